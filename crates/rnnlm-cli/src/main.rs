@@ -1,0 +1,2 @@
+//! The `rnnlm` command.
+fn main() {}
