@@ -1,1 +1,50 @@
-//! rnnlm-rnn
+//! Recurrent layers, `torch.nn.{RNN,GRU,LSTM}`, with backpropagation through time written out by hand.
+//!
+//! Stage 5 of the walk from text to update. One alphabet everywhere: **T** steps, **N** batch, **D** input size, **H**
+//! hidden size, **G** gates, **L** layers, **V** vocabulary. A sequence `[T, N, D]` is a matrix of `T·N` rows, so that
+//! step *t* is a block of rows and a gate a block of columns.
+//!
+//! Where to read: the equations in [`elman`], [`gru`], [`lstm`]; the loop over time in `recurrence/reference.rs`; the
+//! layers on top of each other in [`Stack`].
+//!
+//! The book's example (8.6): input `[35, 32, 28]` with a state `[1, 32, 256]` gives an output `[35, 32, 256]` and a new
+//! state `[1, 32, 256]`.
+//!
+//! ```
+//! use rnnlm_rnn::{Cell, Input, Nonlinearity, ParameterLayout, ParameterSet, Path, Stack, StackConfig};
+//! use rnnlm_tensor::{Backend, Cpu};
+//!
+//! let cpu = Cpu::new(1)?;
+//! let cell = Cell::Rnn(Nonlinearity::Tanh);
+//! let config = StackConfig { cell, input_size: 28, hidden_size: 256, num_layers: 1, bidirectional: false };
+//! let mut layout = ParameterLayout::default();
+//! let stack = Stack::new(&mut layout, config)?;
+//! let parameters = ParameterSet::zeros(&cpu, &layout)?;
+//! let mut state = stack.zero_state(&cpu, 32)?;
+//! let mut memory = stack.memory(&cpu, Path::Reference, [35, 32])?;
+//! let ids = cpu.allocate_indices(35 * 32)?; // one-hot rows, never written out
+//! stack.forward(&cpu, &parameters, Input::OneHot(&ids), &mut state, &mut memory)?;
+//! assert_eq!(stack.output(&memory).shape(), [35 * 32, 256]);
+//! assert_eq!(state.hidden.shape(), [32, 256]); // one layer of 32 rows
+//! assert_eq!(layout.specs()[1].name, "rnn.weight_hh_l0");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cell;
+pub mod elman;
+mod error;
+pub mod gru;
+mod layer;
+pub mod lstm;
+mod parameters;
+mod recurrence;
+mod stack;
+mod tape;
+
+pub use cell::{Cell, Nonlinearity};
+pub use error::{Error, Result};
+pub use layer::{Direction, Input, Layer, Weights};
+pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
+pub use recurrence::{Gradients, Pass, Path, Recurrence};
+pub use stack::{Stack, StackConfig, StackMemory, State};
+pub use tape::{Adjoint, Dims, Tape};

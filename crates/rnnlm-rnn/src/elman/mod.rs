@@ -1,0 +1,49 @@
+//! Elman's cell, `torch.nn.RNN` (*Finding Structure in Time*, 1990; the book's 8.4):
+//!
+//! ```text
+//! forward                                        backward
+//! z_t = W_ih x_t + b_ih + W_hh h_{t−1} + b_hh    ∂z_t     = ∂h_t ∘ φ′(h_t)
+//! h_t = φ(z_t)                                   ∂h_{t−1} = ∂z_t · W_hh
+//! ```
+//!
+//! `φ` is tanh, `φ′ = 1 − h²`, or ReLU, `φ′ = [h > 0]`. `∂a` stands for the gradient of the loss with respect to `a`.
+
+use rnnlm_tensor::{Activation, Backend, Product, ops};
+
+use crate::layer::Weights;
+use crate::{Adjoint, Result, Tape};
+
+/// One step of the reference: `tape.hidden[t]` holds the input's share and becomes `h_t`.
+pub(crate) fn forward_step<B: Backend>(
+    backend: &B,
+    activation: Activation,
+    weights: &Weights<'_, B>,
+    t: usize,
+    tape: &mut Tape<B>,
+    scratch: &mut Adjoint<B>,
+) -> Result<()> {
+    let (previous, next) = (tape.previous(t), tape.next(t));
+    let recurrent = &mut scratch.scratch;
+    ops::gemm(backend, Product::ABt, tape.hidden.view().rows(previous), weights.weight_hh, false, recurrent.view_mut())?;
+    ops::add_row(backend, weights.bias_hh, recurrent.view_mut())?;
+    ops::axpy(backend, 1.0, recurrent.view(), tape.hidden.view_mut().rows(next.clone()))?;
+    Ok(ops::activate(backend, activation, tape.hidden.view_mut().rows(next))?)
+}
+
+/// The mirror of [`forward_step`]: `adjoint.hidden` holds `∂h_t` and becomes `∂h_{t−1}`.
+pub(crate) fn backward_step<B: Backend>(
+    backend: &B,
+    activation: Activation,
+    weights: &Weights<'_, B>,
+    t: usize,
+    tape: &Tape<B>,
+    adjoint: &mut Adjoint<B>,
+) -> Result<()> {
+    let (now, h) = (tape.step(t), tape.hidden.view().rows(tape.next(t)));
+    // ∂z_t = ∂h_t ∘ φ′(h_t)
+    ops::copy(backend, adjoint.hidden.view(), adjoint.gates.view_mut().rows(now.clone()))?;
+    ops::activate_backward(backend, activation, h, adjoint.gates.view_mut().rows(now.clone()))?;
+    // ∂h_{t−1} = ∂z_t · W_hh
+    let dz = adjoint.gates.view().rows(now);
+    Ok(ops::gemm(backend, Product::AB, dz, weights.weight_hh, false, adjoint.hidden.view_mut())?)
+}

@@ -1,0 +1,160 @@
+//! Parameters and gradients: named matrices under PyTorch's names that lie one behind the other in one buffer, so that the
+//! norm, the clipping and the update of all of them are one operation each.
+
+use std::ops::Range;
+
+use rnnlm_tensor::{Backend, Layout, View, ViewMut};
+
+use crate::{Error, Result};
+
+/// Which parameter; only a [`ParameterLayout`] makes them, and they belong to the sets built from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParameterId(usize);
+
+/// Name and place of one parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// PyTorch's name, such as `rnn.weight_hh_l0`.
+    pub name: String,
+    /// PyTorch's shape; a bias has one dimension.
+    pub shape: Vec<usize>,
+    /// The rows that are added to a sum: what PyTorch calls `fan_in`, the `H` of `U(−1/√H, 1/√H)`.
+    pub fan_in: usize,
+    layout: Layout,
+}
+
+impl ParameterSpec {
+    /// Where it stands in the flat buffer.
+    pub fn range(&self) -> Range<usize> {
+        self.layout.span()
+    }
+}
+
+/// The list of all parameters of a model, in PyTorch's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParameterLayout {
+    specs: Vec<ParameterSpec>,
+    len: usize,
+}
+
+impl ParameterLayout {
+    /// Appends a weight `[rows, cols]`.
+    ///
+    /// # Errors
+    /// If the sizes overflow.
+    pub fn add_weight(&mut self, name: impl Into<String>, [rows, cols]: [usize; 2], fan_in: usize) -> Result<ParameterId> {
+        self.add(name.into(), vec![rows, cols], [rows, cols], fan_in)
+    }
+
+    /// Appends a bias `[len]`; as a view it is `[1, len]`.
+    ///
+    /// # Errors
+    /// If the sizes overflow.
+    pub fn add_bias(&mut self, name: impl Into<String>, len: usize, fan_in: usize) -> Result<ParameterId> {
+        self.add(name.into(), vec![len], [1, len], fan_in)
+    }
+
+    fn add(&mut self, name: String, shape: Vec<usize>, [rows, cols]: [usize; 2], fan_in: usize) -> Result<ParameterId> {
+        let end = rows.checked_mul(cols).and_then(|len| self.len.checked_add(len));
+        // four bytes an element, and an allocation may not pass `isize::MAX`
+        let Some(end) = end.filter(|&end| end <= isize::MAX as usize / 4) else {
+            return Err(Error::TooLarge { name, rows, cols });
+        };
+        self.specs.push(ParameterSpec { name, shape, fan_in, layout: Layout::dense(self.len, rows, cols) });
+        self.len = end;
+        Ok(ParameterId(self.specs.len() - 1))
+    }
+
+    /// Every parameter, in order.
+    pub fn specs(&self) -> &[ParameterSpec] {
+        &self.specs
+    }
+
+    /// Number of values in all.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A value for every parameter of a layout: the weights of a model, or the gradients of a loss.
+#[derive(Debug)]
+pub struct ParameterSet<B: Backend> {
+    layout: ParameterLayout,
+    buffer: B::Buffer,
+    version: u64,
+}
+
+impl<B: Backend> ParameterSet<B> {
+    /// All zeros.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn zeros(backend: &B, layout: &ParameterLayout) -> Result<Self> {
+        Ok(Self { layout: layout.clone(), buffer: backend.allocate(layout.len())?, version: 0 })
+    }
+
+    /// The list of parameters.
+    pub fn layout(&self) -> &ParameterLayout {
+        &self.layout
+    }
+
+    /// Changes whenever a value may have changed: who keeps weights in another order looks here before trusting them.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// One parameter, to read.
+    pub fn view(&self, id: ParameterId) -> View<'_, B> {
+        View::new(&self.buffer, self.layout.specs[id.0].layout)
+    }
+
+    /// One parameter, to write.
+    pub fn view_mut(&mut self, id: ParameterId) -> ViewMut<'_, B> {
+        self.version += 1;
+        ViewMut::new(&mut self.buffer, self.layout.specs[id.0].layout)
+    }
+
+    /// All values as one row, to read.
+    pub fn flat(&self) -> View<'_, B> {
+        View::new(&self.buffer, Layout::dense(0, 1, self.layout.len))
+    }
+
+    /// All values as one row, to write.
+    pub fn flat_mut(&mut self) -> ViewMut<'_, B> {
+        self.version += 1;
+        ViewMut::new(&mut self.buffer, Layout::dense(0, 1, self.layout.len))
+    }
+
+    /// Every value on the host, in the order of the layout.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn to_vec(&self, backend: &B) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; self.layout.len];
+        backend.read(&self.buffer, 0, &mut values)?;
+        Ok(values)
+    }
+
+    /// Replaces every value, in the order of the layout.
+    ///
+    /// # Errors
+    /// If there are not as many values as the layout has, or the device fails.
+    pub fn write(&mut self, backend: &B, values: &[f32]) -> Result<()> {
+        if values.len() != self.layout.len {
+            return Err(rnnlm_tensor::Error::Length {
+                op: "ParameterSet::write",
+                what: "values",
+                expected: self.layout.len,
+                found: values.len(),
+            }
+            .into());
+        }
+        self.version += 1;
+        Ok(backend.write(values, &mut self.buffer, 0)?)
+    }
+}

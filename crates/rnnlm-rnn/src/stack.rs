@@ -1,0 +1,301 @@
+//! The recurrent part of a model, `torch.nn.{RNN,GRU,LSTM}`: layers on top of each other, one or two directions each,
+//! dropout between them.
+
+use rnnlm_tensor::{Backend, Tensor, View, ViewMut, ops};
+
+use crate::recurrence::reference;
+use crate::{
+    Adjoint, Cell, Direction, Error, Gradients, Input, Layer, ParameterLayout, ParameterSet, Pass, Path, Recurrence,
+    Result, Tape,
+};
+
+/// The sizes of a stack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StackConfig {
+    /// What each layer computes at each step.
+    pub cell: Cell,
+    /// **D** of the lowest layer.
+    pub input_size: usize,
+    /// **H** of every layer and direction.
+    pub hidden_size: usize,
+    /// **L**.
+    pub num_layers: usize,
+    /// Whether a second set of layers reads the sequence backwards.
+    pub bidirectional: bool,
+}
+
+impl StackConfig {
+    /// 1, or 2 for a bidirectional stack.
+    pub fn num_directions(&self) -> usize {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// The features of the stack's output: `directions · H`.
+    pub fn output_size(&self) -> usize {
+        self.num_directions() * self.hidden_size
+    }
+}
+
+/// Layers in PyTorch's order: layer 0 forward, layer 0 reverse, layer 1 forward, …
+#[derive(Clone, Debug)]
+pub struct Stack {
+    config: StackConfig,
+    layers: Vec<Layer>,
+}
+
+/// The recurrent state: for each layer and direction a matrix `[N, H]`, one below the other.
+#[derive(Debug)]
+pub struct State<B: Backend> {
+    /// `[L·directions·N, H]`.
+    pub hidden: Tensor<B>,
+    /// `[L·directions·N, H]` for an LSTM, else no columns.
+    pub cell: Tensor<B>,
+}
+
+impl<B: Backend> State<B> {
+    /// Forgets everything.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn reset(&mut self, backend: &B) -> Result<()> {
+        ops::fill(backend, 0.0, self.hidden.view_mut())?;
+        Ok(ops::fill(backend, 0.0, self.cell.view_mut())?)
+    }
+}
+
+/// Everything a stack needs to work on sequences of `T` steps of `N` rows, allocated once.
+#[derive(Debug)]
+pub struct StackMemory<B: Recurrence> {
+    layers: Vec<LayerMemory<B>>,
+    /// `[T·N, directions·H]` for each boundary that needs its own copy: outputs of two directions side by side.
+    joined: Vec<Tensor<B>>,
+    /// `[T·N, directions·H]`: gradient of a layer's input, on its way down; two, because one is read as the other fills.
+    descending: [Tensor<B>; 2],
+}
+
+/// One layer's share.
+#[derive(Debug)]
+struct LayerMemory<B: Recurrence> {
+    tape: Tape<B>,
+    adjoint: Adjoint<B>,
+    plan: Option<B::Plan>,
+}
+
+impl<B: Recurrence> StackMemory<B> {
+    /// The tape of one layer and direction, in PyTorch's order.
+    pub fn tape(&self, index: usize) -> &Tape<B> {
+        &self.layers[index].tape
+    }
+
+    /// The gradients of one layer and direction, in PyTorch's order.
+    pub fn adjoint(&self, index: usize) -> &Adjoint<B> {
+        &self.layers[index].adjoint
+    }
+
+    /// The path that is in use.
+    pub fn path(&self) -> Path {
+        if self.layers.iter().all(|layer| layer.plan.is_some()) { Path::Fused } else { Path::Reference }
+    }
+}
+
+impl Stack {
+    /// Appends the parameters of all layers to `layout`.
+    ///
+    /// # Errors
+    /// If a size is 0 or the sizes overflow.
+    pub fn new(layout: &mut ParameterLayout, config: StackConfig) -> Result<Self> {
+        if config.num_layers == 0 {
+            return Err(Error::ZeroSize { name: "num_layers", value: 0 });
+        }
+        let directions: &[_] =
+            if config.bidirectional { &[Direction::Forward, Direction::Reverse] } else { &[Direction::Forward] };
+        let mut layers = Vec::with_capacity(directions.len());
+        for index in 0..config.num_layers {
+            let input_size = if index == 0 { config.input_size } else { config.output_size() };
+            for &direction in directions {
+                layers.push(Layer::new(layout, index, config.cell, direction, [input_size, config.hidden_size])?);
+            }
+        }
+        Ok(Self { config, layers })
+    }
+
+    /// The sizes it was made with.
+    pub fn config(&self) -> StackConfig {
+        self.config
+    }
+
+    /// Layers and directions, in PyTorch's order.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// A state of zeros for `batch_size` rows.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn zero_state<B: Backend>(&self, backend: &B, batch_size: usize) -> Result<State<B>> {
+        let (rows, h) = (self.layers.len() * batch_size, self.config.hidden_size);
+        let cell = if self.config.cell.has_cell_state() { h } else { 0 };
+        Ok(State { hidden: Tensor::zeros(backend, rows, h)?, cell: Tensor::zeros(backend, rows, cell)? })
+    }
+
+    /// Memory for sequences of `num_steps` steps of `batch_size` rows on the given path.
+    ///
+    /// # Errors
+    /// If the device has no room, or `Path::Fused` is asked for and a layer has no fused path.
+    pub fn memory<B: Recurrence>(
+        &self,
+        backend: &B,
+        path: Path,
+        [num_steps, batch_size]: [usize; 2],
+    ) -> Result<StackMemory<B>> {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let dims = layer.dims(num_steps, batch_size);
+            let plan = match path {
+                Path::Reference => None,
+                Path::Fused => Some(backend.plan(layer, dims)?.ok_or_else(|| Error::NoFusedPath {
+                    cell: layer.cell.name(),
+                    hidden_size: layer.hidden_size,
+                    device: backend.name(),
+                })?),
+            };
+            layers.push(LayerMemory {
+                tape: Tape::new(backend, layer.cell, layer.direction, dims)?,
+                adjoint: Adjoint::new(backend, layer.cell, dims)?,
+                plan,
+            });
+        }
+        let (rows, width) = (num_steps * batch_size, self.config.output_size());
+        let joined = if self.config.bidirectional { self.config.num_layers } else { 0 };
+        let between = if self.config.num_layers > 1 { width } else { 0 };
+        Ok(StackMemory {
+            layers,
+            joined: (0..joined).map(|_| Tensor::zeros(backend, rows, width)).collect::<Result<_, _>>()?,
+            descending: [Tensor::zeros(backend, rows, between)?, Tensor::zeros(backend, rows, between)?],
+        })
+    }
+
+    /// The output of the last forward pass, `[T·N, directions·H]`.
+    pub fn output<'a, B: Recurrence>(&self, memory: &'a StackMemory<B>) -> View<'a, B> {
+        self.layer_output(memory, self.config.num_layers - 1)
+    }
+
+    fn layer_output<'a, B: Recurrence>(&self, memory: &'a StackMemory<B>, index: usize) -> View<'a, B> {
+        match memory.joined.get(index) {
+            Some(joined) => joined.view(),
+            None => memory.layers[index].tape.output(),
+        }
+    }
+
+    /// Runs every layer from `state` and leaves the new state there: `x [T·N, D] → output [T·N, directions·H]`.
+    ///
+    /// # Errors
+    /// If shapes do not fit what `memory` was made for, an id is not below `D`, or the device fails.
+    pub fn forward<B: Recurrence>(
+        &self,
+        backend: &B,
+        parameters: &ParameterSet<B>,
+        input: Input<'_, B>,
+        state: &mut State<B>,
+        memory: &mut StackMemory<B>,
+    ) -> Result<()> {
+        let directions = self.config.num_directions();
+        for index in 0..self.config.num_layers {
+            for direction in 0..directions {
+                let place = index * directions + direction;
+                // a layer reads the one below it, so that layer's memory is split off
+                let (below, rest) = memory.layers.split_at_mut(place);
+                let input = match index.checked_sub(1) {
+                    None => input,
+                    Some(lower) => Input::Dense(match memory.joined.get(lower) {
+                        Some(joined) => joined.view(),
+                        None => below[lower].tape.output(),
+                    }),
+                };
+                let pass = Pass { layer: &self.layers[place], parameters, input };
+                rest[0].forward(backend, &pass, state, place)?;
+                if let Some(joined) = memory.joined.get_mut(index) {
+                    let h = self.config.hidden_size;
+                    let columns = direction * h..(direction + 1) * h;
+                    ops::copy(backend, rest[0].tape.output(), joined.view_mut().cols(columns))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The mirror of [`Stack::forward`]: from `grad_output [T·N, directions·H]` down to the parameters' gradients, which
+    /// are added to, and to `grad_input [T·N, D]`, added to where it is wanted. No gradient enters through the final
+    /// state: it is carried detached.
+    ///
+    /// # Errors
+    /// If shapes do not fit what `memory` was made for, or the device fails.
+    pub fn backward<B: Recurrence>(
+        &self,
+        backend: &B,
+        parameters: &ParameterSet<B>,
+        input: Input<'_, B>,
+        grad_output: View<'_, B>,
+        memory: &mut StackMemory<B>,
+        gradients: &mut ParameterSet<B>,
+        mut grad_input: Option<ViewMut<'_, B>>,
+    ) -> Result<()> {
+        let (directions, h) = (self.config.num_directions(), self.config.hidden_size);
+        let StackMemory { layers, joined, descending } = memory;
+        let [mut above, mut below_gradient] = descending.each_mut();
+        for index in (0..self.config.num_layers).rev() {
+            let top = index + 1 == self.config.num_layers;
+            if index > 0 {
+                ops::fill(backend, 0.0, below_gradient.view_mut())?;
+            }
+            for direction in (0..directions).rev() {
+                let place = index * directions + direction;
+                let (below, rest) = layers.split_at_mut(place);
+                let input = match index.checked_sub(1) {
+                    None => input,
+                    Some(lower) => Input::Dense(match joined.get(lower) {
+                        Some(joined) => joined.view(),
+                        None => below[lower].tape.output(),
+                    }),
+                };
+                let pass = Pass { layer: &self.layers[place], parameters, input };
+                let output = if top { grad_output } else { above.view() };
+                let LayerMemory { tape, adjoint, plan } = &mut rest[0];
+                adjoint.detach(backend)?;
+                let gradients = Gradients {
+                    output: output.cols(direction * h..(direction + 1) * h),
+                    adjoint,
+                    parameters: gradients,
+                    input: match index {
+                        0 => grad_input.as_mut().map(|out| ViewMut::new(&mut *out.buffer, out.layout)),
+                        _ => Some(below_gradient.view_mut()),
+                    },
+                };
+                match plan {
+                    Some(plan) => backend.fused_backward(plan, &pass, tape, gradients)?,
+                    None => reference::backward(backend, &pass, tape, gradients)?,
+                }
+            }
+            std::mem::swap(&mut above, &mut below_gradient);
+        }
+        Ok(())
+    }
+}
+
+impl<B: Recurrence> LayerMemory<B> {
+    /// One layer's forward pass between reading its rows of the state and writing them back.
+    fn forward(&mut self, backend: &B, pass: &Pass<'_, B>, state: &mut State<B>, place: usize) -> Result<()> {
+        let n = self.tape.dims().batch_size;
+        let (rows, initial, last) = (place * n..(place + 1) * n, self.tape.initial(), self.tape.last());
+        let Self { tape, adjoint, plan } = self;
+        ops::copy(backend, state.hidden.view().rows(rows.clone()), tape.hidden.view_mut().rows(initial.clone()))?;
+        ops::copy(backend, state.cell.view().rows(rows.clone()), tape.cell.view_mut().rows(initial))?;
+        match plan {
+            Some(plan) => backend.fused_forward(plan, pass, tape)?,
+            None => reference::forward(backend, pass, tape, adjoint)?,
+        }
+        ops::copy(backend, tape.hidden.view().rows(last.clone()), state.hidden.view_mut().rows(rows.clone()))?;
+        Ok(ops::copy(backend, tape.cell.view().rows(last), state.cell.view_mut().rows(rows))?)
+    }
+}

@@ -1,0 +1,260 @@
+//! The CPU: buffers are vectors, products are ndarray's, rows are shared out to a rayon pool in blocks of fixed size, so
+//! that the number of threads changes the time and never a bit.
+
+mod elementwise;
+mod gemm;
+mod loss;
+mod reduce;
+
+use std::sync::Arc;
+
+use crate::{Activation, Backend, Error, Product, Result, View, ViewMut};
+
+/// A CPU with a pool of threads of its own.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl Cpu {
+    /// A pool of `threads` threads, or of one for each core if `threads` is 0.
+    ///
+    /// # Errors
+    /// If the operating system refuses the threads.
+    pub fn new(threads: usize) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("rnnlm-{index}"))
+            .build()
+            .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
+        Ok(Self { pool: Arc::new(pool) })
+    }
+
+    /// Number of threads in the pool.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+/// The elements of one row of a view.
+fn row<'a>(a: &View<'a, Cpu>, index: usize) -> &'a [f32] {
+    let start = a.layout.offset + index * a.layout.stride;
+    &a.buffer[start..start + a.layout.cols]
+}
+
+/// The elements of one row of a view, to write.
+fn row_mut<'b>(out: &'b mut ViewMut<'_, Cpu>, index: usize) -> &'b mut [f32] {
+    let start = out.layout.offset + index * out.layout.stride;
+    &mut out.buffer[start..start + out.layout.cols]
+}
+
+/// An error unless `id` names one of `bound` entries.
+fn check_id(op: &'static str, id: u32, bound: usize) -> Result<usize> {
+    let index = id as usize;
+    if index < bound { Ok(index) } else { Err(Error::IdOutOfRange { op, id, bound }) }
+}
+
+/// A vector of `len` default values, or an error where `vec!` would abort.
+fn vector<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| Error::OutOfMemory {
+        device: "cpu".to_owned(),
+        bytes: len.saturating_mul(size_of::<T>()),
+    })?;
+    values.resize(len, T::default());
+    Ok(values)
+}
+
+impl Backend for Cpu {
+    type Buffer = Vec<f32>;
+    type Indices = Vec<u32>;
+
+    fn name(&self) -> String {
+        match self.threads() {
+            1 => "cpu (1 thread)".to_owned(),
+            threads => format!("cpu ({threads} threads)"),
+        }
+    }
+
+    fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+
+    fn allocate(&self, len: usize) -> Result<Vec<f32>> {
+        vector(len)
+    }
+
+    fn allocate_indices(&self, len: usize) -> Result<Vec<u32>> {
+        vector(len)
+    }
+
+    fn write(&self, values: &[f32], to: &mut Vec<f32>, offset: usize) -> Result<()> {
+        let room = to.len().saturating_sub(offset);
+        let target = to.get_mut(offset..offset.saturating_add(values.len())).ok_or(Error::Length {
+            op: "write",
+            what: "places",
+            expected: values.len(),
+            found: room,
+        })?;
+        target.copy_from_slice(values);
+        Ok(())
+    }
+
+    fn read(&self, from: &Vec<f32>, offset: usize, values: &mut [f32]) -> Result<()> {
+        let found = from.len().saturating_sub(offset);
+        let source = from.get(offset..offset.saturating_add(values.len())).ok_or(Error::Length {
+            op: "read",
+            what: "values",
+            expected: values.len(),
+            found,
+        })?;
+        values.copy_from_slice(source);
+        Ok(())
+    }
+
+    fn write_indices(&self, ids: &[u32], to: &mut Vec<u32>) -> Result<()> {
+        crate::ops::check_len("write_indices", "ids", to.len(), ids.len())?;
+        to.copy_from_slice(ids);
+        Ok(())
+    }
+
+    fn indices_len(&self, indices: &Vec<u32>) -> usize {
+        indices.len()
+    }
+
+    fn fill(&self, value: f32, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::fill(value, out);
+        Ok(())
+    }
+
+    fn copy(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::zip(a, out, |a, out| *out = a);
+        Ok(())
+    }
+
+    fn axpy(&self, alpha: f32, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::zip(a, out, |a, out| *out += alpha * a);
+        Ok(())
+    }
+
+    fn multiply(&self, a: View<'_, Self>, b: View<'_, Self>, accumulate: bool, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::multiply(a, b, accumulate, out);
+        Ok(())
+    }
+
+    fn gemm(
+        &self,
+        product: Product,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        accumulate: bool,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.run(|| gemm::gemm(product, a, b, accumulate, out));
+        Ok(())
+    }
+
+    fn add_row(&self, row: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::add_row(row, out);
+        Ok(())
+    }
+
+    fn sum_rows(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        reduce::sum_rows(a, out);
+        Ok(())
+    }
+
+    fn gather_columns(&self, table: View<'_, Self>, ids: &Vec<u32>, mut out: ViewMut<'_, Self>) -> Result<()> {
+        for (r, &id) in ids.iter().enumerate() {
+            let column = check_id("gather_columns", id, table.layout.cols)?;
+            for (c, value) in row_mut(&mut out, r).iter_mut().enumerate() {
+                *value = row(&table, c)[column];
+            }
+        }
+        Ok(())
+    }
+
+    fn scatter_add_columns(&self, a: View<'_, Self>, ids: &Vec<u32>, mut table: ViewMut<'_, Self>) -> Result<()> {
+        for (r, &id) in ids.iter().enumerate() {
+            let column = check_id("scatter_add_columns", id, table.layout.cols)?;
+            for (c, value) in row(&a, r).iter().enumerate() {
+                row_mut(&mut table, c)[column] += value;
+            }
+        }
+        Ok(())
+    }
+
+    fn gather_rows(&self, table: View<'_, Self>, ids: &Vec<u32>, mut out: ViewMut<'_, Self>) -> Result<()> {
+        for (r, &id) in ids.iter().enumerate() {
+            let entry = check_id("gather_rows", id, table.layout.rows)?;
+            row_mut(&mut out, r).copy_from_slice(row(&table, entry));
+        }
+        Ok(())
+    }
+
+    fn scatter_add_rows(&self, a: View<'_, Self>, ids: &Vec<u32>, mut table: ViewMut<'_, Self>) -> Result<()> {
+        for (r, &id) in ids.iter().enumerate() {
+            let entry = check_id("scatter_add_rows", id, table.layout.rows)?;
+            for (value, a) in row_mut(&mut table, entry).iter_mut().zip(row(&a, r)) {
+                *value += a;
+            }
+        }
+        Ok(())
+    }
+
+    fn activate(&self, activation: Activation, out: ViewMut<'_, Self>) -> Result<()> {
+        self.run(|| elementwise::activate(activation, out));
+        Ok(())
+    }
+
+    fn activate_backward(&self, activation: Activation, y: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        match activation {
+            Activation::Tanh => elementwise::zip(y, out, |y, out| *out *= 1.0 - y * y),
+            Activation::Sigmoid => elementwise::zip(y, out, |y, out| *out *= y * (1.0 - y)),
+            Activation::Relu => elementwise::zip(y, out, |y, out| {
+                if y <= 0.0 {
+                    *out = 0.0;
+                }
+            }),
+        }
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        scale: f32,
+        targets: &Vec<u32>,
+        logits: ViewMut<'_, Self>,
+        losses: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.run(|| loss::softmax_cross_entropy(scale, targets, logits, losses))
+    }
+
+    fn sum(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {
+        row_mut(&mut out, 0)[0] = reduce::sum_of(a, f64::from) as f32;
+        Ok(())
+    }
+
+    fn sum_squares(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {
+        row_mut(&mut out, 0)[0] = reduce::sum_of(a, |a| f64::from(a) * f64::from(a)) as f32;
+        Ok(())
+    }
+
+    fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, mut out: ViewMut<'_, Self>) -> Result<()> {
+        let norm = row(&sum_squares, 0)[0].sqrt();
+        row_mut(&mut out, 0)[0] = (max_norm / (norm + 1e-6)).min(1.0);
+        Ok(())
+    }
+
+    fn sgd(
+        &self,
+        lr: f32,
+        factor: View<'_, Self>,
+        gradients: View<'_, Self>,
+        parameters: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        let rate = lr * row(&factor, 0)[0];
+        elementwise::zip(gradients, parameters, |gradient, parameter| *parameter -= rate * gradient);
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The operations as callers see them: shapes are compared here, once, and an error carries both; then the device works.
+//!
+//! The order of arguments is the same everywhere: device, parameters, inputs, output.
+
+use crate::{Activation, Backend, Error, Product, Result, View, ViewMut};
+
+/// An error unless `found == expected`.
+pub(crate) fn check_len(op: &'static str, what: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::Length { op, what, expected, found }) }
+}
+
+/// An error unless both shapes are the same.
+fn check_same(
+    op: &'static str,
+    (left_name, left): (&'static str, [usize; 2]),
+    (right_name, right): (&'static str, [usize; 2]),
+) -> Result<()> {
+    if left == right { Ok(()) } else { Err(Error::Shape { op, left_name, left, right_name, right }) }
+}
+
+/// An error unless the operand has the shape that the output calls for.
+fn check_shape(op: &'static str, name: &'static str, found: [usize; 2], needed: [usize; 2]) -> Result<()> {
+    check_same(op, (name, found), ("the shape needed", needed))
+}
+
+/// Every element becomes `value`.
+pub fn fill<B: Backend>(backend: &B, value: f32, out: ViewMut<'_, B>) -> Result<()> {
+    backend.fill(value, out)
+}
+
+/// `out = a`.
+///
+/// # Errors
+/// If the shapes differ, or the device fails.
+pub fn copy<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+    check_same("copy", ("a", a.shape()), ("out", out.shape()))?;
+    backend.copy(a, out)
+}
+
+/// `out += alpha·a`.
+///
+/// # Errors
+/// If the shapes differ, or the device fails.
+pub fn axpy<B: Backend>(backend: &B, alpha: f32, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+    check_same("axpy", ("a", a.shape()), ("out", out.shape()))?;
+    backend.axpy(alpha, a, out)
+}
+
+/// `out = a ∘ b`, `+=` if `accumulate`.
+///
+/// # Errors
+/// If the three shapes differ, or the device fails.
+pub fn multiply<B: Backend>(
+    backend: &B,
+    a: View<'_, B>,
+    b: View<'_, B>,
+    accumulate: bool,
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    check_same("multiply", ("a", a.shape()), ("b", b.shape()))?;
+    check_same("multiply", ("a", a.shape()), ("out", out.shape()))?;
+    backend.multiply(a, b, accumulate, out)
+}
+
+/// A matrix product, `+=` if `accumulate`; `product` says which operand is read transposed.
+///
+/// # Errors
+/// If the inner or outer dimensions differ, or the device fails.
+pub fn gemm<B: Backend>(
+    backend: &B,
+    product: Product,
+    a: View<'_, B>,
+    b: View<'_, B>,
+    accumulate: bool,
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    let ([a_rows, a_cols], [b_rows, b_cols]) = (a.shape(), b.shape());
+    let (op, (rows, inner), (inner_b, cols)) = match product {
+        Product::AB => ("gemm A·B", (a_rows, a_cols), (b_rows, b_cols)),
+        Product::ABt => ("gemm A·Bᵀ", (a_rows, a_cols), (b_cols, b_rows)),
+        Product::AtB => ("gemm Aᵀ·B", (a_cols, a_rows), (b_rows, b_cols)),
+    };
+    if inner != inner_b {
+        return Err(Error::Shape { op, left_name: "a", left: a.shape(), right_name: "b", right: b.shape() });
+    }
+    check_shape(op, "out", out.shape(), [rows, cols])?;
+    backend.gemm(product, a, b, accumulate, out)
+}
+
+/// `out[r, :] += row` for every row: a bias.
+///
+/// # Errors
+/// If `row` is not `[1, cols]`, or the device fails.
+pub fn add_row<B: Backend>(backend: &B, row: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+    check_shape("add_row", "row", row.shape(), [1, out.layout.cols])?;
+    backend.add_row(row, out)
+}
+
+/// `out += Σ_r a[r, :]`: the gradient of a bias.
+///
+/// # Errors
+/// If `out` is not `[1, cols]`, or the device fails.
+pub fn sum_rows<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+    check_shape("sum_rows", "out", out.shape(), [1, a.layout.cols])?;
+    backend.sum_rows(a, out)
+}
+
+/// `out[r, :] = table[:, ids[r]]`: one-hot rows times a weight `[cols, V]`, without the one-hot rows.
+///
+/// # Errors
+/// If there are not as many ids as rows, a column differs in length, or an id is not below `V`.
+pub fn gather_columns<B: Backend>(
+    backend: &B,
+    table: View<'_, B>,
+    ids: &B::Indices,
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    check_len("gather_columns", "ids", out.layout.rows, backend.indices_len(ids))?;
+    check_shape("gather_columns", "table", table.shape(), [out.layout.cols, table.layout.cols])?;
+    backend.gather_columns(table, ids, out)
+}
+
+/// `table[:, ids[r]] += a[r, :]`: the gradient of [`gather_columns`].
+///
+/// # Errors
+/// As [`gather_columns`].
+pub fn scatter_add_columns<B: Backend>(
+    backend: &B,
+    a: View<'_, B>,
+    ids: &B::Indices,
+    table: ViewMut<'_, B>,
+) -> Result<()> {
+    check_len("scatter_add_columns", "ids", a.layout.rows, backend.indices_len(ids))?;
+    check_shape("scatter_add_columns", "table", table.shape(), [a.layout.cols, table.layout.cols])?;
+    backend.scatter_add_columns(a, ids, table)
+}
+
+/// `out[r, :] = table[ids[r], :]`: rows of a learned embedding `[V, cols]`.
+///
+/// # Errors
+/// If there are not as many ids as rows, the widths differ, or an id is not below `V`.
+pub fn gather_rows<B: Backend>(backend: &B, table: View<'_, B>, ids: &B::Indices, out: ViewMut<'_, B>) -> Result<()> {
+    check_len("gather_rows", "ids", out.layout.rows, backend.indices_len(ids))?;
+    check_shape("gather_rows", "table", table.shape(), [table.layout.rows, out.layout.cols])?;
+    backend.gather_rows(table, ids, out)
+}
+
+/// `table[ids[r], :] += a[r, :]`: the gradient of [`gather_rows`].
+///
+/// # Errors
+/// As [`gather_rows`].
+pub fn scatter_add_rows<B: Backend>(
+    backend: &B,
+    a: View<'_, B>,
+    ids: &B::Indices,
+    table: ViewMut<'_, B>,
+) -> Result<()> {
+    check_len("scatter_add_rows", "ids", a.layout.rows, backend.indices_len(ids))?;
+    check_shape("scatter_add_rows", "table", table.shape(), [table.layout.rows, a.layout.cols])?;
+    backend.scatter_add_rows(a, ids, table)
+}
+
+/// `out = φ(out)`, element by element.
+///
+/// # Errors
+/// If the device fails.
+pub fn activate<B: Backend>(backend: &B, activation: Activation, out: ViewMut<'_, B>) -> Result<()> {
+    backend.activate(activation, out)
+}
+
+/// `out = out ∘ φ′`, the derivative written in terms of the activated value `y`.
+///
+/// # Errors
+/// If the shapes differ, or the device fails.
+pub fn activate_backward<B: Backend>(
+    backend: &B,
+    activation: Activation,
+    y: View<'_, B>,
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    check_same("activate_backward", ("y", y.shape()), ("out", out.shape()))?;
+    backend.activate_backward(activation, y, out)
+}
+
+/// Logits `[rows, V]` become `scale·(softmax − one_hot(target))`; `losses`, `[rows, 1]`, become `−ln softmax[target]`.
+///
+/// With `scale = 1 / rows` the gradient is that of the mean, as PyTorch's `CrossEntropyLoss` takes it by default.
+///
+/// # Errors
+/// If there are not as many targets or losses as rows, or a target is not below `V`.
+pub fn softmax_cross_entropy<B: Backend>(
+    backend: &B,
+    scale: f32,
+    targets: &B::Indices,
+    logits: ViewMut<'_, B>,
+    losses: ViewMut<'_, B>,
+) -> Result<()> {
+    check_len("softmax_cross_entropy", "targets", logits.layout.rows, backend.indices_len(targets))?;
+    check_shape("softmax_cross_entropy", "losses", losses.shape(), [logits.layout.rows, 1])?;
+    backend.softmax_cross_entropy(scale, targets, logits, losses)
+}
+
+/// `out = Σ a`, `[1, 1]`.
+///
+/// # Errors
+/// If `out` is not one element, or the device fails.
+pub fn sum<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+    check_shape("sum", "out", out.shape(), [1, 1])?;
+    backend.sum(a, out)
+}
+
+/// `out = Σ a²`, `[1, 1]`: the squared global norm when `a` is the flat buffer of all gradients.
+///
+/// # Errors
+/// If `out` is not one element, or the device fails.
+pub fn sum_squares<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+    check_shape("sum_squares", "out", out.shape(), [1, 1])?;
+    backend.sum_squares(a, out)
+}
+
+/// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, the factor of `torch.nn.utils.clip_grad_norm_`.
+///
+/// # Errors
+/// If either is not one element, or the device fails.
+pub fn clip_factor<B: Backend>(
+    backend: &B,
+    sum_squares: View<'_, B>,
+    max_norm: f32,
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    check_shape("clip_factor", "sum_squares", sum_squares.shape(), [1, 1])?;
+    check_shape("clip_factor", "out", out.shape(), [1, 1])?;
+    backend.clip_factor(sum_squares, max_norm, out)
+}
+
+/// `parameters −= lr·factor·gradients`: stochastic gradient descent on clipped gradients.
+///
+/// # Errors
+/// If the shapes differ, `factor` is not one element, or the device fails.
+pub fn sgd<B: Backend>(
+    backend: &B,
+    lr: f32,
+    factor: View<'_, B>,
+    gradients: View<'_, B>,
+    parameters: ViewMut<'_, B>,
+) -> Result<()> {
+    check_shape("sgd", "factor", factor.shape(), [1, 1])?;
+    check_same("sgd", ("gradients", gradients.shape()), ("parameters", parameters.shape()))?;
+    backend.sgd(lr, factor, gradients, parameters)
+}
