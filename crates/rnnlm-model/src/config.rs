@@ -1,0 +1,150 @@
+//! Everything that defines a run, as plain values: what is written to `config.json` and read back.
+
+use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
+use rnnlm_vocab::Sampling;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The kind of recurrent layer, by the name that users type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CellKind {
+    /// `torch.nn.RNN`.
+    Rnn,
+}
+
+/// `tanh` or `relu`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NonlinearityKind {
+    /// `tanh`, the default.
+    Tanh,
+    /// `max(0, x)`.
+    Relu,
+}
+
+/// How parameters are drawn before training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// PyTorch's: every value from `U(−1/√fan_in, 1/√fan_in)`, with `fan_in = H` throughout a recurrent layer.
+    Uniform,
+    /// The book's from-scratch code (8.5): weights from `N(0, 0.01²)`, biases zero.
+    Normal,
+}
+
+/// What makes a model: with the vocabulary's size, the shapes of all parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The kind of recurrent layer.
+    pub cell: CellKind,
+    /// The non-linearity of an `rnn` cell.
+    pub nonlinearity: NonlinearityKind,
+    /// **V**: entries of the vocabulary, `<unk>` included.
+    pub vocab_size: usize,
+    /// **H**: units of each recurrent layer.
+    pub hidden_size: usize,
+    /// **L**: recurrent layers on top of each other.
+    pub num_layers: usize,
+}
+
+impl ModelConfig {
+    /// The sizes of the recurrent part.
+    pub fn stack(&self) -> StackConfig {
+        let nonlinearity = match self.nonlinearity {
+            NonlinearityKind::Tanh => Nonlinearity::Tanh,
+            NonlinearityKind::Relu => Nonlinearity::Relu,
+        };
+        StackConfig {
+            cell: match self.cell {
+                CellKind::Rnn => Cell::Rnn(nonlinearity),
+            },
+            input_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            num_layers: self.num_layers,
+            bidirectional: false,
+        }
+    }
+
+    /// Bytes that a training run holds in memory: parameters, gradients and every intermediate value of a minibatch. In
+    /// 128 bits, so that absurd sizes give an absurd number rather than a wrong one.
+    pub fn memory_needed(&self, batch_size: usize, num_steps: usize) -> u128 {
+        let (v, h, layers) = (self.vocab_size as u128, self.hidden_size as u128, self.num_layers as u128);
+        let stack = self.stack();
+        let gates = stack.cell.num_gates() as u128;
+        let recurrent: u128 = gates * h * (v + h + 2) + (layers.saturating_sub(1)) * gates * h * (2 * h + 2);
+        let parameters = recurrent + v * h + v;
+        let rows = batch_size as u128 * num_steps as u128;
+        // hidden, gates and their gradients per layer; logits; gradient of the output
+        let per_row = layers * h * (2 + 2 * gates) + v + h;
+        4 * (2 * parameters + rows * per_row)
+    }
+}
+
+/// What makes a training run of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Times that the corpus is gone through.
+    pub epochs: u64,
+    /// **N**: rows of a minibatch.
+    pub batch_size: usize,
+    /// **T**: steps through which gradients flow.
+    pub num_steps: usize,
+    /// Learning rate of SGD.
+    pub lr: f32,
+    /// Largest global norm of the gradients; 0 leaves them as they are.
+    pub clip: f32,
+    /// How the corpus is cut into minibatches.
+    pub sampling: Sampling,
+    /// Start every minibatch from the zero state, also in sequential sampling.
+    pub reset_state: bool,
+    /// How parameters are drawn.
+    pub init: Init,
+    /// The seed of everything that is drawn.
+    pub seed: u64,
+}
+
+impl TrainConfig {
+    /// The book's settings for 8.6: 500 epochs of 32 × 35, learning rate 1, clipping at 1.
+    pub fn book() -> Self {
+        Self {
+            epochs: 500,
+            batch_size: 32,
+            num_steps: 35,
+            lr: 1.0,
+            clip: 1.0,
+            sampling: Sampling::Sequential,
+            reset_state: false,
+            init: Init::Uniform,
+            seed: 0,
+        }
+    }
+
+    /// Whether every minibatch starts from the zero state: random sampling has no state to carry.
+    pub fn resets_state(&self) -> bool {
+        self.reset_state || self.sampling == Sampling::Random
+    }
+
+    /// An error for values that make no training: not finite, negative, or zero where that means nothing.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], naming the value.
+    pub fn validate(&self) -> Result<()> {
+        let rate = self.lr.is_finite() && self.lr > 0.0;
+        let clip = self.clip.is_finite() && self.clip >= 0.0;
+        let positive = |name, value: usize| (name, value.to_string(), value > 0, "at least 1");
+        let checks = [
+            ("lr", self.lr.to_string(), rate, "a finite number above 0"),
+            ("clip", self.clip.to_string(), clip, "a finite number, 0 for none"),
+            positive("batch_size", self.batch_size),
+            positive("num_steps", self.num_steps),
+        ];
+        match checks.into_iter().find(|(_, _, good, _)| !good) {
+            Some((name, value, _, needed)) => Err(Error::Setting { name, value, needed }),
+            None => Ok(()),
+        }
+    }
+}

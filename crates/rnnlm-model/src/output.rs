@@ -1,0 +1,61 @@
+//! Stage 6 of the walk: the output layer `torch.nn.Linear(H, V)` and the softmax cross-entropy on its logits.
+//!
+//! ```text
+//! forward                                     backward
+//! logits = y Wᵀ + b              [T·N, V]     ∂logits = (softmax(logits) − one_hot(target)) / (T·N)
+//! loss = mean of −ln softmax(logits)[target]  ∂W = ∂logitsᵀ y,  ∂b = Σ ∂logits,  ∂y = ∂logits W
+//! ```
+
+use rnnlm_rnn::{ParameterId, ParameterLayout, ParameterSet};
+use rnnlm_tensor::{Backend, Product, View, ViewMut, ops};
+
+use crate::Result;
+
+/// `linear`: from the recurrent layers' output to one logit for each entry of the vocabulary.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputLayer {
+    weight: ParameterId,
+    bias: ParameterId,
+}
+
+impl OutputLayer {
+    /// Appends `linear.weight` `[V, H]` and `linear.bias` `[V]`.
+    pub(crate) fn new(layout: &mut ParameterLayout, input_size: usize, vocab_size: usize) -> Result<Self> {
+        Ok(Self {
+            weight: layout.add_weight("linear.weight", [vocab_size, input_size], input_size)?,
+            bias: layout.add_bias("linear.bias", vocab_size, input_size)?,
+        })
+    }
+
+    /// `logits = y Wᵀ + b`.
+    pub(crate) fn forward<B: Backend>(
+        &self,
+        backend: &B,
+        parameters: &ParameterSet<B>,
+        y: View<'_, B>,
+        mut logits: ViewMut<'_, B>,
+    ) -> Result<()> {
+        ops::gemm(backend, Product::ABt, y, parameters.view(self.weight), false, reborrow(&mut logits))?;
+        Ok(ops::add_row(backend, parameters.view(self.bias), logits)?)
+    }
+
+    /// The mirror of [`OutputLayer::forward`]: `grad_y` is overwritten, the parameters' gradients are added to.
+    pub(crate) fn backward<B: Backend>(
+        &self,
+        backend: &B,
+        parameters: &ParameterSet<B>,
+        y: View<'_, B>,
+        grad_logits: View<'_, B>,
+        grad_y: ViewMut<'_, B>,
+        gradients: &mut ParameterSet<B>,
+    ) -> Result<()> {
+        ops::sum_rows(backend, grad_logits, gradients.view_mut(self.bias))?;
+        ops::gemm(backend, Product::AtB, grad_logits, y, true, gradients.view_mut(self.weight))?;
+        Ok(ops::gemm(backend, Product::AB, grad_logits, parameters.view(self.weight), false, grad_y)?)
+    }
+}
+
+/// A second window on the same memory, for as long as the first is not used.
+fn reborrow<'b, B: Backend>(view: &'b mut ViewMut<'_, B>) -> ViewMut<'b, B> {
+    ViewMut::new(&mut *view.buffer, view.layout)
+}

@@ -1,0 +1,114 @@
+//! `config.json` and the lines of `metrics.jsonl`: what they hold and how JSON files are sealed.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::digest::{self, PLACEHOLDER};
+use super::files::{read_bounded, write_whole};
+use crate::{EpochReport, Error, ModelConfig, Result, TrainConfig};
+
+/// The version of all formats of a run folder that this program writes.
+pub const FORMAT_VERSION: u64 = 1;
+
+/// Where a run's text came from, and what was taken of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CorpusRecord {
+    /// The name or path that was given.
+    pub name: String,
+    /// Tokens in the whole text.
+    pub tokens: u64,
+    /// Tokens that were trained on: the first so many.
+    pub used_tokens: u64,
+    /// SHA-256 over the ids of those, as little-endian 32-bit numbers.
+    pub ids_sha256: String,
+}
+
+impl CorpusRecord {
+    /// The record of a text of which `ids` are used.
+    pub fn new(name: impl Into<String>, tokens: u64, ids: &[u32]) -> Self {
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        Self { name: name.into(), tokens, used_tokens: ids.len() as u64, ids_sha256: digest::sha256(&bytes) }
+    }
+}
+
+/// `config.json`: everything that defines a run, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The version of the formats in this folder.
+    pub format_version: u64,
+    /// The text.
+    pub corpus: CorpusRecord,
+    /// The model.
+    pub model: ModelConfig,
+    /// The training.
+    pub train: TrainConfig,
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// From 1.
+    pub epoch: u64,
+    /// Training perplexity of the epoch.
+    pub perplexity: f64,
+    /// Tokens a second.
+    pub tokens_per_second: f64,
+    /// Learning rate.
+    pub lr: f32,
+    /// Mean gradient norm before clipping.
+    pub gradient_norm: f64,
+    /// Wall-clock seconds of the epoch.
+    pub seconds: f64,
+}
+
+impl From<&EpochReport> for Metrics {
+    fn from(report: &EpochReport) -> Self {
+        Self {
+            epoch: report.epoch,
+            perplexity: report.perplexity,
+            tokens_per_second: report.tokens_per_second(),
+            lr: report.lr,
+            gradient_norm: report.gradient_norm,
+            seconds: report.duration.as_secs_f64(),
+        }
+    }
+}
+
+impl RunConfig {
+    /// A configuration in today's format.
+    pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
+        Self { format_version: FORMAT_VERSION, corpus, model, train }
+    }
+}
+
+/// Writes an object with its digest in front, and returns the digest.
+pub(crate) fn write_sealed(path: &Path, content: Value) -> Result<String> {
+    let mut object = Map::from_iter([("sha256".to_owned(), PLACEHOLDER.into())]);
+    if let Value::Object(content) = content {
+        object.extend(content);
+    }
+    let mut bytes = format!("{:#}\n", Value::Object(object)).into_bytes();
+    let digest = digest::seal(&mut bytes);
+    write_whole(path, &bytes)?;
+    Ok(digest)
+}
+
+/// Reads an object back, checks digest and version, and returns it without the digest; with it, the digest.
+pub(crate) fn read_sealed(path: &Path, bound: u64, known: u64) -> Result<(Value, String)> {
+    let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
+    let bytes = read_bounded(path, bound)?;
+    let digest = digest::check(&bytes).map_err(damaged)?;
+    let mut value: Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if let Value::Object(object) = &mut value {
+        object.shift_remove("sha256");
+    }
+    match value.get("format_version").and_then(Value::as_u64) {
+        Some(found) if found > known => Err(Error::NewerFormat { path: path.to_owned(), found, known }),
+        Some(1..) => Ok((value, digest)),
+        _ => Err(damaged("it states no format version that ever was".to_owned())),
+    }
+}

@@ -1,0 +1,235 @@
+//! The training loop: [`Trainer::step`] is the walk from minibatch to update, [`Trainer::epoch`] goes once through the
+//! corpus. Timing and perplexity happen around the step; printing, sampling and saving happen around the epoch, outside
+//! this crate.
+
+use std::time::{Duration, Instant};
+
+use rnnlm_rnn::{ParameterSet, Path, Recurrence, State};
+use rnnlm_vocab::{Batches, Minibatch};
+
+use crate::{Error, LanguageModel, ModelConfig, Result, Sgd, TrainConfig, Workspace};
+
+/// A model on its way, with everything that training it needs.
+#[derive(Debug)]
+pub struct Trainer<B: Recurrence> {
+    model: LanguageModel<B>,
+    config: TrainConfig,
+    workspace: Workspace<B>,
+    state: State<B>,
+    gradients: ParameterSet<B>,
+    optimizer: Sgd<B>,
+    minibatch: Minibatch,
+    position: Position,
+}
+
+/// Where training stands; with parameters and state, all that continuing exactly needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Position {
+    /// Epochs finished.
+    pub epoch: u64,
+    /// Minibatches finished of the epoch under way.
+    pub minibatch: usize,
+    /// Minibatches finished since the start of training.
+    pub step: u64,
+    /// Sum over this epoch's minibatches of mean loss, in nats.
+    pub loss_sum: f64,
+    /// Sum over this epoch's minibatches of the gradient norm before clipping.
+    pub gradient_norm_sum: f64,
+}
+
+/// What one minibatch gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Mean negative log likelihood, in nats a token, before the update.
+    pub loss: f32,
+    /// Global norm of the gradients before clipping.
+    pub gradient_norm: f32,
+}
+
+/// What one pass through the corpus gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochReport {
+    /// Which epoch, from 1.
+    pub epoch: u64,
+    /// `exp` of the mean loss over the epoch's tokens, each minibatch scored before its own update, as the book counts.
+    pub perplexity: f64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Mean over the minibatches of the global gradient norm before clipping.
+    pub gradient_norm: f64,
+    /// Learning rate in force.
+    pub lr: f32,
+    /// Wall-clock time, minibatches included.
+    pub duration: Duration,
+}
+
+impl EpochReport {
+    /// Tokens a second, the book's measure of speed.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens as f64 / self.duration.as_secs_f64()
+    }
+}
+
+impl<B: Recurrence> Trainer<B> {
+    /// A freshly drawn model, ready for its first minibatch.
+    ///
+    /// # Errors
+    /// If a setting makes no training or a size no model, or the device has no room.
+    pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: Path) -> Result<Self> {
+        config.validate()?;
+        let mut model = LanguageModel::new(backend, model, path)?;
+        model.initialize(config.init, config.seed)?;
+        Ok(Self {
+            workspace: model.workspace(config.num_steps, config.batch_size)?,
+            state: model.zero_state(config.batch_size)?,
+            gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
+            optimizer: Sgd::new(backend, config.lr, config.clip)?,
+            minibatch: Minibatch::new(config.batch_size, config.num_steps),
+            config: config.clone(),
+            position: Position::default(),
+            model,
+        })
+    }
+
+    /// The model as it stands.
+    pub fn model(&self) -> &LanguageModel<B> {
+        &self.model
+    }
+
+    /// The model as it stands, to write: given initial weights instead of drawn ones.
+    pub fn model_mut(&mut self) -> &mut LanguageModel<B> {
+        &mut self.model
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// How far training has come.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The carried state.
+    pub fn state(&self) -> &State<B> {
+        &self.state
+    }
+
+    /// The gradients of the last step, before clipping.
+    pub fn gradients(&self) -> &ParameterSet<B> {
+        &self.gradients
+    }
+
+    /// Whether the recurrent layers run on the device's own path.
+    pub fn path(&self) -> Path {
+        self.workspace.memory().path()
+    }
+
+    /// Puts a trainer of the same configuration where another one stood: parameters, carried state, position.
+    ///
+    /// # Errors
+    /// If the lengths differ from this model's, or the device fails.
+    pub fn restore(&mut self, parameters: &[f32], [hidden, cell]: [&[f32]; 2], position: Position) -> Result<()> {
+        let backend = self.model.backend().clone();
+        self.model.parameters_mut().write(&backend, parameters)?;
+        self.state.hidden.write(&backend, hidden)?;
+        self.state.cell.write(&backend, cell)?;
+        self.position = position;
+        Ok(())
+    }
+
+    /// Forgets the carried state, as at the start of an epoch.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn reset_state(&mut self) -> Result<()> {
+        Ok(self.state.reset(self.model.backend())?)
+    }
+
+    /// Stages 3 to 8: one minibatch, one update.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] before the update if loss, perplexity or gradient norm is not finite; else if an id is outside
+    /// the vocabulary or the device fails.
+    pub fn step(&mut self, minibatch: &Minibatch) -> Result<StepReport> {
+        let Self { model, workspace, state, gradients, optimizer, .. } = self;
+        workspace.load(model.backend(), minibatch)?; //                           3 minibatch
+        if self.config.resets_state() {
+            state.reset(model.backend())?;
+        }
+        model.forward(workspace, state)?; //                                      4 input, 5 layers, 6 output
+        let loss = model.loss(workspace)?; //                                     6 loss
+        model.backward(workspace, gradients)?; //                                 7 gradients
+        let backend = model.backend().clone();
+        let gradient_norm = optimizer.gradient_norm(&backend, gradients)?;
+        let report = StepReport { loss, gradient_norm };
+        self.position.count(report, optimizer.lr())?;
+        optimizer.update(&backend, gradients, model.parameters_mut())?; //        8 update
+        Ok(report)
+    }
+
+    /// Goes once through the corpus, or through what is left of an epoch begun earlier. `stop` is asked after every step;
+    /// when it says yes, `None` is returned and the next call goes on with the next minibatch.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`]; and if the corpus is too short for one minibatch.
+    pub fn epoch(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
+        let backend = self.model.backend().clone();
+        backend.run(|| self.epoch_in_place(corpus, stop))
+    }
+
+    fn epoch_in_place(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
+        let start = Instant::now();
+        let TrainConfig { sampling, batch_size, num_steps, seed, .. } = self.config;
+        let batches = Batches::new(sampling, corpus, batch_size, num_steps, seed, self.position.epoch)?;
+        if self.position.minibatch == 0 {
+            self.reset_state()?;
+        }
+        // taken out for the time of the loop, since `step` needs all of `self`; an empty one allocates nothing
+        let mut minibatch = std::mem::replace(&mut self.minibatch, Minibatch::new(0, 0));
+        let first = self.position.minibatch;
+        for index in first..batches.num_minibatches() {
+            let step = batches.fill(index, &mut minibatch).map_err(Error::from).and_then(|()| self.step(&minibatch));
+            let last = index + 1 == batches.num_minibatches();
+            if step.is_err() || (stop() && !last) {
+                self.minibatch = minibatch;
+                return step.map(|_| None);
+            }
+        }
+        self.minibatch = minibatch;
+        let rows = self.workspace.rows();
+        let trained = batches.num_minibatches() - first;
+        let duration = start.elapsed();
+        Ok(Some(self.position.finish_epoch(self.optimizer.lr(), (trained * rows) as u64, duration)))
+    }
+}
+
+impl Position {
+    /// Takes a minibatch into account, or refuses one that is not finite.
+    fn count(&mut self, StepReport { loss, gradient_norm }: StepReport, lr: f32) -> Result<()> {
+        if !(f64::from(loss).exp().is_finite() && gradient_norm.is_finite()) {
+            return Err(Error::Diverged { epoch: self.epoch + 1, step: self.step + 1, loss, gradient_norm, lr });
+        }
+        self.minibatch += 1;
+        self.step += 1;
+        self.loss_sum += f64::from(loss);
+        self.gradient_norm_sum += f64::from(gradient_norm);
+        Ok(())
+    }
+
+    /// Closes the epoch. Minibatches are of one size, so the mean of their means is the mean over all tokens.
+    fn finish_epoch(&mut self, lr: f32, tokens: u64, duration: Duration) -> EpochReport {
+        let minibatches = self.minibatch as f64;
+        let report = EpochReport {
+            epoch: self.epoch + 1,
+            perplexity: (self.loss_sum / minibatches).exp(),
+            tokens,
+            gradient_norm: self.gradient_norm_sum / minibatches,
+            lr,
+            duration,
+        };
+        *self = Self { epoch: self.epoch + 1, step: self.step, ..Self::default() };
+        report
+    }
+}
