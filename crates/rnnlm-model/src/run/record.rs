@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rnnlm_vocab::{Corpus, CorpusOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,19 +19,27 @@ pub const FORMAT_VERSION: u64 = 1;
 pub struct CorpusRecord {
     /// The name or path that was given.
     pub name: String,
+    /// How its vocabulary was made and how much of it is used.
+    pub options: CorpusOptions,
     /// Tokens in the whole text.
     pub tokens: u64,
-    /// Tokens that were trained on: the first so many.
+    /// Tokens that are trained on: the first so many.
     pub used_tokens: u64,
     /// SHA-256 over the ids of those, as little-endian 32-bit numbers.
     pub ids_sha256: String,
 }
 
 impl CorpusRecord {
-    /// The record of a text of which `ids` are used.
-    pub fn new(name: impl Into<String>, tokens: u64, ids: &[u32]) -> Self {
-        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-        Self { name: name.into(), tokens, used_tokens: ids.len() as u64, ids_sha256: digest::sha256(&bytes) }
+    /// The record of a corpus that was read with `options`.
+    pub fn new(name: impl Into<String>, options: &CorpusOptions, corpus: &Corpus) -> Self {
+        let bytes: Vec<u8> = corpus.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        Self {
+            name: name.into(),
+            options: options.clone(),
+            tokens: corpus.tokens,
+            used_tokens: corpus.ids.len() as u64,
+            ids_sha256: digest::sha256(&bytes),
+        }
     }
 }
 

@@ -18,13 +18,7 @@ fn array<'a>(a: &View<'a, Cpu>) -> ArrayView2<'a, f32> {
         .expect("a layout's span holds its elements")
 }
 
-pub(super) fn gemm(
-    product: Product,
-    a: View<'_, Cpu>,
-    b: View<'_, Cpu>,
-    accumulate: bool,
-    out: ViewMut<'_, Cpu>,
-) {
+pub(super) fn gemm(product: Product, a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, out: ViewMut<'_, Cpu>) {
     let Layout { rows, cols, stride, .. } = out.layout;
     let (a, b) = match product {
         Product::AB => (array(&a), array(&b)),

@@ -57,10 +57,9 @@ fn check_id(op: &'static str, id: u32, bound: usize) -> Result<usize> {
 /// A vector of `len` default values, or an error where `vec!` would abort.
 fn vector<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| Error::OutOfMemory {
-        device: "cpu".to_owned(),
-        bytes: len.saturating_mul(size_of::<T>()),
-    })?;
+    values
+        .try_reserve_exact(len)
+        .map_err(|_| Error::OutOfMemory { device: "cpu".to_owned(), bytes: len.saturating_mul(size_of::<T>()) })?;
     values.resize(len, T::default());
     Ok(values)
 }

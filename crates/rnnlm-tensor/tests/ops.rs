@@ -1,0 +1,175 @@
+//! Every operation on numbers that can be checked by hand, and every refusal with its words. The wider table, shapes that
+//! hurt and other devices are in the workspace's verification package.
+
+use rnnlm_tensor::{Activation, Backend, Cpu, Product, Tensor, ops};
+
+type Check = Result<(), rnnlm_tensor::Error>;
+
+fn cpu() -> Cpu {
+    Cpu::new(2).expect("two threads")
+}
+
+fn matrix(rows: usize, cols: usize, values: &[f32]) -> Tensor<Cpu> {
+    Tensor::from_slice(&cpu(), rows, cols, values).expect("as many values as elements")
+}
+
+fn ids(values: &[u32]) -> Vec<u32> {
+    values.to_vec()
+}
+
+#[test]
+fn the_three_products_multiply_rows_with_columns() -> Check {
+    let (a, b) = (matrix(2, 2, &[1.0, 2.0, 3.0, 4.0]), matrix(2, 2, &[5.0, 6.0, 7.0, 8.0]));
+    let expected = [
+        (Product::AB, [19.0, 22.0, 43.0, 50.0]),
+        (Product::ABt, [17.0, 23.0, 39.0, 53.0]),
+        (Product::AtB, [26.0, 30.0, 38.0, 44.0]),
+    ];
+    for (product, values) in expected {
+        let mut out = matrix(2, 2, &[1.0; 4]);
+        ops::gemm(&cpu(), product, a.view(), b.view(), false, out.view_mut())?;
+        assert_eq!(out.to_vec(&cpu())?, values, "{product:?}");
+        ops::gemm(&cpu(), product, a.view(), b.view(), true, out.view_mut())?;
+        assert_eq!(out.to_vec(&cpu())?, values.map(|v| 2.0 * v), "{product:?} accumulated");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_block_of_columns_is_a_matrix_of_its_own() -> Check {
+    let a = matrix(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let mut out = matrix(2, 3, &[0.0; 6]);
+    ops::copy(&cpu(), a.view().cols(1..3), out.view_mut().cols(0..2))?;
+    ops::axpy(&cpu(), 10.0, a.view().rows(1..2), out.view_mut().rows(0..1))?;
+    assert_eq!(out.to_vec(&cpu())?, [42.0, 53.0, 60.0, 5.0, 6.0, 0.0]);
+    Ok(())
+}
+
+#[test]
+fn a_one_hot_product_is_a_gather_and_its_gradient_a_scatter() -> Check {
+    let (table, ids) = (matrix(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), ids(&[2, 0, 2]));
+    let mut out = matrix(3, 2, &[0.0; 6]);
+    ops::gather_columns(&cpu(), table.view(), &ids, out.view_mut())?;
+    assert_eq!(out.to_vec(&cpu())?, [3.0, 6.0, 1.0, 4.0, 3.0, 6.0]);
+    let mut gradient = matrix(2, 3, &[0.0; 6]);
+    ops::scatter_add_columns(&cpu(), out.view(), &ids, gradient.view_mut())?;
+    assert_eq!(gradient.to_vec(&cpu())?, [1.0, 0.0, 6.0, 4.0, 0.0, 12.0]);
+    Ok(())
+}
+
+#[test]
+fn an_embedding_gathers_rows_and_scatters_them_back() -> Check {
+    let (table, ids) = (matrix(3, 2, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), ids(&[1, 1]));
+    let mut out = matrix(2, 2, &[0.0; 4]);
+    ops::gather_rows(&cpu(), table.view(), &ids, out.view_mut())?;
+    assert_eq!(out.to_vec(&cpu())?, [3.0, 4.0, 3.0, 4.0]);
+    let mut gradient = matrix(3, 2, &[0.0; 6]);
+    ops::scatter_add_rows(&cpu(), out.view(), &ids, gradient.view_mut())?;
+    assert_eq!(gradient.to_vec(&cpu())?, [0.0, 0.0, 6.0, 8.0, 0.0, 0.0]);
+    Ok(())
+}
+
+#[test]
+fn activations_keep_nan_and_relu_is_flat_at_zero() -> Check {
+    let mut values = matrix(1, 4, &[-1.0, 0.0, 2.0, f32::NAN]);
+    ops::activate(&cpu(), Activation::Relu, values.view_mut())?;
+    let out = values.to_vec(&cpu())?;
+    assert_eq!(out[..3], [0.0, 0.0, 2.0]);
+    assert!(out[3].is_nan(), "a divergence must not be hidden");
+    let mut gradient = matrix(1, 3, &[5.0, 5.0, 5.0]);
+    ops::activate_backward(&cpu(), Activation::Relu, values.view().cols(0..3), gradient.view_mut())?;
+    assert_eq!(gradient.to_vec(&cpu())?, [0.0, 0.0, 5.0]);
+    Ok(())
+}
+
+#[test]
+fn cross_entropy_of_equal_logits_is_ln_v_and_its_gradient_sums_to_zero() -> Check {
+    let mut logits = matrix(2, 4, &[7.0, 7.0, 7.0, 7.0, 0.0, 0.0, 3.0_f32.ln(), 0.0]);
+    let mut losses = matrix(2, 1, &[0.0; 2]);
+    ops::softmax_cross_entropy(&cpu(), 0.5, &ids(&[1, 2]), logits.view_mut(), losses.view_mut())?;
+    // second row: softmax = [1/6, 1/6, 3/6, 1/6]
+    let expected = [0.125, -0.375, 0.125, 0.125, 1.0 / 12.0, 1.0 / 12.0, -0.25, 1.0 / 12.0];
+    for (found, expected) in logits.to_vec(&cpu())?.iter().zip(expected) {
+        // a handful of roundings of numbers below 1
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+    let losses = losses.to_vec(&cpu())?;
+    assert!((losses[0] - 4.0_f32.ln()).abs() < 1e-6 && (losses[1] - 2.0_f32.ln()).abs() < 1e-6, "{losses:?}");
+    Ok(())
+}
+
+#[test]
+fn clipping_takes_the_global_norm_to_its_bound_and_sgd_follows() -> Check {
+    let gradients = matrix(1, 2, &[3.0, 4.0]);
+    let (mut squares, mut factor) = (matrix(1, 1, &[0.0]), matrix(1, 1, &[0.0]));
+    ops::sum_squares(&cpu(), gradients.view(), squares.view_mut())?;
+    assert_eq!(squares.to_vec(&cpu())?, [25.0]);
+    ops::clip_factor(&cpu(), squares.view(), 1.0, factor.view_mut())?;
+    let mut parameters = matrix(1, 2, &[1.0, 1.0]);
+    ops::sgd(&cpu(), 0.5, factor.view(), gradients.view(), parameters.view_mut())?;
+    let found = parameters.to_vec(&cpu())?;
+    assert!((found[0] - 0.7).abs() < 1e-6 && (found[1] - 0.6).abs() < 1e-6, "{found:?}");
+    ops::clip_factor(&cpu(), squares.view(), 5.1, factor.view_mut())?;
+    assert_eq!(factor.to_vec(&cpu())?, [1.0], "a norm within the bound is left alone");
+    Ok(())
+}
+
+#[test]
+fn biases_are_added_to_rows_and_their_gradients_summed_over_them() -> Check {
+    let mut out = matrix(2, 2, &[1.0, 2.0, 3.0, 4.0]);
+    ops::add_row(&cpu(), matrix(1, 2, &[10.0, 20.0]).view(), out.view_mut())?;
+    assert_eq!(out.to_vec(&cpu())?, [11.0, 22.0, 13.0, 24.0]);
+    let mut sums = matrix(1, 2, &[1.0, 1.0]);
+    ops::sum_rows(&cpu(), out.view(), sums.view_mut())?;
+    assert_eq!(sums.to_vec(&cpu())?, [25.0, 47.0]);
+    let mut total = matrix(1, 1, &[0.0]);
+    ops::sum(&cpu(), out.view(), total.view_mut())?;
+    assert_eq!(total.to_vec(&cpu())?, [70.0]);
+    let mut product = matrix(2, 2, &[0.0; 4]);
+    ops::multiply(&cpu(), out.view(), out.view(), false, product.view_mut())?;
+    ops::fill(&cpu(), 0.0, product.view_mut().rows(0..1))?;
+    assert_eq!(product.to_vec(&cpu())?, [0.0, 0.0, 169.0, 576.0]);
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_both_shapes() {
+    let (a, b) = (matrix(2, 3, &[0.0; 6]), matrix(4, 5, &[0.0; 20]));
+    let mut out = matrix(2, 5, &[0.0; 10]);
+    let error = ops::gemm(&cpu(), Product::AB, a.view(), b.view(), false, out.view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "gemm A·B: a is 2×3, b is 4×5");
+    let error = ops::copy(&cpu(), a.view(), out.view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "copy: a is 2×3, out is 2×5");
+    let error = ops::gather_rows(&cpu(), b.view(), &ids(&[0, 9]), out.view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "gather_rows: id 9 is outside a table of 4");
+    let error = ops::gather_rows(&cpu(), b.view(), &ids(&[0]), out.view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "gather_rows: 2 ids are needed, 1 were given");
+    let error = Tensor::from_slice(&cpu(), 2, 2, &[1.0]).unwrap_err();
+    assert_eq!(error.to_string(), "write: 4 values are needed, 1 were given");
+    assert!(cpu().read(&vec![0.0; 3], 2, &mut [0.0; 2]).is_err());
+}
+
+#[test]
+fn memory_that_no_machine_has_is_an_error_and_no_abort() {
+    let error = cpu().allocate(usize::MAX / 8).unwrap_err();
+    assert!(error.to_string().starts_with("cpu: "), "{error}");
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() -> Check {
+    // 100 rows are split over several tasks, the last of them smaller
+    let values: Vec<f32> = (0..100 * 90).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
+    let results = [1, 2, 3].map(|threads| -> Result<Vec<f32>, rnnlm_tensor::Error> {
+        let cpu = Cpu::new(threads)?;
+        let a = Tensor::from_slice(&cpu, 100, 90, &values)?;
+        let mut out = Tensor::zeros(&cpu, 100, 100)?;
+        ops::gemm(&cpu, Product::ABt, a.view(), a.view(), false, out.view_mut())?;
+        ops::activate(&cpu, Activation::Tanh, out.view_mut())?;
+        out.to_vec(&cpu)
+    });
+    let [one, two, three] = results;
+    let one = one?;
+    assert_eq!(one, two?);
+    assert_eq!(one, three?);
+    Ok(())
+}
