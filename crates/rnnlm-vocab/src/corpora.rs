@@ -144,9 +144,10 @@ impl CorpusEntry {
     /// The error for a corpus that no place gave, with the advice to put a copy into `folder`.
     pub(crate) fn unavailable(&self, tried: Vec<Attempt>, folder: Option<&Path>) -> Error {
         let Self { name, bytes, sha1, source, .. } = self;
-        let place = folder.map_or(String::new(), |folder| format!(" as `{}`", folder.join(name).display()) + ".txt");
+        let place = folder.and_then(|folder| self.path_in(folder).ok());
+        let place = place.map_or("in a folder that is searched".to_owned(), |path| format!("at `{}`", path.display()));
         let page = self.source_page.as_ref().map_or(String::new(), |page| format!(", {page}"));
-        let advice = format!("a copy of {bytes} bytes with SHA-1 {sha1} may be put there{place} (text: {source}{page})");
+        let advice = format!("a copy of {bytes} bytes with SHA-1 {sha1} may be put {place} (text: {source}{page})");
         Error::CorpusUnavailable { name: name.clone(), tried, advice }
     }
 }
@@ -242,7 +243,7 @@ pub(crate) mod tests {
         let error = abc().find(&[empty.path(), odd.path()]).unwrap_err().to_string();
         let expected = format!(
             "corpus `abc` is not available: `{0}`: does not exist; `{1}`: is not a plain file; a copy of 3 bytes with \
-             SHA-1 a9993e364706816aba3e25717850c26c9cd0d89d may be put there as `{0}` (text: FIPS 180, \
+             SHA-1 a9993e364706816aba3e25717850c26c9cd0d89d may be put at `{0}` (text: FIPS 180, \
              https://example.org/180)",
             path(&empty),
             path(&odd)

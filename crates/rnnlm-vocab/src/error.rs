@@ -80,7 +80,7 @@ pub enum Error {
         limit: u64,
     },
     /// A vocabulary file that is not JSON, or whose fields have other types than they should.
-    #[error("the vocabulary is not readable")]
+    #[error("the vocabulary is not in the expected form")]
     VocabSyntax(#[source] serde_json::Error),
     /// A vocabulary file written by a later version.
     #[error("the vocabulary has `format_version` {found}, this version reads up to {supported}")]

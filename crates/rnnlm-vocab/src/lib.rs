@@ -4,15 +4,15 @@
 //! use rnnlm_vocab::{Corpus, CorpusOptions, SequentialBatches};
 //!
 //! # fn main() -> rnnlm_vocab::Result<()> {
-//! let text = "The Time Traveller (for so it will be convenient to speak of him)\nwas expounding a matter to us.";
-//! let corpus = Corpus::from_bytes(text.as_bytes(), &CorpusOptions::default())?; // characters, normalised
+//! let text = b"The Time Traveller (for so it will be convenient to speak of him)\nwas expounding a matter to us.";
+//! let corpus = Corpus::from_bytes(text, &CorpusOptions::default())?; // characters, normalised as in the book
 //! assert_eq!(corpus.vocab.decode(&corpus.ids[..18])?, "the time traveller");
-//! assert_eq!(corpus.vocab.encode("time").ids, corpus.ids[4..8]);
+//! assert_eq!(corpus.vocab.encode("TIME").ids, corpus.ids[4..8]);
 //!
-//! let (batch_size, num_steps, seed, epoch) = (2, 8, 0, 0);
+//! let (batch_size, num_steps, seed, epoch) = (1, 35, 0, 0);
 //! for minibatch in SequentialBatches::new(&corpus.ids, batch_size, num_steps, seed, epoch)? {
-//!     let step = &minibatch.inputs[..batch_size]; // time-major: the first step of both rows
-//!     assert_eq!(minibatch.targets[..batch_size].len(), step.len()); // the token after each
+//!     let (inputs, targets) = (corpus.vocab.decode(&minibatch.inputs)?, corpus.vocab.decode(&minibatch.targets)?);
+//!     assert_eq!(inputs[1..], targets[..34]); // what follows each character is what there is to predict
 //! }
 //! # Ok(())
 //! # }

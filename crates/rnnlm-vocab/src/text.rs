@@ -59,6 +59,7 @@ struct EndingCounts {
 }
 
 impl EndingCounts {
+    /// Counts the ends within and at the end of one line up to `\n`.
     fn add(&mut self, line: &[u8]) {
         let ends_in_crlf = line.ends_with(b"\r\n");
         self.crlf += u64::from(ends_in_crlf);
@@ -146,7 +147,7 @@ pub(crate) fn invalid_utf8_in(name: &str, bytes: &[u8], valid: usize) -> Error {
 }
 
 fn invalid_utf8(name: &str, bytes: &[u8], valid: usize, offset: u64, mut endings: EndingCounts) -> Error {
-    endings.add(&bytes[..valid]);
+    bytes[..valid].split_inclusive(|&byte| byte == b'\n').for_each(|line| endings.add(line));
     Error::InvalidUtf8 {
         name: name.to_owned(),
         byte: bytes[valid],

@@ -1,0 +1,198 @@
+//! Stages 1 and 2 over generated texts: what must hold whatever a text says.
+
+use proptest::prelude::*;
+use rnnlm_vocab::{Corpus, CorpusOptions, Encoding, Normalization, TextSize, TokenKind, UNKNOWN_ID, Vocab};
+
+/// Texts made to hurt: tokens that look like other tokens, all line ends, white space beyond ASCII, marks that combine.
+fn texts() -> impl Strategy<Value = String> {
+    let pieces = prop_oneof![
+        4 => prop::sample::select(vec![
+            "<unk>", "<0xE9>", "<s>", "<", ">", " ", "  ", "\n", "\r\n", "\r", "\t", "a", "b", "B", "the", "The", "'", "é",
+            "e\u{301}", "\u{a0}", "\u{2003}", "\u{feff}", "\u{0}", "😀", "ß", "1",
+        ])
+        .prop_map(str::to_owned),
+        1 => any::<char>().prop_map(String::from),
+    ];
+    prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+fn options() -> impl Strategy<Value = CorpusOptions> {
+    let reserved = prop::sample::select(vec![vec![], vec!["<s>".to_owned()], vec!["<s>".to_owned(), "the".to_owned()]]);
+    let kinds = prop::sample::select(TokenKind::ALL.to_vec());
+    let normalizations = prop::sample::select(Normalization::ALL.to_vec());
+    (kinds, normalizations, 0..4_u64, 0..30_usize, reserved).prop_map(
+        |(kind, normalization, min_freq, max_tokens, reserved)| CorpusOptions {
+            kind,
+            normalization,
+            min_freq,
+            max_tokens,
+            reserved,
+        },
+    )
+}
+
+/// The corpus, or nothing for a text without tokens.
+fn corpus(text: &[u8], options: &CorpusOptions) -> Option<Corpus> {
+    Corpus::from_bytes(text, options).ok()
+}
+
+/// The ids that a text can give, `<unk>` aside.
+fn known(vocab: &Vocab) -> Vec<u32> {
+    let first = match vocab.kind() {
+        TokenKind::Word => 1,
+        TokenKind::Char | TokenKind::Byte => 1 + vocab.reserved() as u32,
+    };
+    (first..vocab.len() as u32).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn encoding_undoes_decoding(text in texts(), options in options(), order in prop::collection::vec(any::<u32>(), 0..50)) {
+        let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        let known = known(&vocab);
+        let ids: Vec<u32> = order.iter().filter_map(|&n| known.get(n as usize % known.len().max(1)).copied()).collect();
+        let bytes = vocab.decode_bytes(&ids).unwrap();
+        prop_assert_eq!(&vocab.encode_normalized(&bytes).unwrap(), &Encoding { ids: ids.clone(), ..Encoding::default() });
+        if options.normalization == Normalization::None && options.kind != TokenKind::Byte {
+            prop_assert_eq!(vocab.encode(&vocab.decode(&ids).unwrap()).ids, ids);
+        }
+    }
+
+    #[test]
+    fn encoding_undoes_decoding_of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 1..300)) {
+        let options = CorpusOptions { kind: TokenKind::Byte, normalization: Normalization::None, ..Default::default() };
+        let Some(corpus) = corpus(&bytes, &options) else { return Ok(()) };
+        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+        prop_assert_eq!(corpus.vocab.decode_bytes(&corpus.ids).unwrap(), text);
+        prop_assert_eq!(corpus.vocab.encode_normalized(text).unwrap().ids, corpus.ids);
+    }
+
+    #[test]
+    fn a_whole_text_comes_back_from_its_ids(text in texts(), options in options()) {
+        let options = CorpusOptions { min_freq: 0, max_tokens: 0, reserved: vec![], ..options };
+        let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        let decoded = corpus.vocab.decode(&corpus.ids).unwrap();
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let lines = options.normalization.lines(text);
+        match options.kind {
+            TokenKind::Word => {
+                let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
+                prop_assert_eq!(&decoded, &words.join(" "));
+            }
+            TokenKind::Char | TokenKind::Byte => prop_assert_eq!(&decoded, &lines.concat()),
+        }
+        // What normalisation made once it leaves alone the next time.
+        prop_assert_eq!(corpus.vocab.encode(&decoded).ids, corpus.ids);
+    }
+
+    #[test]
+    fn the_book_normalises_as_its_regular_expression_does(text in texts()) {
+        let reference = |line: &str| {
+            let spaced: String = line.chars().map(|c| if c.is_ascii_alphabetic() { c } else { ' ' }).collect();
+            spaced.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+        };
+        let unified = text.replace("\r\n", "\n").replace('\r', "\n");
+        let expected: Vec<String> = unified.split_terminator('\n').map(reference).collect();
+        prop_assert_eq!(Normalization::Book.lines(&text), expected);
+    }
+
+    #[test]
+    fn tokens_are_ordered_by_falling_frequency_then_first_sight(text in texts(), options in options()) {
+        let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let lines = options.normalization.lines(text);
+        let all: Vec<String> = lines.iter().flat_map(|line| options.kind.tokens(line)).collect();
+        let count = |token: &str| all.iter().filter(|other| *other == token).count() as u64;
+        let mut expected: Vec<&String> = Vec::new();
+        for token in &all {
+            let fixed = options.reserved.contains(token) || token == "<unk>" && options.kind == TokenKind::Word;
+            if !fixed && count(token) >= options.min_freq && !expected.contains(&token) {
+                expected.push(token);
+            }
+        }
+        expected.sort_by_key(|token| std::cmp::Reverse(count(token)));
+        let tokens: Vec<&str> = corpus.vocab.tokens().collect();
+        let reserved = options.reserved.len();
+        prop_assert_eq!(tokens[0], "<unk>");
+        prop_assert_eq!(&tokens[1..=reserved], &options.reserved);
+        prop_assert_eq!(&tokens[reserved + 1..], &expected);
+        for (id, token) in tokens.iter().enumerate().skip(1) {
+            prop_assert_eq!(corpus.vocab.frequencies()[id], count(token));
+            prop_assert_eq!(corpus.vocab.id(token), Some(id as u32));
+        }
+        prop_assert_eq!(corpus.vocab.frequencies().iter().sum::<u64>(), corpus.tokens);
+        prop_assert_eq!(corpus.tokens, all.len() as u64);
+    }
+
+    #[test]
+    fn a_text_read_twice_has_the_same_ids_and_the_same_unknown_tokens(text in texts(), options in options()) {
+        let Some(built) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        let again = Corpus::encode_bytes(text.as_bytes(), built.vocab.clone(), options.max_tokens).unwrap();
+        prop_assert_eq!(&again, &built);
+        let full = if options.max_tokens == 0 { built.tokens as usize } else { options.max_tokens };
+        prop_assert_eq!(built.ids.len(), full.min(built.tokens as usize));
+        prop_assert_eq!(built.unknown.count(), built.ids.iter().filter(|&&id| id == UNKNOWN_ID).count());
+        for unknown in built.unknown.distinct() {
+            prop_assert!(built.vocab.id(&unknown.token).is_none() && unknown.count > 0);
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_text_and_add_up(text in texts(), options in options(), cut in any::<prop::sample::Index>()) {
+        let options = CorpusOptions { max_tokens: 0, ..options };
+        let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        // Whole even where tokens became `<unk>`: the same text with nothing left out.
+        let complete = Corpus::from_bytes(text.as_bytes(), &CorpusOptions { min_freq: 0, ..options }).unwrap();
+        let spelled = complete.vocab.decode(&complete.ids).unwrap();
+        let expected = TextSize { characters: spelled.chars().count() as u64, bytes: spelled.len() as u64 };
+        let (len, cut) = (corpus.ids.len(), cut.index(corpus.ids.len() + 1));
+        prop_assert_eq!((corpus.text, corpus.text_size(0..len)), (expected, expected));
+        let mut sum = corpus.text_size(0..cut);
+        sum += corpus.text_size(cut..len);
+        prop_assert_eq!(sum, expected);
+        prop_assert_eq!(corpus.source_bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn a_prefix_differs_from_a_text_at_its_ends_only(text in texts(), options in options()) {
+        let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        let (whole, prefix) = (vocab.encode(&text).ids, vocab.encode_prefix(&text).ids);
+        if options.kind == TokenKind::Word || options.normalization == Normalization::None {
+            prop_assert_eq!(prefix, whole);
+        } else {
+            let fits = |&before: &usize| {
+                prefix.get(before..before + whole.len()) == Some(&whole) && prefix.len() - before - whole.len() <= 1
+            };
+            prop_assert!((0..=1).any(|before| fits(&before)), "{prefix:?} is not {whole:?} with a space more at its ends");
+        }
+    }
+
+    #[test]
+    fn a_vocabulary_survives_its_file(text in texts(), options in options()) {
+        let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        prop_assert_eq!(Vocab::from_json(vocab.to_json().unwrap().as_bytes()).unwrap(), vocab);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(Vocab::from_json(&bytes).is_err());
+    }
+
+    #[test]
+    fn no_damage_to_a_file_makes_its_reader_panic(
+        text in texts(), options in options(), at in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..4)
+    ) {
+        let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        let mut json = vocab.to_json().unwrap().into_bytes();
+        let at = at.index(json.len());
+        json.splice(at..(at + bytes.len()).min(json.len()), bytes);
+        if let Ok(damaged) = Vocab::from_json(&json) {
+            // Still a vocabulary, so it must keep what a vocabulary promises.
+            let ids = known(&damaged);
+            let text = damaged.decode_bytes(&ids).unwrap();
+            prop_assert_eq!(damaged.encode_normalized(&text).unwrap().ids, ids);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Stage 2: `vocab.json` and everything that may be wrong with one.
+
+use std::error::Error as _;
+
+use rnnlm_vocab::{Corpus, CorpusOptions, Error, LineEndings, Normalization, TokenKind, Vocab};
+use serde_json::{Value, json};
+
+fn good() -> Value {
+    json!({
+        "format_version": 1,
+        "token_kind": "word",
+        "normalization": "none",
+        "text_format": { "line_endings": "crlf", "byte_order_mark": true },
+        "reserved": 1,
+        "tokens": ["<unk>", "<s>", "the", "<0xE9>"],
+        "frequencies": [3, 0, 9, 1],
+    })
+}
+
+fn read(json: &Value) -> Result<Vocab, Error> {
+    Vocab::from_json(json.to_string().as_bytes())
+}
+
+/// The message, and its cause's, after `change` to a good file.
+fn refusal(change: impl Fn(&mut Value)) -> String {
+    let mut json = good();
+    change(&mut json);
+    let error = read(&json).expect_err("an error");
+    let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+    format!("{error}{cause}")
+}
+
+#[test]
+fn a_file_by_hand_is_read_as_it_says() {
+    let vocab = read(&good()).unwrap();
+    assert_eq!((vocab.kind(), vocab.normalization(), vocab.len()), (TokenKind::Word, Normalization::None, 4));
+    assert_eq!((vocab.text_format().line_endings, vocab.text_format().byte_order_mark), (LineEndings::Crlf, true));
+    assert_eq!((vocab.token(2), vocab.id("the"), vocab.reserved()), (Some("the"), Some(2), 1));
+    assert_eq!((vocab.token(4), vocab.id("then"), vocab.frequencies()), (None, None, &[3, 0, 9, 1][..]));
+    assert_eq!(vocab.encode("the\u{2003}<s> <0xE9> <unk> é").ids, [2, 1, 3, 0, 0]);
+}
+
+#[test]
+fn what_is_written_is_laid_out_as_documented_and_read_back() {
+    let vocab = read(&good()).unwrap();
+    let json = vocab.to_json().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), good());
+    assert_eq!(Vocab::from_json(json.as_bytes()).unwrap(), vocab);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vocab.json");
+    std::fs::write(&path, json).unwrap();
+    assert_eq!(Vocab::load(path).unwrap(), vocab);
+}
+
+#[test]
+fn bytes_are_spelled_out() {
+    let options = CorpusOptions { kind: TokenKind::Byte, normalization: Normalization::None, ..Default::default() };
+    let vocab = Corpus::from_bytes(b"\xE9\xE9a", &options).unwrap().vocab;
+    let json: Value = serde_json::from_str(&vocab.to_json().unwrap()).unwrap();
+    assert_eq!(json["tokens"], json!(["<unk>", "<0xE9>", "<0x61>"]));
+    assert_eq!((vocab.id("<0x61>"), vocab.id("a"), vocab.id("<0xe9>")), (Some(2), None, None));
+}
+
+#[test]
+fn a_later_version_is_refused_whatever_else_it_holds() {
+    let later = json!({ "format_version": 2, "tokens": { "the": 1 }, "merges": [] });
+    assert_eq!(
+        read(&later).unwrap_err().to_string(),
+        "the vocabulary has `format_version` 2, this version reads up to 1"
+    );
+    let zero = refusal(|json| json["format_version"] = json!(0));
+    assert_eq!(zero, "the vocabulary is inconsistent: `format_version` is 0, versions count from 1");
+}
+
+#[test]
+fn contradictions_are_named() {
+    let tokens = |tokens: Value| {
+        refusal(|json| {
+            json["frequencies"] = tokens.as_array().expect("a list").iter().map(|_| 1).collect();
+            json["tokens"] = tokens.clone();
+        })
+    };
+    let start = "the vocabulary is inconsistent: ";
+    let repeated = "`tokens`[3] repeats `tokens`[1], which is `<s>`";
+    assert_eq!(tokens(json!(["<unk>", "<s>", "the", "<s>"])), format!("{start}{repeated}"));
+    let unknown_twice = "`tokens`[3] repeats `tokens`[0], which is `<unk>`";
+    assert_eq!(tokens(json!(["<unk>", "<s>", "the", "<unk>"])), format!("{start}{unknown_twice}"));
+    assert_eq!(tokens(json!(["the", "<unk>"])), format!("{start}`tokens`[0] is `the`, it must be `<unk>`"));
+    assert_eq!(tokens(json!([])), format!("{start}`tokens` is empty, it must begin with `<unk>`"));
+    assert_eq!(tokens(json!(["<unk>", "a", "b c"])), format!("{start}`tokens`[2], `b c`, contains white space"));
+    assert_eq!(tokens(json!(["<unk>", "a", ""])), format!("{start}`tokens`[2], ``, is empty"));
+    assert_eq!(tokens(json!(["<unk>"])), format!("{start}`reserved` is 1 but only 0 tokens follow `<unk>`"));
+    let counts = refusal(|json| json["frequencies"] = json!([1, 2]));
+    assert_eq!(counts, format!("{start}4 `tokens` but 2 `frequencies`"));
+    let kind = |kind: &str| refusal(|json| json["token_kind"] = json!(kind));
+    assert_eq!(kind("char"), format!("{start}`tokens`[2], `the`, is not one character"));
+    assert_eq!(kind("byte"), format!("{start}`tokens`[2], `the`, is not a byte spelled like `<0xE9>`"));
+}
+
+#[test]
+fn wrong_types_are_named_by_field_and_place() {
+    let start = "the vocabulary is not in the expected form: ";
+    let cases: [(&str, Value, &str); 10] = [
+        ("format_version", json!("1"), "`format_version`: invalid type: string \"1\", expected u64"),
+        ("token_kind", json!("words"), "`token_kind`: unknown variant `words`, expected one of `char`, `word`, `byte`"),
+        ("normalization", json!(1), "`normalization`: "),
+        ("text_format", json!("crlf"), "`text_format`: "),
+        ("reserved", json!(-1), "`reserved`: invalid value: integer `-1`, expected usize"),
+        ("tokens", json!("abc"), "invalid type: string \"abc\", expected a list in `tokens`"),
+        ("tokens", json!(["<unk>", 7]), "`tokens`[1]: invalid type: integer `7`, expected a string"),
+        ("frequencies", json!({}), "invalid type: map, expected a list in `frequencies`"),
+        ("frequencies", json!([0, 1.5]), "`frequencies`[1]: invalid type: floating point `1.5`, expected u64"),
+        ("surplus", json!(0), "unknown field `surplus`"),
+    ];
+    for (field, value, expected) in cases {
+        let message = refusal(|json| json[field] = value.clone());
+        assert!(message.starts_with(&format!("{start}{expected}")), "{message}");
+    }
+    for field in good().as_object().expect("an object").keys() {
+        let message = refusal(|json| {
+            json.as_object_mut().expect("an object").remove(field);
+        });
+        assert!(message.starts_with(&format!("{start}missing field `{field}`")), "{message}");
+    }
+    let twice = good().to_string().replacen('{', "{\"reserved\":1,", 1);
+    let error = Vocab::from_json(twice.as_bytes()).unwrap_err();
+    assert!(error.source().unwrap().to_string().starts_with("duplicate field `reserved`"));
+}
+
+#[test]
+fn more_tokens_than_allowed_are_refused_while_reading() {
+    let many = format!("[{}0]", "0,".repeat(rnnlm_vocab::MAX_TOKENS));
+    let json = good().to_string().replace("[3,0,9,1]", &many);
+    let error = Vocab::from_json(json.as_bytes()).unwrap_err();
+    assert!(error.source().unwrap().to_string().starts_with("`frequencies` has more than 4194304 entries"));
+}
