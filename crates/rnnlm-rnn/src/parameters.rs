@@ -42,7 +42,12 @@ impl ParameterLayout {
     ///
     /// # Errors
     /// If the sizes overflow.
-    pub fn add_weight(&mut self, name: impl Into<String>, [rows, cols]: [usize; 2], fan_in: usize) -> Result<ParameterId> {
+    pub fn add_weight(
+        &mut self,
+        name: impl Into<String>,
+        [rows, cols]: [usize; 2],
+        fan_in: usize,
+    ) -> Result<ParameterId> {
         self.add(name.into(), vec![rows, cols], [rows, cols], fan_in)
     }
 

@@ -92,7 +92,7 @@ impl<B: Recurrence> StackMemory<B> {
         &self.layers[index].adjoint
     }
 
-    /// The path that is in use.
+    /// The path that is in use: fused only if every layer is.
     pub fn path(&self) -> Path {
         if self.layers.iter().all(|layer| layer.plan.is_some()) { Path::Fused } else { Path::Reference }
     }
@@ -154,6 +154,7 @@ impl Stack {
             let dims = layer.dims(num_steps, batch_size);
             let plan = match path {
                 Path::Reference => None,
+                Path::Auto => backend.plan(layer, dims)?,
                 Path::Fused => Some(backend.plan(layer, dims)?.ok_or_else(|| Error::NoFusedPath {
                     cell: layer.cell.name(),
                     hidden_size: layer.hidden_size,

@@ -8,6 +8,8 @@
 //!
 //! `φ` is tanh, `φ′ = 1 − h²`, or ReLU, `φ′ = [h > 0]`. `∂a` stands for the gradient of the loss with respect to `a`.
 
+pub(crate) mod cpu;
+
 use rnnlm_tensor::{Activation, Backend, Product, ops};
 
 use crate::layer::Weights;
@@ -24,7 +26,14 @@ pub(crate) fn forward_step<B: Backend>(
 ) -> Result<()> {
     let (previous, next) = (tape.previous(t), tape.next(t));
     let recurrent = &mut scratch.scratch;
-    ops::gemm(backend, Product::ABt, tape.hidden.view().rows(previous), weights.weight_hh, false, recurrent.view_mut())?;
+    ops::gemm(
+        backend,
+        Product::ABt,
+        tape.hidden.view().rows(previous),
+        weights.weight_hh,
+        false,
+        recurrent.view_mut(),
+    )?;
     ops::add_row(backend, weights.bias_hh, recurrent.view_mut())?;
     ops::axpy(backend, 1.0, recurrent.view(), tape.hidden.view_mut().rows(next.clone()))?;
     Ok(ops::activate(backend, activation, tape.hidden.view_mut().rows(next))?)

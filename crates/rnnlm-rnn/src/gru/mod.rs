@@ -16,6 +16,8 @@
 //! share one product a step; the paper and the book's from-scratch code apply it *before*. `m` is kept on the tape as
 //! `candidate`.
 
+pub(crate) mod cpu;
+
 use std::ops::Range;
 
 use rnnlm_tensor::{Activation, Backend, Product, ops};

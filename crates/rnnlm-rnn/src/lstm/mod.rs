@@ -10,6 +10,8 @@
 //!                                                      ∂h_{t−1} = [∂i ∂f ∂g ∂o] · W_hh
 //! ```
 
+pub(crate) mod cpu;
+
 use std::ops::Range;
 
 use rnnlm_tensor::{Activation, Backend, Product, View, ops};

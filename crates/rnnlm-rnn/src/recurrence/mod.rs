@@ -16,11 +16,13 @@ use crate::{Adjoint, Dims, Input, Layer, ParameterSet, Result, Tape};
 /// Which implementation a layer runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Path {
-    /// The equations, one tensor operation after the other.
+    /// The device's own where it has one, else the reference.
     #[default]
-    Reference,
-    /// The device's own, where it has one.
+    Auto,
+    /// The device's own; an error where it has none.
     Fused,
+    /// The equations, one tensor operation after the other.
+    Reference,
 }
 
 /// One layer's work on one minibatch: the same value goes to the forward and to the backward pass.

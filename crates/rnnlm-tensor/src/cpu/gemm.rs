@@ -1,42 +1,67 @@
-//! Matrix products: ndarray's, a block of rows at a time, the blocks shared out to the pool.
+//! Matrix products of the [`Backend`](crate::Backend): the right operand is laid out in a buffer that each thread keeps, the
+//! rows of the output are shared out to the pool.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
+use std::cell::RefCell;
 
-use super::Cpu;
+use rayon::prelude::*;
+
+use super::product::{Packed, Rows};
+use super::{Cpu, Isa};
 use crate::{Layout, Product, View, ViewMut};
 
-/// Rows of the output that one task computes; fixed, so that neither the split nor the order of a sum follows the number
-/// of threads.
-const ROWS_PER_TASK: usize = 32;
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
 const SMALL: usize = 1 << 18;
+/// Rows of the output that a task has at the least; tiles are at most so high.
+const ROWS: usize = 8;
 
-fn array<'a>(a: &View<'a, Cpu>) -> ArrayView2<'a, f32> {
-    let Layout { rows, cols, stride, .. } = a.layout;
-    ArrayView2::from_shape((rows, cols).strides((stride, 1)), &a.buffer[a.layout.span()])
-        .expect("a layout's span holds its elements")
+thread_local! {
+    /// Where the right operand is laid out; it grows to the largest one and stays.
+    static PACKED: RefCell<Option<Packed>> = const { RefCell::new(None) };
 }
 
-pub(super) fn gemm(product: Product, a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, out: ViewMut<'_, Cpu>) {
+/// `out = a·b`, `+=` if `accumulate`; the number of threads decides how rows are shared out and changes no bit.
+pub(super) fn gemm(
+    cpu: &Cpu,
+    product: Product,
+    a: View<'_, Cpu>,
+    b: View<'_, Cpu>,
+    accumulate: bool,
+    out: ViewMut<'_, Cpu>,
+) {
     let Layout { rows, cols, stride, .. } = out.layout;
-    let (a, b) = match product {
-        Product::AB => (array(&a), array(&b)),
-        Product::ABt => (array(&a), array(&b).reversed_axes()),
-        Product::AtB => (array(&a).reversed_axes(), array(&b)),
-    };
-    let mut out = ArrayViewMut2::from_shape((rows, cols).strides((stride, 1)), &mut out.buffer[out.layout.span()])
-        .expect("a layout's span holds its elements");
-    let beta = if accumulate { 1.0 } else { 0.0 };
-    if rows * cols * a.ncols() < SMALL {
-        general_mat_mul(1.0, &a, &b, beta, &mut out);
+    let inner = if product == Product::AtB { a.layout.rows } else { a.layout.cols };
+    if rows == 0 || cols == 0 {
         return;
     }
-    rayon::scope(|scope| {
-        let blocks = a.axis_chunks_iter(Axis(0), ROWS_PER_TASK);
-        for (a, mut out) in blocks.zip(out.axis_chunks_iter_mut(Axis(0), ROWS_PER_TASK)) {
-            let b = b.view();
-            scope.spawn(move |_| general_mat_mul(1.0, &a, &b, beta, &mut out));
-        }
-    });
+    let mut packed = take(cpu.isa);
+    packed.resize(inner, cols);
+    let source = &b.buffer[b.layout.span()];
+    match product {
+        Product::ABt => packed.pack_transposed(source, b.layout.stride),
+        Product::AB | Product::AtB => packed.pack(source, b.layout.stride),
+    }
+    let values = &a.buffer[a.layout.span()];
+    let (row_stride, col_stride) = match product {
+        Product::AtB => (1, a.layout.stride),
+        Product::AB | Product::ABt => (a.layout.stride, 1),
+    };
+    let out = &mut out.buffer[out.layout.span()];
+    let multiply = |first: usize, out: &mut [f32]| {
+        let rows = out.len().div_ceil(stride);
+        // an empty sum has no element of `a` to point at
+        let values = if inner == 0 { values } else { &values[first * row_stride..] };
+        packed.multiply(rows, Rows { values, row_stride, col_stride }, out, stride, accumulate);
+    };
+    if rows * cols * inner < SMALL {
+        multiply(0, out);
+    } else {
+        let rows = rows.div_ceil(cpu.threads()).next_multiple_of(ROWS);
+        out.par_chunks_mut(rows * stride).enumerate().for_each(|(index, out)| multiply(index * rows, out));
+    }
+    PACKED.set(Some(packed));
+}
+
+/// This thread's buffer; another one if it is lent already, which happens when a task that waits takes up another's work.
+fn take(isa: Isa) -> Packed {
+    PACKED.take().filter(|packed| packed.isa() == isa).unwrap_or_else(|| Packed::new(isa, 0, 0))
 }

@@ -2,13 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::{Cpu, check_id};
+use super::{Cpu, Isa, check_id, math};
 use crate::{Result, ViewMut};
 
 /// Rows that one task takes; fixed, so that the split does not follow the number of threads.
 const ROWS_PER_TASK: usize = 64;
 
 pub(super) fn softmax_cross_entropy(
+    isa: Isa,
     scale: f32,
     targets: &[u32],
     logits: ViewMut<'_, Cpu>,
@@ -26,7 +27,7 @@ pub(super) fn softmax_cross_entropy(
         .for_each(|((logits, losses), targets)| {
             let rows = logits.chunks_mut(stride).zip(losses.chunks_mut(loss_stride)).zip(targets);
             for ((logits, loss), &target) in rows {
-                loss[0] = softmax_row(scale, target as usize, &mut logits[..cols]);
+                loss[0] = softmax_row(isa, scale, target as usize, &mut logits[..cols]);
             }
         });
     Ok(())
@@ -35,14 +36,10 @@ pub(super) fn softmax_cross_entropy(
 /// One row: `−ln softmax[target]` is returned, `scale·(softmax − one_hot)` is left behind.
 ///
 /// The largest logit is subtracted first, so that no exponential overflows and the sum is at least 1.
-fn softmax_row(scale: f32, target: usize, logits: &mut [f32]) -> f32 {
+fn softmax_row(isa: Isa, scale: f32, target: usize, logits: &mut [f32]) -> f32 {
     let largest = logits.iter().fold(f32::NEG_INFINITY, |largest, &logit| largest.max(logit));
     let of_target = logits[target] - largest;
-    let mut sum = 0.0_f32;
-    for logit in logits.iter_mut() {
-        *logit = (*logit - largest).exp();
-        sum += *logit;
-    }
+    let sum = math::exp_sum(isa, largest, logits);
     let factor = scale / sum;
     for logit in logits.iter_mut() {
         *logit *= factor;

@@ -1,7 +1,12 @@
-//! The CPU: buffers are vectors, products are ndarray's, rows are shared out to a rayon pool in blocks of fixed size, so
-//! that the number of threads changes the time and never a bit.
+//! The CPU: buffers are vectors, the inner loops are compiled for each instruction set, rows are shared out to a rayon pool in
+//! such a way that the number of threads changes the time and never a bit.
 
 mod elementwise;
+mod gather;
+mod isa;
+pub mod math;
+pub mod product;
+pub use isa::{Isa, Kernel, Lanes};
 mod gemm;
 mod loss;
 mod reduce;
@@ -14,6 +19,7 @@ use crate::{Activation, Backend, Error, Product, Result, View, ViewMut};
 #[derive(Clone, Debug)]
 pub struct Cpu {
     pool: Arc<rayon::ThreadPool>,
+    isa: Isa,
 }
 
 impl Cpu {
@@ -27,7 +33,18 @@ impl Cpu {
             .thread_name(|index| format!("rnnlm-{index}"))
             .build()
             .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
-        Ok(Self { pool: Arc::new(pool) })
+        Ok(Self { pool: Arc::new(pool), isa: Isa::detect() })
+    }
+
+    /// The same CPU held to an instruction set, for checking each one that it has.
+    #[must_use]
+    pub fn with_isa(self, isa: Isa) -> Self {
+        Self { isa, ..self }
+    }
+
+    /// The instruction set that fused code uses.
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// Number of threads in the pool.
@@ -149,7 +166,7 @@ impl Backend for Cpu {
         accumulate: bool,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.run(|| gemm::gemm(product, a, b, accumulate, out));
+        self.run(|| gemm::gemm(self, product, a, b, accumulate, out));
         Ok(())
     }
 
@@ -163,42 +180,20 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn gather_columns(&self, table: View<'_, Self>, ids: &Vec<u32>, mut out: ViewMut<'_, Self>) -> Result<()> {
-        for (r, &id) in ids.iter().enumerate() {
-            let column = check_id("gather_columns", id, table.layout.cols)?;
-            for (c, value) in row_mut(&mut out, r).iter_mut().enumerate() {
-                *value = row(&table, c)[column];
-            }
-        }
-        Ok(())
+    fn gather_columns(&self, table: View<'_, Self>, ids: &Vec<u32>, out: ViewMut<'_, Self>) -> Result<()> {
+        gather::columns(table, ids, out)
     }
 
-    fn scatter_add_columns(&self, a: View<'_, Self>, ids: &Vec<u32>, mut table: ViewMut<'_, Self>) -> Result<()> {
-        for (r, &id) in ids.iter().enumerate() {
-            let column = check_id("scatter_add_columns", id, table.layout.cols)?;
-            for (c, value) in row(&a, r).iter().enumerate() {
-                row_mut(&mut table, c)[column] += value;
-            }
-        }
-        Ok(())
+    fn scatter_add_columns(&self, a: View<'_, Self>, ids: &Vec<u32>, table: ViewMut<'_, Self>) -> Result<()> {
+        self.run(|| gather::add_columns(a, ids, table))
     }
 
-    fn gather_rows(&self, table: View<'_, Self>, ids: &Vec<u32>, mut out: ViewMut<'_, Self>) -> Result<()> {
-        for (r, &id) in ids.iter().enumerate() {
-            let entry = check_id("gather_rows", id, table.layout.rows)?;
-            row_mut(&mut out, r).copy_from_slice(row(&table, entry));
-        }
-        Ok(())
+    fn gather_rows(&self, table: View<'_, Self>, ids: &Vec<u32>, out: ViewMut<'_, Self>) -> Result<()> {
+        gather::rows(table, ids, out)
     }
 
-    fn scatter_add_rows(&self, a: View<'_, Self>, ids: &Vec<u32>, mut table: ViewMut<'_, Self>) -> Result<()> {
-        for (r, &id) in ids.iter().enumerate() {
-            let entry = check_id("scatter_add_rows", id, table.layout.rows)?;
-            for (value, a) in row_mut(&mut table, entry).iter_mut().zip(row(&a, r)) {
-                *value += a;
-            }
-        }
-        Ok(())
+    fn scatter_add_rows(&self, a: View<'_, Self>, ids: &Vec<u32>, table: ViewMut<'_, Self>) -> Result<()> {
+        gather::add_rows(a, ids, table)
     }
 
     fn activate(&self, activation: Activation, out: ViewMut<'_, Self>) -> Result<()> {
@@ -226,7 +221,7 @@ impl Backend for Cpu {
         logits: ViewMut<'_, Self>,
         losses: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.run(|| loss::softmax_cross_entropy(scale, targets, logits, losses))
+        self.run(|| loss::softmax_cross_entropy(self.isa, scale, targets, logits, losses))
     }
 
     fn sum(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {

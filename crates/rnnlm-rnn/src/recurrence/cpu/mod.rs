@@ -1,0 +1,285 @@
+//! The CPU's fused path. The rows of a minibatch are independent through time, so each group of rows runs through all
+//! steps on its own, forward and then backward, without waiting for another; between two products stands the cell's
+//! pointwise part (`elman/cpu.rs`, `gru/cpu.rs`, `lstm/cpu.rs`). Weights are laid out anew once an update, in both
+//! directions, so that every product reads rows.
+//!
+//! A row's arithmetic does not depend on the group that it falls into, so the size of the groups may follow the number of
+//! threads and no bit does. What sums over rows (`∂W`, `∂b`) is done afterwards, in one order.
+
+mod rows;
+mod weights;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use rnnlm_tensor::cpu::Isa;
+use rnnlm_tensor::cpu::product::Rows;
+use rnnlm_tensor::{Backend, Cpu, View};
+
+use self::rows::{SharedRows, dense_rows};
+use self::weights::LaidOut;
+use super::{Gradients, Pass, Recurrence, reference};
+use crate::{Cell, Dims, Input, Layer, Result, Tape, elman, gru, lstm};
+
+/// Rows that a group has at the most and, where there are enough, at the least: a product's tiles are 8 rows high.
+const GROUP: [usize; 2] = [8, 16];
+
+/// Laid-out weights and the way rows are shared out.
+#[derive(Debug)]
+pub struct CpuPlan {
+    isa: Isa,
+    weights: LaidOut,
+    rows_per_group: usize,
+}
+
+impl Recurrence for Cpu {
+    type Plan = CpuPlan;
+
+    fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CpuPlan>> {
+        let [least, most] = GROUP;
+        let rows_per_group = dims.batch_size.div_ceil(self.threads()).next_multiple_of(least).clamp(least, most);
+        Ok(Some(CpuPlan { isa: self.isa(), weights: LaidOut::new(self.isa(), layer), rows_per_group }))
+    }
+
+    fn fused_forward(&self, plan: &mut CpuPlan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()> {
+        if let Input::OneHot(ids) = pass.input {
+            check_ids(ids, pass.layer.input_size)?;
+        }
+        plan.weights.refresh(pass);
+        let (plan, dims) = (&*plan, tape.dims());
+        let forward = Forward {
+            plan,
+            pass,
+            steps: Steps::of(tape),
+            gates: SharedRows::new(tape.gates.view_mut()),
+            hidden: SharedRows::new(tape.hidden.view_mut()),
+            cell: SharedRows::new(tape.cell.view_mut()),
+            candidate: SharedRows::new(tape.candidate.view_mut()),
+        };
+        self.run(|| for_each_group(dims.batch_size, plan.rows_per_group, |group| forward.run(&group)));
+        Ok(())
+    }
+
+    fn fused_backward(
+        &self,
+        plan: &mut CpuPlan,
+        pass: &Pass<'_, Self>,
+        tape: &Tape<Self>,
+        mut gradients: Gradients<'_, Self>,
+    ) -> Result<()> {
+        let (plan, dims) = (&*plan, tape.dims());
+        let adjoint = &mut *gradients.adjoint;
+        let backward = Backward {
+            plan,
+            cell: pass.layer.cell,
+            tape,
+            output: gradients.output,
+            gates: SharedRows::new(adjoint.gates.view_mut()),
+            candidate: SharedRows::new(adjoint.candidate.view_mut()),
+            hidden: SharedRows::new(adjoint.hidden.view_mut()),
+            cell_state: SharedRows::new(adjoint.cell.view_mut()),
+            scratch: SharedRows::new(adjoint.scratch.view_mut()),
+        };
+        self.run(|| for_each_group(dims.batch_size, plan.rows_per_group, |group| backward.run(&group)));
+        self.run(|| reference::parameter_gradients(self, pass, tape, &mut gradients))
+    }
+}
+
+/// An error unless every id names a column of the one-hot input.
+fn check_ids(ids: &[u32], bound: usize) -> Result<()> {
+    match ids.iter().find(|&&id| id as usize >= bound) {
+        Some(&id) => Err(rnnlm_tensor::Error::IdOutOfRange { op: "one-hot input", id, bound }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Calls `work` with each group of rows of the batch, as many at a time as there are threads.
+fn for_each_group(batch_size: usize, rows_per_group: usize, work: impl Fn(Range<usize>) + Sync) {
+    let group = |index: usize| index * rows_per_group..((index + 1) * rows_per_group).min(batch_size);
+    match batch_size.div_ceil(rows_per_group) {
+        1 => work(group(0)),
+        groups => (0..groups).into_par_iter().with_max_len(1).for_each(|index| work(group(index))),
+    }
+}
+
+/// Where a group's rows of each step stand; a copy of what the tape knows, free of its borrow.
+#[derive(Clone, Copy)]
+struct Steps {
+    dims: Dims,
+    direction: crate::Direction,
+}
+
+impl Steps {
+    fn of(tape: &Tape<Cpu>) -> Self {
+        Self { dims: tape.dims(), direction: tape.direction() }
+    }
+
+    /// The group's rows in block `block` of a time-major matrix.
+    fn rows(&self, block: usize, group: &Range<usize>) -> Range<usize> {
+        let first = block * self.dims.batch_size;
+        first + group.start..first + group.end
+    }
+
+    /// The blocks of a state matrix before and after step `t`.
+    fn states(&self, t: usize) -> [usize; 2] {
+        match self.direction {
+            crate::Direction::Forward => [t, t + 1],
+            crate::Direction::Reverse => [t + 1, t],
+        }
+    }
+}
+
+/// The forward pass, shared by the groups.
+struct Forward<'a> {
+    plan: &'a CpuPlan,
+    pass: &'a Pass<'a, Cpu>,
+    steps: Steps,
+    gates: SharedRows<'a>,
+    hidden: SharedRows<'a>,
+    cell: SharedRows<'a>,
+    candidate: SharedRows<'a>,
+}
+
+impl Forward<'_> {
+    /// All steps of one group of rows.
+    fn run(&self, group: &Range<usize>) {
+        for t in self.steps.direction.steps(self.steps.dims.num_steps) {
+            self.step(t, group);
+        }
+    }
+
+    fn step(&self, t: usize, group: &Range<usize>) {
+        let Self { plan: CpuPlan { isa, weights, .. }, steps, .. } = *self;
+        let (m, h) = (group.len(), steps.dims.hidden_size);
+        let [before, after] = steps.states(t);
+        let now = steps.rows(t, group);
+        // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows, and within this one the
+        // state before a step and the state after it are different blocks
+        let (gates, h_before, hidden, candidate) = unsafe {
+            (
+                self.gates.rows_mut(now.clone()),
+                &*self.hidden.rows_mut(steps.rows(before, group)),
+                self.hidden.rows_mut(steps.rows(after, group)),
+                self.candidate.rows_mut(now.clone()),
+            )
+        };
+        let rows = Rows { values: h_before, row_stride: h, col_stride: 1 };
+        match self.pass.layer.cell {
+            Cell::Rnn(phi) => {
+                weights.project(self.pass.input, now, hidden);
+                weights.recurrent[0].forward.multiply(m, rows, hidden, h, true);
+                elman::cpu::forward(*isa, phi.activation(), hidden);
+            }
+            Cell::Lstm => {
+                weights.project(self.pass.input, now, gates);
+                weights.recurrent[0].forward.multiply(m, rows, gates, 4 * h, true);
+                // SAFETY: as above
+                let (c_before, c) = unsafe {
+                    (&*self.cell.rows_mut(steps.rows(before, group)), self.cell.rows_mut(steps.rows(after, group)))
+                };
+                lstm::cpu::forward(*isa, gates, c_before, c, hidden, h);
+            }
+            Cell::Gru { reset_after } => {
+                weights.project(self.pass.input, now, gates);
+                weights.recurrent[0].forward.multiply(m, rows, gates, 3 * h, true);
+                gru::cpu::activate_reset_update(*isa, gates, h);
+                if reset_after {
+                    candidate.chunks_exact_mut(h).for_each(|row| row.copy_from_slice(&weights.candidate_bias));
+                    weights.recurrent[1].forward.multiply(m, rows, candidate, h, true);
+                    gru::cpu::add_reset_candidate(gates, candidate, h);
+                } else {
+                    gru::cpu::reset_hidden(gates, h_before, candidate, h);
+                    let rows = Rows { values: candidate, ..rows };
+                    weights.recurrent[1].forward.multiply(m, rows, &mut gates[2 * h..], 3 * h, true);
+                }
+                gru::cpu::finish(*isa, gates, h_before, hidden, h);
+            }
+        }
+    }
+}
+
+/// The backward pass, shared by the groups.
+struct Backward<'a> {
+    plan: &'a CpuPlan,
+    cell: Cell,
+    tape: &'a Tape<Cpu>,
+    output: View<'a, Cpu>,
+    gates: SharedRows<'a>,
+    candidate: SharedRows<'a>,
+    hidden: SharedRows<'a>,
+    cell_state: SharedRows<'a>,
+    scratch: SharedRows<'a>,
+}
+
+impl Backward<'_> {
+    /// All steps of one group of rows, in the opposite order.
+    fn run(&self, group: &Range<usize>) {
+        let steps = Steps::of(self.tape);
+        for t in steps.direction.steps(steps.dims.num_steps).rev() {
+            self.step(&steps, t, group);
+        }
+    }
+
+    fn step(&self, steps: &Steps, t: usize, group: &Range<usize>) {
+        let CpuPlan { isa, weights, .. } = self.plan;
+        let (m, h) = (group.len(), steps.dims.hidden_size);
+        let [before, after] = steps.states(t).map(|block| steps.rows(block, group));
+        let now = steps.rows(t, group);
+        // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows
+        let (dgates, dm, dh, scratch) = unsafe {
+            (
+                self.gates.rows_mut(now.clone()),
+                self.candidate.rows_mut(now.clone()),
+                self.hidden.rows_mut(group.clone()),
+                self.scratch.rows_mut(group.clone()),
+            )
+        };
+        add_rows(&self.output, now.clone(), dh, h);
+        let (hidden, gates) = (self.tape.hidden.view(), self.tape.gates.view());
+        let product = |part: usize, values: &[f32], row_stride: usize, out: &mut [f32], accumulate: bool| {
+            let rows = Rows { values, row_stride, col_stride: 1 };
+            weights.recurrent[part].backward.multiply(m, rows, out, h, accumulate);
+        };
+        match self.cell {
+            Cell::Rnn(phi) => {
+                elman::cpu::backward(phi.activation(), dense_rows(&hidden, after), dh, dgates);
+                product(0, dgates, h, dh, false);
+            }
+            Cell::Lstm => {
+                let cell = self.tape.cell.view();
+                let (c_before, c) = (dense_rows(&cell, before), dense_rows(&cell, after));
+                let rows = lstm::cpu::Rows { gates: dense_rows(&gates, now), c_before, c, dh };
+                // SAFETY: as above
+                let dc = unsafe { self.cell_state.rows_mut(group.clone()) };
+                lstm::cpu::backward(*isa, &rows, dc, dgates, &mut scratch[..h]);
+                product(0, dgates, 4 * h, dh, false);
+            }
+            Cell::Gru { reset_after } => {
+                let candidate = self.tape.candidate.view();
+                let rows = gru::cpu::Rows {
+                    gates: dense_rows(&gates, now.clone()),
+                    h_before: dense_rows(&hidden, before),
+                    candidate: dense_rows(&candidate, now),
+                };
+                gru::cpu::backward_update_new(&rows, dh, dgates, h);
+                if reset_after {
+                    gru::cpu::backward_reset_after(&rows, dgates, dm, h);
+                    product(1, dm, h, dh, true);
+                } else {
+                    product(1, &dgates[2 * h..], 3 * h, scratch, false);
+                    gru::cpu::backward_reset_before(&rows, scratch, dgates, dh, h);
+                }
+                product(0, dgates, 3 * h, dh, true);
+            }
+        }
+    }
+}
+
+/// `out += matrix[range]`, where the matrix's rows may have gaps: half of a bidirectional layer's output.
+fn add_rows(matrix: &View<'_, Cpu>, range: Range<usize>, out: &mut [f32], cols: usize) {
+    let layout = matrix.layout.rows(range);
+    let source = matrix.buffer[layout.span()].chunks(layout.stride);
+    for (out, row) in out.chunks_exact_mut(cols).zip(source) {
+        out.iter_mut().zip(row).for_each(|(out, value)| *out += value);
+    }
+}

@@ -1,0 +1,122 @@
+//! A layer's weights as the fused path wants them, remade whenever the parameters have changed.
+
+use std::ops::Range;
+
+use rnnlm_tensor::cpu::Isa;
+use rnnlm_tensor::cpu::product::{Packed, Rows};
+use rnnlm_tensor::{Cpu, View};
+
+use super::rows::dense_rows;
+use crate::recurrence::Pass;
+use crate::{Cell, Input, Layer, gru};
+
+/// A block of rows of `W_hh`, as right operand of both passes.
+#[derive(Debug)]
+pub(super) struct Recurrent {
+    rows: Range<usize>,
+    /// `W_hhᵀ`: `h · W_hhᵀ`.
+    pub(super) forward: Packed,
+    /// `W_hh`: `∂gates · W_hh`.
+    pub(super) backward: Packed,
+}
+
+/// Everything that is laid out.
+#[derive(Debug)]
+pub(super) struct LaidOut {
+    /// The version of the parameters that this was made from.
+    version: Option<u64>,
+    /// One block, or for a GRU two: the gates r and z, and n.
+    pub(super) recurrent: Vec<Recurrent>,
+    /// `[1, G·H]`: what is added to every pre-activation, both biases where they can be taken together.
+    bias: Vec<f32>,
+    /// GRU with reset after: `b_hn`, which stands inside the reset gate; else empty.
+    pub(super) candidate_bias: Vec<f32>,
+    /// One-hot input: `W_ihᵀ + bias`, `[D, G·H]`, so that a row is what an id adds.
+    table: Vec<f32>,
+    /// Dense input: `W_ihᵀ`; made at the first use, since most layers never need it.
+    input: Packed,
+}
+
+impl LaidOut {
+    /// Room for a layer's weights.
+    pub(super) fn new(isa: Isa, layer: &Layer) -> Self {
+        let (h, rows) = (layer.hidden_size, layer.cell.num_gates() * layer.hidden_size);
+        let [rz, n] = gru::gate_columns(h);
+        let (first, second) = match layer.cell {
+            Cell::Gru { .. } => (rz, Some(n)),
+            Cell::Rnn(_) | Cell::Lstm => (0..rows, None),
+        };
+        let recurrent = std::iter::once(first).chain(second).map(|rows| Recurrent {
+            forward: Packed::new(isa, h, rows.len()),
+            backward: Packed::new(isa, rows.len(), h),
+            rows,
+        });
+        let candidate = if layer.cell == (Cell::Gru { reset_after: true }) { h } else { 0 };
+        Self {
+            version: None,
+            recurrent: recurrent.collect(),
+            bias: vec![0.0; rows],
+            candidate_bias: vec![0.0; candidate],
+            table: Vec::new(),
+            input: Packed::new(isa, 0, 0),
+        }
+    }
+
+    /// Makes everything anew if the parameters have changed since it was made.
+    pub(super) fn refresh(&mut self, pass: &Pass<'_, Cpu>) {
+        if self.version == Some(pass.parameters.version()) {
+            return;
+        }
+        self.version = Some(pass.parameters.version());
+        let weights = pass.layer.weights(pass.parameters);
+        let h = pass.layer.hidden_size;
+        for Recurrent { rows, forward, backward } in &mut self.recurrent {
+            let block = dense_rows(&weights.weight_hh, rows.clone());
+            forward.pack_transposed(block, h);
+            backward.pack(block, h);
+        }
+        let (b_ih, b_hh) = (dense_rows(&weights.bias_ih, 0..1), dense_rows(&weights.bias_hh, 0..1));
+        // b_hn of a GRU with reset after stays apart
+        let together = self.bias.len() - self.candidate_bias.len();
+        self.bias.copy_from_slice(b_ih);
+        self.bias[..together].iter_mut().zip(b_hh).for_each(|(bias, b_hh)| *bias += b_hh);
+        self.candidate_bias.copy_from_slice(&b_hh[together..]);
+        match pass.input {
+            Input::OneHot(_) => self.refresh_table(&weights.weight_ih),
+            Input::Dense(_) => {
+                let [rows, cols] = weights.weight_ih.shape();
+                self.input.resize(cols, rows);
+                self.input.pack_transposed(dense_rows(&weights.weight_ih, 0..rows), cols);
+            }
+        }
+    }
+
+    fn refresh_table(&mut self, weight_ih: &View<'_, Cpu>) {
+        let [rows, ids] = weight_ih.shape();
+        let source = dense_rows(weight_ih, 0..rows);
+        self.table.resize(ids * rows, 0.0);
+        for (id, row) in self.table.chunks_exact_mut(rows).enumerate() {
+            for ((value, bias), weights) in row.iter_mut().zip(&self.bias).zip(source.chunks_exact(ids)) {
+                *value = weights[id] + bias;
+            }
+        }
+    }
+
+    /// The input's share of the pre-activations, biases included, of rows `range` of the input.
+    pub(super) fn project(&self, input: Input<'_, Cpu>, range: Range<usize>, out: &mut [f32]) {
+        let width = self.bias.len();
+        match input {
+            Input::OneHot(ids) => {
+                for (out, &id) in out.chunks_exact_mut(width).zip(&ids[range]) {
+                    out.copy_from_slice(&self.table[id as usize * width..][..width]);
+                }
+            }
+            Input::Dense(x) => {
+                out.chunks_exact_mut(width).for_each(|out| out.copy_from_slice(&self.bias));
+                let (layout, m) = (x.layout.rows(range.clone()), range.len());
+                let rows = Rows { values: &x.buffer[layout.span()], row_stride: layout.stride, col_stride: 1 };
+                self.input.multiply(m, rows, out, width, true);
+            }
+        }
+    }
+}

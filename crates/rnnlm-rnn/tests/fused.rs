@@ -1,0 +1,106 @@
+//! The fused path of the CPU against the reference, for every cell, instruction set and awkward size; the wider table is in
+//! the workspace's verification package.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use rnnlm_rnn::{Cell, Input, ParameterLayout, ParameterSet, Path, Stack, StackConfig};
+use rnnlm_tensor::cpu::Isa;
+use rnnlm_tensor::{Cpu, Tensor};
+
+/// Numbers within ±1 without a pattern that a wrong index would survive.
+fn values(len: usize, salt: u64) -> Vec<f32> {
+    (0..len as u64).map(|i| (((i + salt) * 2_654_435_761) % 10_007) as f32 / 5_003.5 - 1.0).collect()
+}
+
+struct Results {
+    output: Vec<f32>,
+    state: Vec<f32>,
+    gradients: Vec<f32>,
+    input: Vec<f32>,
+}
+
+fn run(cpu: &Cpu, path: Path, config: StackConfig, [t, n]: [usize; 2], one_hot: bool) -> Results {
+    let mut layout = ParameterLayout::default();
+    let stack = Stack::new(&mut layout, config).unwrap();
+    let mut parameters = ParameterSet::zeros(cpu, &layout).unwrap();
+    let scale = 1.0 / (config.hidden_size as f32).sqrt();
+    parameters.write(cpu, &values(layout.len(), 1).iter().map(|v| v * scale).collect::<Vec<_>>()).unwrap();
+    let mut state = stack.zero_state(cpu, n).unwrap();
+    let [rows, cols] = state.hidden.shape();
+    state.hidden.write(cpu, &values(rows * cols, 2)).unwrap();
+    let [rows, cols] = state.cell.shape();
+    state.cell.write(cpu, &values(rows * cols, 3)).unwrap();
+    let mut memory = stack.memory(cpu, path, [t, n]).unwrap();
+    let ids: Vec<u32> = (0..t * n).map(|i| (i * 7 % config.input_size) as u32).collect();
+    let x = Tensor::from_slice(cpu, t * n, config.input_size, &values(t * n * config.input_size, 4)).unwrap();
+    let input = if one_hot { Input::OneHot(&ids) } else { Input::Dense(x.view()) };
+    stack.forward(cpu, &parameters, input, &mut state, &mut memory).unwrap();
+    let output = stack.output(&memory);
+    let grad = Tensor::from_slice(cpu, t * n, config.output_size(), &values(t * n * config.output_size(), 5)).unwrap();
+    let mut copy = Tensor::zeros(cpu, t * n, config.output_size()).unwrap();
+    rnnlm_tensor::ops::copy(cpu, output, copy.view_mut()).unwrap();
+    let mut gradients = ParameterSet::zeros(cpu, &layout).unwrap();
+    let mut dx = Tensor::zeros(cpu, t * n, config.input_size).unwrap();
+    let dx_view = (!one_hot).then(|| dx.view_mut());
+    stack.backward(cpu, &parameters, input, grad.view(), &mut memory, &mut gradients, dx_view).unwrap();
+    Results {
+        output: copy.to_vec(cpu).unwrap(),
+        state: [state.hidden.to_vec(cpu).unwrap(), state.cell.to_vec(cpu).unwrap()].concat(),
+        gradients: gradients.to_vec(cpu).unwrap(),
+        input: dx.to_vec(cpu).unwrap(),
+    }
+}
+
+/// Worst difference over the largest magnitude, the way in which float32 sums of different order are compared.
+fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, v| largest.max(v.abs()));
+    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(found.iter().all(|v| v.is_finite()), "a value is not finite");
+    worst / largest
+}
+
+#[test]
+fn every_cell_agrees_with_the_reference_on_every_instruction_set() {
+    for isa in Isa::available() {
+        let cpu = Cpu::new(2).unwrap().with_isa(isa);
+        for cell in Cell::ALL {
+            for (t, n, d, h) in [(1, 1, 2, 1), (2, 3, 5, 7), (5, 17, 28, 33), (3, 32, 28, 64)] {
+                for (num_layers, bidirectional, one_hot) in [(1, false, true), (1, false, false), (2, true, true)] {
+                    let config = StackConfig { cell, input_size: d, hidden_size: h, num_layers, bidirectional };
+                    let reference = run(&cpu, Path::Reference, config, [t, n], one_hot);
+                    let fused = run(&cpu, Path::Fused, config, [t, n], one_hot);
+                    let pairs = [
+                        ("output", &fused.output, &reference.output),
+                        ("state", &fused.state, &reference.state),
+                        ("gradients", &fused.gradients, &reference.gradients),
+                        ("input", &fused.input, &reference.input),
+                    ];
+                    for (what, found, expected) in pairs {
+                        let worst = difference(found, expected);
+                        // sums of up to 560 products in another order, and functions within 4 ulp: some 1e-6 is seen
+                        assert!(
+                            worst < 1e-5,
+                            "{} {what} {} {config:?} T {t} N {n}: {worst:e}",
+                            isa.name(),
+                            cell.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    for cell in Cell::ALL {
+        let config = StackConfig { cell, input_size: 28, hidden_size: 40, num_layers: 1, bidirectional: false };
+        let run = |threads| run(&Cpu::new(threads).unwrap(), Path::Fused, config, [5, 45], true);
+        let (one, two, five) = (run(1), run(2), run(5));
+        for other in [two, five] {
+            assert_eq!(one.output, other.output, "{}", cell.name());
+            assert_eq!(one.gradients, other.gradients, "{}", cell.name());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! `tanh`, `σ` and `exp` over slices, one body each, compiled for every instruction set.
+//!
+//! Results do not depend on an element's place in its slice: the loops have no carried state, and a tail is computed by
+//! the same arithmetic. NaN stays NaN. Errors against double precision, over the whole range, are asserted by the tests:
+//! `tanh` and `exp` within 4 units in the last place, `σ` within 1.5e-7.
+
+use super::isa::{Isa, Kernel, Lanes};
+
+/// Every element becomes its hyperbolic tangent.
+pub fn tanh(isa: Isa, values: &mut [f32]) {
+    isa.run(Tanh(values));
+}
+
+/// Every element becomes `1 / (1 + e^−x)`.
+pub fn sigmoid(isa: Isa, values: &mut [f32]) {
+    isa.run(Sigmoid(values));
+}
+
+/// Every element becomes `e^(x − shift)`; their sum is returned. With the largest element as `shift` no exponential passes
+/// 1: the softmax's numerators and denominator.
+pub fn exp_sum(isa: Isa, shift: f32, values: &mut [f32]) -> f32 {
+    isa.run(ExpSum(shift, values))
+}
+
+struct Tanh<'a>(&'a mut [f32]);
+
+impl Kernel for Tanh<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for x in self.0 {
+            *x = tanh_of::<L>(*x);
+        }
+    }
+}
+
+struct Sigmoid<'a>(&'a mut [f32]);
+
+impl Kernel for Sigmoid<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for x in self.0 {
+            *x = sigmoid_of::<L>(*x);
+        }
+    }
+}
+
+struct ExpSum<'a>(f32, &'a mut [f32]);
+
+/// Partial sums of [`exp_sum`], so that additions do not wait for each other; fixed, so that the order is.
+const SUMS: usize = 16;
+
+impl Kernel for ExpSum<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> f32 {
+        let Self(shift, values) = self;
+        let mut sums = [0.0_f32; SUMS];
+        let (blocks, rest) = values.as_chunks_mut::<SUMS>();
+        for block in blocks {
+            for (sum, x) in sums.iter_mut().zip(block) {
+                *x = exp_of::<L>(*x - shift);
+                *sum += *x;
+            }
+        }
+        for (sum, x) in sums.iter_mut().zip(rest) {
+            *x = exp_of::<L>(*x - shift);
+            *sum += *x;
+        }
+        sums.iter().sum()
+    }
+}
+
+/// `1 / (1 + e^−x) = ½ + ½ tanh(x/2)`.
+#[inline(always)]
+pub(crate) fn sigmoid_of<L: Lanes>(x: f32) -> f32 {
+    L::mul_add(0.5, tanh_of::<L>(0.5 * x), 0.5)
+}
+
+/// Below this `tanh x = x` to the last bit but one, and above [`TANH_END`] it is 1.
+const TANH_SMALL: f32 = 0.625;
+/// `1 − tanh(9.02) = 2.9e-8`, under half a unit in the last place below 1.
+const TANH_END: f32 = 9.02;
+
+/// Two forms, both computed, one taken: near zero the odd series of tanh, where the other would cancel; beyond,
+/// `1 − 2 / (e^2|x| + 1)`.
+///
+/// The polynomial is the least-squares fit in `x²` of `(tanh x / x − 1) / x²` at Chebyshev nodes on `[0, 0.625²]`.
+#[inline(always)]
+pub(crate) fn tanh_of<L: Lanes>(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let square = x * x;
+    let mut series = TANH_SERIES[0];
+    for &coefficient in &TANH_SERIES[1..] {
+        series = L::mul_add(series, square, coefficient);
+    }
+    let near = L::mul_add(series * square, x, x);
+    let end = if magnitude > TANH_END { TANH_END } else { magnitude };
+    let far = (1.0 - 2.0 / (exp_of::<L>(2.0 * end) + 1.0)).copysign(x);
+    if magnitude < TANH_SMALL { near } else { far }
+}
+
+/// Highest power first.
+const TANH_SERIES: [f32; 5] = [-0.006_104_948, 0.021_003_641, -0.053_852_5, 0.133_327_83, -0.333_333_28];
+
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
+/// ln 2 in two parts, the first with 15 low bits zero, so that its products with exponents are exact.
+const LN_2_HIGH: f32 = 0.693_359_4;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
+/// Beyond these `e^x` is 0 or infinite.
+const EXP_RANGE: [f32; 2] = [-87.336_54, 88.722_83];
+/// 1.5·2²³: added and taken away again, it rounds to the nearest integer, which stands in the low bits meanwhile.
+const ROUND: f32 = 12_582_912.0;
+
+/// `e^x = 2^n · e^r` with `n` the integer nearest to `x / ln 2` and `|r| ≤ ln 2 / 2`, where the series of degree 7 is
+/// within 5e-9.
+#[inline(always)]
+pub(crate) fn exp_of<L: Lanes>(x: f32) -> f32 {
+    let [lowest, highest] = EXP_RANGE;
+    let clamped = if x < lowest {
+        lowest
+    } else if x > highest {
+        highest
+    } else {
+        x
+    };
+    let shifted = L::mul_add(clamped, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = L::mul_add(-n, LN_2_LOW, L::mul_add(-n, LN_2_HIGH, clamped));
+    let mut series = 1.0 / 5040.0;
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        series = L::mul_add(series, r, coefficient);
+    }
+    // two factors, because 2^128 has no float of its own
+    let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let half = exponent >> 1;
+    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
+    let value = series * power(half) * power(exponent - half);
+    if x < lowest {
+        0.0
+    } else if x > highest {
+        f32::INFINITY
+    } else {
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every 997th float from −∞ to ∞, both zeros and NaN left out: two million points in each half.
+    fn sweep() -> impl Iterator<Item = f32> {
+        (0..=f32::INFINITY.to_bits()).step_by(997).map(f32::from_bits).flat_map(|x| [x, -x])
+    }
+
+    /// Units in the last place of the nearest float.
+    fn ulps(found: f32, expected: f64) -> f64 {
+        let nearest = (expected as f32).abs().max(f32::MIN_POSITIVE);
+        let unit = f64::from(f32::from_bits(nearest.to_bits() + 1)) - f64::from(nearest);
+        (f64::from(found) - expected).abs() / unit
+    }
+
+    fn worst(f: impl Fn(&mut [f32]), expected: impl Fn(f64) -> f64, error: impl Fn(f32, f64) -> f64) -> (f64, f32) {
+        let points: Vec<f32> = sweep().collect();
+        let mut found = points.clone();
+        f(&mut found);
+        let errors = points.iter().zip(&found).map(|(&x, &y)| (error(y, expected(f64::from(x))), x));
+        errors.fold((0.0, 0.0), |worst, now| if now.0 <= worst.0 { worst } else { now })
+    }
+
+    #[test]
+    fn tanh_is_within_four_ulps_everywhere_and_never_past_one() {
+        for isa in Isa::available() {
+            let (error, at) = worst(|x| tanh(isa, x), f64::tanh, ulps);
+            assert!(error <= 4.0, "{}: {error} ulp at {at:e}", isa.name());
+            let mut ends = [0.0, -0.0, 40.0, -40.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+            tanh(isa, &mut ends);
+            assert_eq!(ends[..6], [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]);
+            assert!(ends[6].is_nan());
+            let (past, at) = worst(|x| tanh(isa, x), |_| 0.0, |y, _| f64::from(y.abs()));
+            assert!(past <= 1.0, "{past} at {at:e}");
+        }
+    }
+
+    #[test]
+    fn sigmoid_is_within_its_bound_everywhere() {
+        for isa in Isa::available() {
+            let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let (error, at) = worst(|x| sigmoid(isa, x), logistic, |y, e| (f64::from(y) - e).abs());
+            assert!(error <= 1.5e-7, "{}: {error:e} at {at:e}", isa.name());
+            let mut ends = [0.0, 40.0, -40.0, f32::NAN];
+            sigmoid(isa, &mut ends);
+            assert_eq!(ends[..3], [0.5, 1.0, 0.0]);
+            assert!(ends[3].is_nan());
+        }
+    }
+
+    #[test]
+    fn exp_is_within_four_ulps_where_it_is_normal_and_ends_in_zero_and_infinity() {
+        for isa in Isa::available() {
+            let error = |y: f32, e: f64| if e < f64::from(f32::MIN_POSITIVE) { f64::from(y) } else { ulps(y, e) };
+            let exp = |values: &mut [f32]| values.iter_mut().for_each(|x| *x = exp_sum(isa, 0.0, &mut [*x]));
+            let finite = |y: f32, e: f64| if e > f64::from(f32::MAX) { 0.0 } else { error(y, e) };
+            let (error, at) = worst(exp, f64::exp, finite);
+            assert!(error <= 4.0, "{}: {error} ulp at {at:e}", isa.name());
+            let mut ends = [f32::NEG_INFINITY, -200.0, 0.0, 89.0, f32::NAN];
+            ends.iter_mut().for_each(|x| *x = exp_sum(isa, 0.0, &mut [*x]));
+            assert_eq!(ends[..4], [0.0, 0.0, 1.0, f32::INFINITY]);
+            assert!(ends[4].is_nan());
+        }
+    }
+
+    #[test]
+    fn a_result_does_not_depend_on_the_place_in_the_slice() {
+        for isa in Isa::available() {
+            for len in 1..40 {
+                let mut all = vec![0.777_f32; len];
+                tanh(isa, &mut all);
+                assert!(all.iter().all(|&y| y.to_bits() == all[0].to_bits()), "{} length {len}", isa.name());
+            }
+        }
+    }
+}

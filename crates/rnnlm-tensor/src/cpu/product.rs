@@ -1,0 +1,383 @@
+//! Matrix products over weights that are laid out once and used many times.
+//!
+//! The right operand is cut into panels of as many columns as a tile has, each stored row by row without gaps; a tile of
+//! sums stays in registers while it walks down a panel:
+//!
+//! ```text
+//!                  panel 0   panel 1            8 × 32 sums (AVX-512), 4 × 16 (AVX2), 4 × 8 (portable)
+//!                 ┌────────┬────────┐
+//!               k │ n n n n│ n n n n│           sum[i][j] += a[i][p] · panel[p][j]
+//!      k          └────────┴────────┘           for p = 0 … k − 1
+//!   ┌─────┐ tile  ┌────────┬────────┐
+//! m │ a a │   ×   │        │        │
+//!   └─────┘       └────────┴────────┘
+//! ```
+//!
+//! **Invariant:** an element is summed over `p` in order, in blocks of [`DEPTH`], whatever `m`, the tile it falls into, and
+//! the way in which rows and columns are shared out to threads. So is every bit of it.
+
+use rayon::prelude::*;
+
+use super::isa::{Isa, Kernel, Lanes};
+
+/// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
+const DEPTH: usize = 256;
+/// From so many values on, panels are laid out by several threads.
+const LARGE: usize = 1 << 15;
+/// The most rows that a tile has.
+const MOST_ROWS: usize = 8;
+
+/// The right operand `[k, n]` of products, laid out for one instruction set.
+#[derive(Debug)]
+pub struct Packed {
+    isa: Isa,
+    k: usize,
+    n: usize,
+    panel: usize,
+    values: Vec<f32>,
+}
+
+impl Packed {
+    /// Room for `[k, n]`, all zero.
+    pub fn new(isa: Isa, k: usize, n: usize) -> Self {
+        let panel = isa.run(PanelWidth);
+        Self { isa, k, n, panel, values: vec![0.0; n.div_ceil(panel) * panel * k] }
+    }
+
+    /// Takes other sizes; allocates only if more room is needed than ever before.
+    pub fn resize(&mut self, k: usize, n: usize) {
+        (self.k, self.n) = (k, n);
+        self.values.resize(n.div_ceil(self.panel) * self.panel * k, 0.0);
+    }
+
+    /// The instruction set that it is laid out for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// `[k, n]`.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.k, self.n]
+    }
+
+    /// Lays out `source[p·stride + j]`, a matrix `[k, n]` row by row.
+    pub fn pack(&mut self, source: &[f32], stride: usize) {
+        self.each_panel(|first, cols, p, row| row[..cols].copy_from_slice(&source[p * stride + first..][..cols]));
+    }
+
+    /// Lays out the transpose of `source[j·stride + p]`, a matrix `[n, k]` row by row: PyTorch's layout of a weight.
+    pub fn pack_transposed(&mut self, source: &[f32], stride: usize) {
+        self.each_panel(|first, cols, p, row| {
+            for (j, value) in row[..cols].iter_mut().enumerate() {
+                *value = source[(first + j) * stride + p];
+            }
+        });
+    }
+
+    /// Calls `fill` with the first column, the number of columns, `p` and the panel's row `p`, for every row of every panel;
+    /// what lies behind the last column is zero.
+    fn each_panel(&mut self, fill: impl Fn(usize, usize, usize, &mut [f32]) + Sync) {
+        let (k, n, panel) = (self.k, self.n, self.panel);
+        let pack = |(index, block): (usize, &mut [f32])| {
+            let first = index * panel;
+            let cols = panel.min(n - first);
+            for (p, row) in block.chunks_exact_mut(panel).enumerate() {
+                fill(first, cols, p, row);
+                row[cols..].fill(0.0);
+            }
+        };
+        let size = (k * panel).max(1);
+        if self.values.len() < LARGE {
+            self.values.chunks_exact_mut(size).enumerate().for_each(pack);
+        } else {
+            self.values.par_chunks_exact_mut(size).enumerate().for_each(pack);
+        }
+    }
+
+    /// `c[m, n] = a[m, k] · self`, `+=` if `accumulate`.
+    ///
+    /// # Panics
+    /// If a slice is too short for its rows.
+    pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, accumulate: bool) {
+        if m == 0 || self.n == 0 {
+            return;
+        }
+        let last = (m - 1) * a.row_stride + self.k.saturating_sub(1) * a.col_stride;
+        assert!(self.k == 0 || last < a.values.len(), "a has {} values, its last is {last}", a.values.len());
+        let end = (m - 1) * c_stride + self.n;
+        assert!(end <= c.len() && (m == 1 || c_stride >= self.n), "c has {} values, {end} are needed", c.len());
+        self.isa.run(Multiply { packed: self, m, a, c, c_stride, accumulate });
+    }
+}
+
+/// The left operand: element `(i, p)` is `values[i·row_stride + p·col_stride]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// The memory.
+    pub values: &'a [f32],
+    /// Distance between rows.
+    pub row_stride: usize,
+    /// Distance between columns: 1 as it stands, more for a transposed matrix.
+    pub col_stride: usize,
+}
+
+struct PanelWidth;
+
+impl Kernel for PanelWidth {
+    type Output = usize;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> usize {
+        L::TILE[1]
+    }
+}
+
+struct Multiply<'a> {
+    packed: &'a Packed,
+    m: usize,
+    a: Rows<'a>,
+    c: &'a mut [f32],
+    c_stride: usize,
+    accumulate: bool,
+}
+
+impl Kernel for Multiply<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        // the tile is a constant of `L`: one arm is left
+        match L::TILE {
+            [8, 32] => self.tiles::<L, 8, 32>(),
+            [4, 16] => self.tiles::<L, 4, 16>(),
+            [4, 8] => self.tiles::<L, 4, 8>(),
+            [rows, cols] => unreachable!("no tile of {rows} × {cols}"),
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn tiles<L: Lanes, const MR: usize, const NR: usize>(self) {
+        let Self { packed: &Packed { k, n, ref values, .. }, m, a, c, c_stride, accumulate } = self;
+        let mut strip = [0.0; DEPTH * MOST_ROWS];
+        for start in (0..k.max(1)).step_by(DEPTH) {
+            let depth = DEPTH.min(k - start);
+            let panels = Panels { values, k, start, depth };
+            let out = Out { stride: c_stride, accumulate: accumulate || start > 0 };
+            // rows as they stand: a panel stays in the first-level cache while all rows pass; rows that must be gathered:
+            // a strip is gathered once, and stays there while all panels pass
+            let gather = a.col_stride != 1;
+            let (outer, inner) = if gather { ((m, MR), (n, NR)) } else { ((n, NR), (m, MR)) };
+            for out_first in (0..outer.0).step_by(outer.1) {
+                if gather {
+                    gather_strip(a, out_first, MR.min(m - out_first), start, &mut strip[..depth * MR], depth);
+                }
+                for in_first in (0..inner.0).step_by(inner.1) {
+                    let (row, first) = if gather { (out_first, in_first) } else { (in_first, out_first) };
+                    let (rows, row_stride) = if gather {
+                        (&strip[..], depth)
+                    } else {
+                        (&a.values[row * a.row_stride + start..], a.row_stride)
+                    };
+                    let size = [MR.min(m - row), NR.min(n - first)];
+                    let c = &mut c[row * c_stride + first..];
+                    any_tile::<L, MR, NR>(size, rows, row_stride, panels.get::<NR>(first), c, out);
+                }
+            }
+        }
+    }
+}
+
+/// Copies `rows` rows of a transposed operand, from column `start` on, one behind the other.
+#[inline(always)]
+fn gather_strip(a: Rows<'_>, row: usize, rows: usize, start: usize, strip: &mut [f32], depth: usize) {
+    for p in 0..depth {
+        let from = row * a.row_stride + (start + p) * a.col_stride;
+        for i in 0..rows {
+            strip[i * depth + p] = a.values[from + i * a.row_stride];
+        }
+    }
+}
+
+/// The block of all panels that is being worked through.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    values: &'a [f32],
+    k: usize,
+    start: usize,
+    depth: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// The block of the panel that begins with column `first`.
+    #[inline(always)]
+    fn get<const NR: usize>(&self, first: usize) -> &'a [f32] {
+        &self.values[first * self.k + self.start * NR..][..self.depth * NR]
+    }
+}
+
+/// How a tile is stored.
+#[derive(Clone, Copy)]
+struct Out {
+    stride: usize,
+    accumulate: bool,
+}
+
+/// A tile of `MR` rows, or of fewer at the lower edge: the same sums, one instantiation a height.
+#[inline(always)]
+fn any_tile<L: Lanes, const MR: usize, const NR: usize>(
+    [rows, cols]: [usize; 2],
+    a: &[f32],
+    row_stride: usize,
+    panel: &[f32],
+    c: &mut [f32],
+    out: Out,
+) {
+    match rows {
+        _ if rows == MR => tile::<L, MR, NR>(a, row_stride, panel, c, cols, out),
+        1 => tile::<L, 1, NR>(a, row_stride, panel, c, cols, out),
+        2 => tile::<L, 2, NR>(a, row_stride, panel, c, cols, out),
+        3 => tile::<L, 3, NR>(a, row_stride, panel, c, cols, out),
+        4 => tile::<L, 4, NR>(a, row_stride, panel, c, cols, out),
+        5 => tile::<L, 5, NR>(a, row_stride, panel, c, cols, out),
+        6 => tile::<L, 6, NR>(a, row_stride, panel, c, cols, out),
+        _ => tile::<L, { MOST_ROWS - 1 }, NR>(a, row_stride, panel, c, cols, out),
+    }
+}
+
+/// `c[i][j] = Σ_p a[i][p] · panel[p][j]` for a tile of `MR` rows and `cols ≤ NR` columns.
+#[inline(always)]
+fn tile<L: Lanes, const MR: usize, const NR: usize>(
+    a: &[f32],
+    row_stride: usize,
+    panel: &[f32],
+    c: &mut [f32],
+    cols: usize,
+    Out { stride, accumulate }: Out,
+) {
+    let sums = sums::<L, MR, NR>(a, row_stride, panel);
+    for (i, sums) in sums.iter().enumerate() {
+        let c = &mut c[i * stride..][..cols];
+        match <&mut [f32; NR]>::try_from(&mut *c).ok() {
+            Some(c) if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
+            Some(c) => *c = *sums,
+            None if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
+            None => c.copy_from_slice(&sums[..cols]),
+        }
+    }
+}
+
+/// The sums of a tile, which only loops with constant bounds touch: that keeps them in registers.
+#[inline(always)]
+fn sums<L: Lanes, const MR: usize, const NR: usize>(a: &[f32], row_stride: usize, panel: &[f32]) -> [[f32; NR]; MR] {
+    let mut sums = [[0.0_f32; NR]; MR];
+    let (steps, _) = panel.as_chunks::<NR>();
+    debug_assert!(steps.is_empty() || (MR - 1) * row_stride + steps.len() <= a.len());
+    for (p, b) in steps.iter().enumerate() {
+        for (i, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: `Packed::multiply` has checked that the last row's last element lies within the slice, and the
+            // tile's rows and this block's columns do not go past them
+            let a = unsafe { *a.get_unchecked(i * row_stride + p) };
+            for (sum, &b) in sums.iter_mut().zip(b) {
+                *sum = L::mul_add(a, b, *sum);
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of about unit size without a pattern that a wrong index would survive.
+    fn values(len: usize) -> Vec<f32> {
+        (0..len as u64).map(|i| ((i * 2_654_435_761 + 12_345) % 10_007) as f32 / 5_003.5 - 1.0).collect()
+    }
+
+    #[test]
+    fn products_agree_with_three_loops_in_double_precision_at_every_awkward_size() {
+        for isa in Isa::available() {
+            for m in [1, 2, 3, 7, 8, 9, 16, 17] {
+                for n in [1, 7, 8, 9, 28, 31, 32, 33, 100] {
+                    for k in [1, 2, 8, 33, 255, 256, 257, 600] {
+                        check(isa, [m, n, k]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(isa: Isa, [m, n, k]: [usize; 3]) {
+        let (a_stride, b_stride, c_stride) = (k + 3, n + 2, n + 1);
+        let (a, b) = (values(m * a_stride), values(k * b_stride));
+        let mut packed = Packed::new(isa, k, n);
+        packed.pack(&b, b_stride);
+        let before = values(m * c_stride);
+        for accumulate in [false, true] {
+            let mut c = before.clone();
+            packed.multiply(m, Rows { values: &a, row_stride: a_stride, col_stride: 1 }, &mut c, c_stride, accumulate);
+            for i in 0..m {
+                for j in 0..c_stride {
+                    let old = f64::from(before[i * c_stride + j]);
+                    let sum: f64 = (0..k)
+                        .map(|p| f64::from(a[i * a_stride + p]) * f64::from(*b.get(p * b_stride + j).unwrap_or(&0.0)))
+                        .sum();
+                    let expected = if j == n {
+                        old
+                    } else if accumulate {
+                        old + sum
+                    } else {
+                        sum
+                    };
+                    let found = f64::from(c[i * c_stride + j]);
+                    // a sum of k products below 1 in f32: k · 2^−24 at the most, its root on average
+                    assert!(
+                        (found - expected).abs() <= 2e-6 * (k as f64).sqrt().max(1.0),
+                        "{} {m}×{n}×{k} ({i}, {j}): {found} {expected}",
+                        isa.name()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_transposed_operand_gives_the_same_bits_as_one_that_was_transposed_before() {
+        for isa in Isa::available() {
+            let (m, n, k) = (9, 33, 300);
+            let (a, b) = (values(m * k), values(k * n));
+            let transposed: Vec<f32> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
+            let a_transposed: Vec<f32> = (0..k * m).map(|i| a[i % m * k + i / m]).collect();
+            let (mut plain, mut other) = (Packed::new(isa, k, n), Packed::new(isa, k, n));
+            plain.pack(&b, n);
+            other.pack_transposed(&transposed, k);
+            let (mut c, mut d) = (vec![0.0; m * n], vec![0.0; m * n]);
+            plain.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut c, n, false);
+            other.multiply(m, Rows { values: &a_transposed, row_stride: 1, col_stride: m }, &mut d, n, false);
+            assert_eq!(c, d);
+        }
+    }
+
+    #[test]
+    fn the_way_rows_are_shared_out_changes_no_bit_and_nan_stays() {
+        for isa in Isa::available() {
+            let (m, n, k) = (23, 40, 300);
+            let (mut a, b) = (values(m * k), values(k * n));
+            a[5 * k + 7] = f32::NAN;
+            let mut packed = Packed::new(isa, k, n);
+            packed.pack(&b, n);
+            let mut whole = vec![0.0; m * n];
+            packed.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut whole, n, false);
+            assert!(whole[5 * n..6 * n].iter().all(|c| c.is_nan()) && whole[6 * n..].iter().all(|c| c.is_finite()));
+            for rows in [1, 3, 8, 16] {
+                let mut parts = vec![0.0; m * n];
+                for first in (0..m).step_by(rows) {
+                    let a = Rows { values: &a[first * k..], row_stride: k, col_stride: 1 };
+                    packed.multiply(rows.min(m - first), a, &mut parts[first * n..], n, false);
+                }
+                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&parts), bits(&whole), "{} in blocks of {rows}", isa.name());
+            }
+        }
+    }
+}
