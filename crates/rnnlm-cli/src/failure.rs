@@ -1,0 +1,119 @@
+//! What a command can fail with, which exit code that is, and what may help.
+
+use std::process::ExitCode;
+
+/// How the program ends. The numbers are documented in `rnnlm --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All was done.
+    Success = 0,
+    /// It could not be done.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// Training left the numbers behind.
+    Diverged = 3,
+    /// A run is damaged, from a newer version, or does not fit.
+    BadModel = 4,
+    /// Ctrl-C or SIGTERM.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Anything that ends a command.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// From the libraries.
+    Model(rnnlm_model::Error),
+    /// Of the command's own making: message, hint, exit code.
+    Own { message: String, hint: Option<String>, exit: Exit },
+    /// Standard input or output.
+    Stream(std::io::Error),
+}
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Own { message: message.into(), hint: Some(hint.into()), exit: Exit::Failed }
+    }
+
+    /// Values on the command line that do not go together: exit code 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Own { message: message.into(), hint: None, exit: Exit::Usage }
+    }
+
+    /// Whether the reader of standard output has gone.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Stream(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        use rnnlm_model::Error as E;
+        match self {
+            Self::Own { exit, .. } => *exit,
+            Self::Stream(_) => Exit::Failed,
+            Self::Model(E::Diverged { .. }) => Exit::Diverged,
+            Self::Model(E::Damaged { .. } | E::Mismatch { .. } | E::NewerFormat { .. } | E::NotARun { .. }) => {
+                Exit::BadModel
+            }
+            Self::Model(E::Setting { .. } | E::Temperature(_)) => Exit::Usage,
+            Self::Model(_) => Exit::Failed,
+        }
+    }
+
+    /// What the user may try.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        use rnnlm_model::Error as E;
+        use rnnlm_vocab::Error as V;
+        let hint = |text: &str| vec![text.to_owned()];
+        match self {
+            Self::Own { hint, .. } => hint.iter().cloned().collect(),
+            Self::Model(E::Diverged { lr, .. }) => vec![
+                format!("a smaller learning rate, such as --lr {}", lr / 10.0),
+                "gradient clipping, --clip 1 (0 is none), or fewer steps, --num-steps".to_owned(),
+                "the run's folder holds the last model that was saved before".to_owned(),
+            ],
+            Self::Model(E::Exists { .. }) => hint("another --out, or --force to replace a run"),
+            Self::Model(E::Damaged { .. } | E::Mismatch { .. }) => {
+                hint("the file was changed after it was written; take it from a copy of the run, or train again")
+            }
+            Self::Model(E::NewerFormat { .. }) => hint("a newer rnnlm reads it"),
+            Self::Model(E::Vocab(V::InvalidUtf8 { .. })) => hint("--token byte --normalize none takes any bytes"),
+            Self::Model(E::Vocab(V::Empty { .. })) => hint("--normalize none keeps every character"),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Model(error) => error.fmt(f),
+            Self::Own { message, .. } => f.write_str(message),
+            Self::Stream(_) => f.write_str("standard input or output failed"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Model(error) => error.source(),
+            Self::Own { .. } => None,
+            Self::Stream(error) => Some(error),
+        }
+    }
+}
+
+impl<E: Into<rnnlm_model::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Model(error.into())
+    }
+}

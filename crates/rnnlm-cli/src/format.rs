@@ -1,0 +1,82 @@
+//! Numbers as people read them.
+
+/// `10,000`.
+pub(crate) fn thousands(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `38.1 MB`, in powers of ten.
+pub(crate) fn bytes(value: u128) -> String {
+    let units = ["bytes", "kB", "MB", "GB", "TB", "PB"];
+    let mut scaled = value as f64;
+    let mut unit = 0;
+    while scaled >= 1000.0 && unit + 1 < units.len() {
+        scaled /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{value} bytes"),
+        _ if scaled >= 1e6 => format!("{scaled:.1e} {}", units[unit]),
+        _ => format!("{scaled:.1} {}", units[unit]),
+    }
+}
+
+/// `1.293`, `22.5`, `4580`: three decimals near 1, fewer above.
+pub(crate) fn perplexity(value: f64) -> String {
+    match value {
+        v if v < 10.0 => format!("{v:.3}"),
+        v if v < 100.0 => format!("{v:.2}"),
+        v if v < 1e6 => format!("{v:.0}"),
+        v => format!("{v:.2e}"),
+    }
+}
+
+/// `1 thread`, `2 threads`.
+pub(crate) fn count(value: u64, one: &str) -> String {
+    format!("{} {one}{}", thousands(value), if value == 1 { "" } else { "s" })
+}
+
+/// The middle one, or the mean of the two in the middle; 0 of nothing.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        len if len.is_multiple_of(2) => (values[len / 2 - 1] + values[len / 2]) / 2.0,
+        len => values[len / 2],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_scaled() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(1000), "1,000");
+        assert_eq!(thousands(12_345_678), "12,345,678");
+        assert_eq!(bytes(999), "999 bytes");
+        assert_eq!(bytes(38_100_000), "38.1 MB");
+        assert_eq!(bytes(10_u128.pow(30)), "1.0e15 PB");
+        assert_eq!(perplexity(1.292_6), "1.293");
+        assert_eq!(perplexity(27.96), "27.96");
+        assert_eq!(count(1, "thread"), "1 thread");
+        assert_eq!(count(2, "thread"), "2 threads");
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&mut []), 0.0);
+    }
+}

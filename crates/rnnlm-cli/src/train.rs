@@ -1,0 +1,304 @@
+//! `rnnlm train`: everything that can be refused is refused first; then the folder is made, the model learns, and the run
+//! is saved as it goes.
+
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rnnlm_model::{
+    CellKind, CorpusRecord, EpochReport, Generator, ModelConfig, Run, RunConfig, Sampler, TrainConfig, Trainer,
+};
+use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
+use serde_json::json;
+
+use crate::args::{Cell, Format, TrainArgs};
+use crate::corpora::Source;
+use crate::failure::{Exit, Failure, Result};
+use crate::progress::Training;
+use crate::{chart, corpora, devices, format, memory, signals};
+
+/// Tokens of the samples while training and at its end, and of what the untrained model says.
+const SAMPLE_TOKENS: usize = 50;
+const UNTRAINED_TOKENS: usize = 10;
+/// Epochs between two saves.
+const SAVE_EVERY: u64 = 10;
+/// Epochs that warm caches and clocks up and do not count for the speed.
+const WARM_UP: usize = 3;
+
+pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
+    let source = corpora::resolve(&args.corpus)?;
+    let options = CorpusOptions {
+        kind: args.token,
+        normalization: args.normalize.unwrap_or(source.default_normalization()),
+        min_freq: args.min_freq,
+        max_tokens: args.max_tokens.unwrap_or(if source.is_on_record() { 10_000 } else { 0 }),
+        reserved: Vec::new(),
+    };
+    let train = TrainConfig {
+        epochs: args.epochs,
+        batch_size: args.batch_size,
+        num_steps: args.num_steps,
+        lr: args.lr,
+        clip: args.clip,
+        sampling: args.sampling,
+        reset_state: args.reset_state,
+        init: args.init,
+        seed: args.seed,
+    };
+    let out = Out::choose(args, &source)?;
+    let corpus = source.read(&options)?;
+    let model = ModelConfig {
+        cell: match args.cell {
+            Cell::Rnn => CellKind::Rnn,
+        },
+        nonlinearity: args.nonlinearity,
+        vocab_size: corpus.vocab.len(),
+        hidden_size: args.hidden_size,
+        num_layers: 1,
+    };
+    let needed = memory::check(&model, &train)?;
+    // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
+    Batches::new(train.sampling, &corpus.ids, train.batch_size, train.num_steps, train.seed, 0)?;
+    signals::listen()?;
+    let cpu = devices::cpu(&args.compute)?;
+    let trainer = Trainer::new(&cpu, &model, &train, args.compute.path.into())?;
+    let config = RunConfig::new(CorpusRecord::new(&args.corpus, &options, &corpus), model, train);
+    let session =
+        Session { args, corpus: &corpus, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
+    session.introduce(&trainer, needed, &options);
+    let run = Run::create(&out.path, out.replace, config, corpus.vocab.clone())?;
+    session.train(trainer, &run)
+}
+
+/// Where the run goes.
+struct Out {
+    path: PathBuf,
+    replace: bool,
+}
+
+impl Out {
+    /// The folder that was asked for, or the first free one; refused now rather than after training.
+    fn choose(args: &TrainArgs, source: &Source) -> Result<Self> {
+        let Some(path) = &args.out else {
+            let cell = match args.cell {
+                Cell::Rnn => "rnn",
+            };
+            let folder = |n: u64| Path::new("runs").join(format!("{}-{cell}-{n}", source.stem()));
+            let path = (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(0));
+            return Ok(Self { path, replace: false });
+        };
+        if path.symlink_metadata().is_ok() && !args.force {
+            return Err(rnnlm_model::Error::Exists { path: path.clone() }.into());
+        }
+        Ok(Self { path: path.clone(), replace: args.force })
+    }
+}
+
+/// A training under way, and whom it talks to.
+struct Session<'a> {
+    args: &'a TrainArgs,
+    corpus: &'a Corpus,
+    progress: Training,
+}
+
+impl Session<'_> {
+    /// What is trained on what.
+    fn introduce<B: Recurrence>(&self, trainer: &Trainer<B>, needed: u128, options: &CorpusOptions) {
+        let say = |text: &str| self.progress.say(text);
+        say(&format!("text    {}", describe(self.corpus, options)));
+        let config = trainer.model().config();
+        let parameters = trainer.model().parameters().layout().len() as u64;
+        say(&format!(
+            "model   rnn {}, {} hidden units, {} parameters, {} of memory",
+            match self.args.nonlinearity {
+                rnnlm_model::NonlinearityKind::Tanh => "tanh",
+                rnnlm_model::NonlinearityKind::Relu => "relu",
+            },
+            config.hidden_size,
+            format::thousands(parameters),
+            format::bytes(needed)
+        ));
+        let train = trainer.config();
+        say(&format!(
+            "train   {} epochs of {} × {} tokens a minibatch, learning rate {}, clip {}, seed {}",
+            format::thousands(train.epochs),
+            train.batch_size,
+            train.num_steps,
+            train.lr,
+            train.clip,
+            train.seed
+        ));
+        say(&format!("on      {}, {}", trainer.model().backend().name(), devices::path_name(trainer.path())));
+        let format = self.corpus.text_format;
+        if matches!(format.line_endings, LineEndings::Crlf | LineEndings::Mixed)
+            && options.normalization == Normalization::None
+        {
+            say("note    the text has CRLF line ends, which are kept as they are");
+        }
+    }
+
+    fn train<B: Recurrence>(self, mut trainer: Trainer<B>, run: &Run) -> Result<Exit> {
+        run.save(&trainer)?;
+        for prefix in &self.args.prefixes {
+            warn_unknown(&self.progress, &self.corpus.vocab, prefix);
+        }
+        self.show_samples("untrained", &trainer, UNTRAINED_TOKENS)?;
+        let start = Instant::now();
+        let mut epochs: Vec<EpochReport> = Vec::new();
+        while trainer.position().epoch < self.args.epochs {
+            let Some(report) = trainer.epoch(&self.corpus.ids, &signals::stop_requested)? else { break };
+            run.log(&report)?;
+            self.progress.epoch(&report);
+            let last = report.epoch == self.args.epochs;
+            if report.epoch % SAVE_EVERY == 0 || last {
+                run.save(&trainer)?;
+            }
+            if !last && self.args.sample_every > 0 && report.epoch % self.args.sample_every == 0 {
+                self.show_samples(&format!("epoch {}", report.epoch), &trainer, SAMPLE_TOKENS)?;
+            }
+            epochs.push(report);
+            if signals::stop_requested() {
+                break;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        self.progress.finish();
+        let interrupted = trainer.position().epoch < self.args.epochs;
+        if interrupted {
+            run.save(&trainer)?;
+            let position = trainer.position();
+            crate::progress::error_line(&format!(
+                "interrupted after epoch {} of {} and {}; the model is saved in {}",
+                position.epoch,
+                self.args.epochs,
+                format::count(position.minibatch as u64, "minibatch step"),
+                run.path().display()
+            ));
+        }
+        self.conclude(&trainer, run, &epochs, seconds)?;
+        Ok(if interrupted { Exit::Interrupted } else { Exit::Success })
+    }
+
+    /// What the model says now, on standard error like all progress.
+    fn show_samples<B: Recurrence>(&self, when: &str, trainer: &Trainer<B>, num_tokens: usize) -> Result<()> {
+        if self.args.quiet {
+            return Ok(());
+        }
+        for prefix in &self.args.prefixes {
+            let text = sample(trainer, &self.corpus.vocab, prefix, num_tokens)?;
+            self.progress.say(&format!("{when}: {text}"));
+        }
+        Ok(())
+    }
+
+    /// The result: for people a line, samples and a chart, for programs one object.
+    fn conclude<B: Recurrence>(
+        &self,
+        trainer: &Trainer<B>,
+        run: &Run,
+        epochs: &[EpochReport],
+        seconds: f64,
+    ) -> Result<()> {
+        let skipped = if epochs.len() > WARM_UP { WARM_UP } else { 0 };
+        let mut rates: Vec<f64> = epochs[skipped..].iter().map(EpochReport::tokens_per_second).collect();
+        let tokens_per_second = format::median(&mut rates);
+        let metrics = if epochs.is_empty() { Vec::new() } else { run.metrics()? };
+        let picture = run.path().join("perplexity.svg");
+        if metrics.len() > 1 {
+            chart::svg(&metrics, &picture).map_err(|error| {
+                Failure::new(format!("`{}` cannot be written: {error}", picture.display()), "the run itself is saved")
+            })?;
+        }
+        let mut samples = serde_json::Map::new();
+        for prefix in &self.args.prefixes {
+            samples.insert(prefix.clone(), sample(trainer, &self.corpus.vocab, prefix, SAMPLE_TOKENS)?.into());
+        }
+        let device = trainer.model().backend().name();
+        let perplexity = epochs.last().map(|epoch| epoch.perplexity);
+        let mut out = stdout().lock();
+        match self.args.format {
+            Format::Json => {
+                let object = json!({
+                    "perplexity": perplexity,
+                    "tokens_per_second": tokens_per_second,
+                    "epochs": trainer.position().epoch,
+                    "tokens_per_epoch": epochs.last().map(|epoch| epoch.tokens),
+                    "device": device,
+                    "path": devices::path_name(trainer.path()),
+                    "seed": self.args.seed,
+                    "run_dir": run.path(),
+                    "parameters": trainer.model().parameters().layout().len(),
+                    "seconds": seconds,
+                    "samples": samples,
+                });
+                writeln!(out, "{object}").map_err(Failure::Stream)
+            }
+            Format::Text => {
+                let speed = format::thousands(tokens_per_second.round() as u64);
+                let perplexity = perplexity.map_or("not known".to_owned(), format::perplexity);
+                let mut text = format!("perplexity {perplexity}, {speed} tokens/s on {device}\n");
+                for (_, sample) in &samples {
+                    text.push_str(sample.as_str().unwrap_or_default());
+                    text.push('\n');
+                }
+                if let Some(chart) = chart::terminal(&metrics) {
+                    text.push_str(&format!("perplexity by epoch\n{chart}\n"));
+                }
+                text.push_str(&format!("run {}\n", run.path().display()));
+                out.write_all(text.as_bytes()).map_err(Failure::Stream)
+            }
+        }
+    }
+}
+
+/// Prefix and continuation, greedy.
+fn sample<B: Recurrence>(trainer: &Trainer<B>, vocab: &Vocab, prefix: &str, num_tokens: usize) -> Result<String> {
+    let mut ids = vocab.encode_prefix(prefix).ids;
+    if ids.is_empty() {
+        ids.push(commonest(vocab));
+    }
+    let mut generator = Generator::new(trainer.model())?;
+    let first = ids.clone();
+    generator.generate(&first, num_tokens, &mut Sampler::Greedy, &mut |id| {
+        ids.push(id);
+        true
+    })?;
+    Ok(vocab.decode(&ids)?)
+}
+
+/// The token that stands for an empty prefix: the commonest, which is the first one after `<unk>`.
+pub(crate) fn commonest(vocab: &Vocab) -> u32 {
+    if vocab.len() > 1 { 1 } else { 0 }
+}
+
+/// Names the characters of a prefix that the vocabulary does not know.
+fn warn_unknown(progress: &Training, vocab: &Vocab, prefix: &str) {
+    let unknown = vocab.encode_prefix(prefix).unknown;
+    if unknown.count() > 0 {
+        let names: Vec<String> = unknown.distinct().iter().map(|token| format!("{:?}", token.token)).collect();
+        progress.say(&format!("warning: prefix {prefix:?} has tokens that are read as <unk>: {}", names.join(" ")));
+    }
+}
+
+/// `10,000 of 170,580 characters, 28 kinds, letters only, lower-case`.
+pub(crate) fn describe(corpus: &Corpus, options: &CorpusOptions) -> String {
+    let unit = match options.kind {
+        TokenKind::Char => "characters",
+        TokenKind::Word => "words",
+        TokenKind::Byte => "bytes",
+    };
+    let used = format::thousands(corpus.ids.len() as u64);
+    let all = format::thousands(corpus.tokens);
+    let amount = if used == all { format!("all {all}") } else { format!("{used} of {all}") };
+    let prepared = match options.normalization {
+        Normalization::Book => "letters only, lower-case",
+        Normalization::None => "as it is",
+    };
+    let kinds = format::thousands(corpus.vocab.len() as u64);
+    let unknown = match corpus.unknown.count() {
+        0 => String::new(),
+        count => format!(", {} unknown", format::thousands(count as u64)),
+    };
+    format!("{amount} {unit}, {kinds} kinds, {prepared}{unknown}")
+}
