@@ -133,10 +133,10 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = positive, help_heading = "Training")]
     pub(crate) num_steps: usize,
     /// Learning rate of SGD.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = rate, help_heading = "Training")]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = rate, allow_negative_numbers = true, help_heading = "Training")]
     pub(crate) lr: f32,
     /// Largest global norm of the gradients, 0 for no clipping.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = clip, help_heading = "Training")]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = clip, allow_negative_numbers = true, help_heading = "Training")]
     pub(crate) clip: f32,
     /// `sequential`: rows go on from one minibatch to the next and carry their state; `random`: they start anywhere.
     #[arg(long, default_value = "sequential", value_parser = sampling, value_name = "sequential|random",
@@ -196,7 +196,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) num_tokens: usize,
     /// 0 takes the likeliest token each time; 1 draws as the model believes; more is wilder.
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = temperature)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = temperature, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
     /// The seed of the draws.
     #[arg(long, value_name = "N", default_value_t = 0)]

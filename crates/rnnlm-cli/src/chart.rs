@@ -28,6 +28,9 @@ pub(crate) fn terminal(metrics: &[Metrics]) -> Option<String> {
     Some(chart)
 }
 
+/// Round perplexities; those within the picture are marked.
+const TICKS: [f64; 15] = [1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 1e4, 1e5];
+
 /// Writes the curve as a picture.
 pub(crate) fn svg(metrics: &[Metrics], path: &Path) -> Result<(), String> {
     let perplexities = || metrics.iter().map(|m| m.perplexity);
@@ -42,7 +45,10 @@ pub(crate) fn svg(metrics: &[Metrics], path: &Path) -> Result<(), String> {
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(48)
-            .build_cartesian_2d(1..last.max(2), (lowest * 0.95..highest * 1.05).log_scale())?;
+            .build_cartesian_2d(
+                1..last.max(2),
+                (lowest * 0.95..highest * 1.05).log_scale().with_key_points(TICKS.to_vec()),
+            )?;
         chart
             .configure_mesh()
             .x_desc("epoch")

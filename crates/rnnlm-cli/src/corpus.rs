@@ -58,7 +58,7 @@ fn fetch(name: &str) -> Result<()> {
 
 fn stats(corpus: &Corpus, options: &CorpusOptions, format: Format) -> Result<()> {
     let tables = [
-        ("tokens", table(corpus, &commonest::<1>(&corpus.ids, SHOWN))?),
+        ("unigrams", table(corpus, &commonest::<1>(&corpus.ids, SHOWN))?),
         ("bigrams", table(corpus, &commonest::<2>(&corpus.ids, SHOWN))?),
         ("trigrams", table(corpus, &commonest::<3>(&corpus.ids, SHOWN))?),
     ];

@@ -54,7 +54,7 @@ impl Training {
                 bar.set_position(report.epoch);
                 bar.set_message(format!("perplexity {perplexity}  {speed} tokens/s"));
             }
-            None if report.epoch == 1 || report.epoch % self.every == 0 || report.epoch == self.epochs => {
+            None if report.epoch == 1 || report.epoch.is_multiple_of(self.every) || report.epoch == self.epochs => {
                 self.say(&format!("epoch {}/{}  perplexity {perplexity}  {speed} tokens/s", report.epoch, self.epochs));
             }
             None => {}

@@ -1,0 +1,122 @@
+//! Running the command in a folder of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A folder that is the command's working directory and goes away afterwards.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// Flags of a training that takes milliseconds.
+pub(crate) const SMALL: [&str; 12] = [
+    "--hidden-size",
+    "16",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "8",
+    "--num-steps",
+    "10",
+    "--max-tokens",
+    "2000",
+    "--threads",
+    "1",
+];
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).expect("a file in a temporary folder");
+    }
+
+    /// The command, with nothing of this machine's environment that it looks at.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rnnlm"));
+        command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env_remove("RNNLM_DATA_DIR").env("XDG_CACHE_HOME", self.path("cache")).env("HOME", self.folder.path());
+        // no download leaves this machine, whatever it is connected to
+        command.env("https_proxy", "http://127.0.0.1:1");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
+        Outcome::of(self.command(args).output().expect("the command starts"))
+    }
+
+    /// A small training into `run`.
+    pub(crate) fn train(&self, more: &[&str]) -> Outcome {
+        self.run(&[&["train", "--quiet", "--out", "run"], &SMALL[..], more].concat())
+    }
+
+    /// Every file below the folder with its content.
+    pub(crate) fn snapshot(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        collect(self.folder.path(), &mut files);
+        files.sort();
+        files
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            let content = fs::read(&path).expect("a readable file");
+            files.push((path, content));
+        }
+    }
+}
+
+/// What the command said and how it ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+
+    /// The exit code is `code` and standard error holds every one of `words`.
+    #[track_caller]
+    pub(crate) fn failed(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` is missing in: {}", self.stderr);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    /// Standard output as the one JSON object that it is.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
