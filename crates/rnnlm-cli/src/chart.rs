@@ -7,6 +7,9 @@ use plotters::prelude::*;
 use rnnlm_model::Metrics;
 use textplots::{Chart, Plot, Shape};
 
+/// A Braille pattern without dots, the background of the chart.
+const BLANK: char = '\u{2800}';
+
 /// The chart in the terminal, `None` where there is nothing to draw.
 pub(crate) fn terminal(metrics: &[Metrics]) -> Option<String> {
     let points: Vec<(f32, f32)> = metrics.iter().map(|m| (m.epoch as f32, m.perplexity.log10() as f32)).collect();
@@ -19,13 +22,16 @@ pub(crate) fn terminal(metrics: &[Metrics]) -> Option<String> {
     let plot = drawn.lineplot(&shape);
     plot.axis();
     plot.figures();
-    let mut chart = plot.to_string();
-    // the axis is in powers of ten: spell out what the two ends mean
+    // the library labels the axes with what it was given, powers of ten: say what their ends mean
     let (low, high) = points.iter().fold((f32::MAX, f32::MIN), |(low, high), &(_, y)| (low.min(y), high.max(y)));
+    let mut chart = plot.to_string();
     for end in [low, high] {
         chart = chart.replacen(&format!("{end:.1}"), &format!("{:.1}", 10_f32.powf(end)), 1);
     }
-    Some(chart)
+    let curve: Vec<&str> =
+        chart.lines().filter(|line| line.contains(BLANK)).map(|line| line.trim_end_matches(BLANK)).collect();
+    let epochs = format!("epoch {}{:>50}", first.0, last.0);
+    Some(format!("{}\n{epochs}\n", curve.join("\n")))
 }
 
 /// Round perplexities; those within the picture are marked.

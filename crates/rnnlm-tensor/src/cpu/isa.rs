@@ -50,11 +50,11 @@ impl Isa {
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Level::Portable => kernel.run::<Portable>(),
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: this level is only made where `available` has seen AVX2 and FMA
-            #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { run_avx2(kernel) },
-            // SAFETY: this level is only made where `available` has seen AVX-512F and VL, AVX2 and FMA
             #[cfg(target_arch = "x86_64")]
+            // SAFETY: this level is only made where `available` has seen AVX-512F and VL, AVX2 and FMA
             Level::Avx512 => unsafe { run_avx512(kernel) },
         }
     }

@@ -236,7 +236,9 @@ impl Backend for Cpu {
 
     fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, mut out: ViewMut<'_, Self>) -> Result<()> {
         let norm = row(&sum_squares, 0)[0].sqrt();
-        row_mut(&mut out, 0)[0] = (max_norm / (norm + 1e-6)).min(1.0);
+        let factor = max_norm / (norm + 1e-6);
+        // `f32::min` would turn NaN into 1 and hide a divergence
+        row_mut(&mut out, 0)[0] = if factor > 1.0 { 1.0 } else { factor };
         Ok(())
     }
 

@@ -173,7 +173,7 @@ impl Forward<'_> {
             Cell::Lstm => {
                 weights.project(self.pass.input, now, gates);
                 weights.recurrent[0].forward.multiply(m, rows, gates, 4 * h, true);
-                // SAFETY: as above
+                // SAFETY: these rows belong to this group alone, and the two blocks differ
                 let (c_before, c) = unsafe {
                     (&*self.cell.rows_mut(steps.rows(before, group)), self.cell.rows_mut(steps.rows(after, group)))
                 };
@@ -249,7 +249,7 @@ impl Backward<'_> {
                 let cell = self.tape.cell.view();
                 let (c_before, c) = (dense_rows(&cell, before), dense_rows(&cell, after));
                 let rows = lstm::cpu::Rows { gates: dense_rows(&gates, now), c_before, c, dh };
-                // SAFETY: as above
+                // SAFETY: these rows belong to this group alone
                 let dc = unsafe { self.cell_state.rows_mut(group.clone()) };
                 lstm::cpu::backward(*isa, &rows, dc, dgates, &mut scratch[..h]);
                 product(0, dgates, 4 * h, dh, false);

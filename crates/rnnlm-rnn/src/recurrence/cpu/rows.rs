@@ -20,7 +20,7 @@ pub(super) struct SharedRows<'a> {
 // SAFETY: the pointer stems from a `&mut` borrow that lasts for `'a`, so nobody else can reach the memory meanwhile, and
 // `rows_mut` asks its callers to keep to rows of their own; `f32` itself may move between threads.
 unsafe impl Send for SharedRows<'_> {}
-// SAFETY: as for `Send`.
+// SAFETY: all that a shared reference gives away is `rows_mut`, whose callers keep to rows of their own.
 unsafe impl Sync for SharedRows<'_> {}
 
 impl<'a> SharedRows<'a> {

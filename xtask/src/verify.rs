@@ -1,0 +1,23 @@
+//! `cargo xtask verify`, beside the walk: the table of checks of the package `rnnlm-tests`, which holds every backend and
+//! every path against an oracle, PyTorch's numbers and the reference. This file only starts it: what the table needs of
+//! the workspace is compiled when somebody asks for it.
+
+use std::process::{Command, ExitCode};
+
+/// Exit code of a command that could not be started at all.
+const NOT_STARTED: u8 = 1;
+
+/// Runs the table with the given arguments and hands on its exit code: 0 if all that could run passed, 5 if a check
+/// failed, 2 for arguments that it does not know.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let verify = ["run", "--quiet", "--package", "rnnlm-tests", "--bin", "verify", "--"];
+    match Command::new(cargo).args(verify).args(arguments).current_dir(crate::root()).status() {
+        // a program ended by a signal has no code
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_STARTED)),
+        Err(error) => {
+            eprintln!("error: cargo cannot be started: {error}");
+            ExitCode::from(NOT_STARTED)
+        }
+    }
+}
