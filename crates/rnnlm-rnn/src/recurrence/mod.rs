@@ -1,6 +1,6 @@
 //! The one seam between the readable path and the fast ones.
 //!
-//! [`reference`] is the mathematics: one loop over time for every cell, in tensor operations, on any device. A device may
+//! `reference.rs` is the mathematics: one loop over time for every cell, in tensor operations, on any device. A device may
 //! have a path of its own, fused and faster, which it declares by returning a plan; both fill the same tape, so that one
 //! can be held against the other.
 
@@ -47,14 +47,14 @@ pub trait Recurrence: Backend {
     /// If the device fails.
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<Self::Plan>>;
 
-    /// Fills the tape from its initial state on, as [`reference`] does.
+    /// Fills the tape from its initial state on, as the reference does.
     ///
     /// # Errors
     /// If the device fails.
     fn fused_forward(&self, plan: &mut Self::Plan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()>;
 
     /// Adds the gradients of the layer's parameters to `gradients`, and of its input to `grad_input`, as
-    /// [`reference`] does; `adjoint.hidden` and `adjoint.cell` are turned from the final state's gradients into the
+    /// the reference does; `adjoint.hidden` and `adjoint.cell` are turned from the final state's gradients into the
     /// initial state's.
     ///
     /// # Errors

@@ -13,7 +13,7 @@
 //!   └─────┘       └────────┴────────┘
 //! ```
 //!
-//! **Invariant:** an element is summed over `p` in order, in blocks of [`DEPTH`], whatever `m`, the tile it falls into, and
+//! **Invariant:** an element is summed over `p` in order, in blocks of `DEPTH`, whatever `m`, the tile it falls into, and
 //! the way in which rows and columns are shared out to threads. So is every bit of it.
 
 use rayon::prelude::*;
