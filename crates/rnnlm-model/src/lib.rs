@@ -1,4 +1,45 @@
-//! Recurrent language models: train, evaluate, generate, save.
+//! Recurrent language models: train, score, let speak, save.
+//!
+//! Stages 4 to 8 of the walk from text to update, with `rnnlm-rnn` for the recurrent layers: [`LanguageModel`] is one-hot
+//! input, layers and output layer under the parameter names of the book's `RNNModel`; [`Trainer`] is the loop of the book's
+//! `train_ch8`; [`Generator`] its `predict_ch8`; [`Run`] the folder that a training leaves behind.
+//!
+//! ```
+//! use rnnlm_model::{CellKind, Generator, ModelConfig, NonlinearityKind, Sampler, TrainConfig, Trainer};
+//! use rnnlm_rnn::Path;
+//! use rnnlm_tensor::Cpu;
+//! use rnnlm_vocab::{Corpus, CorpusOptions};
+//!
+//! let corpus = Corpus::from_bytes("the tide comes in and ".repeat(20).as_bytes(), &CorpusOptions::default())?;
+//! let model = ModelConfig {
+//!     cell: CellKind::Rnn,
+//!     nonlinearity: NonlinearityKind::Tanh,
+//!     vocab_size: corpus.vocab.len(),
+//!     hidden_size: 32,
+//!     num_layers: 1,
+//! };
+//! let train = TrainConfig { batch_size: 4, num_steps: 16, ..TrainConfig::book() };
+//! let mut trainer = Trainer::new(&Cpu::new(1)?, &model, &train, Path::Auto)?;
+//! let first = trainer.epoch(&corpus.ids, &|| false)?.expect("nobody stopped it").perplexity;
+//! for _ in 0..40 {
+//!     trainer.epoch(&corpus.ids, &|| false)?;
+//! }
+//! let last = trainer.epoch(&corpus.ids, &|| false)?.expect("nobody stopped it").perplexity;
+//! assert!(first > 5.0 && last < 1.2, "from {first} to {last}");
+//!
+//! let prefix = corpus.vocab.encode_prefix("the t").ids;
+//! let mut said = Vec::new();
+//! Generator::new(trainer.model())?.generate(&prefix, 12, &mut Sampler::Greedy, &mut |id| {
+//!     said.push(id);
+//!     true
+//! })?;
+//! assert_eq!(corpus.vocab.decode(&said)?, "ide comes in");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **Invariants:** nothing here prints, exits or reads the environment; the same seed gives the same bits; what is read
+//! from a file is checked before it is used.
+
 mod config;
 mod error;
 mod evaluate;
