@@ -166,7 +166,7 @@ mod tests {
     }
 
     const LIBRARY: &str = "crates/rnnlm-vocab/src/a.rs";
-    const WITH_UNSAFE: &str = "crates/rnnlm-tensor/src/cpu/math.rs";
+    const WITH_UNSAFE: &str = "crates/rnnlm-tensor/src/cpu/isa.rs";
 
     #[test]
     fn a_file_without_an_opening_fails() {
