@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use rnnlm_model::{Init, NonlinearityKind};
+use rnnlm_model::{CellKind, Init, NonlinearityKind};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
 const EXIT_CODES: &str = "\
@@ -75,11 +75,6 @@ impl From<ComputePath> for rnnlm_rnn::Path {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Cell {
-    Rnn,
-}
-
 /// What is done with characters that the vocabulary does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Unknown {
@@ -111,12 +106,22 @@ pub(crate) struct TrainArgs {
     pub(crate) max_tokens: Option<usize>,
 
     /// The kind of recurrent layer.
-    #[arg(long, value_enum, default_value = "rnn", help_heading = "Model")]
-    pub(crate) cell: Cell,
+    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
+    pub(crate) cell: CellKind,
     /// Of an rnn cell.
     #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
     pub(crate) nonlinearity: NonlinearityKind,
-    /// Units of the layer.
+    /// Of a gru cell: the reset gate before the recurrent product, as in the book's from-scratch code; PyTorch's is after.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) reset_before: bool,
+    /// Recurrent layers on top of each other.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Model")]
+    pub(crate) num_layers: usize,
+    /// A second set of layers that reads the text backwards, and so sees the token that is to be predicted: the wrong use
+    /// that the book's 9.4 shows.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) bidirectional: bool,
+    /// Units of each layer.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = positive, help_heading = "Model")]
     pub(crate) hidden_size: usize,
     /// Initial values: `uniform` as PyTorch, `normal` as the book's from-scratch code.
@@ -279,6 +284,10 @@ fn token_kind(text: &str) -> Result<TokenKind, String> {
 
 fn normalization(text: &str) -> Result<Normalization, String> {
     one_of(text, &Normalization::ALL.map(|value| (value.as_str(), value)))
+}
+
+fn cell(text: &str) -> Result<CellKind, String> {
+    one_of(text, &[CellKind::Rnn, CellKind::Gru, CellKind::Lstm].map(|cell| (cell.as_str(), cell)))
 }
 
 fn nonlinearity(text: &str) -> Result<NonlinearityKind, String> {

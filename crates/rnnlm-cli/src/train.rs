@@ -5,14 +5,12 @@ use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rnnlm_model::{
-    CellKind, CorpusRecord, EpochReport, Generator, ModelConfig, Run, RunConfig, Sampler, TrainConfig, Trainer,
-};
+use rnnlm_model::{CorpusRecord, EpochReport, Generator, ModelConfig, Run, RunConfig, Sampler, TrainConfig, Trainer};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
 use serde_json::json;
 
-use crate::args::{Cell, Format, TrainArgs};
+use crate::args::{Format, TrainArgs};
 use crate::corpora::Source;
 use crate::failure::{Exit, Failure, Result};
 use crate::progress::Training;
@@ -49,13 +47,13 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let out = Out::choose(args, &source)?;
     let corpus = source.read(&options)?;
     let model = ModelConfig {
-        cell: match args.cell {
-            Cell::Rnn => CellKind::Rnn,
-        },
+        cell: args.cell,
         nonlinearity: args.nonlinearity,
+        reset_before: args.reset_before,
         vocab_size: corpus.vocab.len(),
         hidden_size: args.hidden_size,
-        num_layers: 1,
+        num_layers: args.num_layers,
+        bidirectional: args.bidirectional,
     };
     let needed = memory::check(&model, &train)?;
     // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
@@ -81,9 +79,7 @@ impl Out {
     /// The folder that was asked for, or the first free one; refused now rather than after training.
     fn choose(args: &TrainArgs, source: &Source) -> Result<Self> {
         let Some(path) = &args.out else {
-            let cell = match args.cell {
-                Cell::Rnn => "rnn",
-            };
+            let cell = args.cell.as_str();
             let folder = |n: u64| Path::new("runs").join(format!("{}-{cell}-{n}", source.stem()));
             let path = (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(0));
             return Ok(Self { path, replace: false });
@@ -110,15 +106,15 @@ impl Session<'_> {
         let config = trainer.model().config();
         let parameters = trainer.model().parameters().layout().len() as u64;
         say(&format!(
-            "model   rnn {}, {} hidden units, {} parameters, {} of memory",
-            match self.args.nonlinearity {
-                rnnlm_model::NonlinearityKind::Tanh => "tanh",
-                rnnlm_model::NonlinearityKind::Relu => "relu",
-            },
-            config.hidden_size,
+            "model   {}, {} parameters, {} of memory",
+            name_model(config),
             format::thousands(parameters),
             format::bytes(needed)
         ));
+        if config.bidirectional {
+            say("warning: a bidirectional model reads the token that it is to predict, so its perplexity means nothing");
+            say("warning: no samples: its backward half reads what is yet to be said");
+        }
         let train = trainer.config();
         say(&format!(
             "train   {} epochs of {} × {} tokens a minibatch, learning rate {}, clip {}, seed {}",
@@ -140,7 +136,7 @@ impl Session<'_> {
 
     fn train<B: Recurrence>(self, mut trainer: Trainer<B>, run: &Run) -> Result<Exit> {
         run.save(&trainer)?;
-        for prefix in &self.args.prefixes {
+        for prefix in self.prefixes() {
             warn_unknown(&self.progress, &self.corpus.vocab, prefix);
         }
         self.show_samples("untrained", &trainer, UNTRAINED_TOKENS)?;
@@ -180,12 +176,17 @@ impl Session<'_> {
         Ok(if interrupted { Exit::Interrupted } else { Exit::Success })
     }
 
+    /// What samples go on from: nothing where the model cannot go on from anything.
+    fn prefixes(&self) -> &[String] {
+        if self.args.bidirectional { &[] } else { &self.args.prefixes }
+    }
+
     /// What the model says now, on standard error like all progress.
     fn show_samples<B: Recurrence>(&self, when: &str, trainer: &Trainer<B>, num_tokens: usize) -> Result<()> {
         if self.args.quiet {
             return Ok(());
         }
-        for prefix in &self.args.prefixes {
+        for prefix in self.prefixes() {
             let text = sample(trainer, &self.corpus.vocab, prefix, num_tokens)?;
             self.progress.say(&format!("{when}: {text}"));
         }
@@ -211,7 +212,7 @@ impl Session<'_> {
             })?;
         }
         let mut samples = serde_json::Map::new();
-        for prefix in &self.args.prefixes {
+        for prefix in self.prefixes() {
             samples.insert(prefix.clone(), sample(trainer, &self.corpus.vocab, prefix, SAMPLE_TOKENS)?.into());
         }
         let device = trainer.model().backend().name();
@@ -250,6 +251,18 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, both directions, 64 hidden units`.
+fn name_model(config: &ModelConfig) -> String {
+    let mut name = config.stack().cell.name().to_owned();
+    if config.num_layers > 1 {
+        name.push_str(&format!(", {} layers", config.num_layers));
+    }
+    if config.bidirectional {
+        name.push_str(", both directions");
+    }
+    format!("{name}, {} hidden units", config.hidden_size)
 }
 
 /// Prefix and continuation, greedy.

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p rnnlm-model --example walk`
 
-use rnnlm_model::{CellKind, Init, LanguageModel, ModelConfig, NonlinearityKind, Sgd};
+use rnnlm_model::{Init, LanguageModel, ModelConfig, Sgd};
 use rnnlm_rnn::{ParameterSet, Path};
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Minibatch, Sampling};
@@ -24,13 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let row: Vec<u32> = minibatch.inputs.iter().step_by(BATCH_SIZE).copied().collect();
     println!("3 minibatches  [T={NUM_STEPS}, N={BATCH_SIZE}], its first row reads {:?}", corpus.vocab.decode(&row)?);
 
-    let config = ModelConfig {
-        cell: CellKind::Rnn,
-        nonlinearity: NonlinearityKind::Tanh,
-        vocab_size,
-        hidden_size: 16,
-        num_layers: 1,
-    };
+    let config = ModelConfig { hidden_size: 16, ..ModelConfig::book(vocab_size) };
     let cpu = Cpu::new(1)?;
     let mut model = LanguageModel::new(&cpu, &config, Path::Reference)?;
     model.initialize(Init::Uniform, 0)?;

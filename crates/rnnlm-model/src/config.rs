@@ -12,6 +12,21 @@ use crate::{Error, Result};
 pub enum CellKind {
     /// `torch.nn.RNN`.
     Rnn,
+    /// `torch.nn.GRU`.
+    Gru,
+    /// `torch.nn.LSTM`.
+    Lstm,
+}
+
+impl CellKind {
+    /// The name that users type and folders carry.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rnn => "rnn",
+            Self::Gru => "gru",
+            Self::Lstm => "lstm",
+        }
+    }
 }
 
 /// `tanh` or `relu`.
@@ -42,15 +57,34 @@ pub struct ModelConfig {
     pub cell: CellKind,
     /// The non-linearity of an `rnn` cell.
     pub nonlinearity: NonlinearityKind,
+    /// Of a `gru` cell: the reset gate is applied before the recurrent product, as in the book's from-scratch code.
+    #[serde(default)]
+    pub reset_before: bool,
     /// **V**: entries of the vocabulary, `<unk>` included.
     pub vocab_size: usize,
     /// **H**: units of each recurrent layer.
     pub hidden_size: usize,
     /// **L**: recurrent layers on top of each other.
     pub num_layers: usize,
+    /// Whether a second set of layers reads the text backwards; such a model sees the token it is to predict.
+    #[serde(default)]
+    pub bidirectional: bool,
 }
 
 impl ModelConfig {
+    /// The book's model of 8.6 for a vocabulary of this size: tanh, 256 hidden units, one layer.
+    pub fn book(vocab_size: usize) -> Self {
+        Self {
+            cell: CellKind::Rnn,
+            nonlinearity: NonlinearityKind::Tanh,
+            reset_before: false,
+            vocab_size,
+            hidden_size: 256,
+            num_layers: 1,
+            bidirectional: false,
+        }
+    }
+
     /// The sizes of the recurrent part.
     pub fn stack(&self) -> StackConfig {
         let nonlinearity = match self.nonlinearity {
@@ -60,11 +94,13 @@ impl ModelConfig {
         StackConfig {
             cell: match self.cell {
                 CellKind::Rnn => Cell::Rnn(nonlinearity),
+                CellKind::Gru => Cell::Gru { reset_after: !self.reset_before },
+                CellKind::Lstm => Cell::Lstm,
             },
             input_size: self.vocab_size,
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
-            bidirectional: false,
+            bidirectional: self.bidirectional,
         }
     }
 
@@ -73,12 +109,13 @@ impl ModelConfig {
     pub fn memory_needed(&self, batch_size: usize, num_steps: usize) -> u128 {
         let (v, h, layers) = (self.vocab_size as u128, self.hidden_size as u128, self.num_layers as u128);
         let stack = self.stack();
-        let gates = stack.cell.num_gates() as u128;
-        let recurrent: u128 = gates * h * (v + h + 2) + (layers.saturating_sub(1)) * gates * h * (2 * h + 2);
-        let parameters = recurrent + v * h + v;
+        let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
+        let lowest = gates * h * (v + h + 2);
+        let higher = gates * h * (directions * h + h + 2);
+        let parameters = directions * (lowest + layers.saturating_sub(1) * higher) + v * directions * h + v;
         let rows = batch_size as u128 * num_steps as u128;
-        // hidden, gates and their gradients per layer; logits; gradient of the output
-        let per_row = layers * h * (2 + 2 * gates) + v + h;
+        // hidden, gates and their gradients per layer and direction; logits; gradients between layers
+        let per_row = layers * directions * h * (2 + 2 * gates) + v + 3 * directions * h;
         4 * (2 * parameters + rows * per_row)
     }
 }

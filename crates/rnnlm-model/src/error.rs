@@ -41,6 +41,9 @@ pub enum Error {
         /// Tokens in the text.
         tokens: usize,
     },
+    /// A model that reads both ways, asked to say what comes next.
+    #[error("a bidirectional model cannot generate: its backward half reads what is yet to be said")]
+    GenerateBothWays,
     /// A sampling temperature that is not a finite number from 0 up.
     #[error("`temperature` is {0}, it must be a finite number, 0 for greedy")]
     Temperature(f64),

@@ -73,8 +73,11 @@ impl<'a, B: Recurrence> Generator<'a, B> {
     /// From the zero state.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// [`Error::GenerateBothWays`] for a bidirectional model; else if the device has no room.
     pub fn new(model: &'a LanguageModel<B>) -> Result<Self> {
+        if model.config().bidirectional {
+            return Err(Error::GenerateBothWays);
+        }
         Ok(Self {
             model,
             workspace: model.workspace(1, 1)?,

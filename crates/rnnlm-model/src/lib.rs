@@ -5,19 +5,13 @@
 //! `train_ch8`; [`Generator`] its `predict_ch8`; [`Run`] the folder that a training leaves behind.
 //!
 //! ```
-//! use rnnlm_model::{CellKind, Generator, ModelConfig, NonlinearityKind, Sampler, TrainConfig, Trainer};
+//! use rnnlm_model::{Generator, ModelConfig, Sampler, TrainConfig, Trainer};
 //! use rnnlm_rnn::Path;
 //! use rnnlm_tensor::Cpu;
 //! use rnnlm_vocab::{Corpus, CorpusOptions};
 //!
 //! let corpus = Corpus::from_bytes("the tide comes in and ".repeat(20).as_bytes(), &CorpusOptions::default())?;
-//! let model = ModelConfig {
-//!     cell: CellKind::Rnn,
-//!     nonlinearity: NonlinearityKind::Tanh,
-//!     vocab_size: corpus.vocab.len(),
-//!     hidden_size: 32,
-//!     num_layers: 1,
-//! };
+//! let model = ModelConfig { hidden_size: 32, ..ModelConfig::book(corpus.vocab.len()) };
 //! let train = TrainConfig { batch_size: 4, num_steps: 16, ..TrainConfig::book() };
 //! let mut trainer = Trainer::new(&Cpu::new(1)?, &model, &train, Path::Auto)?;
 //! let first = trainer.epoch(&corpus.ids, &|| false)?.expect("nobody stopped it").perplexity;

@@ -4,9 +4,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rnnlm_model::{
-    CellKind, CorpusRecord, Error, ModelConfig, NonlinearityKind, Run, RunConfig, TrainConfig, Trainer,
-};
+use rnnlm_model::{CorpusRecord, Error, ModelConfig, Run, RunConfig, TrainConfig, Trainer};
 use rnnlm_rnn::Path;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Corpus, CorpusOptions, Sampling};
@@ -21,13 +19,7 @@ struct Setting {
 fn setting(sampling: Sampling) -> Setting {
     let options = CorpusOptions::default();
     let corpus = Corpus::from_bytes(TEXT.repeat(3).as_bytes(), &options).unwrap();
-    let model = ModelConfig {
-        cell: CellKind::Rnn,
-        nonlinearity: NonlinearityKind::Tanh,
-        vocab_size: corpus.vocab.len(),
-        hidden_size: 9,
-        num_layers: 2,
-    };
+    let model = ModelConfig { hidden_size: 9, num_layers: 2, ..ModelConfig::book(corpus.vocab.len()) };
     let train = TrainConfig { epochs: 3, batch_size: 3, num_steps: 10, sampling, ..TrainConfig::book() };
     let config = RunConfig::new(CorpusRecord::new("text", &options, &corpus), model, train);
     Setting { corpus, config }
