@@ -112,7 +112,9 @@ impl Session<'_> {
             format::bytes(needed)
         ));
         if config.bidirectional {
-            say("warning: a bidirectional model reads the token that it is to predict, so its perplexity means nothing");
+            say(
+                "warning: a bidirectional model reads the token that it is to predict, so its perplexity means nothing",
+            );
             say("warning: no samples: its backward half reads what is yet to be said");
         }
         let train = trainer.config();

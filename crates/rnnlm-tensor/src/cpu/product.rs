@@ -24,6 +24,8 @@ use super::isa::{Isa, Kernel, Lanes};
 const DEPTH: usize = 256;
 /// From so many values on, panels are laid out by several threads.
 const LARGE: usize = 1 << 15;
+/// Floats between the rows of a gathered strip, so that they do not fall into the same places of the cache.
+const STRIP_GAP: usize = 16;
 /// The most rows that a tile has.
 const MOST_ROWS: usize = 8;
 
@@ -158,7 +160,7 @@ impl Multiply<'_> {
     #[inline(always)]
     fn tiles<L: Lanes, const MR: usize, const NR: usize>(self) {
         let Self { packed: &Packed { k, n, ref values, .. }, m, a, c, c_stride, accumulate } = self;
-        let mut strip = [0.0; DEPTH * MOST_ROWS];
+        let mut strip = [0.0; (DEPTH + STRIP_GAP) * MOST_ROWS];
         for start in (0..k.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(k - start);
             let panels = Panels { values, k, start, depth };
@@ -166,15 +168,20 @@ impl Multiply<'_> {
             // rows as they stand: a panel stays in the first-level cache while all rows pass; rows that must be gathered:
             // a strip is gathered once, and stays there while all panels pass
             let gather = a.col_stride != 1;
+            if m == 1 && !gather {
+                one_row::<L, NR>(&a.values[start..], &panels, n, c, out.accumulate);
+                continue;
+            }
+            let strip_stride = depth + STRIP_GAP;
             let (outer, inner) = if gather { ((m, MR), (n, NR)) } else { ((n, NR), (m, MR)) };
             for out_first in (0..outer.0).step_by(outer.1) {
                 if gather {
-                    gather_strip(a, out_first, MR.min(m - out_first), start, &mut strip[..depth * MR], depth);
+                    gather_strip(a, out_first, MR.min(m - out_first), [start, depth], &mut strip, strip_stride);
                 }
                 for in_first in (0..inner.0).step_by(inner.1) {
                     let (row, first) = if gather { (out_first, in_first) } else { (in_first, out_first) };
                     let (rows, row_stride) = if gather {
-                        (&strip[..], depth)
+                        (&strip[..], strip_stride)
                     } else {
                         (&a.values[row * a.row_stride + start..], a.row_stride)
                     };
@@ -187,14 +194,62 @@ impl Multiply<'_> {
     }
 }
 
-/// Copies `rows` rows of a transposed operand, from column `start` on, one behind the other.
+/// Copies `rows` rows of a transposed operand, `depth` columns from `start` on, one behind the other.
 #[inline(always)]
-fn gather_strip(a: Rows<'_>, row: usize, rows: usize, start: usize, strip: &mut [f32], depth: usize) {
+fn gather_strip(a: Rows<'_>, row: usize, rows: usize, [start, depth]: [usize; 2], strip: &mut [f32], stride: usize) {
     for p in 0..depth {
-        let from = row * a.row_stride + (start + p) * a.col_stride;
+        let column = &a.values[row * a.row_stride + (start + p) * a.col_stride..];
         for i in 0..rows {
-            strip[i * depth + p] = a.values[from + i * a.row_stride];
+            strip[i * stride + p] = column[i * a.row_stride];
         }
+    }
+}
+
+/// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
+/// other. The order of each sum is a tile's.
+#[inline(always)]
+fn one_row<L: Lanes, const NR: usize>(a: &[f32], panels: &Panels<'_>, n: usize, c: &mut [f32], accumulate: bool) {
+    let mut blocks = c[..n].chunks_mut(NR).enumerate();
+    let abreast = n / NR / 4 * 4;
+    for index in (0..abreast).step_by(4) {
+        let sums = row_sums::<L, NR, 4>(a, [0, 1, 2, 3].map(|q| panels.get::<NR>((index + q) * NR)));
+        for (sums, (_, c)) in sums.iter().zip(&mut blocks) {
+            store_row(sums, c, accumulate);
+        }
+    }
+    for (index, c) in blocks {
+        let [sums] = row_sums::<L, NR, 1>(a, [panels.get::<NR>(index * NR)]);
+        store_row(&sums, c, accumulate);
+    }
+}
+
+/// The sums of one row over some panels, which only loops with constant bounds touch: that keeps them in registers.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "with iterators the sums leave the registers: seven times slower")]
+fn row_sums<L: Lanes, const NR: usize, const P: usize>(a: &[f32], panels: [&[f32]; P]) -> [[f32; NR]; P] {
+    let mut sums = [[0.0_f32; NR]; P];
+    let panels = panels.map(|panel| panel.as_chunks::<NR>().0);
+    let depth = panels.iter().fold(a.len(), |depth, panel| depth.min(panel.len()));
+    for p in 0..depth {
+        let a = a[p];
+        for q in 0..P {
+            let b = &panels[q][p];
+            for j in 0..NR {
+                sums[q][j] = L::mul_add(a, b[j], sums[q][j]);
+            }
+        }
+    }
+    sums
+}
+
+/// Stores what of a row of sums has a place in `c`.
+#[inline(always)]
+fn store_row<const NR: usize>(sums: &[f32; NR], c: &mut [f32], accumulate: bool) {
+    match <&mut [f32; NR]>::try_from(&mut *c) {
+        Ok(c) if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
+        Ok(c) => *c = *sums,
+        Err(_) if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
+        Err(_) => c.copy_from_slice(&sums[..c.len()]),
     }
 }
 
@@ -256,13 +311,7 @@ fn tile<L: Lanes, const MR: usize, const NR: usize>(
 ) {
     let sums = sums::<L, MR, NR>(a, row_stride, panel);
     for (i, sums) in sums.iter().enumerate() {
-        let c = &mut c[i * stride..][..cols];
-        match <&mut [f32; NR]>::try_from(&mut *c).ok() {
-            Some(c) if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
-            Some(c) => *c = *sums,
-            None if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
-            None => c.copy_from_slice(&sums[..cols]),
-        }
+        store_row(sums, &mut c[i * stride..][..cols], accumulate);
     }
 }
 
