@@ -36,6 +36,19 @@ fn the_three_products_multiply_rows_with_columns() -> Check {
 }
 
 #[test]
+fn a_few_rows_are_multiplied_without_laying_the_weight_out() -> Check {
+    // 150 columns: two blocks of partial sums and a rest; Σ i·(i mod 7) by hand is the loop below in whole numbers
+    let a: Vec<f32> = (0..150).map(|i| i as f32).collect();
+    let b: Vec<f32> = (0..300).map(|i| (i % 7) as f32).collect();
+    let dot = |row: usize| (0..150).map(|i| i * ((row * 150 + i) % 7)).sum::<usize>() as f32;
+    let mut out = matrix(1, 2, &[1.0, 1.0]);
+    ops::gemm(&cpu(), Product::ABt, matrix(1, 150, &a).view(), matrix(2, 150, &b).view(), true, out.view_mut())?;
+    // every partial sum is a whole number below 2^24, so nothing is rounded
+    assert_eq!(out.to_vec(&cpu())?, [dot(0) + 1.0, dot(1) + 1.0]);
+    Ok(())
+}
+
+#[test]
 fn a_block_of_columns_is_a_matrix_of_its_own() -> Check {
     let a = matrix(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let mut out = matrix(2, 3, &[0.0; 6]);

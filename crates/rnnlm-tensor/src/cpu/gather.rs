@@ -1,19 +1,14 @@
 //! One-hot rows and embeddings: picking columns or rows of a table by id, and adding gradients back to them.
 
-use std::cell::RefCell;
-
 use rayon::prelude::*;
 
 use super::{Cpu, check_id, row, row_mut};
 use crate::{Result, View, ViewMut};
 
-/// Columns of the gradient that one task adds up; fixed, though no bit depends on it.
-const COLUMNS_PER_TASK: usize = 64;
-
-thread_local! {
-    /// Sums of one task, a row for each id; it grows to the largest table and stays.
-    static SUMS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
+/// Columns of the gradient that one task adds up, and ids for which it does so at a time: what fits a first-level cache
+/// and the stack. No bit depends on them.
+const COLUMNS: usize = 64;
+const IDS: usize = 64;
 
 pub(super) fn columns(table: View<'_, Cpu>, ids: &[u32], mut out: ViewMut<'_, Cpu>) -> Result<()> {
     for (r, &id) in ids.iter().enumerate() {
@@ -32,20 +27,20 @@ pub(super) fn add_columns(a: View<'_, Cpu>, ids: &[u32], table: ViewMut<'_, Cpu>
         check_id("scatter_add_columns", id, table.layout.cols)?;
     }
     let (entries, stride, span) = (table.layout.cols, table.layout.stride, table.layout.span());
-    table.buffer[span].par_chunks_mut(COLUMNS_PER_TASK * stride).enumerate().for_each(|(task, table)| {
-        let first = task * COLUMNS_PER_TASK;
-        let width = COLUMNS_PER_TASK.min(a.layout.cols - first);
-        let mut sums = SUMS.take();
-        sums.clear();
-        sums.resize(entries * width, 0.0);
-        for (r, &id) in ids.iter().enumerate() {
-            let sums = &mut sums[id as usize * width..][..width];
-            sums.iter_mut().zip(&row(&a, r)[first..]).for_each(|(sum, a)| *sum += a);
+    table.buffer[span].par_chunks_mut(COLUMNS * stride).enumerate().for_each(|(task, table)| {
+        let first = task * COLUMNS;
+        let width = COLUMNS.min(a.layout.cols - first);
+        for first_id in (0..entries).step_by(IDS) {
+            let mut sums = [[0.0_f32; COLUMNS]; IDS];
+            for (r, &id) in ids.iter().enumerate() {
+                if let Some(sums) = (id as usize).checked_sub(first_id).and_then(|index| sums.get_mut(index)) {
+                    sums.iter_mut().zip(&row(&a, r)[first..][..width]).for_each(|(sum, a)| *sum += a);
+                }
+            }
+            for (c, row) in table.chunks_mut(stride).enumerate() {
+                row[first_id..entries].iter_mut().zip(&sums).for_each(|(value, sums)| *value += sums[c]);
+            }
         }
-        for (c, row) in table.chunks_mut(stride).enumerate() {
-            row[..entries].iter_mut().enumerate().for_each(|(id, value)| *value += sums[id * width + c]);
-        }
-        SUMS.set(sums);
     });
     Ok(())
 }

@@ -6,13 +6,16 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::product::{Packed, Rows};
-use super::{Cpu, Isa};
+use super::{Cpu, Isa, Kernel, Lanes, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
 const SMALL: usize = 1 << 18;
 /// Rows of the output that a task has at the least; tiles are at most so high.
 const ROWS: usize = 8;
+
+/// Up to so many rows, laying the right operand out costs more than it saves.
+const FEW_ROWS: usize = 3;
 
 thread_local! {
     /// Where the right operand is laid out; it grows to the largest one and stays.
@@ -32,6 +35,9 @@ pub(super) fn gemm(
     let inner = if product == Product::AtB { a.layout.rows } else { a.layout.cols };
     if rows == 0 || cols == 0 {
         return;
+    }
+    if product == Product::ABt && rows <= FEW_ROWS {
+        return dot_products(cpu.isa, a, b, accumulate, out);
     }
     let mut packed = take(cpu.isa);
     packed.resize(inner, cols);
@@ -59,6 +65,50 @@ pub(super) fn gemm(
         out.par_chunks_mut(rows * stride).enumerate().for_each(|(index, out)| multiply(index * rows, out));
     }
     PACKED.set(Some(packed));
+}
+
+/// `a·bᵀ` for a few rows: every element is a product of two rows as they stand.
+fn dot_products(isa: Isa, a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, mut out: ViewMut<'_, Cpu>) {
+    for r in 0..a.layout.rows {
+        let a = row(&a, r);
+        for (index, out) in row_mut(&mut out, r).iter_mut().enumerate() {
+            let dot = isa.run(Dot(a, row(&b, index)));
+            *out = if accumulate { *out + dot } else { dot };
+        }
+    }
+}
+
+struct Dot<'a>(&'a [f32], &'a [f32]);
+
+/// Partial sums of a [`Dot`], so that additions do not wait for each other; fixed, so that the order is.
+const SUMS: usize = 64;
+
+impl Kernel for Dot<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> f32 {
+        let mut sums = [0.0_f32; SUMS];
+        let (a, a_rest) = self.0.as_chunks::<SUMS>();
+        let (b, b_rest) = self.1.as_chunks::<SUMS>();
+        for (a, b) in a.iter().zip(b) {
+            for j in 0..SUMS {
+                sums[j] = L::mul_add(a[j], b[j], sums[j]);
+            }
+        }
+        let mut sum = 0.0;
+        for (a, b) in a_rest.iter().zip(b_rest) {
+            sum = L::mul_add(*a, *b, sum);
+        }
+        // halves are added to halves, all of the same width, so that this too is done side by side
+        let mut width = SUMS / 2;
+        while width > 0 {
+            for j in 0..width {
+                sums[j] += sums[j + width];
+            }
+            width /= 2;
+        }
+        sum + sums[0]
+    }
 }
 
 /// This thread's buffer; another one if it is lent already, which happens when a task that waits takes up another's work.
