@@ -4,9 +4,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rnnlm_model::{
-    CellKind, CorpusRecord, Error, ModelConfig, NonlinearityKind, Run, RunConfig, TrainConfig, Trainer,
-};
+use rnnlm_model::{CellKind, CorpusRecord, Error, ModelConfig, NonlinearityKind, Run, RunConfig, TrainConfig, Trainer};
 use rnnlm_rnn::Path;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Corpus, CorpusOptions, Sampling};
