@@ -82,7 +82,7 @@ fn a_saved_trainer_fits_only_its_own_model() {
     let path = folder.path().join("run");
     let run = Run::create(&path, false, setting.config.clone(), setting.corpus.vocab.clone()).unwrap();
     run.save(&setting.trainer()).unwrap();
-    let larger = ModelConfig { hidden_size: 10, ..setting.config.model.clone() };
+    let larger = ModelConfig { hidden_size: 10, ..setting.config.model };
     let mut other = Trainer::new(&Cpu::new(1).unwrap(), &larger, &setting.config.train, Path::Auto).unwrap();
     let error = run.restore(&mut other).unwrap_err();
     assert!(matches!(&error, Error::Mismatch { reason, .. } if reason.contains("10")), "{error}");
