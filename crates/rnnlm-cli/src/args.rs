@@ -11,11 +11,30 @@ Exit codes:
   0    done
   1    failed: a file, a text, memory
   2    the command line makes no sense
-  3    training diverged: loss or gradient norm not finite; the last saved model is kept
+  3    training diverged: loss or gradient norm not finite; the last good model is kept
   4    a run is damaged, does not fit, or is from a newer version
   130  interrupted by Ctrl-C or SIGTERM, after saving
 
 Data goes to standard output, progress and errors to standard error. NO_COLOR is honoured.";
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  rnnlm train                                        no download, half a minute
+  rnnlm train --corpus names.txt --epochs 100        a text of your own, as it is
+  rnnlm train --corpus timemachine --token word      the book's text, word by word
+  cat *.txt | rnnlm train --corpus - --out runs/all  several texts as one
+
+Ctrl-C stops after the step under way and saves. `rnnlm generate` and `rnnlm eval` use a run.";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  rnnlm generate runs/sample-rnn-1
+  rnnlm generate runs/sample-rnn-1 --prefix 'the tide ' --num-tokens 300 --temperature 0.7";
+
+const EVAL_EXAMPLES: &str = "\
+Examples:
+  rnnlm eval runs/sample-rnn-1 --corpus sample --max-tokens 10000
+  rnnlm eval runs/sample-rnn-1 --corpus - < other.txt";
 
 /// Trains, evaluates and samples recurrent language models.
 ///
@@ -87,6 +106,7 @@ pub(crate) enum Unknown {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = TRAIN_EXAMPLES)]
 pub(crate) struct TrainArgs {
     /// A name from `rnnlm corpus list`, a path, or - for standard input.
     #[arg(long, value_name = "NAME|PATH|-", default_value = "sample", help_heading = "Text")]
@@ -168,7 +188,7 @@ pub(crate) struct TrainArgs {
     pub(crate) force: bool,
     #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
     pub(crate) format: Format,
-    /// No progress.
+    /// No progress; warnings and errors stay.
     #[arg(long, help_heading = "Output")]
     pub(crate) quiet: bool,
 
@@ -190,6 +210,7 @@ pub(crate) struct Compute {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = GENERATE_EXAMPLES)]
 pub(crate) struct GenerateArgs {
     /// The folder of a run.
     #[arg(value_name = "RUN")]
@@ -216,6 +237,7 @@ pub(crate) struct GenerateArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = EVAL_EXAMPLES)]
 pub(crate) struct EvalArgs {
     /// The folder of a run.
     #[arg(value_name = "RUN")]

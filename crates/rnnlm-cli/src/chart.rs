@@ -1,50 +1,75 @@
 //! The curve of the perplexity: a few lines in the terminal, and `perplexity.svg`. Both from the run's metrics, on a
 //! logarithmic scale, since perplexity is the exponential of what is learnt.
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 use plotters::prelude::*;
 use rnnlm_model::Metrics;
-use textplots::{Chart, Plot, Shape};
+use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
-/// A Braille pattern without dots, the background of the chart.
+use crate::failure::{Failure, Result};
+use crate::format;
+
+/// The picture in the folder of a run.
+const PICTURE: &str = "perplexity.svg";
+/// A Braille pattern without dots, the background of the chart in the terminal.
 const BLANK: char = '\u{2800}';
 
 /// The chart in the terminal, `None` where there is nothing to draw.
 pub(crate) fn terminal(metrics: &[Metrics]) -> Option<String> {
-    let points: Vec<(f32, f32)> = metrics.iter().map(|m| (m.epoch as f32, m.perplexity.log10() as f32)).collect();
+    let points: Vec<(f32, f32)> = metrics.iter().map(|m| (m.epoch as f32, m.perplexity.ln() as f32)).collect();
     let (first, last) = (points.first()?, points.last()?);
     if points.len() < 2 {
         return None;
     }
-    let mut drawn = Chart::new(120, 32, first.0, last.0);
-    let shape = Shape::Lines(&points);
-    let plot = drawn.lineplot(&shape);
-    plot.axis();
-    plot.figures();
-    // the library labels the axes with what it was given, powers of ten: say what their ends mean
-    let (low, high) = points.iter().fold((f32::MAX, f32::MIN), |(low, high), &(_, y)| (low.min(y), high.max(y)));
-    let mut chart = plot.to_string();
-    for end in [low, high] {
-        chart = chart.replacen(&format!("{end:.1}"), &format!("{:.1}", 10_f32.powf(end)), 1);
-    }
-    let curve: Vec<&str> =
-        chart.lines().filter(|line| line.contains(BLANK)).map(|line| line.trim_end_matches(BLANK)).collect();
-    let epochs = format!("epoch {}{:>50}", first.0, last.0);
-    Some(format!("{}\n{epochs}\n", curve.join("\n")))
+    let mut chart = Chart::new(120, 32, first.0, last.0);
+    let curve = Shape::Lines(&points);
+    let chart = chart
+        .lineplot(&curve)
+        .x_label_format(LabelFormat::Custom(Box::new(|epoch| format!("epoch {epoch}"))))
+        .y_label_format(LabelFormat::Custom(Box::new(|ln| format::perplexity(f64::from(ln).exp()))));
+    chart.figures();
+    let drawn = chart.to_string();
+    let lines: Vec<&str> = drawn.trim_end().lines().map(|line| line.trim_end_matches(BLANK)).collect();
+    Some(lines.join("\n"))
 }
 
 /// Round perplexities; those within the picture are marked.
 const TICKS: [f64; 15] = [1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 1e4, 1e5];
 
-/// Writes the curve as a picture.
-pub(crate) fn svg(metrics: &[Metrics], path: &Path) -> Result<(), String> {
+/// Writes the curve into the folder of a run, whole or not at all; nothing if there is no epoch to draw.
+pub(crate) fn svg(metrics: &[Metrics], folder: &Path) -> Result<()> {
+    if metrics.is_empty() {
+        return Ok(());
+    }
+    let path = folder.join(PICTURE);
+    draw(metrics).and_then(|svg| Ok(write(&path, &svg)?)).map_err(|error| {
+        let message = format!("`{}` cannot be written: {error}", path.display());
+        Failure::new(message, "the run itself is saved and can be used")
+    })
+}
+
+/// Takes away the curve of a run that is being replaced.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    let path = folder.join(PICTURE);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(rnnlm_model::Error::Io { path, action: "replaced", source }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn draw(metrics: &[Metrics]) -> Result<String, Box<dyn std::error::Error>> {
     let perplexities = || metrics.iter().map(|m| m.perplexity);
     let lowest = perplexities().fold(f64::MAX, f64::min).max(1.0);
     let highest = perplexities().fold(1.0, f64::max);
     let last = metrics.last().map_or(1, |m| m.epoch);
-    let root = SVGBackend::new(path, (720, 400)).into_drawing_area();
-    let draw = || -> Result<(), Box<dyn std::error::Error>> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, (720, 400)).into_drawing_area();
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
             .caption("perplexity", ("sans-serif", 18))
@@ -61,10 +86,77 @@ pub(crate) fn svg(metrics: &[Metrics], path: &Path) -> Result<(), String> {
             .y_label_formatter(&|value| if *value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") })
             .light_line_style(WHITE.mix(0.0))
             .draw()?;
-        let line = metrics.iter().map(|m| (m.epoch, m.perplexity));
-        chart.draw_series(LineSeries::new(line, BLUE.stroke_width(2)))?;
+        // one epoch is a dot, not a line
+        let dot = if metrics.len() == 1 { 3 } else { 0 };
+        let curve = metrics.iter().map(|m| (m.epoch, m.perplexity));
+        let curve = LineSeries::new(curve, BLUE.stroke_width(2)).point_size(dot);
+        chart.draw_series(curve)?;
         root.present()?;
-        Ok(())
-    };
-    draw().map_err(|error| error.to_string())
+    }
+    Ok(svg)
+}
+
+/// A temporary file beside the target, renamed over it: an interrupted program leaves the old picture or the new one.
+fn write(path: &Path, svg: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".rnnlm-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask, as any new file
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(svg.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics(perplexities: &[f64]) -> Vec<Metrics> {
+        let epoch = |(index, &perplexity): (usize, &f64)| Metrics {
+            epoch: index as u64 + 1,
+            perplexity,
+            tokens_per_second: 1.0,
+            lr: 1.0,
+            gradient_norm: 1.0,
+            seconds: 1.0,
+        };
+        perplexities.iter().enumerate().map(epoch).collect()
+    }
+
+    #[test]
+    fn the_terminal_s_chart_runs_from_the_highest_to_the_lowest() {
+        let chart = terminal(&metrics(&[20.0, 7.0, 2.5])).expect("three points make a line");
+        let lines: Vec<&str> = chart.lines().collect();
+        assert!(lines[0].starts_with('⠉') && lines[0].ends_with(" 20.00"), "{chart}");
+        assert!(lines[lines.len() - 2].ends_with(" 2.500"), "{chart}");
+        assert!(lines[lines.len() - 1].starts_with("epoch 1 ") && chart.ends_with("epoch 3"), "{chart}");
+    }
+
+    #[test]
+    fn what_makes_no_line_makes_no_chart_and_what_is_flat_does_no_harm() {
+        assert!(terminal(&metrics(&[])).is_none());
+        assert!(terminal(&metrics(&[3.0])).is_none());
+        assert!(terminal(&metrics(&[1.0, 1.0, 1.0])).is_some());
+        assert!(
+            terminal(&metrics(&[1.25, 1.26])).is_some_and(|chart| chart.lines().next().unwrap().ends_with("1.260"))
+        );
+    }
+
+    #[test]
+    fn the_picture_has_a_line_for_epochs_and_a_dot_for_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(PICTURE);
+        svg(&[], folder.path()).expect("nothing to do");
+        assert!(!path.exists());
+        svg(&metrics(&[20.0]), folder.path()).expect("it is written");
+        assert!(fs::read_to_string(&path).expect("a picture").contains("<circle"));
+        svg(&metrics(&[20.0, 7.0]), folder.path()).expect("it is written again");
+        let picture = fs::read_to_string(&path).expect("a picture");
+        assert!(picture.contains("<polyline") && !picture.contains("<circle"), "{picture}");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left beside it");
+        remove(folder.path()).expect("it goes");
+        remove(folder.path()).expect("it has gone");
+    }
 }

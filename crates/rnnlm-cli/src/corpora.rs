@@ -36,7 +36,7 @@ pub(crate) fn list() -> CorpusList {
 
 /// Where named corpora are looked for: the folder that the user names, and the one beside the user's work.
 pub(crate) fn folders() -> Vec<PathBuf> {
-    let named = env::var_os("RNNLM_DATA_DIR").map(PathBuf::from);
+    let named = env::var_os("RNNLM_DATA_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     named.into_iter().chain([PathBuf::from("data")]).collect()
 }
 

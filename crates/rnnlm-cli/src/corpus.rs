@@ -80,13 +80,14 @@ fn stats(corpus: &Corpus, options: &CorpusOptions, format: Format) -> Result<()>
     for (name, table) in tables {
         text.push_str(&format!("commonest {name}\n"));
         for (token, count) in table {
-            text.push_str(&format!("{:>10}  {token}\n", format::thousands(count)));
+            // in quotes, since a space is a token too
+            text.push_str(&format!("{:>10}  {token:?}\n", format::thousands(count)));
         }
     }
     out.write_all(text.as_bytes()).map_err(Failure::Stream)
 }
 
-/// N-grams as text: words apart, characters in quotes, since a space is one of them.
+/// N-grams as text.
 fn table<const N: usize>(corpus: &Corpus, counts: &[([u32; N], u64)]) -> Result<Vec<(String, u64)>> {
-    counts.iter().map(|(ids, count)| Ok((format!("{:?}", corpus.vocab.decode(ids)?), *count))).collect()
+    counts.iter().map(|(ids, count)| Ok((corpus.vocab.decode(ids)?, *count))).collect()
 }

@@ -3,6 +3,7 @@
 use std::io::{Write, stdout};
 
 use rnnlm_model::Run;
+use rnnlm_vocab::{Normalization, UNKNOWN_ID};
 use serde_json::json;
 
 use crate::args::{EvalArgs, Format};
@@ -15,13 +16,14 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
     let source = corpora::resolve(&args.corpus)?;
     let corpus = source.encode(run.vocab().clone(), args.max_tokens)?;
     let model = run.load(&devices::cpu(&args.compute)?, args.compute.path.into())?;
-    if corpus.text_format != run.vocab().text_format() {
+    let as_it_is = run.vocab().normalization() == Normalization::None;
+    if as_it_is && corpus.text_format != run.vocab().text_format() {
         error_line("warning: the text's line ends or byte order mark differ from those of the text trained on");
     }
     let score = model.evaluate(&corpus.ids)?;
     // the first token is only read
     let size = corpus.text_size(1..corpus.ids.len());
-    let unknown = corpus.unknown.count();
+    let unknown = corpus.ids[1..].iter().filter(|&&id| id == UNKNOWN_ID).count();
     let (per_char, per_byte) = (score.bits_per(size.characters), score.bits_per(size.bytes));
     let mut out = stdout().lock();
     match args.format {

@@ -1,6 +1,11 @@
 //! What a command can fail with, which exit code that is, and what may help.
 
+use std::path::Path;
 use std::process::ExitCode;
+
+use rnnlm_vocab::Normalization;
+
+use crate::format;
 
 /// How the program ends. The numbers are documented in `rnnlm --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub(crate) enum Failure {
     Model(rnnlm_model::Error),
     /// Of the command's own making: message, hint, exit code.
     Own { message: String, hint: Option<String>, exit: Exit },
+    /// Training left the numbers behind: message, learning rate, and where the last good model is.
+    Diverged { message: String, lr: f32, kept: Option<String> },
     /// Standard input or output.
     Stream(std::io::Error),
 }
@@ -49,6 +56,36 @@ impl Failure {
         Self::Own { message: message.into(), hint: None, exit: Exit::Usage }
     }
 
+    /// Training that left the numbers behind: exit code 3.
+    pub(crate) fn diverged(message: String, lr: f32) -> Self {
+        Self::Diverged { message, lr, kept: None }
+    }
+
+    /// A divergence that knows which model is left; any other failure as it is.
+    pub(crate) fn keeping(self, run: &Path, epoch: u64) -> Self {
+        let model = if epoch == 0 { "the untrained model".to_owned() } else { format!("the model of epoch {epoch}") };
+        match self {
+            Self::Diverged { message, lr, .. } => {
+                let kept = format!("{model} is kept in {}", run.display());
+                Self::Diverged { message, lr, kept: Some(kept) }
+            }
+            other => other,
+        }
+    }
+
+    /// A folder that `--force` leaves alone because it does not read as a run: exit code 4.
+    pub(crate) fn not_replaced(folder: &Path, error: rnnlm_model::Error) -> Self {
+        if matches!(error, rnnlm_model::Error::NotARun { .. }) {
+            return Self::Model(error);
+        }
+        let folder = folder.display();
+        Self::Own {
+            message: format!("`{folder}` is not a whole run and so not replaced: {error}"),
+            hint: Some("another --out; or, if nothing in the folder is needed, remove it first".to_owned()),
+            exit: Exit::BadModel,
+        }
+    }
+
     /// Whether the reader of standard output has gone.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Stream(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
@@ -59,7 +96,7 @@ impl Failure {
         match self {
             Self::Own { exit, .. } => *exit,
             Self::Stream(_) => Exit::Failed,
-            Self::Model(E::Diverged { .. }) => Exit::Diverged,
+            Self::Diverged { .. } => Exit::Diverged,
             Self::Model(E::Damaged { .. } | E::Mismatch { .. } | E::NewerFormat { .. } | E::NotARun { .. }) => {
                 Exit::BadModel
             }
@@ -75,18 +112,22 @@ impl Failure {
         let hint = |text: &str| vec![text.to_owned()];
         match self {
             Self::Own { hint, .. } => hint.iter().cloned().collect(),
-            Self::Model(E::Diverged { lr, .. }) => vec![
-                format!("a smaller learning rate, such as --lr {}", lr / 10.0),
-                "gradient clipping, --clip 1 (0 is none), or fewer steps, --num-steps".to_owned(),
-                "the run's folder holds the last model that was saved before".to_owned(),
-            ],
+            Self::Diverged { lr, kept, .. } => {
+                let smaller =
+                    format!("a smaller learning rate, such as --lr {}", format::one_digit(f64::from(*lr) / 10.0));
+                let clipping = "gradient clipping, --clip 1 (0 is none), or fewer steps, --num-steps".to_owned();
+                [smaller, clipping].into_iter().chain(kept.clone()).collect()
+            }
             Self::Model(E::Exists { .. }) => hint("another --out, or --force to replace a run"),
             Self::Model(E::Damaged { .. } | E::Mismatch { .. }) => {
                 hint("the file was changed after it was written; take it from a copy of the run, or train again")
             }
             Self::Model(E::NewerFormat { .. }) => hint("a newer rnnlm reads it"),
             Self::Model(E::Vocab(V::InvalidUtf8 { .. })) => hint("--token byte --normalize none takes any bytes"),
-            Self::Model(E::Vocab(V::Empty { .. })) => hint("--normalize none keeps every character"),
+            Self::Model(E::Vocab(V::Empty { bytes: 1.., normalization: Normalization::Book, .. })) => {
+                hint("--normalize none keeps every character")
+            }
+            Self::Model(E::NotARun { .. }) => hint("rnnlm train makes runs, in runs/ if not told otherwise"),
             _ => Vec::new(),
         }
     }
@@ -96,7 +137,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Model(error) => error.fmt(f),
-            Self::Own { message, .. } => f.write_str(message),
+            Self::Own { message, .. } | Self::Diverged { message, .. } => f.write_str(message),
             Self::Stream(_) => f.write_str("standard input or output failed"),
         }
     }
@@ -106,7 +147,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Model(error) => error.source(),
-            Self::Own { .. } => None,
+            Self::Own { .. } | Self::Diverged { .. } => None,
             Self::Stream(error) => Some(error),
         }
     }
@@ -114,6 +155,9 @@ impl std::error::Error for Failure {
 
 impl<E: Into<rnnlm_model::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Model(error.into())
+        match error.into() {
+            error @ rnnlm_model::Error::Diverged { lr, .. } => Self::diverged(error.to_string(), lr),
+            error => Self::Model(error),
+        }
     }
 }

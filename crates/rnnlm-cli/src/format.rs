@@ -39,6 +39,15 @@ pub(crate) fn perplexity(value: f64) -> String {
     }
 }
 
+/// One significant digit, `0.03`, for a value to try; the exponent is written where zeros would be many.
+pub(crate) fn one_digit(value: f64) -> String {
+    let rounded = format!("{value:.0e}");
+    match rounded.parse::<f64>() {
+        Ok(plain) if (1e-4..1e6).contains(&plain) => plain.to_string(),
+        _ => rounded,
+    }
+}
+
 /// `1 thread`, `2 threads`.
 pub(crate) fn count(value: u64, one: &str) -> String {
     format!("{} {one}{}", thousands(value), if value == 1 { "" } else { "s" })
@@ -69,6 +78,9 @@ mod tests {
         assert_eq!(bytes(10_u128.pow(30)), "1.0e15 PB");
         assert_eq!(perplexity(1.292_6), "1.293");
         assert_eq!(perplexity(27.96), "27.96");
+        assert_eq!(one_digit(f64::from(0.3_f32) / 10.0), "0.03");
+        assert_eq!(one_digit(0.1), "0.1");
+        assert_eq!(one_digit(3e37), "3e37");
         assert_eq!(count(1, "thread"), "1 thread");
         assert_eq!(count(2, "thread"), "2 threads");
     }

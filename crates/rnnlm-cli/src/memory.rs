@@ -10,11 +10,11 @@ pub(crate) fn check(model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
     let needed = model.memory_needed(train.batch_size, train.num_steps);
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    // where the system does not say how much there is, allocation itself is the judge
-    let available = match u128::from(system.available_memory()) {
-        0 => u128::MAX,
-        available => available,
-    };
+    // a container may have less than the machine, and what it calls free leaves out the file cache, which would be given
+    // up; where nothing is said, allocation itself is the judge
+    let container = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
+    let free = [Some(system.available_memory()), container].into_iter().flatten().filter(|&free| free > 0).min();
+    let available = free.map_or(u128::MAX, u128::from);
     if needed <= available {
         return Ok(needed);
     }

@@ -38,8 +38,14 @@ impl Training {
 
     /// A line that stays; above the bar where there is one.
     pub(crate) fn say(&self, text: &str) {
+        if !self.quiet {
+            self.warn(text);
+        }
+    }
+
+    /// A line that `--quiet` does not silence.
+    pub(crate) fn warn(&self, text: &str) {
         match &self.bar {
-            _ if self.quiet => {}
             Some(bar) => bar.println(text),
             None => error_line(text),
         }

@@ -2,10 +2,12 @@
 //! is saved as it goes.
 
 use std::io::{Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use rnnlm_model::{CorpusRecord, EpochReport, Generator, ModelConfig, Run, RunConfig, Sampler, TrainConfig, Trainer};
+use rnnlm_model::{
+    CorpusRecord, EpochReport, Generator, Metrics, ModelConfig, Run, RunConfig, Sampler, TrainConfig, Trainer,
+};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
 use serde_json::json;
@@ -44,7 +46,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         init: args.init,
         seed: args.seed,
     };
-    let out = Out::choose(args, &source)?;
+    let mut out = Out::choose(args, &source)?;
     let corpus = source.read(&options)?;
     let model = ModelConfig {
         cell: args.cell,
@@ -65,30 +67,62 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let session =
         Session { args, corpus: &corpus, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
     session.introduce(&trainer, needed, &options);
-    let run = Run::create(&out.path, out.replace, config, corpus.vocab.clone())?;
-    session.train(trainer, &run)
+    session.train(trainer, &out.create(&config, &corpus.vocab)?)
 }
 
 /// Where the run goes.
 struct Out {
     path: PathBuf,
     replace: bool,
+    /// `runs/CORPUS-CELL` where no folder was asked for.
+    stem: Option<String>,
 }
 
 impl Out {
     /// The folder that was asked for, or the first free one; refused now rather than after training.
     fn choose(args: &TrainArgs, source: &Source) -> Result<Self> {
         let Some(path) = &args.out else {
-            let cell = args.cell.as_str();
-            let folder = |n: u64| Path::new("runs").join(format!("{}-{cell}-{n}", source.stem()));
-            let path = (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(0));
-            return Ok(Self { path, replace: false });
+            let stem = format!("runs/{}-{}", source.stem(), args.cell.as_str());
+            return Ok(Self { path: first_free(&stem), replace: false, stem: Some(stem) });
         };
-        if path.symlink_metadata().is_ok() && !args.force {
+        let exists = path.symlink_metadata().is_ok();
+        if exists && !args.force {
             return Err(rnnlm_model::Error::Exists { path: path.clone() }.into());
         }
-        Ok(Self { path: path.clone(), replace: args.force })
+        if exists {
+            // other programs' models have files of the same names: only what reads as a run is one
+            Run::open(path).map_err(|error| Failure::not_replaced(path, error))?;
+        }
+        Ok(Self { path: path.clone(), replace: args.force, stem: None })
     }
+
+    /// Makes the folder; the next free one if another training has taken the name meanwhile.
+    fn create(&mut self, config: &RunConfig, vocab: &Vocab) -> Result<Run> {
+        loop {
+            match (Run::create(&self.path, self.replace, config.clone(), vocab.clone()), &self.stem) {
+                (Err(rnnlm_model::Error::Exists { .. }), Some(stem)) => self.path = first_free(stem),
+                (run, _) => {
+                    let run = run?;
+                    chart::remove(run.path())?;
+                    return Ok(run);
+                }
+            }
+        }
+    }
+}
+
+/// `STEM-N` with the first `N` that is not taken.
+fn first_free(stem: &str) -> PathBuf {
+    let folder = |n: u64| PathBuf::from(format!("{stem}-{n}"));
+    (1..).map(folder).find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| folder(0))
+}
+
+/// What a training has behind it.
+#[derive(Default)]
+struct Done {
+    reports: Vec<EpochReport>,
+    /// The epoch after which the model was last saved, 0 for the untrained one.
+    saved: u64,
 }
 
 /// A training under way, and whom it talks to.
@@ -143,28 +177,16 @@ impl Session<'_> {
         }
         self.show_samples("untrained", &trainer, UNTRAINED_TOKENS)?;
         let start = Instant::now();
-        let mut epochs: Vec<EpochReport> = Vec::new();
-        while trainer.position().epoch < self.args.epochs {
-            let Some(report) = trainer.epoch(&self.corpus.ids, &signals::stop_requested)? else { break };
-            run.log(&report)?;
-            self.progress.epoch(&report);
-            let last = report.epoch == self.args.epochs;
-            if report.epoch % SAVE_EVERY == 0 || last {
-                run.save(&trainer)?;
-            }
-            if !last && self.args.sample_every > 0 && report.epoch % self.args.sample_every == 0 {
-                self.show_samples(&format!("epoch {}", report.epoch), &trainer, SAMPLE_TOKENS)?;
-            }
-            epochs.push(report);
-            if signals::stop_requested() {
-                break;
-            }
-        }
+        let mut done = Done::default();
+        let outcome = self.epochs(&mut trainer, run, &mut done);
         let seconds = start.elapsed().as_secs_f64();
         self.progress.finish();
+        // the curve is drawn whatever the outcome, and its own failure is not to hide a result
+        let metrics = if done.reports.is_empty() { Vec::new() } else { run.metrics()? };
+        let drawn = chart::svg(&metrics, run.path());
+        outcome.map_err(|failure| failure.keeping(run.path(), done.saved))?;
         let interrupted = trainer.position().epoch < self.args.epochs;
         if interrupted {
-            run.save(&trainer)?;
             let position = trainer.position();
             crate::progress::error_line(&format!(
                 "interrupted after epoch {} of {} and {}; the model is saved in {}",
@@ -174,8 +196,48 @@ impl Session<'_> {
                 run.path().display()
             ));
         }
-        self.conclude(&trainer, run, &epochs, seconds)?;
+        self.conclude(&trainer, run, &done.reports, &metrics, seconds)?;
+        drawn?;
         Ok(if interrupted { Exit::Interrupted } else { Exit::Success })
+    }
+
+    /// Epoch after epoch until all are done or somebody asks for an end, saved on the way and at the end.
+    fn epochs<B: Recurrence>(&self, trainer: &mut Trainer<B>, run: &Run, done: &mut Done) -> Result<()> {
+        while trainer.position().epoch < self.args.epochs && !signals::stop_requested() {
+            let Some(report) = trainer.epoch(&self.corpus.ids, &signals::stop_requested)? else { break };
+            run.log(&report)?;
+            self.progress.epoch(&report);
+            done.reports.push(report);
+            if report.epoch == self.args.epochs {
+                break;
+            }
+            if report.epoch % SAVE_EVERY == 0 {
+                self.save(run, trainer)?;
+                done.saved = report.epoch;
+            }
+            if self.args.sample_every > 0 && report.epoch % self.args.sample_every == 0 {
+                self.show_samples(&format!("epoch {}", report.epoch), trainer, SAMPLE_TOKENS)?;
+            }
+        }
+        self.save(run, trainer)
+    }
+
+    /// Saves, unless the last update has left the numbers behind, which training itself sees only at the next minibatch.
+    fn save<B: Recurrence>(&self, run: &Run, trainer: &Trainer<B>) -> Result<()> {
+        let (model, config) = (trainer.model(), trainer.config());
+        let score = model.evaluate(&self.corpus.ids[..=config.num_steps])?;
+        if score.perplexity().is_finite() {
+            return Ok(run.save(trainer)?);
+        }
+        let squares = trainer.gradients().to_vec(model.backend())?.into_iter().map(|g| f64::from(g).powi(2));
+        let message = format!(
+            "training diverged at step {}: the model it left has loss {}, gradient norm {}, learning rate {:?}",
+            trainer.position().step,
+            score.nats_per_token(),
+            squares.sum::<f64>().sqrt(),
+            config.lr
+        );
+        Err(Failure::diverged(message, config.lr))
     }
 
     /// What samples go on from: nothing where the model cannot go on from anything.
@@ -201,18 +263,12 @@ impl Session<'_> {
         trainer: &Trainer<B>,
         run: &Run,
         epochs: &[EpochReport],
+        metrics: &[Metrics],
         seconds: f64,
     ) -> Result<()> {
         let skipped = if epochs.len() > WARM_UP { WARM_UP } else { 0 };
         let mut rates: Vec<f64> = epochs[skipped..].iter().map(EpochReport::tokens_per_second).collect();
         let tokens_per_second = format::median(&mut rates);
-        let metrics = if epochs.is_empty() { Vec::new() } else { run.metrics()? };
-        let picture = run.path().join("perplexity.svg");
-        if metrics.len() > 1 {
-            chart::svg(&metrics, &picture).map_err(|error| {
-                Failure::new(format!("`{}` cannot be written: {error}", picture.display()), "the run itself is saved")
-            })?;
-        }
         let mut samples = serde_json::Map::new();
         for prefix in self.prefixes() {
             samples.insert(prefix.clone(), sample(trainer, &self.corpus.vocab, prefix, SAMPLE_TOKENS)?.into());
@@ -230,7 +286,7 @@ impl Session<'_> {
                     "device": device,
                     "path": devices::path_name(trainer.path()),
                     "seed": self.args.seed,
-                    "run_dir": run.path(),
+                    "run_dir": run.path().display().to_string(),
                     "parameters": trainer.model().parameters().layout().len(),
                     "seconds": seconds,
                     "samples": samples,
@@ -245,7 +301,7 @@ impl Session<'_> {
                     text.push_str(sample.as_str().unwrap_or_default());
                     text.push('\n');
                 }
-                if let Some(chart) = chart::terminal(&metrics) {
+                if let Some(chart) = chart::terminal(metrics) {
                     text.push_str(&format!("perplexity by epoch\n{chart}\n"));
                 }
                 text.push_str(&format!("run {}\n", run.path().display()));
@@ -292,7 +348,7 @@ fn warn_unknown(progress: &Training, vocab: &Vocab, prefix: &str) {
     let unknown = vocab.encode_prefix(prefix).unknown;
     if unknown.count() > 0 {
         let names: Vec<String> = unknown.distinct().iter().map(|token| format!("{:?}", token.token)).collect();
-        progress.say(&format!("warning: prefix {prefix:?} has tokens that are read as <unk>: {}", names.join(" ")));
+        progress.warn(&format!("warning: prefix {prefix:?} has tokens that are read as <unk>: {}", names.join(" ")));
     }
 }
 

@@ -1,7 +1,5 @@
 //! A training step and a generated token allocate nothing: a counting allocator says so.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,0 +1,93 @@
+//! Every other path against the reference, the walk's stages 5 and 7: all that tape and adjoint hold, named by gate and
+//! step, and every gradient.
+
+use std::sync::Arc;
+
+use rnnlm_rnn::{Cell, Nonlinearity};
+
+use super::quantities::Axes;
+use crate::Result;
+use crate::cases::{StackCase, Twist};
+use crate::check::{Check, Family};
+use crate::compare::Quantity;
+use crate::device::{StackInputs, StackOutputs};
+use crate::paths::Target;
+use crate::perturb::Perturbation;
+use crate::tolerance;
+
+/// Forward or backward.
+#[derive(Clone, Copy)]
+enum Pass {
+    Forward,
+    Backward,
+}
+
+/// A check forward and a check backward of `target` for every cell and case.
+pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
+    let cases = Cell::ALL.into_iter().flat_map(StackCase::all);
+    cases.flat_map(|case| [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass))).collect()
+}
+
+fn check(reference: &Target, target: &Target, case: StackCase, pass: Pass) -> Check {
+    let (theirs, ours) = (Arc::clone(&reference.device), Arc::clone(&target.device));
+    let (name, tolerance, perturbations) = match pass {
+        Pass::Forward => ("forward", tolerance::PATH_FORWARD, forward_perturbations(&case)),
+        Pass::Backward => ("backward", tolerance::PATH_GRADIENT, backward_perturbations(&case)),
+    };
+    Check {
+        family: Family::Paths,
+        subject: format!("{} {name}", case.cell.name()),
+        shape: case.shape(),
+        backend: target.backend,
+        path: target.path.clone(),
+        tolerance,
+        perturbations,
+        expected: Box::new(move || {
+            let inputs = case.draw()?;
+            Ok(pass.quantities(&inputs, &theirs.stack(&inputs)?))
+        }),
+        found: Box::new(move |perturbation| {
+            let inputs = perturbed(&case, perturbation)?;
+            Ok(pass.quantities(&inputs, &ours.stack(&inputs)?))
+        }),
+    }
+}
+
+impl Pass {
+    fn quantities(self, inputs: &StackInputs, outputs: &StackOutputs) -> Vec<Quantity> {
+        let axes = Axes::of(inputs);
+        match self {
+            Self::Forward => axes.forward(outputs),
+            Self::Backward => [axes.gate_gradients(outputs), axes.gradients(outputs)].concat(),
+        }
+    }
+}
+
+/// A case's inputs, damaged or not.
+pub(super) fn perturbed(case: &StackCase, perturbation: Option<Perturbation>) -> Result<StackInputs> {
+    let mut inputs = case.draw()?;
+    perturbation.map_or(Ok(()), |perturbation| inputs.perturb(perturbation))?;
+    Ok(inputs)
+}
+
+/// What must be seen in states and gates.
+pub(super) fn forward_perturbations(case: &StackCase) -> Vec<Perturbation> {
+    let mut all = vec![Perturbation::LastGate, Perturbation::FirstStep, Perturbation::Nan];
+    all.extend((case.twist == Twist::Carried).then_some(Perturbation::StateDropped));
+    all
+}
+
+/// What must be seen in gradients. Where a NaN has spread over all of them, only taking it away shows.
+pub(super) fn backward_perturbations(case: &StackCase) -> Vec<Perturbation> {
+    match case.twist {
+        Twist::Nan => vec![Perturbation::Nan],
+        Twist::Carried => {
+            vec![Perturbation::Sign, Perturbation::LastGate, Perturbation::FirstStep, Perturbation::StateDropped]
+        }
+        // a step of ReLU is linear on either side: its gradient does not depend on how far a unit is from zero
+        _ if case.num_steps == 1 && case.cell == Cell::Rnn(Nonlinearity::Relu) => {
+            vec![Perturbation::Sign, Perturbation::FirstStep, Perturbation::Nan]
+        }
+        _ => vec![Perturbation::Sign, Perturbation::LastGate, Perturbation::FirstStep, Perturbation::Nan],
+    }
+}

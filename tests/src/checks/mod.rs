@@ -1,0 +1,29 @@
+//! All checks, beside the walk: one file a family.
+
+mod golden;
+mod layers;
+mod model;
+mod naive;
+mod operations;
+mod oracle;
+pub mod properties;
+mod quantities;
+pub mod text;
+mod training;
+
+use crate::check::Check;
+use crate::paths::Paths;
+
+/// Every check that the listed paths allow, in the order of the table.
+pub fn all(paths: &Paths) -> Vec<Check> {
+    let mut checks = Vec::new();
+    checks.extend(paths.operations.iter().flat_map(operations::checks));
+    checks.extend(oracle::checks(&paths.reference));
+    checks.extend(model::checks(&paths.reference));
+    checks.extend(paths.targets().flat_map(golden::checks));
+    checks.extend(paths.targets().flat_map(training::checks));
+    checks.extend(paths.others.iter().flat_map(|target| layers::checks(&paths.reference, target)));
+    checks.extend(paths.targets().flat_map(properties::checks));
+    checks.extend(text::checks());
+    checks
+}

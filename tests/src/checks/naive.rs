@@ -1,0 +1,130 @@
+//! Every tensor operation once more, beside the walk: one obvious loop each, in double precision.
+
+use rnnlm_tensor::{Activation, Product};
+
+use crate::device::{Block, Operands, Operation};
+
+/// The output's whole buffer and the losses' after the operation.
+pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
+    let Operands { a, b, out, losses, ids, scalar } = operands;
+    let scalar = f64::from(*scalar);
+    let mut y = Matrix::new(out);
+    let mut costs = Matrix::new(losses);
+    match operation {
+        Operation::Fill => y.each(|_, _, _| scalar),
+        Operation::Copy => y.each(|r, c, _| a.at(r, c)),
+        Operation::Axpy => y.each(|r, c, old| old + scalar * a.at(r, c)),
+        Operation::Multiply(false) => y.each(|r, c, _| a.at(r, c) * b.at(r, c)),
+        Operation::Multiply(true) => y.each(|r, c, old| old + a.at(r, c) * b.at(r, c)),
+        Operation::Gemm(product, accumulate) => y.each(|r, c, old| {
+            let start = if accumulate { old } else { 0.0 };
+            start + dot(product, a, b, r, c)
+        }),
+        Operation::AddRow => y.each(|_, c, old| old + a.at(0, c)),
+        Operation::SumRows => y.each(|_, c, old| old + (0..a.shape()[0]).map(|r| a.at(r, c)).sum::<f64>()),
+        Operation::GatherColumns => y.each(|r, c, _| a.at(c, ids[r] as usize)),
+        Operation::GatherRows => y.each(|r, c, _| a.at(ids[r] as usize, c)),
+        Operation::ScatterAddColumns => y.each(|r, c, old| old + sum_where(ids, c, |row| a.at(row, r))),
+        Operation::ScatterAddRows => y.each(|r, c, old| old + sum_where(ids, r, |row| a.at(row, c))),
+        Operation::Activate(activation) => y.each(|_, _, old| activate(activation, old)),
+        Operation::ActivateBackward(activation) => y.each(|r, c, old| old * slope(activation, a.at(r, c))),
+        Operation::SoftmaxCrossEntropy => {
+            costs.each(|r, _, _| -log_softmax(out, r, ids[r] as usize));
+            y.each(|r, c, _| {
+                let target = if ids[r] as usize == c { 1.0 } else { 0.0 };
+                scalar * (log_softmax(out, r, c).exp() - target)
+            });
+        }
+        Operation::Sum => y.each(|_, _, _| sum(a, |x| x)),
+        Operation::SumSquares => y.each(|_, _, _| sum(a, |x| x * x)),
+        Operation::ClipFactor => y.each(|_, _, _| {
+            let factor = scalar / (a.at(0, 0).sqrt() + 1e-6);
+            if factor > 1.0 { 1.0 } else { factor }
+        }),
+        Operation::Sgd => y.each(|r, c, old| old - scalar * a.at(0, 0) * b.at(r, c)),
+    }
+    vec![y.values, costs.values]
+}
+
+/// A block in double precision, to write.
+struct Matrix<'a> {
+    block: &'a Block,
+    values: Vec<f64>,
+}
+
+impl<'a> Matrix<'a> {
+    fn new(block: &'a Block) -> Self {
+        Self { block, values: block.values.iter().map(|&value| f64::from(value)).collect() }
+    }
+
+    /// Every element from its row, its column and what it was.
+    fn each(&mut self, f: impl Fn(usize, usize, f64) -> f64) {
+        let [rows, cols] = self.block.shape();
+        for r in 0..rows {
+            for c in 0..cols {
+                let index = self.block.index(r, c);
+                self.values[index] = f(r, c, self.values[index]);
+            }
+        }
+    }
+}
+
+fn dot(product: Product, a: &Block, b: &Block, r: usize, c: usize) -> f64 {
+    let mut total = 0.0;
+    match product {
+        Product::AB => (0..a.shape()[1]).for_each(|k| total += a.at(r, k) * b.at(k, c)),
+        Product::ABt => (0..a.shape()[1]).for_each(|k| total += a.at(r, k) * b.at(c, k)),
+        Product::AtB => (0..a.shape()[0]).for_each(|k| total += a.at(k, r) * b.at(k, c)),
+    }
+    total
+}
+
+fn sum(a: &Block, f: impl Fn(f64) -> f64) -> f64 {
+    let [rows, cols] = a.shape();
+    let mut total = 0.0;
+    for r in 0..rows {
+        for c in 0..cols {
+            total += f(a.at(r, c));
+        }
+    }
+    total
+}
+
+/// The sum over the rows whose id is `entry`.
+fn sum_where(ids: &[u32], entry: usize, value: impl Fn(usize) -> f64) -> f64 {
+    let mut total = 0.0;
+    for (row, &id) in ids.iter().enumerate() {
+        if id as usize == entry {
+            total += value(row);
+        }
+    }
+    total
+}
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Tanh => x.tanh(),
+        Activation::Relu if x < 0.0 => 0.0,
+        Activation::Relu => x,
+        Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+    }
+}
+
+/// The derivative in terms of the activated value.
+fn slope(activation: Activation, y: f64) -> f64 {
+    match activation {
+        Activation::Tanh => 1.0 - y * y,
+        Activation::Relu if y > 0.0 => 1.0,
+        // a NaN stays one
+        Activation::Relu if y.is_nan() => y,
+        Activation::Relu => 0.0,
+        Activation::Sigmoid => y * (1.0 - y),
+    }
+}
+
+fn log_softmax(logits: &Block, row: usize, column: usize) -> f64 {
+    let cols = logits.shape()[1];
+    let largest = (0..cols).map(|c| logits.at(row, c)).fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = (0..cols).map(|c| (logits.at(row, c) - largest).exp()).sum();
+    logits.at(row, column) - largest - total.ln()
+}

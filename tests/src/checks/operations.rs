@@ -1,0 +1,270 @@
+//! Every tensor operation on every backend against naive loops in double precision, beside the walk: shapes that leave
+//! remainders, blocks inside larger matrices, extreme values.
+
+use std::sync::Arc;
+
+use rnnlm_tensor::{Activation, Product};
+
+use super::naive;
+use crate::cases::Draw;
+use crate::check::{Check, Family};
+use crate::compare::{Axis, Quantity};
+use crate::device::{Block, Operands, Operation};
+use crate::paths::Target;
+use crate::perturb::Perturbation;
+use crate::tolerance;
+
+/// Rows, columns, the inner dimension of a product or the entries of a table; and where the operands lie.
+const CASES: [([usize; 3], Setting); 8] = [
+    ([1, 1, 1], Setting::Whole),
+    ([3, 2, 7], Setting::Block),
+    ([9, 33, 8], Setting::Whole),
+    ([9, 33, 8], Setting::Block),
+    ([32, 28, 64], Setting::Whole),
+    ([70, 65, 257], Setting::Whole),
+    ([70, 65, 257], Setting::Block),
+    ([35, 1000, 2], Setting::Whole),
+];
+
+/// Where a case's operands lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setting {
+    /// Each is a matrix of its own.
+    Whole,
+    /// Each is a block inside a larger one.
+    Block,
+    /// A matrix of its own with values that saturate, overflow an exponential, or are not numbers.
+    Extreme,
+}
+
+/// One case of one operation.
+#[derive(Clone, Copy)]
+struct Case {
+    operation: Operation,
+    shape: [usize; 3],
+    setting: Setting,
+}
+
+/// Checks of every operation on one backend.
+pub(super) fn checks(target: &Target) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for operation in Operation::ALL {
+        checks.extend(CASES.map(|(shape, setting)| check(target, Case { operation, shape, setting })));
+        if matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy) {
+            checks.push(check(target, Case { operation, shape: [4, 12, 1], setting: Setting::Extreme }));
+        }
+    }
+    checks
+}
+
+fn check(target: &Target, case: Case) -> Check {
+    let device = Arc::clone(&target.device);
+    let [rows, cols, inner] = case.shape;
+    let product = if matches!(case.operation, Operation::Gemm(..)) { format!("×{inner}") } else { String::new() };
+    let setting = match case.setting {
+        Setting::Whole => "",
+        Setting::Block => " block",
+        Setting::Extreme => " extreme",
+    };
+    Check {
+        family: Family::Operations,
+        subject: name(case.operation),
+        shape: format!("{rows}×{cols}{product}{setting}"),
+        backend: target.backend,
+        path: target.path.clone(),
+        tolerance: tolerance::OPERATION,
+        perturbations: perturbations(&case),
+        expected: Box::new(move || Ok(quantities(&case.operands(), naive::run(case.operation, &case.operands())))),
+        found: Box::new(move |perturbation| {
+            let mut operands = case.operands();
+            perturbation.into_iter().for_each(|perturbation| case.perturb(perturbation, &mut operands));
+            let found = device.operation(case.operation, &operands)?;
+            let found = found.into_iter().map(|values| values.into_iter().map(f64::from).collect());
+            Ok(quantities(&case.operands(), found.collect()))
+        }),
+    }
+}
+
+fn name(operation: Operation) -> String {
+    let accumulate = |yes: bool| if yes { " +=" } else { "" };
+    match operation {
+        Operation::Multiply(yes) => format!("multiply{}", accumulate(yes)),
+        Operation::Gemm(Product::AB, yes) => format!("gemm A·B{}", accumulate(yes)),
+        Operation::Gemm(Product::ABt, yes) => format!("gemm A·Bᵀ{}", accumulate(yes)),
+        Operation::Gemm(Product::AtB, yes) => format!("gemm Aᵀ·B{}", accumulate(yes)),
+        Operation::Activate(activation) => format!("{activation:?}").to_lowercase(),
+        Operation::ActivateBackward(activation) => format!("{activation:?} backward").to_lowercase(),
+        Operation::Fill => "fill".to_owned(),
+        Operation::Copy => "copy".to_owned(),
+        Operation::Axpy => "axpy".to_owned(),
+        Operation::AddRow => "add_row".to_owned(),
+        Operation::SumRows => "sum_rows".to_owned(),
+        Operation::GatherColumns => "gather_columns".to_owned(),
+        Operation::ScatterAddColumns => "scatter_add_columns".to_owned(),
+        Operation::GatherRows => "gather_rows".to_owned(),
+        Operation::ScatterAddRows => "scatter_add_rows".to_owned(),
+        Operation::SoftmaxCrossEntropy => "softmax_cross_entropy".to_owned(),
+        Operation::Sum => "sum".to_owned(),
+        Operation::SumSquares => "sum_squares".to_owned(),
+        Operation::ClipFactor => "clip_factor".to_owned(),
+        Operation::Sgd => "sgd".to_owned(),
+    }
+}
+
+/// The output's whole buffer, the frame around the block included, and the losses where there are some.
+fn quantities(operands: &Operands, buffers: Vec<Vec<f64>>) -> Vec<Quantity> {
+    let named = [("output", &operands.out), ("losses", &operands.losses)].into_iter().zip(buffers);
+    let named = named.filter(|((_, block), _)| !block.values.is_empty());
+    let quantity = |((name, block), values): ((&str, &Block), Vec<f64>)| {
+        Quantity::new(name, vec![Axis::Row(block.outer[0]), Axis::Column(block.outer[1])], values)
+    };
+    named.map(quantity).collect()
+}
+
+fn perturbations(case: &Case) -> Vec<Perturbation> {
+    match case.operation {
+        Operation::Fill => vec![Perturbation::Scalar],
+        Operation::ClipFactor | Operation::Axpy | Operation::Sgd => {
+            vec![Perturbation::Input, Perturbation::Scalar, Perturbation::Nan]
+        }
+        Operation::GatherColumns | Operation::GatherRows | Operation::ScatterAddColumns | Operation::ScatterAddRows
+            if case.entries() == 1 =>
+        {
+            vec![Perturbation::Input, Perturbation::Nan]
+        }
+        Operation::GatherColumns | Operation::GatherRows | Operation::ScatterAddColumns | Operation::ScatterAddRows => {
+            vec![Perturbation::Input, Perturbation::Id, Perturbation::Nan]
+        }
+        // far out there is nothing left to move
+        Operation::Activate(_) if case.setting == Setting::Extreme => vec![Perturbation::Sign, Perturbation::Nan],
+        // only the sign of what ReLU's derivative reads counts, and a NaN has none
+        Operation::ActivateBackward(Activation::Relu) => vec![Perturbation::Input],
+        // a certain outcome costs nothing and has no gradient, whatever its only logit is
+        Operation::SoftmaxCrossEntropy if case.shape[1] == 1 => vec![Perturbation::Nan],
+        Operation::SoftmaxCrossEntropy if case.setting == Setting::Extreme => {
+            vec![Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
+        }
+        Operation::SoftmaxCrossEntropy => {
+            vec![Perturbation::Input, Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
+        }
+        _ => vec![Perturbation::Input, Perturbation::Nan],
+    }
+}
+
+impl Case {
+    /// How many entries the table of a gather or scatter has.
+    fn entries(&self) -> usize {
+        match self.operation {
+            Operation::GatherRows | Operation::GatherColumns => self.a_shape()[usize::from(self.is_by_column())],
+            _ => self.out_shape()[usize::from(self.is_by_column())],
+        }
+    }
+
+    fn is_by_column(&self) -> bool {
+        !matches!(self.operation, Operation::GatherRows | Operation::ScatterAddRows)
+    }
+
+    fn a_shape(&self) -> [usize; 2] {
+        let [rows, cols, inner] = self.shape;
+        match self.operation {
+            Operation::Gemm(Product::AtB, _) => [inner, rows],
+            Operation::Gemm(..) => [rows, inner],
+            Operation::AddRow => [1, cols],
+            Operation::GatherColumns => [cols, inner],
+            Operation::GatherRows => [inner, cols],
+            Operation::ClipFactor | Operation::Sgd => [1, 1],
+            _ => [rows, cols],
+        }
+    }
+
+    fn b_shape(&self) -> [usize; 2] {
+        let [rows, cols, inner] = self.shape;
+        match self.operation {
+            Operation::Gemm(Product::ABt, _) => [cols, inner],
+            Operation::Gemm(..) => [inner, cols],
+            Operation::Multiply(_) | Operation::Sgd => [rows, cols],
+            _ => [0, 0],
+        }
+    }
+
+    fn out_shape(&self) -> [usize; 2] {
+        let [rows, cols, inner] = self.shape;
+        match self.operation {
+            Operation::SumRows => [1, cols],
+            Operation::ScatterAddColumns => [cols, inner],
+            Operation::ScatterAddRows => [inner, cols],
+            Operation::Sum | Operation::SumSquares | Operation::ClipFactor => [1, 1],
+            _ => [rows, cols],
+        }
+    }
+
+    /// The same values each time.
+    fn operands(&self) -> Operands {
+        let mut draw = Draw::new(0x0BE5);
+        let rows = self.shape[0];
+        let mut operands = Operands {
+            a: self.block(self.a_shape(), &mut draw),
+            b: self.block(self.b_shape(), &mut draw),
+            out: self.block(self.out_shape(), &mut draw),
+            ids: draw.ids(rows, self.entries()),
+            scalar: 0.7,
+            ..Operands::default()
+        };
+        match (self.operation, self.setting) {
+            (Operation::SoftmaxCrossEntropy, Setting::Extreme) => {
+                operands.losses = self.block([rows, 1], &mut draw);
+                // the third row is uniform, the last one spoilt
+                let logits = [1e4, -1e4, 88.0, -88.0, 3.0, 0.0, -1e4, 1e4, 1e4, 0.5, 100.0, -100.0];
+                operands.out.values = [logits, logits.map(|x| -x), [-3e38; 12], [f32::NAN; 12]].concat();
+                operands.ids = vec![7, 3, 2, 0];
+            }
+            (Operation::SoftmaxCrossEntropy, _) => operands.losses = self.block([rows, 1], &mut draw),
+            (Operation::Activate(_), Setting::Extreme) => {
+                let row = [40.0, -40.0, 88.8, -88.8, 104.0, -104.0, 0.0, -0.0, 1e-30, f32::INFINITY, 20.0, f32::NAN];
+                operands.out.values = [row, row.map(|x| -x), row.map(|x| x / 3.0), row.map(|x| x * 1e-3)].concat();
+            }
+            // a squared norm above the limit, so that the limit counts
+            (Operation::ClipFactor, _) => operands.a.values.iter_mut().for_each(|value| *value = 1.0 + value.abs()),
+            (Operation::ActivateBackward(_), _) => operands.a.values.iter_mut().for_each(|value| *value *= 0.5),
+            _ => {}
+        }
+        operands
+    }
+
+    /// A matrix, or a block of a larger one, of values from `U(−2, 2)`.
+    fn block(&self, [rows, cols]: [usize; 2], draw: &mut Draw) -> Block {
+        let frame = if self.setting == Setting::Block && rows * cols > 0 { [1, 2, 3, 4] } else { [0; 4] };
+        let [above, below, left, right] = frame;
+        let outer = [above + rows + below, left + cols + right];
+        let values = draw.uniform(outer[0] * outer[1], 2.0);
+        Block { outer, rows: above..above + rows, cols: left..left + cols, values }
+    }
+
+    /// Damages one value that the operation reads.
+    fn perturb(&self, perturbation: Perturbation, operands: &mut Operands) {
+        let in_place = matches!(self.operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy);
+        let (row, col) = match self.operation {
+            // only the entries that ids name are read
+            Operation::GatherColumns => (0, operands.ids[0] as usize),
+            Operation::GatherRows => (operands.ids[0] as usize, 0),
+            _ => (0, 0),
+        };
+        let block = if in_place { &mut operands.out } else { &mut operands.a };
+        let index = block.index(row, col);
+        let value = &mut block.values[index];
+        match perturbation {
+            Perturbation::Nan => *value = f32::NAN,
+            Perturbation::Sign => *value *= -1.0,
+            // ReLU's and its derivative's only difference is a sign
+            Perturbation::Input if self.is_relu() => *value = if *value > 0.0 { -0.5 } else { 0.5 },
+            Perturbation::Input => *value = *value * 0.99 + 0.1,
+            Perturbation::Scalar => operands.scalar *= 1.01,
+            Perturbation::Id => operands.ids[0] = (operands.ids[0] + 1) % self.entries() as u32,
+            _ => {}
+        }
+    }
+
+    fn is_relu(&self) -> bool {
+        matches!(self.operation, Operation::Activate(Activation::Relu) | Operation::ActivateBackward(Activation::Relu))
+    }
+}

@@ -1,0 +1,202 @@
+//! What must hold of any numbers, the walk's stages 5 to 8: each function makes a check of the inputs it is given, so that
+//! the table runs it on fixed ones and `cargo test` on generated ones.
+
+use std::sync::Arc;
+
+use rnnlm_rnn::Cell;
+
+use super::layers::perturbed;
+use super::quantities::Axes;
+use crate::cases::{Draw, StackCase};
+use crate::check::{Check, Family};
+use crate::compare::{Axis, Quantity};
+use crate::device::{Block, Features, Operands, Operation, StackInputs, UpdateInputs};
+use crate::paths::{Target, Threads};
+use crate::perturb::Perturbation;
+use crate::{Result, tolerance};
+
+/// The properties of one backend on one path.
+pub(super) fn checks(target: &Target) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (bound, clip) in [(2.0, 1.0), (0.01, 1.0), (30.0, 0.5)] {
+        let mut draw = Draw::new(3);
+        checks.push(clipping(target, [40, 1, 7].map(|len| draw.uniform(len, bound)).to_vec(), clip));
+    }
+    for shift in [64.0, -1000.0] {
+        checks.push(softmax_shift(target, [5, 28], shift, 1));
+    }
+    let cases = Cell::ALL.into_iter().map(|cell| StackCase::all(cell)[4]);
+    checks.extend(cases.clone().map(|case| batch_permutation(target, case, 2)));
+    if let Some(with_threads) = &target.with_threads {
+        let pairs = cases.flat_map(|case| [2, 3].map(|threads| (case, threads)));
+        checks.extend(pairs.map(|(case, threads)| thread_count(target, with_threads, case, threads)));
+    }
+    checks
+}
+
+fn property(target: &Target, subject: &str, shape: String) -> Check {
+    Check {
+        family: Family::Properties,
+        subject: subject.to_owned(),
+        shape,
+        backend: target.backend,
+        path: target.path.clone(),
+        tolerance: tolerance::PROPERTY,
+        perturbations: Vec::new(),
+        expected: Box::new(|| Ok(Vec::new())),
+        found: Box::new(|_| Ok(Vec::new())),
+    }
+}
+
+/// Clipping goes by the norm of all gradients together: what is above the limit comes down to it, what is below stays.
+pub fn clipping(target: &Target, gradients: Vec<Vec<f32>>, clip: f32) -> Check {
+    let norm = gradients.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+    let limit = f64::from(clip);
+    let all: Vec<f64> = gradients.iter().flatten().map(|&g| f64::from(g)).collect();
+    let quantities = |norm: f64, after: Vec<f64>| {
+        let len = after.len();
+        let clipped = after.iter().map(|p| p * p).sum::<f64>().sqrt();
+        vec![
+            Quantity::new("norm before", vec![Axis::Row(1)], vec![norm]),
+            Quantity::new("norm after", vec![Axis::Row(1)], vec![clipped]),
+            Quantity::new("update", vec![Axis::Column(len)], after),
+        ]
+    };
+    let device = Arc::clone(&target.device);
+    let factor = if norm > limit { limit / norm } else { 1.0 };
+    Check {
+        perturbations: if norm > limit {
+            vec![Perturbation::Input, Perturbation::Scalar, Perturbation::Sign]
+        } else {
+            vec![Perturbation::Input, Perturbation::Sign]
+        },
+        expected: Box::new(move || Ok(quantities(norm, all.iter().map(|g| -g * factor).collect()))),
+        found: Box::new(move |perturbation| {
+            let mut inputs = UpdateInputs { gradients: gradients.clone(), clip, lr: 1.0 };
+            match perturbation {
+                Some(Perturbation::Sign) => inputs.gradients[0][0] *= -1.0,
+                Some(Perturbation::Scalar) => inputs.clip *= 1.01,
+                Some(_) => inputs.gradients[0][0] += 0.1 * clip,
+                None => {}
+            }
+            let (norm, after) = device.update(&inputs)?;
+            Ok(quantities(f64::from(norm), after.into_iter().map(f64::from).collect()))
+        }),
+        ..property(target, "clipping by the global norm", format!("norm {norm:.3} limit {clip}"))
+    }
+}
+
+/// Adding one number to all logits of a row changes neither loss nor gradient. Logits are multiples of 1/64, so that the
+/// sum is exact.
+pub fn softmax_shift(target: &Target, [rows, cols]: [usize; 2], shift: f32, seed: u64) -> Check {
+    let device = Arc::clone(&target.device);
+    let plain = Arc::clone(&device);
+    let operands = move |shift: f32| {
+        let mut draw = Draw::new(seed);
+        let logits = draw.uniform(rows * cols, 8.0).into_iter().map(|x| (x * 64.0).round() / 64.0 + shift);
+        let whole = |values: Vec<f32>, cols| Block { outer: [rows, cols], rows: 0..rows, cols: 0..cols, values };
+        Operands {
+            out: whole(logits.collect(), cols),
+            losses: whole(vec![0.0; rows], 1),
+            ids: draw.ids(rows, cols),
+            scalar: 1.0,
+            ..Operands::default()
+        }
+    };
+    let quantities = move |buffers: Vec<Vec<f32>>| {
+        let axes = [vec![Axis::Row(rows), Axis::Column(cols)], vec![Axis::Row(rows)]];
+        let named = ["gradient of the logits", "losses"].into_iter().zip(axes).zip(buffers);
+        named.map(|((name, axes), values)| Quantity::from_f32(name, axes, &values)).collect()
+    };
+    Check {
+        perturbations: vec![Perturbation::Input, Perturbation::Id],
+        expected: Box::new(move || Ok(quantities(plain.operation(Operation::SoftmaxCrossEntropy, &operands(0.0))?))),
+        found: Box::new(move |perturbation| {
+            let mut operands = operands(shift);
+            match perturbation {
+                Some(Perturbation::Id) => operands.ids[0] = (operands.ids[0] + 1) % cols as u32,
+                Some(_) => operands.out.values[0] += 0.5,
+                None => {}
+            }
+            Ok(quantities(device.operation(Operation::SoftmaxCrossEntropy, &operands)?))
+        }),
+        ..property(target, "softmax of shifted logits", format!("{rows}×{cols} by {shift}"))
+    }
+}
+
+/// Rows of a minibatch do not know of each other: in another order they give the same outputs in that order, and the same
+/// gradients of the parameters.
+pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
+    let (ours, theirs) = (Arc::clone(&target.device), Arc::clone(&target.device));
+    let order = move || {
+        let mut order: Vec<usize> = (0..case.batch_size).collect();
+        let moved = Draw::new(seed).ids(1, case.batch_size.max(2) - 1)[0] as usize + 1;
+        order.rotate_left(moved % case.batch_size);
+        order
+    };
+    let quantities = |inputs: &StackInputs, output: &[f32], gradients: Vec<Quantity>| {
+        let axes =
+            vec![Axis::Step(inputs.num_steps), Axis::Row(inputs.batch_size), Axis::Unit(inputs.config.output_size())];
+        [vec![Quantity::from_f32("output", axes, output)], gradients].concat()
+    };
+    Check {
+        perturbations: vec![Perturbation::Order, Perturbation::LastGate],
+        expected: Box::new(move || {
+            let inputs = case.draw()?;
+            let outputs = theirs.stack(&inputs)?;
+            let output = permuted(&outputs.output, &order(), inputs.config.output_size());
+            Ok(quantities(&inputs, &output, Axes::of(&inputs).parameter_gradients(&outputs)))
+        }),
+        found: Box::new(move |perturbation| {
+            let mut order = order();
+            if perturbation == Some(Perturbation::Order) {
+                order.swap(0, 1);
+            }
+            let inputs = permute(perturbed(&case, perturbation.filter(|&p| p != Perturbation::Order))?, &order);
+            let outputs = ours.stack(&inputs)?;
+            Ok(quantities(&inputs, &outputs.output, Axes::of(&inputs).parameter_gradients(&outputs)))
+        }),
+        ..property(target, &format!("{} permuted batch", case.cell.name()), case.shape())
+    }
+}
+
+/// Every block of rows in the given order of the rows.
+fn permuted<T: Copy>(values: &[T], order: &[usize], width: usize) -> Vec<T> {
+    let blocks = values.chunks(order.len() * width);
+    let rows = blocks.flat_map(|block| order.iter().map(move |&row| &block[row * width..(row + 1) * width]));
+    rows.flatten().copied().collect()
+}
+
+fn permute(mut inputs: StackInputs, order: &[usize]) -> StackInputs {
+    let (h, width, output) = (inputs.config.hidden_size, inputs.config.input_size, inputs.config.output_size());
+    for features in &mut inputs.minibatches {
+        *features = match features {
+            Features::Dense(x) => Features::Dense(permuted(x, order, width)),
+            Features::OneHot(ids) => Features::OneHot(permuted(ids, order, 1)),
+        };
+    }
+    inputs.hidden = permuted(&inputs.hidden, order, h);
+    inputs.cell = permuted(&inputs.cell, order, h);
+    inputs.grad_output = permuted(&inputs.grad_output, order, output);
+    inputs
+}
+
+/// The number of threads changes no bit of states or gradients.
+pub fn thread_count(target: &Target, with_threads: &Threads, case: StackCase, threads: usize) -> Check {
+    let with_threads = Arc::clone(with_threads);
+    let quantities = move |threads: usize, inputs: &StackInputs| -> Result<Vec<Quantity>> {
+        let outputs = with_threads(threads)?.stack(inputs)?;
+        let axes = Axes::of(inputs);
+        Ok([axes.forward(&outputs), axes.gate_gradients(&outputs), axes.gradients(&outputs)].concat())
+    };
+    Check {
+        tolerance: tolerance::EXACT,
+        perturbations: vec![Perturbation::LastGate, Perturbation::FirstStep],
+        expected: {
+            let quantities = quantities.clone();
+            Box::new(move || quantities(1, &case.draw()?))
+        },
+        found: Box::new(move |perturbation| quantities(threads, &perturbed(&case, perturbation)?)),
+        ..property(target, &format!("{} threads", case.cell.name()), format!("{} 1 / {threads} threads", case.shape()))
+    }
+}

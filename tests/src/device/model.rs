@@ -1,0 +1,145 @@
+//! A language model on a device, the walk's stages 4 to 8: one minibatch's loss and gradients, and whole training runs.
+
+use rnnlm_model::{LanguageModel, ModelConfig, Sgd, TrainConfig, Trainer};
+use rnnlm_rnn::{ParameterLayout, ParameterSet, Path, Recurrence};
+use rnnlm_vocab::Minibatch;
+
+use super::NamedTensor;
+use super::stack::named;
+use crate::Result;
+
+/// All that one minibatch's loss depends on.
+#[derive(Clone, Debug)]
+pub struct ModelInputs {
+    /// The model's sizes.
+    pub config: ModelConfig,
+    /// Every parameter, in the order of the layout.
+    pub parameters: Vec<f32>,
+    /// Inputs and targets.
+    pub minibatch: Minibatch,
+    /// `[L·N, H]`.
+    pub hidden: Vec<f32>,
+    /// The same for an LSTM's cell state, else empty.
+    pub cell: Vec<f32>,
+}
+
+/// What the model made of it.
+#[derive(Clone, Debug)]
+pub struct ModelOutputs {
+    /// `[T·N, V]`.
+    pub logits: Vec<f32>,
+    /// The mean negative log likelihood, in nats.
+    pub loss: f32,
+    /// `[T·N, V]`: the loss's gradient by the logits.
+    pub grad_logits: Vec<f32>,
+    /// `[L·N, H]`: the state afterwards.
+    pub hidden: Vec<f32>,
+    /// The same for an LSTM's cell state, else empty.
+    pub cell: Vec<f32>,
+    /// Every parameter's gradient.
+    pub gradients: Vec<NamedTensor>,
+}
+
+/// All that a training run depends on.
+#[derive(Clone, Debug)]
+pub struct TrainInputs {
+    /// The model's sizes.
+    pub model: ModelConfig,
+    /// Sampling, learning rate, clipping.
+    pub train: TrainConfig,
+    /// The parameters to start from, in the order of the layout.
+    pub parameters: Vec<f32>,
+    /// What it is trained on.
+    pub data: TrainData,
+}
+
+/// What a model is trained on.
+#[derive(Clone, Debug)]
+pub enum TrainData {
+    /// One step each.
+    Minibatches(Vec<Minibatch>),
+    /// A corpus, gone through as often as the configuration says.
+    Corpus(Vec<u32>),
+}
+
+/// What a training run gave.
+#[derive(Clone, Debug)]
+pub struct TrainOutputs {
+    /// Each step's loss, before its update; of a corpus, each epoch's perplexity.
+    pub losses: Vec<f64>,
+    /// Each step's gradient norm, before clipping; of a corpus, each epoch's mean.
+    pub gradient_norms: Vec<f64>,
+    /// The parameters at the end, by name.
+    pub parameters: Vec<NamedTensor>,
+}
+
+/// One optimiser step on parameters of zero.
+#[derive(Clone, Debug)]
+pub struct UpdateInputs {
+    /// The gradients of a few parameters.
+    pub gradients: Vec<Vec<f32>>,
+    /// The largest global norm.
+    pub clip: f32,
+    /// The learning rate.
+    pub lr: f32,
+}
+
+pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &ModelInputs) -> Result<ModelOutputs> {
+    let mut model = LanguageModel::new(backend, &inputs.config, path)?;
+    model.parameters_mut().write(backend, &inputs.parameters)?;
+    let Minibatch { num_steps, batch_size, .. } = inputs.minibatch;
+    let mut workspace = model.workspace(num_steps, batch_size)?;
+    let mut state = model.zero_state(batch_size)?;
+    state.hidden.write(backend, &inputs.hidden)?;
+    state.cell.write(backend, &inputs.cell)?;
+    workspace.load(backend, &inputs.minibatch)?;
+    model.forward(&mut workspace, &mut state)?;
+    let mut logits = vec![0.0; num_steps * batch_size * inputs.config.vocab_size];
+    backend.read(workspace.logits().buffer, 0, &mut logits)?;
+    let loss = model.loss(&mut workspace)?;
+    let mut grad_logits = vec![0.0; logits.len()];
+    backend.read(workspace.logits().buffer, 0, &mut grad_logits)?;
+    let mut gradients = ParameterSet::zeros(backend, model.parameters().layout())?;
+    model.backward(&mut workspace, &mut gradients)?;
+    let (hidden, cell) = (state.hidden.to_vec(backend)?, state.cell.to_vec(backend)?);
+    Ok(ModelOutputs { logits, loss, grad_logits, hidden, cell, gradients: named(backend, &gradients)? })
+}
+
+pub(super) fn train<B: Recurrence>(backend: &B, path: Path, inputs: &TrainInputs) -> Result<TrainOutputs> {
+    let mut trainer = Trainer::new(backend, &inputs.model, &inputs.train, path)?;
+    trainer.model_mut().parameters_mut().write(backend, &inputs.parameters)?;
+    let (mut losses, mut gradient_norms) = (Vec::new(), Vec::new());
+    match &inputs.data {
+        TrainData::Minibatches(minibatches) => {
+            for minibatch in minibatches {
+                let report = trainer.step(minibatch)?;
+                losses.push(f64::from(report.loss));
+                gradient_norms.push(f64::from(report.gradient_norm));
+            }
+        }
+        TrainData::Corpus(ids) => {
+            for _ in 0..inputs.train.epochs {
+                // an epoch that nobody stops ends with a report
+                let report = trainer.epoch(ids, &|| false)?;
+                losses.extend(report.map(|report| report.perplexity));
+                gradient_norms.extend(report.map(|report| report.gradient_norm));
+            }
+        }
+    }
+    Ok(TrainOutputs { losses, gradient_norms, parameters: named(backend, trainer.model().parameters())? })
+}
+
+/// The global norm before clipping, and every parameter after the update.
+pub(super) fn update<B: Recurrence>(backend: &B, inputs: &UpdateInputs) -> Result<(f32, Vec<f32>)> {
+    let mut layout = ParameterLayout::default();
+    for (index, values) in inputs.gradients.iter().enumerate() {
+        layout.add_bias(format!("p{index}"), values.len(), values.len())?;
+    }
+    let (mut gradients, mut parameters) =
+        (ParameterSet::zeros(backend, &layout)?, ParameterSet::zeros(backend, &layout)?);
+    gradients.write(backend, &inputs.gradients.concat())?;
+    let mut optimizer = Sgd::new(backend, inputs.lr, inputs.clip)?;
+    let norm = optimizer.gradient_norm(backend, &gradients)?;
+    optimizer.update(backend, &gradients, &mut parameters)?;
+    Ok((norm, parameters.to_vec(backend)?))
+}

@@ -1,0 +1,227 @@
+//! Recurrent layers on a device, the walk's stage 5 and its share of stage 7: everything that the tape and the adjoint
+//! hold, brought to the host in the order of time.
+
+use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackConfig, StackMemory, State};
+use rnnlm_tensor::{Tensor, View};
+
+use crate::Result;
+
+/// What the lowest layer reads, on the host.
+#[derive(Clone, Debug)]
+pub enum Features {
+    /// `[T·N, D]`.
+    Dense(Vec<f32>),
+    /// `T·N` ids.
+    OneHot(Vec<u32>),
+}
+
+/// All that a run of a stack depends on.
+#[derive(Clone, Debug)]
+pub struct StackInputs {
+    /// Its sizes.
+    pub config: StackConfig,
+    /// **T**.
+    pub num_steps: usize,
+    /// **N**.
+    pub batch_size: usize,
+    /// Every parameter, in the order of the layout.
+    pub parameters: Vec<f32>,
+    /// One or more minibatches; the state is carried from each to the next.
+    pub minibatches: Vec<Features>,
+    /// `[L·directions·N, H]`: the state before the first minibatch.
+    pub hidden: Vec<f32>,
+    /// The same for an LSTM's cell state, else empty.
+    pub cell: Vec<f32>,
+    /// `[T·N, directions·H]`: the gradient of the loss by the output of the last minibatch.
+    pub grad_output: Vec<f32>,
+    /// Whether the state is carried; only a perturbation says no.
+    pub carries_state: bool,
+}
+
+/// What a stack computed on its last minibatch.
+#[derive(Clone, Debug)]
+pub struct StackOutputs {
+    /// Every layer and direction, in PyTorch's order.
+    pub layers: Vec<LayerOutputs>,
+    /// `[T·N, directions·H]`.
+    pub output: Vec<f32>,
+    /// `[L·directions·N, H]`: the state after it.
+    pub hidden: Vec<f32>,
+    /// The same for an LSTM's cell state, else empty.
+    pub cell: Vec<f32>,
+    /// Every parameter's gradient.
+    pub gradients: Vec<NamedTensor>,
+    /// `[T·N, D]`; none for ids.
+    pub grad_input: Option<Vec<f32>>,
+}
+
+/// One layer in one direction.
+#[derive(Clone, Debug, Default)]
+pub struct LayerOutputs {
+    /// `[T·N, G·H]`, activated; empty for an Elman cell.
+    pub gates: Vec<f32>,
+    /// `[T·N, H]`, after each step.
+    pub hidden: Vec<f32>,
+    /// `[T·N, H]`, after each step; empty but for an LSTM.
+    pub cell: Vec<f32>,
+    /// `[T·N, H]`; empty but for a GRU.
+    pub candidate: Vec<f32>,
+    /// `[T·N, G·H]`: gradients of the pre-activations.
+    pub grad_gates: Vec<f32>,
+    /// `[N, H]`: gradient of the initial hidden state.
+    pub grad_hidden: Vec<f32>,
+    /// `[N, H]`: gradient of the initial cell state; empty but for an LSTM.
+    pub grad_cell: Vec<f32>,
+}
+
+/// A parameter's values, or its gradient, under the parameter's name.
+#[derive(Clone, Debug)]
+pub struct NamedTensor {
+    /// PyTorch's name.
+    pub name: String,
+    /// PyTorch's shape.
+    pub shape: Vec<usize>,
+    /// Row by row.
+    pub values: Vec<f32>,
+}
+
+/// The layout of a stack's parameters.
+pub(crate) fn layout(config: StackConfig) -> Result<(Stack, ParameterLayout)> {
+    let mut layout = ParameterLayout::default();
+    let stack = Stack::new(&mut layout, config)?;
+    Ok((stack, layout))
+}
+
+/// A set of gradients on the host, by name.
+pub(super) fn named<B: Recurrence>(backend: &B, set: &ParameterSet<B>) -> Result<Vec<NamedTensor>> {
+    let values = set.to_vec(backend)?;
+    let specs = set.layout().specs().iter();
+    let named = specs.map(|spec| NamedTensor {
+        name: spec.name.clone(),
+        shape: spec.shape.clone(),
+        values: values[spec.range()].to_vec(),
+    });
+    Ok(named.collect())
+}
+
+/// An input on the device.
+enum OnDevice<B: Recurrence> {
+    Dense(Tensor<B>),
+    OneHot(B::Indices),
+}
+
+impl<B: Recurrence> OnDevice<B> {
+    fn new(backend: &B, features: &Features, width: usize) -> Result<Self> {
+        Ok(match features {
+            Features::Dense(x) => Self::Dense(Tensor::from_slice(backend, x.len() / width, width, x)?),
+            Features::OneHot(ids) => {
+                let mut indices = backend.allocate_indices(ids.len())?;
+                backend.write_indices(ids, &mut indices)?;
+                Self::OneHot(indices)
+            }
+        })
+    }
+
+    fn input(&self) -> Input<'_, B> {
+        match self {
+            Self::Dense(x) => Input::Dense(x.view()),
+            Self::OneHot(ids) => Input::OneHot(ids),
+        }
+    }
+}
+
+pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &StackInputs) -> Result<StackOutputs> {
+    let (stack, layout) = layout(inputs.config)?;
+    let mut parameters = ParameterSet::zeros(backend, &layout)?;
+    parameters.write(backend, &inputs.parameters)?;
+    let mut memory = stack.memory(backend, path, [inputs.num_steps, inputs.batch_size])?;
+    let mut state = stack.zero_state(backend, inputs.batch_size)?;
+    state.hidden.write(backend, &inputs.hidden)?;
+    state.cell.write(backend, &inputs.cell)?;
+    let mut last = None;
+    for (index, features) in inputs.minibatches.iter().enumerate() {
+        if index > 0 && !inputs.carries_state {
+            state.reset(backend)?;
+        }
+        let input = OnDevice::new(backend, features, inputs.config.input_size)?;
+        stack.forward(backend, &parameters, input.input(), &mut state, &mut memory)?;
+        last = Some(input);
+    }
+    let output = gather(backend, stack.output(&memory))?;
+    let (gradients, grad_input) = match last {
+        Some(input) => backward(backend, &stack, inputs, &parameters, &input, &mut memory)?,
+        None => (Vec::new(), None),
+    };
+    collect(
+        backend,
+        &stack,
+        &memory,
+        &state,
+        StackOutputs { layers: Vec::new(), output, hidden: Vec::new(), cell: Vec::new(), gradients, grad_input },
+    )
+}
+
+type Gradients = (Vec<NamedTensor>, Option<Vec<f32>>);
+
+fn backward<B: Recurrence>(
+    backend: &B,
+    stack: &Stack,
+    inputs: &StackInputs,
+    parameters: &ParameterSet<B>,
+    input: &OnDevice<B>,
+    memory: &mut StackMemory<B>,
+) -> Result<Gradients> {
+    let (rows, config) = (inputs.num_steps * inputs.batch_size, inputs.config);
+    let grad_output = Tensor::from_slice(backend, rows, config.output_size(), &inputs.grad_output)?;
+    let mut gradients = ParameterSet::zeros(backend, parameters.layout())?;
+    let mut grad_input = match input {
+        OnDevice::Dense(_) => Some(Tensor::zeros(backend, rows, config.input_size)?),
+        OnDevice::OneHot(_) => None,
+    };
+    stack.backward(
+        backend,
+        parameters,
+        input.input(),
+        grad_output.view(),
+        memory,
+        &mut gradients,
+        grad_input.as_mut().map(Tensor::view_mut),
+    )?;
+    let grad_input = grad_input.map(|tensor| tensor.to_vec(backend)).transpose()?;
+    Ok((named(backend, &gradients)?, grad_input))
+}
+
+/// Reads what every layer left behind.
+fn collect<B: Recurrence>(
+    backend: &B,
+    stack: &Stack,
+    memory: &StackMemory<B>,
+    state: &State<B>,
+    mut outputs: StackOutputs,
+) -> Result<StackOutputs> {
+    (outputs.hidden, outputs.cell) = (state.hidden.to_vec(backend)?, state.cell.to_vec(backend)?);
+    for index in 0..stack.layers().len() {
+        let (tape, adjoint) = (memory.tape(index), memory.adjoint(index));
+        outputs.layers.push(LayerOutputs {
+            gates: tape.gates.to_vec(backend)?,
+            hidden: gather(backend, tape.output())?,
+            cell: gather(backend, tape.cell.view().rows(tape.all_next()))?,
+            candidate: tape.candidate.to_vec(backend)?,
+            grad_gates: adjoint.gates.to_vec(backend)?,
+            grad_hidden: adjoint.hidden.to_vec(backend)?,
+            grad_cell: adjoint.cell.to_vec(backend)?,
+        });
+    }
+    Ok(outputs)
+}
+
+/// A window of the device's memory on the host.
+fn gather<B: Recurrence>(backend: &B, view: View<'_, B>) -> Result<Vec<f32>> {
+    let mut span = vec![0.0; view.layout.span().len()];
+    backend.read(view.buffer, view.layout.offset, &mut span)?;
+    let rows = (0..view.layout.rows).flat_map(|row| {
+        let start = row * view.layout.stride;
+        span[start..start + view.layout.cols].iter().copied()
+    });
+    Ok(rows.collect())
+}

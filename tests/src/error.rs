@@ -1,0 +1,54 @@
+//! What keeps a check from giving numbers, beside the walk.
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A check without numbers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// This machine or this build cannot run it: a row NOT CHECKED with this reason.
+    #[error("{0}")]
+    NotChecked(String),
+    /// A fixture that is not what its reader expects.
+    #[error("fixture `{file}`: {reason}")]
+    Fixture {
+        /// Its file name.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A computation that panicked.
+    #[error("panicked: {0}")]
+    Panic(String),
+    /// An operation that failed.
+    #[error(transparent)]
+    Tensor(#[from] rnnlm_tensor::Error),
+    /// A layer that failed.
+    #[error(transparent)]
+    Rnn(rnnlm_rnn::Error),
+    /// A model that failed.
+    #[error(transparent)]
+    Model(rnnlm_model::Error),
+    /// Minibatches or tokens that failed.
+    #[error(transparent)]
+    Vocab(#[from] rnnlm_vocab::Error),
+}
+
+impl From<rnnlm_rnn::Error> for Error {
+    fn from(error: rnnlm_rnn::Error) -> Self {
+        match error {
+            rnnlm_rnn::Error::NoFusedPath { .. } => Self::NotChecked(error.to_string()),
+            _ => Self::Rnn(error),
+        }
+    }
+}
+
+impl From<rnnlm_model::Error> for Error {
+    fn from(error: rnnlm_model::Error) -> Self {
+        match error {
+            rnnlm_model::Error::Rnn(inner) => inner.into(),
+            _ => Self::Model(error),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The golden files of `tests/fixtures`, beside the walk: what PyTorch computed, one case a file, read without PyTorch.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rnnlm_rnn::{Cell, ParameterLayout};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::device::NamedTensor;
+use crate::{Error, Result};
+
+/// Where the files lie.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+
+/// What is in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A pass through recurrent layers and back.
+    Layer,
+    /// Loss and gradients of a language model on one minibatch.
+    Model,
+    /// A hundred updates.
+    Trajectory,
+}
+
+/// A file's settings, as its metadata has them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Case {
+    /// What is in it.
+    pub kind: Kind,
+    /// The name of the cell, as [`Cell::name`].
+    pub cell: String,
+    /// **T**.
+    pub num_steps: usize,
+    /// **N**.
+    pub batch_size: usize,
+    /// **D**, of layers.
+    #[serde(default)]
+    pub input_size: usize,
+    /// **V**, of models.
+    #[serde(default)]
+    pub vocab_size: usize,
+    /// **H**.
+    pub hidden_size: usize,
+    /// **L**.
+    pub num_layers: usize,
+    /// Whether there are reverse layers.
+    #[serde(default)]
+    pub bidirectional: bool,
+    /// Learning rate, of trajectories.
+    #[serde(default)]
+    pub lr: f32,
+    /// Largest global norm, of trajectories.
+    #[serde(default)]
+    pub clip: f32,
+    /// `sequential` or `random`, of trajectories.
+    #[serde(default)]
+    pub sampling: String,
+}
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct Golden {
+    /// Its name, without the extension.
+    pub name: String,
+    /// Its settings.
+    pub case: Case,
+    tensors: BTreeMap<String, Values>,
+}
+
+#[derive(Clone, Debug)]
+struct Values {
+    shape: Vec<usize>,
+    numbers: Numbers,
+}
+
+#[derive(Clone, Debug)]
+enum Numbers {
+    Floats(Vec<f32>),
+    Ids(Vec<u32>),
+}
+
+/// Every file, in the order of the names.
+///
+/// # Errors
+/// [`Error::Fixture`] if there are none, or one of them cannot be read.
+pub fn all() -> Result<Vec<Golden>> {
+    let failed = |reason: String| Error::Fixture { file: "fixtures".to_owned(), reason };
+    let entries = std::fs::read_dir(FOLDER).map_err(|error| failed(error.to_string()))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect();
+    paths.sort();
+    if paths.is_empty() {
+        return Err(failed("there are no golden files".to_owned()));
+    }
+    paths.iter().map(|path| Golden::read(path)).collect()
+}
+
+impl Golden {
+    fn read(path: &Path) -> Result<Self> {
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let bytes = std::fs::read(path).map_err(|error| failure(&name, &error))?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| failure(&name, &error))?;
+        let case = metadata.metadata().as_ref().and_then(|metadata| metadata.get("case"));
+        let case = case.ok_or_else(|| failure(&name, &"the metadata has no `case`"))?;
+        let case: Case = serde_json::from_str(case).map_err(|error| failure(&name, &error))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| failure(&name, &error))?;
+        let mut tensors = BTreeMap::new();
+        for (key, view) in file.iter() {
+            let words = view.data().as_chunks::<4>().0.iter();
+            let numbers = match view.dtype() {
+                Dtype::F32 => Numbers::Floats(words.map(|&word| f32::from_le_bytes(word)).collect()),
+                Dtype::I32 => Numbers::Ids(words.map(|&word| u32::from_le_bytes(word)).collect()),
+                other => return Err(failure(&name, &format!("`{key}` is {other:?}"))),
+            };
+            tensors.insert(key.to_owned(), Values { shape: view.shape().to_vec(), numbers });
+        }
+        Ok(Self { name, case, tensors })
+    }
+
+    /// The cell that it is about.
+    ///
+    /// # Errors
+    /// If no cell has this name.
+    pub fn cell(&self) -> Result<Cell> {
+        let cell = Cell::ALL.into_iter().find(|cell| cell.name() == self.case.cell);
+        cell.ok_or_else(|| failure(&self.name, &format!("no cell is called `{}`", self.case.cell)))
+    }
+
+    /// Whether some of its gates are driven to where their derivatives vanish.
+    pub fn is_saturated(&self) -> bool {
+        self.name.ends_with("saturated")
+    }
+
+    /// A tensor of floats and its shape.
+    ///
+    /// # Errors
+    /// If the file does not have it.
+    pub fn floats(&self, key: &str) -> Result<(&[usize], &[f32])> {
+        match self.tensors.get(key) {
+            Some(Values { shape, numbers: Numbers::Floats(values) }) => Ok((shape, values)),
+            _ => Err(failure(&self.name, &format!("there are no floats under `{key}`"))),
+        }
+    }
+
+    /// The values of a tensor of floats; none if the file does not have it.
+    pub fn optional(&self, key: &str) -> Vec<f32> {
+        self.floats(key).map(|(_, values)| values.to_vec()).unwrap_or_default()
+    }
+
+    /// A tensor of ids.
+    ///
+    /// # Errors
+    /// If the file does not have it.
+    pub fn ids(&self, key: &str) -> Result<&[u32]> {
+        match self.tensors.get(key) {
+            Some(Values { numbers: Numbers::Ids(ids), .. }) => Ok(ids),
+            _ => Err(failure(&self.name, &format!("there are no ids under `{key}`"))),
+        }
+    }
+
+    /// Every parameter of a layout under its own name with `prefix` before it, in the order of the layout.
+    ///
+    /// # Errors
+    /// If one is missing or has another shape.
+    pub fn parameters(&self, layout: &ParameterLayout, prefix: &str) -> Result<Vec<NamedTensor>> {
+        let parameter = |spec: &rnnlm_rnn::ParameterSpec| {
+            let (shape, values) = self.floats(&format!("{prefix}{}", spec.name))?;
+            if shape != spec.shape {
+                let reason = format!("`{}` has shape {shape:?}, the layout's is {:?}", spec.name, spec.shape);
+                return Err(failure(&self.name, &reason));
+            }
+            Ok(NamedTensor { name: spec.name.clone(), shape: shape.to_vec(), values: values.to_vec() })
+        };
+        layout.specs().iter().map(parameter).collect()
+    }
+}
+
+fn failure(name: &str, reason: &dyn std::fmt::Display) -> Error {
+    Error::Fixture { file: name.to_owned(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cell_has_golden_layers_and_the_files_stay_small() {
+        let all = all().unwrap();
+        for cell in Cell::ALL {
+            assert!(
+                all.iter().any(|golden| golden.case.kind == Kind::Layer && golden.cell().unwrap() == cell),
+                "{cell:?}"
+            );
+        }
+        let bytes: u64 = std::fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        assert!(bytes < 1_000_000, "{bytes} bytes");
+    }
+
+    #[test]
+    fn a_trajectory_is_a_hundred_steps_of_each_way_of_sampling() {
+        let all = all().unwrap();
+        let trajectories: Vec<&Golden> = all.iter().filter(|golden| golden.case.kind == Kind::Trajectory).collect();
+        assert!(trajectories.iter().all(|golden| golden.floats("expected.losses").unwrap().0 == [100]));
+        for sampling in ["sequential", "random"] {
+            assert!(trajectories.iter().any(|golden| golden.case.sampling == sampling), "{sampling}");
+        }
+    }
+}

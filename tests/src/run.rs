@@ -1,0 +1,87 @@
+//! Runs checks on every core, beside the walk, and keeps the rows in the order of the checks.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::check::{Check, Family};
+use crate::paths::{Missing, Paths, paths};
+use crate::table::{Row, Status, Table};
+use crate::{Result, checks};
+
+/// Which part of the table is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only this backend.
+    pub backend: Option<String>,
+    /// Only rows that hold this text in subject, shape, backend or path.
+    pub filter: Option<String>,
+    /// Backends whose NOT CHECKED rows are failures.
+    pub required: Vec<String>,
+    /// Damage every check and see that it fails, instead of running it as it is.
+    pub self_test: bool,
+}
+
+impl Selection {
+    fn wants(&self, row: &Row) -> bool {
+        let backend = self.backend.as_ref().is_none_or(|backend| *backend == row.backend);
+        backend && self.filter.as_ref().is_none_or(|text| row.matches(text))
+    }
+
+    /// Turns what was not checked on a required backend into a failure.
+    fn require(&self, row: Row) -> Row {
+        if row.status == Status::NotChecked && self.required.contains(&row.backend) {
+            return Row { status: Status::Fail, reason: format!("required, but {}", row.reason), ..row };
+        }
+        row
+    }
+}
+
+/// Runs what is selected of all checks on all paths of this machine.
+///
+/// # Errors
+/// If the paths or the fixtures cannot be had at all.
+pub fn run(selection: &Selection) -> Result<Table> {
+    let paths = paths()?;
+    let mut rows = rows_where(&paths, |_| true, selection);
+    let missing = paths
+        .missing
+        .iter()
+        .map(|Missing { backend, path, reason }| Row::not_checked("all operations and layers", backend, path, reason));
+    rows.extend(missing.filter(|row| selection.wants(row)));
+    Ok(Table::new(rows.into_iter().map(|row| selection.require(row)).collect()))
+}
+
+/// As [`run`], one family only, and without rows for paths that are not there.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_family(family: Family, selection: &Selection) -> Result<Table> {
+    Ok(Table::new(rows_where(&paths()?, |check| check.family == family, selection)))
+}
+
+fn rows_where(paths: &Paths, wanted: impl Fn(&Check) -> bool, selection: &Selection) -> Vec<Row> {
+    let mut checks = checks::all(paths);
+    checks.retain(|check| wanted(check) && selection.wants(&check.row()));
+    on_every_core(&checks, selection.self_test).into_iter().flatten().collect()
+}
+
+/// The rows of each check, in the order of the checks; each core takes the next check that none has begun.
+fn on_every_core(checks: &[Check], self_test: bool) -> Vec<Vec<Row>> {
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(vec![Vec::new(); checks.len()]);
+    let work = || {
+        while let Some((index, check)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, checks.get(i)?)))
+        {
+            let own = if self_test { check.self_test() } else { vec![check.run()] };
+            rows.lock().unwrap_or_else(PoisonError::into_inner)[index] = own;
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    rows.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

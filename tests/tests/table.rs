@@ -1,0 +1,63 @@
+//! The table of checks, asserted: one test a family, and that nothing but the allowed is left unchecked.
+
+use rnnlm_tests::check::Family;
+use rnnlm_tests::run::{Selection, run_family};
+use rnnlm_tests::table::Table;
+
+fn assert_family(family: Family) -> Table {
+    let table = run_family(family, &Selection::default()).expect("paths are there");
+    assert_eq!(table.failed, 0, "\n{}", table.failures());
+    assert!(table.ok > 0, "nothing was checked:\n{}", table.text());
+    table
+}
+
+#[test]
+fn operations_agree_with_naive_loops() {
+    assert_family(Family::Operations);
+}
+
+#[test]
+fn the_reference_agrees_with_the_oracle() {
+    assert_family(Family::Oracle);
+}
+
+#[test]
+fn every_path_agrees_with_pytorch() {
+    assert_family(Family::Golden);
+}
+
+#[test]
+fn training_agrees_with_pytorch() {
+    assert_family(Family::Trajectories);
+}
+
+#[test]
+fn every_path_agrees_with_the_reference() {
+    let table = assert_family(Family::Paths);
+    assert_eq!(table.not_checked, 0, "\n{}", table.text());
+}
+
+#[test]
+fn properties_hold() {
+    assert_family(Family::Properties);
+}
+
+#[test]
+fn a_damage_upstream_is_noticed() {
+    let selection = Selection { self_test: true, filter: Some("T2 N3 D5".to_owned()), ..Selection::default() };
+    let table = run_family(Family::Oracle, &selection).unwrap();
+    assert_eq!(table.failed, 0, "\n{}", table.failures());
+    assert!(table.ok > 50, "{}", table.text());
+}
+
+#[test]
+fn what_is_required_and_not_there_fails() {
+    let filter = Some("all operations and layers".to_owned());
+    let backend = Some("cuda".to_owned());
+    let optional = Selection { backend, filter, ..Selection::default() };
+    let required = Selection { required: vec!["cuda".to_owned()], ..optional.clone() };
+    let (optional, required) = (rnnlm_tests::run::run(&optional).unwrap(), rnnlm_tests::run::run(&required).unwrap());
+    assert_eq!(optional.failed, 0);
+    assert_eq!(required.failed, optional.not_checked);
+    assert!(required.rows.iter().all(|row| !row.reason.is_empty()));
+}
