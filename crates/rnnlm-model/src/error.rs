@@ -47,6 +47,12 @@ pub enum Error {
     /// A sampling temperature that is not a finite number from 0 up.
     #[error("`temperature` is {0}, it must be a finite number, 0 for greedy")]
     Temperature(f64),
+    /// A training to go on from that lacks what this one's optimizer keeps.
+    #[error("the optimizer's `{name}` is missing")]
+    OptimizerState {
+        /// PyTorch's name of the buffer.
+        name: &'static str,
+    },
     /// A folder that holds no run.
     #[error("`{}` is not a run: {reason}", path.display())]
     NotARun {

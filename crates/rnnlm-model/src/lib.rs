@@ -52,4 +52,4 @@ pub use generate::{Generator, Sampler};
 pub use model::{LanguageModel, Workspace};
 pub use optimizer::Sgd;
 pub use run::{CorpusRecord, FORMAT_VERSION, Metrics, Run, RunConfig};
-pub use trainer::{EpochReport, Position, StepReport, Trainer};
+pub use trainer::{Best, EpochReport, Position, Snapshot, StepReport, Trainer};

@@ -37,6 +37,17 @@ impl<B: Backend> Sgd<B> {
         self.lr
     }
 
+    /// What stays from one update to the next, a value a parameter, by PyTorch's names; saved in `trainer.safetensors` as
+    /// `optimizer.NAME` and restored from there. Plain descent keeps nothing.
+    pub fn buffers(&self) -> Vec<(&'static str, &Tensor<B>)> {
+        Vec::new()
+    }
+
+    /// [`Sgd::buffers`], to write.
+    pub fn buffers_mut(&mut self) -> Vec<(&'static str, &mut Tensor<B>)> {
+        Vec::new()
+    }
+
     /// The global norm of the gradients, before clipping.
     ///
     /// # Errors

@@ -22,7 +22,8 @@ pub struct Trainer<B: Recurrence> {
     position: Position,
 }
 
-/// Where training stands; with parameters and state, all that continuing exactly needs.
+/// Where training stands, in numbers. What a training learns about itself on the way and must still know after a restart
+/// goes here; a schedule needs no more than `step` and `epoch`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Position {
     /// Epochs finished.
@@ -35,6 +36,33 @@ pub struct Position {
     pub loss_sum: f64,
     /// Sum over this epoch's minibatches of the gradient norm before clipping.
     pub gradient_norm_sum: f64,
+    /// The best epoch so far on held-out text; epochs since then are what patience counts.
+    pub best: Option<Best>,
+}
+
+/// The epoch whose model predicts held-out text best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Best {
+    /// From 1.
+    pub epoch: u64,
+    /// Perplexity on the held-out text.
+    pub perplexity: f64,
+}
+
+/// A training as it stands, off the device: with its configuration, all that continuing exactly needs. Every buffer of
+/// parameters is in the order of [`rnnlm_rnn::ParameterLayout`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// The parameters.
+    pub parameters: Vec<f32>,
+    /// `[L·directions·N, H]`: the hidden state that the next minibatch starts from.
+    pub hidden: Vec<f32>,
+    /// The cell state, as long as `hidden` for an LSTM, else empty.
+    pub cell: Vec<f32>,
+    /// What the optimizer keeps between updates: PyTorch's name, and a value a parameter.
+    pub optimizer: Vec<(String, Vec<f32>)>,
+    /// The numbers.
+    pub position: Position,
 }
 
 /// What one minibatch gave.
@@ -126,17 +154,45 @@ impl<B: Recurrence> Trainer<B> {
         self.workspace.memory().path()
     }
 
-    /// Puts a trainer of the same configuration where another one stood: parameters, carried state, position.
+    /// All of the training that its configuration does not say.
     ///
     /// # Errors
-    /// If the lengths differ from this model's, or the device fails.
-    pub fn restore(&mut self, parameters: &[f32], [hidden, cell]: [&[f32]; 2], position: Position) -> Result<()> {
+    /// If the device fails.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let backend = self.model.backend();
+        let buffers = self.optimizer.buffers().into_iter();
+        Ok(Snapshot {
+            parameters: self.model.parameters().to_vec(backend)?,
+            hidden: self.state.hidden.to_vec(backend)?,
+            cell: self.state.cell.to_vec(backend)?,
+            optimizer: buffers
+                .map(|(name, buffer)| Ok((name.to_owned(), buffer.to_vec(backend)?)))
+                .collect::<Result<_>>()?,
+            position: self.position,
+        })
+    }
+
+    /// Puts a trainer of the same configuration where another one stood.
+    ///
+    /// # Errors
+    /// If a length differs from this trainer's, a buffer of the optimizer is missing, or the device fails.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         let backend = self.model.backend().clone();
-        self.model.parameters_mut().write(&backend, parameters)?;
-        self.state.hidden.write(&backend, hidden)?;
-        self.state.cell.write(&backend, cell)?;
-        self.position = position;
+        self.model.parameters_mut().write(&backend, &snapshot.parameters)?;
+        self.state.hidden.write(&backend, &snapshot.hidden)?;
+        self.state.cell.write(&backend, &snapshot.cell)?;
+        for (name, buffer) in self.optimizer.buffers_mut() {
+            let stored = snapshot.optimizer.iter().find(|(stored, _)| stored == name);
+            let (_, values) = stored.ok_or(Error::OptimizerState { name })?;
+            buffer.write(&backend, values)?;
+        }
+        self.position = snapshot.position;
         Ok(())
+    }
+
+    /// The names of what the optimizer keeps between updates.
+    pub fn optimizer_buffers(&self) -> Vec<&'static str> {
+        self.optimizer.buffers().into_iter().map(|(name, _)| name).collect()
     }
 
     /// Forgets the carried state, as at the start of an epoch.
@@ -199,7 +255,7 @@ impl<B: Recurrence> Trainer<B> {
         }
         self.minibatch = minibatch;
         let rows = self.workspace.rows();
-        let trained = batches.num_minibatches() - first;
+        let trained = batches.num_minibatches().saturating_sub(first);
         let duration = start.elapsed();
         Ok(Some(self.position.finish_epoch(self.optimizer.lr(), (trained * rows) as u64, duration)))
     }
@@ -229,7 +285,7 @@ impl Position {
             lr,
             duration,
         };
-        *self = Self { epoch: self.epoch + 1, step: self.step, ..Self::default() };
+        *self = Self { epoch: self.epoch + 1, step: self.step, best: self.best, ..Self::default() };
         report
     }
 }

@@ -12,7 +12,14 @@ const MOST_PUNCTUATION: usize = 5;
 
 /// The SHA-256 of `bytes`, in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_of([bytes])
+}
+
+/// The SHA-256 of parts that follow each other, in lower-case hexadecimal.
+pub(crate) fn sha256_of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    let mut hasher = Sha256::new();
+    parts.into_iter().for_each(|part| hasher.update(part));
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the digest stands: after the first key that 64 hexadecimal digits follow.
@@ -44,9 +51,7 @@ pub(crate) fn seal(bytes: &mut [u8]) -> String {
 pub(crate) fn check(bytes: &[u8]) -> Result<String, String> {
     let place = position(bytes).ok_or("it has no digest")?;
     let stated = String::from_utf8_lossy(&bytes[place.clone()]).into_owned();
-    let mut copy = bytes.to_vec();
-    copy[place].copy_from_slice(PLACEHOLDER.as_bytes());
-    let found = sha256(&copy);
+    let found = sha256_of([&bytes[..place.start], PLACEHOLDER.as_bytes(), &bytes[place.end..]]);
     if stated == found { Ok(stated) } else { Err(format!("its digest says {stated}, its content has {found}")) }
 }
 

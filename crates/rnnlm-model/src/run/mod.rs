@@ -13,6 +13,7 @@
 
 mod digest;
 mod files;
+mod metadata;
 mod record;
 mod weights;
 
@@ -23,8 +24,10 @@ use std::path::{Path, PathBuf};
 use rnnlm_rnn::{Path as ComputePath, Recurrence};
 use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
 
-use self::files::{io_error, read_bounded};
+use self::files::{io_error, read_bounded, write_whole};
+use self::metadata::{Metadata, SavedWith, TrainerMetadata};
 pub use self::record::{CorpusRecord, FORMAT_VERSION, Metrics, RunConfig};
+use self::weights::Checked;
 use crate::{EpochReport, Error, LanguageModel, Result, Trainer};
 
 const CONFIG: &str = "config.json";
@@ -117,7 +120,17 @@ impl Run {
     /// # Errors
     /// If a file cannot be written; the one before it stays.
     pub fn save<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
-        weights::save([&self.path.join(MODEL), &self.path.join(TRAINER)], &self.vocab_sha256, trainer)
+        let snapshot = trainer.snapshot()?;
+        let (model, rows) = (trainer.model(), trainer.state().hidden.shape()[0]);
+        let layout = model.parameters().layout();
+        let (model_file, model_sha256) =
+            weights::model_file(&snapshot.parameters, layout, model.config(), &self.vocab_sha256);
+        let saved_with = Some(SavedWith { config: self.config.clone(), model_sha256 });
+        let about = TrainerMetadata { position: snapshot.position.into(), saved_with };
+        let metadata = Metadata::new(model.config(), &self.vocab_sha256, Some(about));
+        let trainer_file = weights::trainer_file(&snapshot, layout, rows, &metadata);
+        write_whole(&self.path.join(TRAINER), &trainer_file)?;
+        write_whole(&self.path.join(MODEL), &model_file)
     }
 
     /// Adds a line to `metrics.jsonl`.
@@ -155,7 +168,8 @@ impl Run {
         let file = self.path.join(MODEL);
         let mut model = LanguageModel::new(backend, &self.config.model, path)?;
         let layout = model.parameters().layout().clone();
-        let values = weights::load_parameters(&file, &layout, &self.config.model, &self.vocab_sha256)?;
+        let bytes = weights::read_model(&file, &layout)?;
+        let values = Checked::new(&file, &bytes, &self.config.model, &self.vocab_sha256)?.parameters(&layout)?;
         model.parameters_mut().write(backend, &values)?;
         Ok(model)
     }
@@ -165,7 +179,10 @@ impl Run {
     /// # Errors
     /// As [`Run::load`].
     pub fn restore<B: Recurrence>(&self, trainer: &mut Trainer<B>) -> Result<()> {
-        weights::restore(&self.path.join(TRAINER), &self.vocab_sha256, trainer)
+        let file = self.path.join(TRAINER);
+        let bytes = weights::read_trainer(&file, trainer)?;
+        let snapshot = Checked::new(&file, &bytes, trainer.model().config(), &self.vocab_sha256)?.snapshot(trainer)?;
+        trainer.restore(&snapshot)
     }
 }
 

@@ -10,8 +10,9 @@ use super::digest::{self, PLACEHOLDER};
 use super::files::{read_bounded, write_whole};
 use crate::{EpochReport, Error, ModelConfig, Result, TrainConfig};
 
-/// The version of all formats of a run folder that this program writes.
-pub const FORMAT_VERSION: u64 = 1;
+/// The version of the formats of a run folder that this program writes: of the configuration and of the weights. It reads
+/// this one and all before it.
+pub const FORMAT_VERSION: u64 = 2;
 
 /// Where a run's text came from, and what was taken of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +33,12 @@ pub struct CorpusRecord {
 impl CorpusRecord {
     /// The record of a corpus that was read with `options`.
     pub fn new(name: impl Into<String>, options: &CorpusOptions, corpus: &Corpus) -> Self {
-        let bytes: Vec<u8> = corpus.ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         Self {
             name: name.into(),
             options: options.clone(),
             tokens: corpus.tokens,
             used_tokens: corpus.ids.len() as u64,
-            ids_sha256: digest::sha256(&bytes),
+            ids_sha256: digest::sha256_of(corpus.ids.iter().map(|id| id.to_le_bytes())),
         }
     }
 }
@@ -115,9 +115,18 @@ pub(crate) fn read_sealed(path: &Path, bound: u64, known: u64) -> Result<(Value,
     if let Value::Object(object) = &mut value {
         object.shift_remove("sha256");
     }
+    check_version(path, &value, known)?;
+    Ok((value, digest))
+}
+
+/// Refuses an object of a version that is newer than `known`, or of none.
+pub(crate) fn check_version(path: &Path, value: &Value, known: u64) -> Result<()> {
     match value.get("format_version").and_then(Value::as_u64) {
         Some(found) if found > known => Err(Error::NewerFormat { path: path.to_owned(), found, known }),
-        Some(1..) => Ok((value, digest)),
-        _ => Err(damaged("it states no format version that ever was".to_owned())),
+        Some(1..) => Ok(()),
+        _ => {
+            let reason = "it states no format version that ever was".to_owned();
+            Err(Error::Damaged { path: path.to_owned(), reason })
+        }
     }
 }

@@ -1,20 +1,25 @@
 //! `model.safetensors` and `trainer.safetensors`: parameters under PyTorch's names, and all that exact resumption needs.
 //!
-//! The one metadata entry, `rnnlm`, is an object in JSON: digest, format version, the digest of the vocabulary, the
-//! model's sizes, and for a trainer its position. A single entry, because the order of several is not fixed by the format
-//! and a file must have the same bytes every time.
+//! | tensor | shape | in |
+//! |---|---|---|
+//! | `rnn.…`, `linear.…` | PyTorch's | both |
+//! | `state.hidden`, `state.cell` | `[L·directions·N, H]` | trainer |
+//! | `optimizer.NAME` for each buffer of the optimizer | one value a parameter, in the layout's order | trainer |
+//!
+//! Numbers are in the metadata, see `metadata.rs`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
 use rnnlm_rnn::{ParameterLayout, Recurrence};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
+use safetensors::View;
+use safetensors::tensor::{Dtype, SafeTensors};
 
-use super::digest::{self, PLACEHOLDER};
-use super::files::{read_bounded, write_whole};
-use super::record::FORMAT_VERSION;
-use crate::{Error, ModelConfig, Position, Result, Trainer};
+use super::digest;
+use super::files::read_bounded;
+use super::metadata::{Metadata, TrainerMetadata};
+use crate::{Error, ModelConfig, Result, Snapshot, Trainer};
 
 const KEY: &str = "rnnlm";
 /// Room for the header beside the values: names, shapes and metadata are a few kilobytes.
@@ -22,112 +27,88 @@ const HEADER_BOUND: u64 = 1 << 20;
 /// The carried state in `trainer.safetensors`.
 const STATE: [&str; 2] = ["state.hidden", "state.cell"];
 
-/// The metadata of a file of weights.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Metadata {
-    sha256: String,
-    format_version: u64,
-    vocab_sha256: String,
-    model: ModelConfig,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    position: Option<StoredPosition>,
+/// A tensor on its way to a file; its bytes are made when they are written, one tensor after the other.
+struct Named<'a> {
+    name: String,
+    shape: Vec<usize>,
+    values: &'a [f32],
 }
 
-/// A [`Position`] to the bit: sums as the bits of their doubles.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct StoredPosition {
-    epoch: u64,
-    minibatch: usize,
-    step: u64,
-    loss_sum_bits: u64,
-    gradient_norm_sum_bits: u64,
-}
+impl View for &Named<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
 
-impl From<Position> for StoredPosition {
-    fn from(position: Position) -> Self {
-        Self {
-            epoch: position.epoch,
-            minibatch: position.minibatch,
-            step: position.step,
-            loss_sum_bits: position.loss_sum.to_bits(),
-            gradient_norm_sum_bits: position.gradient_norm_sum.to_bits(),
-        }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
     }
 }
 
-impl From<StoredPosition> for Position {
-    fn from(stored: StoredPosition) -> Self {
-        Self {
-            epoch: stored.epoch,
-            minibatch: stored.minibatch,
-            step: stored.step,
-            loss_sum: f64::from_bits(stored.loss_sum_bits),
-            gradient_norm_sum: f64::from_bits(stored.gradient_norm_sum_bits),
-        }
-    }
+/// The name of an optimizer's buffer in the file.
+fn optimizer_name(buffer: &str) -> String {
+    format!("optimizer.{buffer}")
 }
 
-/// A tensor on its way to a file: name, shape, values.
-type Named<'a> = (&'a str, Vec<usize>, &'a [f32]);
-
-fn write(path: &Path, mut metadata: Metadata, tensors: &[Named<'_>]) -> Result<()> {
-    metadata.sha256 = PLACEHOLDER.to_owned();
-    metadata.format_version = FORMAT_VERSION;
-    let bytes: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
-    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("four bytes for each value");
-        ((*name).to_owned(), view)
-    });
-    let metadata = serde_json::to_string(&metadata).expect("plain values make JSON");
+/// The bytes of a file of weights, sealed, and the seal.
+fn serialize(metadata: &Metadata, tensors: &[Named<'_>]) -> (Vec<u8>, String) {
+    let metadata = serde_json::to_string(metadata).expect("plain values make JSON");
+    let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
     let mut file = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), metadata)])))
-        .expect("the sizes of views in memory do not overflow");
-    digest::seal(&mut file);
-    write_whole(path, &file)
+        .expect("the sizes of values in memory do not overflow");
+    let digest = digest::seal(&mut file);
+    (file, digest)
 }
 
 /// The parameters of a layout, cut out of their flat buffer.
-fn named_parameters<'a>(layout: &'a ParameterLayout, values: &'a [f32]) -> Vec<Named<'a>> {
-    layout.specs().iter().map(|spec| (spec.name.as_str(), spec.shape.clone(), &values[spec.range()])).collect()
+fn named_parameters<'a>(layout: &ParameterLayout, values: &'a [f32]) -> Vec<Named<'a>> {
+    let named = |spec: &rnnlm_rnn::ParameterSpec| Named {
+        name: spec.name.clone(),
+        shape: spec.shape.clone(),
+        values: &values[spec.range()],
+    };
+    layout.specs().iter().map(named).collect()
 }
 
-fn metadata(model: &ModelConfig, vocab_sha256: &str, position: Option<Position>) -> Metadata {
-    Metadata {
-        sha256: String::new(),
-        format_version: 0,
-        vocab_sha256: vocab_sha256.to_owned(),
-        model: model.clone(),
-        position: position.map(StoredPosition::from),
-    }
-}
-
-/// Writes all that continuing `trainer` exactly needs, then the model alone.
-pub(crate) fn save<B: Recurrence>(
-    [model_path, trainer_path]: [&Path; 2],
+/// The bytes of `model.safetensors`, and their seal.
+pub(crate) fn model_file(
+    parameters: &[f32],
+    layout: &ParameterLayout,
+    model: &ModelConfig,
     vocab_sha256: &str,
-    trainer: &Trainer<B>,
-) -> Result<()> {
-    let (model, state) = (trainer.model(), trainer.state());
-    let values = model.parameters().to_vec(model.backend())?;
-    let mut tensors = named_parameters(model.parameters().layout(), &values);
-    let parameters_only = tensors.len();
-    let states = [state.hidden.to_vec(model.backend())?, state.cell.to_vec(model.backend())?];
-    for ((name, shape), values) in STATE.iter().zip([state.hidden.shape(), state.cell.shape()]).zip(&states) {
-        tensors.push((name, shape.to_vec(), values));
+) -> (Vec<u8>, String) {
+    serialize(&Metadata::new(model, vocab_sha256, None), &named_parameters(layout, parameters))
+}
+
+/// The bytes of `trainer.safetensors`; the carried state has `rows` rows.
+pub(crate) fn trainer_file(snapshot: &Snapshot, layout: &ParameterLayout, rows: usize, metadata: &Metadata) -> Vec<u8> {
+    let mut tensors = named_parameters(layout, &snapshot.parameters);
+    for (name, values) in STATE.iter().zip([&snapshot.hidden, &snapshot.cell]) {
+        tensors.push(Named { name: (*name).to_owned(), shape: vec![rows, values.len() / rows], values });
     }
-    write(trainer_path, metadata(model.config(), vocab_sha256, Some(trainer.position())), &tensors)?;
-    write(model_path, metadata(model.config(), vocab_sha256, None), &tensors[..parameters_only])
+    for (name, values) in &snapshot.optimizer {
+        tensors.push(Named { name: optimizer_name(name), shape: vec![values.len()], values });
+    }
+    serialize(metadata, &tensors).0
 }
 
 /// A file of weights whose digest, version and fit have been checked.
-struct Checked<'a> {
+pub(crate) struct Checked<'a> {
     path: &'a Path,
     tensors: SafeTensors<'a>,
-    metadata: Metadata,
+    pub(crate) metadata: Metadata,
 }
 
 impl<'a> Checked<'a> {
-    fn new(path: &'a Path, bytes: &'a [u8], model: &ModelConfig, vocab_sha256: &str) -> Result<Self> {
+    /// Checks the bytes of the file at `path`.
+    pub(crate) fn new(path: &'a Path, bytes: &'a [u8], model: &ModelConfig, vocab_sha256: &str) -> Result<Self> {
         let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let mismatch = |reason: String| Error::Mismatch { path: path.to_owned(), reason };
         digest::check(bytes).map_err(damaged)?;
@@ -135,11 +116,7 @@ impl<'a> Checked<'a> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
         let text = header.metadata().as_ref().and_then(|entries| entries.get(KEY));
         let text = text.ok_or_else(|| damaged(format!("its header has no entry `{KEY}`")))?;
-        let metadata: Metadata = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-        match metadata.format_version {
-            FORMAT_VERSION => {}
-            found => return Err(Error::NewerFormat { path: path.to_owned(), found, known: FORMAT_VERSION }),
-        }
+        let metadata = Metadata::parse(path, text)?;
         if metadata.model != *model {
             return Err(mismatch(format!("it holds a model {:?}, config.json says {model:?}", metadata.model)));
         }
@@ -165,40 +142,83 @@ impl<'a> Checked<'a> {
     }
 
     /// Every parameter of the layout, in its order.
-    fn parameters(&self, layout: &ParameterLayout) -> Result<Vec<f32>> {
+    pub(crate) fn parameters(&self, layout: &ParameterLayout) -> Result<Vec<f32>> {
         let mut values = vec![0.0; layout.len()];
         for spec in layout.specs() {
             self.values(&spec.name, &spec.shape, &mut values[spec.range()])?;
         }
         Ok(values)
     }
-}
 
-/// The parameters in a file of weights that fits `model` and the vocabulary, in the order of the layout.
-pub(crate) fn load_parameters(
-    path: &Path,
-    layout: &ParameterLayout,
-    model: &ModelConfig,
-    vocab_sha256: &str,
-) -> Result<Vec<f32>> {
-    let bytes = read_bounded(path, 4 * layout.len() as u64 + HEADER_BOUND)?;
-    Checked::new(path, &bytes, model, vocab_sha256)?.parameters(layout)
-}
-
-/// Puts `trainer` where the one that wrote the file stood.
-pub(crate) fn restore<B: Recurrence>(path: &Path, vocab_sha256: &str, trainer: &mut Trainer<B>) -> Result<()> {
-    let (layout, config) = (trainer.model().parameters().layout().clone(), trainer.model().config().clone());
-    let shapes = [trainer.state().hidden.shape(), trainer.state().cell.shape()];
-    let values: usize = layout.len() + shapes.iter().map(|[rows, cols]| rows * cols).sum::<usize>();
-    let bytes = read_bounded(path, 4 * values as u64 + HEADER_BOUND)?;
-    let file = Checked::new(path, &bytes, &config, vocab_sha256)?;
-    let mut states = shapes.map(|[rows, cols]| vec![0.0; rows * cols]);
-    for ((name, shape), state) in STATE.iter().zip(shapes).zip(&mut states) {
-        file.values(name, &shape, state)?;
+    /// What a trainer of these shapes goes on from.
+    pub(crate) fn snapshot<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<Snapshot> {
+        let layout = trainer.model().parameters().layout();
+        let one = |name: &str, shape: &[usize]| {
+            let mut values = vec![0.0; shape.iter().product()];
+            self.values(name, shape, &mut values).map(|()| values)
+        };
+        let buffer = |name: &'static str| Ok((name.to_owned(), one(&optimizer_name(name), &[layout.len()])?));
+        let position = self.trainer()?.position.clone();
+        Ok(Snapshot {
+            parameters: self.parameters(layout)?,
+            hidden: one(STATE[0], &trainer.state().hidden.shape())?,
+            cell: one(STATE[1], &trainer.state().cell.shape())?,
+            optimizer: trainer.optimizer_buffers().into_iter().map(buffer).collect::<Result<_>>()?,
+            position: position.into(),
+        })
     }
-    let parameters = file.parameters(&layout)?;
-    let Some(position) = file.metadata.position else {
-        return Err(Error::Damaged { path: path.to_owned(), reason: "it holds no position".to_owned() });
-    };
-    trainer.restore(&parameters, [&states[0], &states[1]], position.into())
+
+    /// What only a trainer's file says.
+    pub(crate) fn trainer(&self) -> Result<&TrainerMetadata> {
+        let reason = "it holds no position";
+        let missing = || Error::Damaged { path: self.path.to_owned(), reason: reason.to_owned() };
+        self.metadata.trainer.as_ref().ok_or_else(missing)
+    }
+}
+
+/// The bytes of a file that holds one model of this layout, whatever it says of itself.
+pub(crate) fn read_model(path: &Path, layout: &ParameterLayout) -> Result<Vec<u8>> {
+    read_bounded(path, 4 * layout.len() as u64 + HEADER_BOUND)
+}
+
+/// The bytes of a file that holds what `trainer` needs.
+pub(crate) fn read_trainer<B: Recurrence>(path: &Path, trainer: &Trainer<B>) -> Result<Vec<u8>> {
+    let parameters = trainer.model().parameters().layout().len() * (1 + trainer.optimizer_buffers().len());
+    let states = [trainer.state().hidden.shape(), trainer.state().cell.shape()];
+    let values = parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>();
+    read_bounded(path, 4 * values as u64 + HEADER_BOUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use rnnlm_rnn::Path as ComputePath;
+    use rnnlm_tensor::Cpu;
+
+    use super::*;
+    use crate::{Best, Position, TrainConfig};
+
+    #[test]
+    fn numbers_and_buffers_come_back_to_the_bit() {
+        let (model, train) = (
+            ModelConfig { hidden_size: 3, ..ModelConfig::book(4) },
+            TrainConfig { batch_size: 2, ..TrainConfig::book() },
+        );
+        let trainer = Trainer::new(&Cpu::new(1).unwrap(), &model, &train, ComputePath::Auto).unwrap();
+        let layout = trainer.model().parameters().layout();
+        let buffer: Vec<f32> = (0..layout.len()).map(|index| 1.0 / (index as f32 + 3.0)).collect();
+        let best = Some(Best { epoch: 5, perplexity: 0.1 + 0.2 });
+        let position = Position { epoch: 7, minibatch: 2, step: 30, loss_sum: 1.0 / 3.0, gradient_norm_sum: 0.7, best };
+        let optimizer = vec![("exp_avg".to_owned(), buffer.clone())];
+        let snapshot = Snapshot { optimizer, position, ..trainer.snapshot().unwrap() };
+        let about = TrainerMetadata { position: position.into(), saved_with: None };
+        let file = trainer_file(&snapshot, layout, 2, &Metadata::new(&model, "v", Some(about)));
+        let path = Path::new("trainer.safetensors");
+        let checked = Checked::new(path, &file, &model, "v").unwrap();
+        assert_eq!(Position::from(checked.trainer().unwrap().position.clone()), position);
+        let mut read = vec![0.0; layout.len()];
+        checked.values("optimizer.exp_avg", &[layout.len()], &mut read).unwrap();
+        assert_eq!(read, buffer);
+        // this trainer's optimizer keeps nothing, so it takes nothing but the rest
+        assert_eq!(checked.snapshot(&trainer).unwrap(), Snapshot { optimizer: Vec::new(), ..snapshot });
+    }
 }

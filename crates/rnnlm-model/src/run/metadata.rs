@@ -1,0 +1,126 @@
+//! The one metadata entry of `model.safetensors` and `trainer.safetensors`, an object in JSON.
+//!
+//! A single entry, because the order of several is not fixed by the format and a file must have the same bytes every time.
+//!
+//! ```text
+//! sha256          the seal on the whole file
+//! format_version  1: position beside model; 2: everything of a trainer in `trainer`
+//! vocab_sha256    the seal of the vocabulary it was trained with
+//! model           sizes
+//! trainer         of trainer.safetensors alone: position, and what it was saved together with
+//! ```
+//!
+//! New numbers that a training must remember are a field of [`Position`] and one of [`StoredPosition`], with
+//! `#[serde(default)]`, so that files without it are read as before.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::record::{FORMAT_VERSION, RunConfig, check_version};
+use crate::trainer::Best;
+use crate::{Error, ModelConfig, Position, Result};
+
+/// The metadata of a file of weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) sha256: String,
+    pub(crate) format_version: u64,
+    pub(crate) vocab_sha256: String,
+    pub(crate) model: ModelConfig,
+    /// Of a trainer in format 1.
+    #[serde(default, skip_serializing)]
+    position: Option<StoredPosition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trainer: Option<TrainerMetadata>,
+}
+
+/// What `trainer.safetensors` says beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TrainerMetadata {
+    pub(crate) position: StoredPosition,
+    /// What the run was when it was saved; absent in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) saved_with: Option<SavedWith>,
+}
+
+/// The rest of the run at the moment of saving, so that files of different moments are never taken for one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedWith {
+    pub(crate) config: RunConfig,
+    /// The seal of the `model.safetensors` that belongs to it.
+    pub(crate) model_sha256: String,
+}
+
+/// A [`Position`] to the bit: doubles as their bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredPosition {
+    epoch: u64,
+    minibatch: usize,
+    step: u64,
+    loss_sum_bits: u64,
+    gradient_norm_sum_bits: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    best: Option<StoredBest>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredBest {
+    epoch: u64,
+    perplexity_bits: u64,
+}
+
+impl From<Position> for StoredPosition {
+    fn from(position: Position) -> Self {
+        let best = |best: Best| StoredBest { epoch: best.epoch, perplexity_bits: best.perplexity.to_bits() };
+        Self {
+            epoch: position.epoch,
+            minibatch: position.minibatch,
+            step: position.step,
+            loss_sum_bits: position.loss_sum.to_bits(),
+            gradient_norm_sum_bits: position.gradient_norm_sum.to_bits(),
+            best: position.best.map(best),
+        }
+    }
+}
+
+impl From<StoredPosition> for Position {
+    fn from(stored: StoredPosition) -> Self {
+        let best = |best: StoredBest| Best { epoch: best.epoch, perplexity: f64::from_bits(best.perplexity_bits) };
+        Self {
+            epoch: stored.epoch,
+            minibatch: stored.minibatch,
+            step: stored.step,
+            loss_sum: f64::from_bits(stored.loss_sum_bits),
+            gradient_norm_sum: f64::from_bits(stored.gradient_norm_sum_bits),
+            best: stored.best.map(best),
+        }
+    }
+}
+
+impl Metadata {
+    /// Of a file that is yet to be sealed.
+    pub(crate) fn new(model: &ModelConfig, vocab_sha256: &str, trainer: Option<TrainerMetadata>) -> Self {
+        Self {
+            sha256: super::digest::PLACEHOLDER.to_owned(),
+            format_version: FORMAT_VERSION,
+            vocab_sha256: vocab_sha256.to_owned(),
+            model: model.clone(),
+            position: None,
+            trainer,
+        }
+    }
+
+    /// Reads the entry of the file at `path`, of this format or an older one.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
+        let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), reason: error.to_string() };
+        let value: Value = serde_json::from_str(text).map_err(damaged)?;
+        // a newer format may have any shape, so its version is looked at first
+        check_version(path, &value, FORMAT_VERSION)?;
+        let mut metadata: Self = serde_json::from_value(value).map_err(damaged)?;
+        let old = metadata.position.take().map(|position| TrainerMetadata { position, saved_with: None });
+        metadata.trainer = metadata.trainer.or(old);
+        Ok(metadata)
+    }
+}
