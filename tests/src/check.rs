@@ -46,7 +46,7 @@ pub struct Check {
     /// The sizes, and what is special about them.
     pub shape: String,
     /// The backend's name.
-    pub backend: &'static str,
+    pub backend: String,
     /// The path's name on that backend.
     pub path: String,
     /// How far `found` may be from `expected`.
@@ -130,7 +130,7 @@ impl Check {
         Row {
             subject: self.subject.clone(),
             shape: self.shape.clone(),
-            backend: self.backend.to_owned(),
+            backend: self.backend.clone(),
             path: self.path.clone(),
             worst_abs: None,
             worst_rel: None,
@@ -162,7 +162,7 @@ mod tests {
             family: Family::Properties,
             subject: "subject".to_owned(),
             shape: "1×1".to_owned(),
-            backend: "cpu",
+            backend: "cpu".to_owned(),
             path: "reference".to_owned(),
             tolerance: crate::tolerance::PROPERTY,
             perturbations: vec![Perturbation::Sign],

@@ -21,6 +21,19 @@ pub enum Error {
     /// A computation that panicked.
     #[error("panicked: {0}")]
     Panic(String),
+    /// A result that depends on the order in which an emulated device runs its threads.
+    #[error("schedule {schedule} gives other bits than the threads in order: {differing} of {values} values")]
+    Schedule {
+        /// The schedule's number.
+        schedule: usize,
+        /// How many values have other bits.
+        differing: usize,
+        /// How many there are.
+        values: usize,
+    },
+    /// The emulated part of the table, which another process runs.
+    #[error("the emulated rows: {0}")]
+    Emulation(String),
     /// An operation that failed.
     #[error(transparent)]
     Tensor(#[from] rnnlm_tensor::Error),

@@ -44,6 +44,7 @@ pub mod check;
 pub mod checks;
 pub mod compare;
 pub mod device;
+pub mod emulated;
 mod error;
 pub mod golden;
 pub mod oracle;

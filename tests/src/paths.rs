@@ -15,8 +15,8 @@ pub type Threads = Arc<dyn Fn(usize) -> Result<Arc<dyn Device>> + Send + Sync>;
 /// A backend on one of its paths, by name.
 #[derive(Clone)]
 pub struct Target {
-    /// `cpu` or `cuda`.
-    pub backend: &'static str,
+    /// `cpu`, `cuda (emulated)`, or `cuda` and the device's name.
+    pub backend: String,
     /// `reference`, `fused AVX2`, …
     pub path: String,
     /// What computes.
@@ -28,8 +28,8 @@ pub struct Target {
 /// A path that this machine or this build does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// `cpu` or `cuda`.
-    pub backend: &'static str,
+    /// `cpu`, `cuda (emulated)`, or `cuda` and the device's name.
+    pub backend: String,
     /// Its name.
     pub path: String,
     /// Why it cannot be checked.
@@ -72,7 +72,7 @@ pub fn paths() -> Result<Paths> {
     }
     for path in ["reference", "fused"] {
         let reason = "this build has no CUDA backend".to_owned();
-        paths.missing.push(Missing { backend: "cuda", path: path.to_owned(), reason });
+        paths.missing.push(Missing { backend: "cuda".to_owned(), path: path.to_owned(), reason });
     }
     Ok(paths)
 }
@@ -82,7 +82,7 @@ fn cpu(name: &str, isa: Isa, path: Path) -> Result<Target> {
     let with_threads: Threads =
         Arc::new(move |threads| Ok(Arc::new(On { backend: Cpu::new(threads)?.with_isa(isa), path })));
     let device = with_threads(0)?;
-    Ok(Target { backend: "cpu", path: name.to_owned(), device, with_threads: Some(with_threads) })
+    Ok(Target { backend: "cpu".to_owned(), path: name.to_owned(), device, with_threads: Some(with_threads) })
 }
 
 /// What there is code for on this architecture and this CPU does not have.
@@ -90,7 +90,7 @@ fn missing_instruction_sets() -> Vec<Missing> {
     let known: &[&str] = if cfg!(target_arch = "x86_64") { &["AVX2", "AVX-512"] } else { &[] };
     let missing = known.iter().filter(|&&name| Isa::available().all(|isa| isa.name() != name));
     let row = |name: &&str| Missing {
-        backend: "cpu",
+        backend: "cpu".to_owned(),
         path: format!("fused {name}"),
         reason: format!("this CPU has no {name}"),
     };

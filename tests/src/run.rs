@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::check::{Check, Family};
+use crate::emulated::{self, BACKEND, Emulation};
 use crate::paths::{Missing, Paths, paths};
 use crate::table::{Row, Status, Table};
 use crate::{Result, checks};
@@ -12,25 +13,34 @@ use crate::{Result, checks};
 /// Which part of the table is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Only this backend.
+    /// Only this backend; `cuda` stands for every device of it.
     pub backend: Option<String>,
     /// Only rows that hold this text in subject, shape, backend or path.
     pub filter: Option<String>,
-    /// Backends whose NOT CHECKED rows are failures.
+    /// Backends whose NOT CHECKED rows are failures; an emulated device is not asked for by that.
     pub required: Vec<String>,
     /// Damage every check and see that it fails, instead of running it as it is.
     pub self_test: bool,
+    /// Where the stand-ins of an emulated GPU are; none if its rows are not wanted.
+    pub emulation: Option<Emulation>,
+}
+
+/// Whether a row of `backend`, such as `cuda NVIDIA H100`, is one of `wanted`, such as `cuda`.
+fn is_of(backend: &str, wanted: &str) -> bool {
+    backend.strip_prefix(wanted).is_some_and(|device| device.is_empty() || device.starts_with(' '))
 }
 
 impl Selection {
-    fn wants(&self, row: &Row) -> bool {
-        let backend = self.backend.as_ref().is_none_or(|backend| *backend == row.backend);
+    /// Whether the row is one of these.
+    pub fn wants(&self, row: &Row) -> bool {
+        let backend = self.backend.as_ref().is_none_or(|backend| is_of(&row.backend, backend));
         backend && self.filter.as_ref().is_none_or(|text| row.matches(text))
     }
 
     /// Turns what was not checked on a required backend into a failure.
     fn require(&self, row: Row) -> Row {
-        if row.status == Status::NotChecked && self.required.contains(&row.backend) {
+        let required = self.required.iter().any(|backend| is_of(&row.backend, backend)) && row.backend != BACKEND;
+        if row.status == Status::NotChecked && required {
             return Row { status: Status::Fail, reason: format!("required, but {}", row.reason), ..row };
         }
         row
@@ -40,7 +50,7 @@ impl Selection {
 /// Runs what is selected of all checks on all paths of this machine.
 ///
 /// # Errors
-/// If the paths or the fixtures cannot be had at all.
+/// If the paths cannot be had at all, or the emulated rows.
 pub fn run(selection: &Selection) -> Result<Table> {
     let paths = paths()?;
     let mut rows = rows_where(&paths, |_| true, selection);
@@ -49,6 +59,9 @@ pub fn run(selection: &Selection) -> Result<Table> {
         .iter()
         .map(|Missing { backend, path, reason }| Row::not_checked("all operations and layers", backend, path, reason));
     rows.extend(missing.filter(|row| selection.wants(row)));
+    if let Some(emulation) = &selection.emulation {
+        rows.extend(emulated::rows(emulation, selection)?);
+    }
     Ok(Table::new(rows.into_iter().map(|row| selection.require(row)).collect()))
 }
 

@@ -1,9 +1,9 @@
 //! The table of checks as it is shown, beside the walk: one row a check, as text for people and as JSON for programs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Within its limit.
@@ -25,7 +25,7 @@ impl Status {
 }
 
 /// One check and how it ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The operation or cell.
     pub subject: String,
@@ -100,7 +100,7 @@ impl Row {
 }
 
 /// Every row, and how many ended how.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Table {
     /// In the order of the checks.
     pub rows: Vec<Row>,

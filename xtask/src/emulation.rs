@@ -16,6 +16,9 @@ const LIBRARY_FLAGS: &[&str] = &["-fPIC", "-shared", "-Wl,-z,nodelete"];
 /// The driver's parts.
 const DRIVER: &[&str] = &["fibers.cpp", "scheduler.cpp", "memory.cpp", "driver.cpp", "streams.cpp", "modules.cpp"];
 
+/// Where the compiler's stand-in keeps compiled kernels.
+const CACHE: &str = "RNNLM_EMULATION_CACHE";
+
 /// The stand-ins, built.
 pub(crate) struct Emulation {
     folder: PathBuf,
@@ -50,13 +53,17 @@ impl Emulation {
         Ok(emulation)
     }
 
-    /// The folder to put first where the loader looks.
-    pub(crate) fn libraries(&self) -> PathBuf {
+    /// What the table of checks, and the stand-ins, find in the environment: where the libraries are, and where compiled
+    /// kernels are kept.
+    pub(crate) fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        [("RNNLM_EMULATION_LIBRARIES", self.libraries()), (CACHE, self.cache())]
+    }
+
+    fn libraries(&self) -> PathBuf {
         self.folder.join("lib")
     }
 
-    /// Where compiled kernels are kept.
-    pub(crate) fn cache(&self) -> PathBuf {
+    fn cache(&self) -> PathBuf {
         self.folder.join("kernels")
     }
 
@@ -95,7 +102,7 @@ impl Emulation {
         let sources = crate::root().join(SOURCES);
         self.build_part(&compiler()?, &sources, &["self_test.cpp"], "self_test", &[])?;
         let mut command = Command::new(self.folder.join("self_test"));
-        command.env("LD_LIBRARY_PATH", self.libraries()).env("RNNLM_EMULATION_CACHE", self.cache());
+        command.env("LD_LIBRARY_PATH", self.libraries()).env(CACHE, self.cache());
         let status = command.status();
         Ok(status.map_err(|error| Absence::Broken(format!("{command:?}: {error}")))?.success())
     }

@@ -32,7 +32,7 @@ fn row(target: &Target, family: Family, subject: String, shape: String, toleranc
         family,
         subject,
         shape,
-        backend: target.backend,
+        backend: target.backend.clone(),
         path: format!("{} / PyTorch", target.path),
         tolerance,
         perturbations: vec![Perturbation::LastGate, Perturbation::Nan],

@@ -38,7 +38,7 @@ fn check(reference: &Target, target: &Target, case: StackCase, pass: Pass) -> Ch
         family: Family::Paths,
         subject: format!("{} {name}", case.cell.name()),
         shape: case.shape(),
-        backend: target.backend,
+        backend: target.backend.clone(),
         path: target.path.clone(),
         tolerance,
         perturbations,

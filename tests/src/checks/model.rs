@@ -59,7 +59,7 @@ fn check(
         family: Family::Oracle,
         subject: format!("{} model", cell.name()),
         shape: case.shape(),
-        backend: reference.backend,
+        backend: reference.backend.clone(),
         path: format!("{} / oracle", reference.path),
         tolerance: tolerance::ORACLE_GRADIENT,
         perturbations: vec![

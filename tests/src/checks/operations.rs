@@ -70,7 +70,7 @@ fn check(target: &Target, case: Case) -> Check {
         family: Family::Operations,
         subject: name(case.operation),
         shape: format!("{rows}×{cols}{product}{setting}"),
-        backend: target.backend,
+        backend: target.backend.clone(),
         path: target.path.clone(),
         tolerance: tolerance::OPERATION,
         perturbations: perturbations(&case),

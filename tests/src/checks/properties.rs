@@ -39,7 +39,7 @@ fn property(target: &Target, subject: &str, shape: String) -> Check {
         family: Family::Properties,
         subject: subject.to_owned(),
         shape,
-        backend: target.backend,
+        backend: target.backend.clone(),
         path: target.path.clone(),
         tolerance: tolerance::PROPERTY,
         perturbations: Vec::new(),

@@ -30,7 +30,7 @@ fn check(subject: &str, shape: String, perturbations: Vec<Perturbation>, expecte
         family: Family::Properties,
         subject: subject.to_owned(),
         shape,
-        backend: "cpu",
+        backend: "cpu".to_owned(),
         path: "host".to_owned(),
         tolerance: tolerance::EXACT,
         perturbations,

@@ -68,7 +68,7 @@ fn check(target: &Target, run: Run) -> Check {
         family: Family::Trajectories,
         subject: format!("{} training", run.cell.name()),
         shape: format!("T{T} N{N} V{V} H{H} {sampling} by {by}"),
-        backend: target.backend,
+        backend: target.backend.clone(),
         path: format!("{} / oracle", target.path),
         tolerance: tolerance::ORACLE_TRAINING,
         perturbations,

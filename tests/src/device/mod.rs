@@ -3,12 +3,14 @@
 
 mod model;
 mod operations;
+mod schedules;
 mod stack;
 
 use rnnlm_rnn::{Path, Recurrence};
 
 pub use model::{ModelInputs, ModelOutputs, TrainData, TrainInputs, TrainOutputs, UpdateInputs};
 pub use operations::{Block, Operands, Operation};
+pub use schedules::{Bits, Schedules};
 pub(crate) use stack::layout;
 pub use stack::{Features, LayerOutputs, NamedTensor, StackInputs, StackOutputs};
 

@@ -1,0 +1,170 @@
+//! The compile gate, beside the walk: every CUDA program in every configuration in use, compiled by NVIDIA's own compiler
+//! for every architecture, which needs neither driver nor GPU. What the compiler says of registers, spilled bytes and
+//! shared memory is read from its log and bounded, so that a change that makes a kernel slow shows before it is run.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+
+use cudarc::nvrtc::{result as nvrtc, sys};
+
+/// The architectures that the project is for, as NVRTC writes them: Turing, Ampere (two), Ada, Hopper, Blackwell.
+pub const ARCHITECTURES: [u32; 6] = [75, 80, 86, 89, 90, 100];
+
+/// The most bytes that a kernel may spill from registers to memory, stores and loads together.
+const MAX_SPILL_BYTES: usize = 64;
+/// Registers of a multiprocessor, which the threads of one block share.
+const REGISTERS: usize = 65536;
+/// Registers are given out to a warp in steps of this many a thread.
+const REGISTER_STEP: usize = 8;
+
+/// What is compiled: a source that includes nothing, and the options that make one configuration of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// What it is, for people.
+    pub name: String,
+    /// The whole source.
+    pub source: String,
+    /// `-D` options.
+    pub options: Vec<String>,
+    /// Threads of its largest block.
+    pub block_size: usize,
+    /// Dynamic shared memory of a block, in bytes.
+    pub shared_bytes: usize,
+}
+
+/// What the compiler says of one kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The entry function.
+    pub kernel: String,
+    /// Registers a thread.
+    pub registers: usize,
+    /// Bytes stored and loaded because registers did not suffice.
+    pub spilled: usize,
+    /// Bytes of shared memory that the source declares.
+    pub shared: usize,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} registers, {} bytes spilled", self.kernel, self.registers, self.spilled)
+    }
+}
+
+/// The shared memory that a block may ask for on an architecture, in bytes: CUDA C++ Programming Guide, "Technical
+/// Specifications per Compute Capability".
+fn max_shared_bytes(architecture: u32) -> usize {
+    match architecture {
+        75 => 64 << 10,
+        80 => 163 << 10,
+        86 | 89 => 99 << 10,
+        _ => 227 << 10,
+    }
+}
+
+/// Whether there is an NVRTC for [`compile`] to use.
+pub fn is_available() -> bool {
+    // SAFETY: the function tries to open libraries by name; an NVRTC that is found runs no code of its own when loaded.
+    unsafe { sys::is_culib_present() }
+}
+
+/// Compiles `program` for an architecture: what is said of its kernels, or why it does not compile.
+///
+/// # Errors
+/// The compiler's log.
+pub fn compile(program: &Program, architecture: u32) -> Result<Vec<Usage>, String> {
+    let source = CString::new(program.source.as_str()).map_err(|error| error.to_string())?;
+    let handle = nvrtc::create_program(&source, None).map_err(|error| error.to_string())?;
+    let fixed = [format!("--gpu-architecture=sm_{architecture}"), "-std=c++17".into(), "--ptxas-options=-v".into()];
+    // SAFETY: `handle` was created above and is destroyed below; the log that NVRTC returns ends with a zero byte.
+    let (outcome, log) = unsafe {
+        let outcome = nvrtc::compile_program(handle, &[&fixed[..], &program.options].concat());
+        let log = nvrtc::get_program_log(handle).unwrap_or_default();
+        let log = if log.is_empty() { String::new() } else { CStr::from_ptr(log.as_ptr()).to_string_lossy().into() };
+        (outcome, log)
+    };
+    // SAFETY: `handle` was created above and nothing uses it any more.
+    let destroyed = unsafe { nvrtc::destroy_program(handle) };
+    outcome.and(destroyed).map_err(|error| format!("{error}: {}", log.trim()))?;
+    let usages = usages(&log);
+    if usages.is_empty() { Err(format!("the log names no kernel: {}", log.trim())) } else { Ok(usages) }
+}
+
+/// What of `usage` is beyond its bounds on an architecture; empty if nothing is.
+pub fn excesses(program: &Program, usage: &Usage, architecture: u32) -> Vec<String> {
+    let mut found = Vec::new();
+    if usage.spilled > MAX_SPILL_BYTES {
+        found.push(format!("{} bytes spilled, and at most {MAX_SPILL_BYTES} may be", usage.spilled));
+    }
+    let shared = usage.shared + program.shared_bytes;
+    if shared > max_shared_bytes(architecture) {
+        found.push(format!("{shared} bytes of shared memory, and a block has {}", max_shared_bytes(architecture)));
+    }
+    let registers = usage.registers.next_multiple_of(REGISTER_STEP) * program.block_size.next_multiple_of(32);
+    if registers > REGISTERS {
+        found.push(format!("{registers} registers for {} threads, and there are {REGISTERS}", program.block_size));
+    }
+    found
+}
+
+/// Reads the log of `--ptxas-options=-v`.
+fn usages(log: &str) -> Vec<Usage> {
+    let mut usages: Vec<Usage> = Vec::new();
+    for line in log.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            let kernel = rest.split('\'').next().unwrap_or_default().to_owned();
+            usages.push(Usage { kernel, ..Usage::default() });
+        }
+        let Some(usage) = usages.last_mut() else { continue };
+        let number = |what: &str| number_before(line, what);
+        usage.spilled += number(" bytes spill stores").unwrap_or(0) + number(" bytes spill loads").unwrap_or(0);
+        usage.registers = number(" registers").unwrap_or(usage.registers);
+        usage.shared = number(" bytes smem").unwrap_or(usage.shared);
+    }
+    usages
+}
+
+/// The number that stands right before `what`.
+fn number_before(line: &str, what: &str) -> Option<usize> {
+    let (before, _) = line.split_once(what)?;
+    before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'forward' for 'sm_90'
+ptxas info    : Function properties for forward
+    8 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads
+ptxas info    : Used 128 registers, used 1 barriers, 8 bytes cumulative stack size, 512 bytes smem, 420 bytes cmem[0]
+ptxas info    : Compiling entry function 'backward' for 'sm_90'
+ptxas info    : Function properties for backward
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers";
+
+    #[test]
+    fn the_log_is_read_kernel_by_kernel() {
+        let usage =
+            |kernel: &str, registers, spilled, shared| Usage { kernel: kernel.to_owned(), registers, spilled, shared };
+        assert_eq!(usages(LOG), [usage("forward", 128, 28, 512), usage("backward", 40, 0, 0)]);
+    }
+
+    #[test]
+    fn what_is_beyond_a_bound_is_named() {
+        let program = |block_size, shared_bytes| Program {
+            name: "a".to_owned(),
+            source: String::new(),
+            options: Vec::new(),
+            block_size,
+            shared_bytes,
+        };
+        let usage = |registers, spilled| Usage { kernel: "a".to_owned(), registers, spilled, shared: 0 };
+        assert_eq!(excesses(&program(512, 64 << 10), &usage(128, 64), 75), [""; 0]);
+        assert_eq!(excesses(&program(512, 0), &usage(128, 65), 90).len(), 1);
+        assert_eq!(excesses(&program(512, 0), &usage(129, 0), 90).len(), 1);
+        assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 75).len(), 1);
+        assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 80), [""; 0]);
+    }
+}
