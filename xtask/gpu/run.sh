@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Everything that wants a real GPU, in one call, on a machine that has no Rust toolchain: what the machine is, the table of
+# checks on its GPU, compute-sanitizer over it, and the book's training beside PyTorch's. `cargo xtask gpu-bundle FOLDER`
+# makes the folder with this script, the binaries and the fixtures elsewhere.
+#
+#   FOLDER/run.sh OUTPUT [TEXT]
+#
+# OUTPUT receives every result; TEXT is a plain text to train on, such as the book's The Time Machine (the bundled sample
+# otherwise). Exit code 1 if a check failed or could not be run; training that cannot run is said in the output.
+set -uo pipefail
+
+if [[ $# -lt 1 || $# -gt 2 ]]; then
+  echo "usage: $0 OUTPUT [TEXT]" >&2
+  exit 2
+fi
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+mkdir -p "$1/runs"
+output="$(cd "$1" && pwd)"
+text="${2:-$here/sample.txt}"
+python="${PYTHON:-python3}"
+# Epochs of a timed run, how often each is repeated, and the seconds that each use of compute-sanitizer may take.
+epochs="${EPOCHS:-60}"
+repeats="${REPEATS:-3}"
+patience="${PATIENCE:-120}"
+failures=0
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Runs a command, keeps what it prints, and counts it if it fails.
+check() {
+  local name="$1"
+  shift
+  say "$name: $*"
+  if "$@" >"$output/$name.txt" 2>&1; then
+    tail -n 3 "$output/$name.txt"
+  else
+    echo "FAILED with exit code $?; the end of $name.txt:"
+    tail -n 15 "$output/$name.txt"
+    failures=$((failures + 1))
+  fi
+}
+
+# NVRTC may lie where the loader does not look: a toolkit's folder, or a wheel's.
+find_nvrtc() {
+  local folders=(/usr/local/cuda/lib64 /usr/local/nvidia/lib64) folder
+  while IFS= read -r folder; do folders+=("$folder"); done < <(
+    "$python" -c 'import glob, nvidia
+for root in nvidia.__path__: print(*glob.glob(root + "/*/lib"), sep="\n")' 2>/dev/null
+  )
+  for folder in "${folders[@]}"; do
+    if compgen -G "$folder/libnvrtc.so*" >/dev/null; then
+      export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder"
+    fi
+  done
+}
+
+environment() {
+  date -u
+  uname -srm
+  grep -m1 'model name' /proc/cpuinfo
+  nproc
+  ldd --version | head -n 1
+  nvidia-smi
+  nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.max.sm,memory.total --format=csv
+  ldconfig -p | grep -E 'libcuda\.|libnvrtc\.'
+  echo "LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}"
+  command -v compute-sanitizer nvcc "$python"
+  "$python" -c 'import torch; print("torch", torch.__version__, torch.cuda.is_available(), torch.backends.cudnn.version())'
+  "$here/rnnlm" --version
+  "$here/rnnlm" devices
+}
+
+# The checks that are worth a sanitizer's time: every operation, and one case of each cell on each path.
+sanitize() {
+  local sanitizer tool filter
+  sanitizer="$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)"
+  if [[ -z "$sanitizer" ]]; then
+    say "compute-sanitizer: SKIPPED, it is not on this machine" | tee "$output/sanitizer.txt"
+    return
+  fi
+  for tool in memcheck racecheck initcheck; do
+    for filter in "9×33" "T2 N3 D5 H7" "T35 N3 V28 H33"; do
+      check "sanitizer-$tool-${filter// /-}" timeout "$patience" "$sanitizer" --tool "$tool" --error-exitcode 1 \
+        "$here/verify" --backend cuda --filter "$filter"
+    done
+  done
+}
+
+# One run of PyTorch and one of rnnlm at a time, in turn, so that a GPU that grows warm slows both.
+train() {
+  local model="$1" number row
+  shift
+  local options=("$@")
+  for number in $(seq "$repeats"); do
+    for row in book device device-fp32 graph; do
+      say "$model, PyTorch, $row, run $number"
+      "$python" "$here/torch_lm.py" --text "$text" --row "$row" --epochs "$epochs" "${options[@]}" \
+        >"$output/runs/$model.$row.$number.json" 2>"$output/train-error.txt" ||
+        { tail -n 3 "$output/train-error.txt"; rm -f "$output/runs/$model.$row.$number.json"; }
+    done
+    say "$model, rnnlm, run $number"
+    rm -rf "$output/runs/$model.rnnlm.$number"
+    "$here/rnnlm" train --device cuda --corpus "$text" --normalize book --epochs "$epochs" --sample-every "$epochs" \
+      --quiet --out "$output/runs/$model.rnnlm.$number" "${options[@]}" >"$output/$model-rnnlm.txt" 2>&1 ||
+      { tail -n 3 "$output/$model-rnnlm.txt"; rm -rf "$output/runs/$model.rnnlm.$number"; }
+  done
+}
+
+find_nvrtc
+export RNNLM_FIXTURES="$here/fixtures"
+say environment
+environment 2>&1 | tee "$output/environment.txt"
+check verify "$here/verify" --backend cuda --require cuda
+sanitize
+if [[ -f "$text" ]]; then
+  train rnn-256 --cell rnn --max-tokens 10000
+  train gru-256 --cell gru --max-tokens 10000
+  train lstm-256 --cell lstm --max-tokens 10000
+  train lstm-2x512 --cell lstm --num-layers 2 --hidden-size 512 --batch-size 64 --max-tokens 0
+  say "tokens a second"
+  "$python" "$here/summary.py" "$output" | tee "$output/summary.md"
+fi
+say "$failures checks failed; everything is in $output"
+[[ "$failures" -eq 0 ]]

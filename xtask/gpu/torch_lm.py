@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""The book's training in PyTorch, beside rnnlm's on the same GPU: one JSON object a run.
+
+    python3 torch_lm.py --text timemachine.txt --row device --epochs 60
+
+Rows, which a fair comparison shows beside each other:
+    book         minibatches are cut on the host and copied one by one, as the book's loop does
+    device       the text lies on the device; nothing goes back to the host before an epoch ends
+    device-fp32  the same without TF32, as rnnlm computes
+    graph        as `device`, with a whole step captured in a CUDA graph
+
+Tokens a second are N*T*minibatches over an epoch's seconds, from before the first minibatch is cut until the device is
+done. Epochs in which the clocks come up are left out.
+"""
+import argparse
+import collections
+import json
+import math
+import random
+import re
+import statistics
+import time
+
+import torch
+from torch import nn
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+ROWS = ["book", "device", "device-fp32", "graph"]
+
+
+class LanguageModel(nn.Module):
+    """One-hot characters, recurrent layers, a linear layer: the book's RNNModel."""
+
+    def __init__(self, options, vocab_size):
+        super().__init__()
+        self.rnn = CELLS[options.cell](vocab_size, options.hidden_size, options.num_layers)
+        self.linear = nn.Linear(options.hidden_size, vocab_size)
+        self.vocab_size = vocab_size
+
+    def forward(self, ids, state):
+        features = nn.functional.one_hot(ids, self.vocab_size).float()
+        output, state = self.rnn(features, state)
+        return self.linear(output.flatten(0, 1)), state
+
+
+def read_characters(path, max_tokens):
+    """Ids of the book's characters: letters only, lower case, the most frequent first, `<unk>` before them all."""
+    with open(path, encoding="utf-8") as file:
+        text = "".join(re.sub("[^A-Za-z]+", " ", line).strip().lower() for line in file)
+    counts = sorted(collections.Counter(text).items(), key=lambda entry: (-entry[1], entry[0]))
+    ids = {character: 1 + index for index, (character, _) in enumerate(counts)}
+    return [ids[character] for character in text[: max_tokens or None]], 1 + len(ids)
+
+
+def minibatches(ids, batch_size, num_steps):
+    """An epoch's `[T, N]` inputs and targets, in sequential partition from a drawn offset."""
+    offset = random.randint(0, num_steps)
+    length = (len(ids) - offset - 1) // batch_size * batch_size
+    inputs = ids[offset : offset + length].reshape(batch_size, -1)
+    targets = ids[offset + 1 : offset + 1 + length].reshape(batch_size, -1)
+    for start in range(0, inputs.shape[1] // num_steps * num_steps, num_steps):
+        steps = slice(start, start + num_steps)
+        yield inputs[:, steps].T, targets[:, steps].T.reshape(-1)
+
+
+def zero_state(options, device):
+    shape = (options.num_layers, options.batch_size, options.hidden_size)
+    hidden = torch.zeros(shape, device=device)
+    return (hidden, torch.zeros(shape, device=device)) if options.cell == "lstm" else hidden
+
+
+def parts(state):
+    return list(state) if isinstance(state, tuple) else [state]
+
+
+class EagerStep:
+    """One minibatch, operation after operation."""
+
+    def __init__(self, options, model, device):
+        self.options, self.model, self.device = options, model, device
+        self.criterion = nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.SGD(model.parameters(), options.lr)
+        self.begin()
+
+    def begin(self):
+        self.state = zero_state(self.options, self.device)
+
+    def __call__(self, inputs, targets):
+        state = parts(self.state)
+        state = tuple(part.detach() for part in state) if len(state) > 1 else state[0].detach()
+        logits, self.state = self.model(inputs.to(self.device), state)
+        loss = self.criterion(logits, targets.to(self.device))
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        self.optimizer.step()
+        return loss.detach()
+
+
+class GraphStep:
+    """One minibatch as one CUDA graph: state, gradients, clipping and update stay where they are."""
+
+    def __init__(self, options, model, device):
+        self.options, self.model = options, model
+        self.parameters = list(model.parameters())
+        self.criterion = nn.CrossEntropyLoss()
+        self.inputs = torch.zeros(options.num_steps, options.batch_size, dtype=torch.long, device=device)
+        self.targets = torch.zeros(options.num_steps * options.batch_size, dtype=torch.long, device=device)
+        self.state = zero_state(options, device)
+        self.loss = torch.zeros((), device=device)
+        start = [parameter.detach().clone() for parameter in self.parameters]
+        warm = torch.cuda.Stream()
+        warm.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(warm):
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(warm)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.step()
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, start)
+
+    def step(self):
+        logits, state = self.model(self.inputs, self.state)
+        loss = self.criterion(logits, self.targets)
+        gradients = torch.autograd.grad(loss, self.parameters)
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        factor = (self.options.clip / (norm + 1e-6)).clamp(max=1.0) * -self.options.lr
+        with torch.no_grad():
+            torch._foreach_add_(self.parameters, [gradient * factor for gradient in gradients])
+            for kept, new in zip(parts(self.state), parts(state)):
+                kept.copy_(new)
+            self.loss.copy_(loss)
+
+    def begin(self):
+        for part in parts(self.state):
+            part.zero_()
+
+    def __call__(self, inputs, targets):
+        self.inputs.copy_(inputs)
+        self.targets.copy_(targets)
+        self.graph.replay()
+        return self.loss
+
+
+def train(options, model, ids, device):
+    """Seconds and perplexity of each epoch, and its tokens."""
+    ids = torch.tensor(ids, device="cpu" if options.row == "book" else device)
+    step = (GraphStep if options.row == "graph" else EagerStep)(options, model, device)
+    seconds, perplexities, tokens = [], [], 0
+    for _ in range(options.epochs):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        step.begin()
+        total, tokens = torch.zeros((), device=device), 0
+        for inputs, targets in minibatches(ids, options.batch_size, options.num_steps):
+            total += step(inputs, targets) * targets.numel()
+            tokens += targets.numel()
+        mean = total.item() / tokens
+        seconds.append(time.perf_counter() - start)
+        perplexities.append(math.exp(mean))
+    return seconds, perplexities, tokens
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", required=True, help="a plain text file")
+    parser.add_argument("--row", choices=ROWS, default="book")
+    parser.add_argument("--cell", choices=CELLS, default="rnn")
+    for name, value in [("hidden-size", 256), ("num-layers", 1), ("batch-size", 32), ("num-steps", 35)]:
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--max-tokens", type=int, default=10_000, help="0 for the whole text")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--warm-up", type=int, default=10, help="epochs that are not counted")
+    parser.add_argument("--lr", type=float, default=1.0)
+    parser.add_argument("--clip", type=float, default=1.0)
+    parser.add_argument("--device", default="cuda")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    random.seed(0)
+    if options.row == "device-fp32":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    device = torch.device(options.device)
+    ids, vocab_size = read_characters(options.text, options.max_tokens)
+    model = LanguageModel(options, vocab_size).to(device)
+    seconds, perplexities, tokens = train(options, model, ids, device)
+    rates = [tokens / second for second in seconds[options.warm_up :]]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    result = {"who": f"PyTorch {torch.__version__}", "row": options.row, "cell": options.cell, "device": name}
+    result |= {"hidden_size": options.hidden_size, "num_layers": options.num_layers, "batch_size": options.batch_size}
+    result |= {"median": statistics.median(rates), "best": max(rates), "perplexity": perplexities[-1]}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
