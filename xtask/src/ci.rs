@@ -43,6 +43,7 @@ const STEPS: &[Step] = &[
         action: Action::CargoWith("RUSTDOCFLAGS", "-D warnings", &["doc", "--workspace", "--no-deps"]),
     },
     Step { name: "test", action: Action::Cargo(&["test", "--workspace"]) },
+    Step { name: "emulation", action: Action::Cargo(&["xtask", "emulation"]) },
     Step { name: "verify", action: Action::Cargo(&["xtask", "verify"]) },
     Step { name: "self-test", action: Action::Cargo(&["xtask", "verify", "--self-test"]) },
     // Without `-p rnnlm-model`, which would compile dependencies again, with the features that one package asks for.

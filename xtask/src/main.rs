@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod ci;
+mod emulation;
 mod tidy;
 mod verify;
 
@@ -14,6 +15,7 @@ type Command = (&'static str, &'static str, fn(&[String]) -> ExitCode);
 
 const COMMANDS: &[Command] = &[
     ("ci", "every check that a change must pass, the cheapest first; `ci STEP...` runs only the named ones", ci::run),
+    ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),
     ("tidy", "the rules of this repository that no compiler knows", tidy::run),
     ("verify", "the table of checks for this build on this machine; `verify --help` says more", verify::run),
 ];
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
 fn help() -> String {
     let mut text = String::from("usage: cargo xtask COMMAND\n\n");
     for (name, about, _) in COMMANDS {
-        text.push_str(&format!("  {name:<8} {about}\n"));
+        text.push_str(&format!("  {name:<10} {about}\n"));
     }
     text
 }

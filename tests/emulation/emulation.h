@@ -1,0 +1,90 @@
+// What a kernel sees in place of the GPU, beside the walk: `prim.cuh` includes this file when a C++ compiler reads the
+// kernel for the emulation. Each primitive is a call through one table, which `libcuda.so`'s stand-in fills when it
+// loads the compiled kernel; the other half is in `scheduler.cpp`.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+namespace emulation {
+
+// A place in a grid, or its size.
+struct Index {
+  unsigned x, y, z;
+};
+
+// The place of a thread. Blocks have one dimension, grids up to three.
+struct Place {
+  unsigned thread, block_size;
+  Index block, num_blocks;
+};
+
+// What the scheduler does for a thread of a kernel. A call may run other threads before it returns.
+struct Primitives {
+  const Place& (*place)();
+  // The block's dynamic shared memory, every byte 0xff when the block starts.
+  void* (*shared_memory)();
+  // Returns when every thread of the block has called it.
+  void (*block_barrier)();
+  // The 32 bits that the lane `lane ^ mask` of this warp hands in at the same call.
+  std::uint32_t (*exchange)(std::uint32_t bits, unsigned mask);
+};
+
+// An entry of a compiled kernel's table.
+struct Kernel {
+  const char* name;
+  // The most threads that a block may have: the kernel's launch bounds.
+  unsigned max_threads;
+  const std::size_t* argument_sizes;
+  std::size_t num_arguments;
+  // Calls the kernel once, for one thread; each pointer leads to an argument.
+  void (*run)(void** arguments);
+};
+
+// The result type of an entry function. The compiler's stand-in finds entry functions by this name.
+template <unsigned max_threads>
+using entry = void;
+
+template <auto function>
+struct Call;
+
+template <class... Arguments, void (*function)(Arguments...)>
+struct Call<function> {
+  static constexpr std::size_t sizes[] = {sizeof(Arguments)..., 0};
+
+  template <std::size_t... index>
+  static void with(void** arguments, std::integer_sequence<std::size_t, index...>) {
+    function(*static_cast<Arguments*>(arguments[index])...);
+  }
+  static void run(void** arguments) { with(arguments, std::index_sequence_for<Arguments...>{}); }
+
+  static constexpr Kernel describe(const char* name, unsigned max_threads) {
+    return {name, max_threads, sizes, sizeof...(Arguments), run};
+  }
+};
+
+// The table of the compiled kernel that includes this file; null until it is loaded.
+static const Primitives* primitives = nullptr;
+
+static inline unsigned thread_index() { return primitives->place().thread; }
+static inline unsigned block_size() { return primitives->place().block_size; }
+static inline Index block_index() { return primitives->place().block; }
+static inline Index num_blocks() { return primitives->place().num_blocks; }
+static inline void* shared_memory() { return primitives->shared_memory(); }
+static inline void block_barrier() { primitives->block_barrier(); }
+
+// The value of another lane, for any type of 32 bits.
+template <class Value>
+static inline Value exchange(Value value, unsigned mask) {
+  static_assert(sizeof(Value) == sizeof(std::uint32_t), "a lane hands over 32 bits");
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits = primitives->exchange(bits, mask);
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
+}  // namespace emulation
