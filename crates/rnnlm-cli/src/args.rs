@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use rnnlm_model::{CellKind, Init, NonlinearityKind};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
@@ -307,24 +306,6 @@ pub(crate) enum CorpusCommand {
 pub(crate) struct DevicesArgs {
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
-}
-
-/// The flags that somebody gave, as clap calls them; what the others say is a default.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Given(Vec<String>);
-
-impl Given {
-    /// The flags of a subcommand that were given.
-    pub(crate) fn new(matches: &ArgMatches) -> Self {
-        let given = |id: &&clap::Id| {
-            matches.value_source(id.as_str()).is_some_and(|source| source != ValueSource::DefaultValue)
-        };
-        Self(matches.ids().filter(given).map(|id| id.as_str().to_owned()).collect())
-    }
-
-    pub(crate) fn has(&self, flag: &str) -> bool {
-        self.0.iter().any(|given| given == flag)
-    }
 }
 
 impl TrainArgs {

@@ -11,6 +11,7 @@ mod eval;
 mod failure;
 mod format;
 mod generate;
+mod given;
 mod memory;
 mod out;
 mod progress;
@@ -23,8 +24,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Args, Command, Given};
+use args::{Args, Command};
 use failure::{Exit, Failure};
+use given::Given;
 
 fn main() -> ExitCode {
     let parsed = Args::command().try_get_matches().and_then(|matches| {

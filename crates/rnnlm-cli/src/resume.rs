@@ -6,10 +6,11 @@ use rnnlm_model::{CorpusRecord, Difference, ModelConfig, Run, RunConfig, RunWrit
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 use serde::Serialize;
 
-use crate::args::{Given, TrainArgs};
+use crate::args::TrainArgs;
 use crate::checkpoint::Saver;
 use crate::corpora::{self, Source};
 use crate::failure::{Exit, Failure, Result};
+use crate::given::Given;
 use crate::progress::Training;
 use crate::train::{self, Session};
 use crate::{devices, memory, signals, space};

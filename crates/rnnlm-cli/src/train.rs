@@ -11,10 +11,11 @@ use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
 use serde_json::json;
 
-use crate::args::{Format, Given, TrainArgs};
+use crate::args::{Format, TrainArgs};
 use crate::checkpoint::Saver;
 use crate::corpora::Source;
 use crate::failure::{Exit, Failure, Result};
+use crate::given::Given;
 use crate::out::Out;
 use crate::progress::Training;
 use crate::{chart, corpora, devices, format, memory, resume, signals, space};
@@ -174,7 +175,7 @@ impl Session<'_> {
             Ok(()) => run.metrics()?,
             Err(_) => run.metrics().unwrap_or_default(),
         };
-        let drawn = chart::svg(&metrics, run.path());
+        let drawn = chart::svg(&metrics, &saver.writer);
         outcome.map_err(|failure| failure.keeping(run.path(), &saver.last()))?;
         let position = trainer.position();
         let interrupted = position.epoch < trainer.config().epochs;

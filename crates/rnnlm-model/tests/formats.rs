@@ -1,5 +1,7 @@
 //! Runs of older formats are read for good: one of each lies in `tests/fixtures`.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::PathBuf;
 
 use rnnlm_model::{CellKind, Run, RunWriter, Trainer};

@@ -60,7 +60,7 @@ mod tests {
     fn what_differs_is_named_with_both_values() {
         let book = ModelConfig::book(28);
         assert_eq!(differences(&book, &book), []);
-        let other = ModelConfig { hidden_size: 7, bidirectional: true, ..book.clone() };
+        let other = ModelConfig { hidden_size: 7, bidirectional: true, ..ModelConfig::book(28) };
         let text = list(&differences(&book, &other));
         assert_eq!(text, "`hidden_size` is 256 and not 7, `bidirectional` is false and not true");
         let nested = differences(&serde_json::json!({"a": {"b": 1}}), &serde_json::json!({"a": {"c": 2}}));

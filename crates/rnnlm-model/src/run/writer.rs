@@ -190,6 +190,23 @@ impl RunWriter {
         self.forget_generations()
     }
 
+    /// Writes the model as it stands to `best.safetensors`, beside the generation that is saved next.
+    ///
+    /// # Errors
+    /// If it cannot be written; the one before it stays.
+    pub fn save_best<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
+        let (file, _) = self.model_file(trainer, &trainer.snapshot()?);
+        write_whole(&*self.disk, &self.run.path.join(BEST), &file)
+    }
+
+    /// Writes a file that follows from the others, such as a picture, whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written; the one before it stays.
+    pub fn write_derived(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        write_whole(&*self.disk, &self.run.path.join(name), bytes)
+    }
+
     /// The bytes of `model.safetensors`, and their seal.
     fn model_file<B: Recurrence>(&self, trainer: &Trainer<B>, snapshot: &Snapshot) -> (Vec<u8>, String) {
         let model = trainer.model();
