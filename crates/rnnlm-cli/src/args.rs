@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rnnlm_model::{CellKind, Init, NonlinearityKind};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
+use crate::checkpoint::Interval;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
@@ -23,8 +25,9 @@ Examples:
   rnnlm train --corpus names.txt --epochs 100        a text of your own, as it is
   rnnlm train --corpus timemachine --token word      the book's text, word by word
   cat *.txt | rnnlm train --corpus - --out runs/all  several texts as one
+  rnnlm train --resume runs/sample-rnn-1             on from where it was stopped or killed
 
-Ctrl-C stops after the step under way and saves. `rnnlm generate` and `rnnlm eval` use a run.";
+Ctrl-C stops after the step under way and saves; a second one does not wait. `rnnlm generate` and `rnnlm eval` use a run.";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
@@ -174,6 +177,20 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
     pub(crate) seed: u64,
 
+    /// Go on with a run exactly where it was last saved. What defines it is in its folder; --epochs may be raised, and
+    /// --corpus may say where the same text is now.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "init_from"], help_heading = "Saving")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Begin a new run with the weights, sizes and vocabulary of this one, and nothing else of it.
+    #[arg(long, value_name = "RUN", help_heading = "Saving")]
+    pub(crate) init_from: Option<PathBuf>,
+    /// Epochs between saves, or, with an s behind the number, steps.
+    #[arg(long, value_name = "N|Ns", default_value = "10", help_heading = "Saving")]
+    pub(crate) checkpoint_every: Interval,
+    /// Earlier saves to keep, in the run's folder `checkpoints`; one of them in place of trainer.safetensors is gone on with.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Saving")]
+    pub(crate) keep: usize,
+
     /// What the samples go on from; may be repeated.
     #[arg(long = "prefix", value_name = "TEXT", default_values = ["time traveller", "traveller"], help_heading = "Output")]
     pub(crate) prefixes: Vec<String>,
@@ -289,6 +306,16 @@ pub(crate) enum CorpusCommand {
 pub(crate) struct DevicesArgs {
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
+}
+
+impl TrainArgs {
+    /// `rnnlm train` without flags.
+    pub(crate) fn without_flags() -> Self {
+        match Args::parse_from(["rnnlm", "train"]).command {
+            Some(Command::Train(args)) => args,
+            _ => unreachable!("the command line is a constant"),
+        }
+    }
 }
 
 /// One of some names, or an error that lists them.

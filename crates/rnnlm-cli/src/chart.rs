@@ -2,11 +2,11 @@
 //! logarithmic scale, since perplexity is the exponential of what is learnt.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use plotters::prelude::*;
-use rnnlm_model::Metrics;
+use rnnlm_model::{Metrics, RunWriter};
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
 use crate::failure::{Failure, Result};
@@ -40,15 +40,16 @@ pub(crate) fn terminal(metrics: &[Metrics]) -> Option<String> {
 const TICKS: [f64; 15] = [1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 1e4, 1e5];
 
 /// Writes the curve into the folder of a run, whole or not at all; nothing if there is no epoch to draw.
-pub(crate) fn svg(metrics: &[Metrics], folder: &Path) -> Result<()> {
+pub(crate) fn svg(metrics: &[Metrics], writer: &RunWriter) -> Result<()> {
     if metrics.is_empty() {
         return Ok(());
     }
-    let path = folder.join(PICTURE);
-    draw(metrics).and_then(|svg| Ok(write(&path, &svg)?)).map_err(|error| {
-        let message = format!("`{}` cannot be written: {error}", path.display());
+    let failed = |error: &dyn std::error::Error| {
+        let message = format!("`{}` cannot be written: {error}", writer.run().path().join(PICTURE).display());
         Failure::new(message, "the run itself is saved and can be used")
-    })
+    };
+    let svg = draw(metrics).map_err(|error| failed(&*error))?;
+    writer.write_derived(PICTURE, svg.as_bytes()).map_err(|error| failed(&error))
 }
 
 /// Takes away the curve of a run that is being replaced.
@@ -96,19 +97,6 @@ fn draw(metrics: &[Metrics]) -> Result<String, Box<dyn std::error::Error>> {
     Ok(svg)
 }
 
-/// A temporary file beside the target, renamed over it: an interrupted program leaves the old picture or the new one.
-fn write(path: &Path, svg: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".rnnlm-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask, as any new file
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(svg.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,17 +134,9 @@ mod tests {
 
     #[test]
     fn the_picture_has_a_line_for_epochs_and_a_dot_for_one() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join(PICTURE);
-        svg(&[], folder.path()).expect("nothing to do");
-        assert!(!path.exists());
-        svg(&metrics(&[20.0]), folder.path()).expect("it is written");
-        assert!(fs::read_to_string(&path).expect("a picture").contains("<circle"));
-        svg(&metrics(&[20.0, 7.0]), folder.path()).expect("it is written again");
-        let picture = fs::read_to_string(&path).expect("a picture");
-        assert!(picture.contains("<polyline") && !picture.contains("<circle"), "{picture}");
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left beside it");
-        remove(folder.path()).expect("it goes");
-        remove(folder.path()).expect("it has gone");
+        let dot = draw(&metrics(&[20.0])).expect("it is drawn");
+        assert!(dot.contains("<circle"), "{dot}");
+        let line = draw(&metrics(&[20.0, 7.0])).expect("it is drawn");
+        assert!(line.contains("<polyline") && !line.contains("<circle"), "{line}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a command can fail with, which exit code that is, and what may help.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rnnlm_vocab::Normalization;
@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Own { message: String, hint: Option<String>, exit: Exit },
     /// Training left the numbers behind: message, learning rate, and where the last good model is.
     Diverged { message: String, lr: f32, kept: Option<String> },
+    /// The end of a training that could not be saved: why, what is kept instead, and the run.
+    NotSaved { error: Box<rnnlm_model::Error>, kept: String, run: PathBuf },
     /// Standard input or output.
     Stream(std::io::Error),
 }
@@ -62,12 +64,21 @@ impl Failure {
     }
 
     /// A divergence that knows which model is left; any other failure as it is.
-    pub(crate) fn keeping(self, run: &Path, epoch: u64) -> Self {
-        let model = if epoch == 0 { "the untrained model".to_owned() } else { format!("the model of epoch {epoch}") };
+    pub(crate) fn keeping(self, run: &Path, model: &str) -> Self {
         match self {
             Self::Diverged { message, lr, .. } => {
                 let kept = format!("{model} is kept in {}", run.display());
                 Self::Diverged { message, lr, kept: Some(kept) }
+            }
+            other => other,
+        }
+    }
+
+    /// A training whose end could not be saved; an error of another kind as it is.
+    pub(crate) fn not_saved(self, kept: String, run: &Path) -> Self {
+        match self {
+            Self::Model(error @ rnnlm_model::Error::Io { .. }) => {
+                Self::NotSaved { error: Box::new(error), kept, run: run.to_owned() }
             }
             other => other,
         }
@@ -95,12 +106,12 @@ impl Failure {
         use rnnlm_model::Error as E;
         match self {
             Self::Own { exit, .. } => *exit,
-            Self::Stream(_) => Exit::Failed,
+            Self::Stream(_) | Self::NotSaved { .. } => Exit::Failed,
             Self::Diverged { .. } => Exit::Diverged,
             Self::Model(E::Damaged { .. } | E::Mismatch { .. } | E::NewerFormat { .. } | E::NotARun { .. }) => {
                 Exit::BadModel
             }
-            Self::Model(E::Setting { .. } | E::Temperature(_)) => Exit::Usage,
+            Self::Model(E::Setting { .. } | E::Temperature(_) | E::FewerEpochs { .. }) => Exit::Usage,
             Self::Model(_) => Exit::Failed,
         }
     }
@@ -118,7 +129,12 @@ impl Failure {
                 let clipping = "gradient clipping, --clip 1 (0 is none), or fewer steps, --num-steps".to_owned();
                 [smaller, clipping].into_iter().chain(kept.clone()).collect()
             }
-            Self::Model(E::Exists { .. }) => hint("another --out, or --force to replace a run"),
+            Self::NotSaved { kept, run, .. } => {
+                let again = format!("once there is room, rnnlm train --resume {} goes on from there", run.display());
+                vec![kept.clone(), again]
+            }
+            Self::Model(E::Locked { .. }) => hint("wait for its end, or end it: Ctrl-C saves"),
+            Self::Model(E::Exists { .. }) => hint("another --out; --resume to go on with a run; --force to replace it"),
             Self::Model(E::Damaged { .. } | E::Mismatch { .. }) => {
                 hint("the file was changed after it was written; take it from a copy of the run, or train again")
             }
@@ -137,6 +153,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Model(error) => error.fmt(f),
+            Self::NotSaved { error, .. } => write!(f, "the last of the training is not saved: {error}"),
             Self::Own { message, .. } | Self::Diverged { message, .. } => f.write_str(message),
             Self::Stream(_) => f.write_str("standard input or output failed"),
         }
@@ -147,6 +164,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Model(error) => error.source(),
+            Self::NotSaved { error, .. } => error.source(),
             Self::Own { .. } | Self::Diverged { .. } => None,
             Self::Stream(error) => Some(error),
         }

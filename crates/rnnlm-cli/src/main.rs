@@ -3,6 +3,7 @@
 
 mod args;
 mod chart;
+mod checkpoint;
 mod corpora;
 mod corpus;
 mod devices;
@@ -10,21 +11,30 @@ mod eval;
 mod failure;
 mod format;
 mod generate;
+mod given;
 mod memory;
+mod out;
 mod progress;
+mod resume;
 mod signals;
+mod space;
 mod train;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Args, Command};
 use failure::{Exit, Failure};
+use given::Given;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
+    let parsed = Args::command().try_get_matches().and_then(|matches| {
+        let given = matches.subcommand().map(|(_, matches)| Given::new(matches)).unwrap_or_default();
+        Ok((Args::from_arg_matches(&matches)?, given))
+    });
+    let (args, given) = match parsed {
+        Ok(parsed) => parsed,
         // help and version are not errors; clap prints each where it belongs
         Err(error) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
@@ -37,7 +47,7 @@ fn main() -> ExitCode {
             let _ = Args::command().print_help();
             Ok(Exit::Success)
         }
-        Some(Command::Train(args)) => train::run(&args),
+        Some(Command::Train(args)) => train::run(&args, &given),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Corpus(args)) => corpus::run(&args),

@@ -2,40 +2,102 @@
 //! is saved as it goes.
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::time::Instant;
 
 use rnnlm_model::{
-    CorpusRecord, EpochReport, Generator, Metrics, ModelConfig, Run, RunConfig, Sampler, TrainConfig, Trainer,
+    CorpusRecord, EpochReport, Generator, Metrics, ModelConfig, Position, Run, RunConfig, Sampler, TrainConfig, Trainer,
 };
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
 use serde_json::json;
 
 use crate::args::{Format, TrainArgs};
+use crate::checkpoint::Saver;
 use crate::corpora::Source;
 use crate::failure::{Exit, Failure, Result};
+use crate::given::Given;
+use crate::out::Out;
 use crate::progress::Training;
-use crate::{chart, corpora, devices, format, memory, signals};
+use crate::{chart, corpora, devices, format, memory, resume, signals, space};
 
 /// Tokens of the samples while training and at its end, and of what the untrained model says.
 const SAMPLE_TOKENS: usize = 50;
 const UNTRAINED_TOKENS: usize = 10;
-/// Epochs between two saves.
-const SAVE_EVERY: u64 = 10;
 /// Epochs that warm caches and clocks up and do not count for the speed.
 const WARM_UP: usize = 3;
 
-pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
+pub(crate) fn run(args: &TrainArgs, given: &Given) -> Result<Exit> {
+    if let Some(run) = &args.resume {
+        return resume::run(args, given, run);
+    }
     let source = corpora::resolve(&args.corpus)?;
-    let options = CorpusOptions {
+    let from = args.init_from.as_deref().map(Run::open).transpose()?;
+    let train = train_config(args);
+    let out = Out::choose(args, &source)?;
+    let (options, corpus) = match &from {
+        Some(run) => resume::read_with_vocab_of(run, args, given, &source)?,
+        None => {
+            let options = corpus_options(args, &source);
+            let corpus = source.read(&options)?;
+            (options, corpus)
+        }
+    };
+    let model = match &from {
+        Some(run) => resume::model_of(run, args, given)?,
+        None => model_config(args, corpus.vocab.len()),
+    };
+    let needed = memory::check(&model, &train)?;
+    // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
+    Batches::new(train.sampling, &corpus.ids, train.batch_size, train.num_steps, train.seed, 0)?;
+    signals::listen()?;
+    let cpu = devices::cpu(&args.compute)?;
+    let mut trainer = Trainer::new(&cpu, &model, &train, args.compute.path.into())?;
+    space::check(&out.path, trainer.checkpoint_bytes())?;
+    let mut config = RunConfig::new(CorpusRecord::new(&args.corpus, &options, &corpus), model, train);
+    if let Some(run) = &from {
+        let weights = run.load(&cpu, args.compute.path.into())?.parameters().to_vec(&cpu)?;
+        trainer.model_mut().parameters_mut().write(&cpu, &weights)?;
+        config.init_from = Some(run.path().display().to_string());
+    }
+    let session =
+        Session { args, corpus: &corpus, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
+    session.introduce(&trainer, needed, &options);
+    if let Some(run) = &config.init_from {
+        session.progress.say(&format!("init    weights, sizes and vocabulary of {run}; all else begins anew"));
+    }
+    let writer = out.create(&config, &corpus.vocab)?.keeping(args.keep);
+    let mut saver = Saver::new(writer, args.checkpoint_every, None);
+    saver.save(&trainer)?;
+    session.train(trainer, saver)
+}
+
+/// How the text is read.
+pub(crate) fn corpus_options(args: &TrainArgs, source: &Source) -> CorpusOptions {
+    CorpusOptions {
         kind: args.token,
         normalization: args.normalize.unwrap_or(source.default_normalization()),
         min_freq: args.min_freq,
         max_tokens: args.max_tokens.unwrap_or(if source.is_on_record() { 10_000 } else { 0 }),
         reserved: Vec::new(),
-    };
-    let train = TrainConfig {
+    }
+}
+
+/// The model for a vocabulary of this size.
+pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
+    ModelConfig {
+        cell: args.cell,
+        nonlinearity: args.nonlinearity,
+        reset_before: args.reset_before,
+        vocab_size,
+        hidden_size: args.hidden_size,
+        num_layers: args.num_layers,
+        bidirectional: args.bidirectional,
+    }
+}
+
+/// The training.
+pub(crate) fn train_config(args: &TrainArgs) -> TrainConfig {
+    TrainConfig {
         epochs: args.epochs,
         batch_size: args.batch_size,
         num_steps: args.num_steps,
@@ -45,96 +107,19 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         reset_state: args.reset_state,
         init: args.init,
         seed: args.seed,
-    };
-    let mut out = Out::choose(args, &source)?;
-    let corpus = source.read(&options)?;
-    let model = ModelConfig {
-        cell: args.cell,
-        nonlinearity: args.nonlinearity,
-        reset_before: args.reset_before,
-        vocab_size: corpus.vocab.len(),
-        hidden_size: args.hidden_size,
-        num_layers: args.num_layers,
-        bidirectional: args.bidirectional,
-    };
-    let needed = memory::check(&model, &train)?;
-    // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
-    Batches::new(train.sampling, &corpus.ids, train.batch_size, train.num_steps, train.seed, 0)?;
-    signals::listen()?;
-    let cpu = devices::cpu(&args.compute)?;
-    let trainer = Trainer::new(&cpu, &model, &train, args.compute.path.into())?;
-    let config = RunConfig::new(CorpusRecord::new(&args.corpus, &options, &corpus), model, train);
-    let session =
-        Session { args, corpus: &corpus, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
-    session.introduce(&trainer, needed, &options);
-    session.train(trainer, &out.create(&config, &corpus.vocab)?)
-}
-
-/// Where the run goes.
-struct Out {
-    path: PathBuf,
-    replace: bool,
-    /// `runs/CORPUS-CELL` where no folder was asked for.
-    stem: Option<String>,
-}
-
-impl Out {
-    /// The folder that was asked for, or the first free one; refused now rather than after training.
-    fn choose(args: &TrainArgs, source: &Source) -> Result<Self> {
-        let Some(path) = &args.out else {
-            let stem = format!("runs/{}-{}", source.stem(), args.cell.as_str());
-            return Ok(Self { path: first_free(&stem), replace: false, stem: Some(stem) });
-        };
-        let exists = path.symlink_metadata().is_ok();
-        if exists && !args.force {
-            return Err(rnnlm_model::Error::Exists { path: path.clone() }.into());
-        }
-        if exists {
-            // other programs' models have files of the same names: only what reads as a run is one
-            Run::open(path).map_err(|error| Failure::not_replaced(path, error))?;
-        }
-        Ok(Self { path: path.clone(), replace: args.force, stem: None })
     }
-
-    /// Makes the folder; the next free one if another training has taken the name meanwhile.
-    fn create(&mut self, config: &RunConfig, vocab: &Vocab) -> Result<Run> {
-        loop {
-            match (Run::create(&self.path, self.replace, config.clone(), vocab.clone()), &self.stem) {
-                (Err(rnnlm_model::Error::Exists { .. }), Some(stem)) => self.path = first_free(stem),
-                (run, _) => {
-                    let run = run?;
-                    chart::remove(run.path())?;
-                    return Ok(run);
-                }
-            }
-        }
-    }
-}
-
-/// `STEM-N` with the first `N` that is not taken.
-fn first_free(stem: &str) -> PathBuf {
-    let folder = |n: u64| PathBuf::from(format!("{stem}-{n}"));
-    (1..).map(folder).find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| folder(0))
-}
-
-/// What a training has behind it.
-#[derive(Default)]
-struct Done {
-    reports: Vec<EpochReport>,
-    /// The epoch after which the model was last saved, 0 for the untrained one.
-    saved: u64,
 }
 
 /// A training under way, and whom it talks to.
-struct Session<'a> {
-    args: &'a TrainArgs,
-    corpus: &'a Corpus,
-    progress: Training,
+pub(crate) struct Session<'a> {
+    pub(crate) args: &'a TrainArgs,
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) progress: Training,
 }
 
 impl Session<'_> {
     /// What is trained on what.
-    fn introduce<B: Recurrence>(&self, trainer: &Trainer<B>, needed: u128, options: &CorpusOptions) {
+    pub(crate) fn introduce<B: Recurrence>(&self, trainer: &Trainer<B>, needed: u128, options: &CorpusOptions) {
         let say = |text: &str| self.progress.say(text);
         say(&format!("text    {}", describe(self.corpus, options)));
         let config = trainer.model().config();
@@ -170,64 +155,84 @@ impl Session<'_> {
         }
     }
 
-    fn train<B: Recurrence>(self, mut trainer: Trainer<B>, run: &Run) -> Result<Exit> {
-        run.save(&trainer)?;
+    /// Trains to the end of the last epoch, from wherever `trainer` stands.
+    pub(crate) fn train<B: Recurrence>(self, mut trainer: Trainer<B>, mut saver: Saver) -> Result<Exit> {
         for prefix in self.prefixes() {
             warn_unknown(&self.progress, &self.corpus.vocab, prefix);
         }
-        self.show_samples("untrained", &trainer, UNTRAINED_TOKENS)?;
+        if trainer.position() == Position::default() {
+            self.show_samples("untrained", &trainer, UNTRAINED_TOKENS)?;
+        }
         let start = Instant::now();
-        let mut done = Done::default();
-        let outcome = self.epochs(&mut trainer, run, &mut done);
+        let mut reports = Vec::new();
+        let outcome = self.epochs(&mut trainer, &mut saver, &mut reports);
         let seconds = start.elapsed().as_secs_f64();
         self.progress.finish();
+        let run = saver.writer.run();
         // the curve is drawn whatever the outcome, and its own failure is not to hide a result
-        let metrics = if done.reports.is_empty() { Vec::new() } else { run.metrics()? };
-        let drawn = chart::svg(&metrics, run.path());
-        outcome.map_err(|failure| failure.keeping(run.path(), done.saved))?;
-        let interrupted = trainer.position().epoch < self.args.epochs;
+        let metrics = match &outcome {
+            _ if trainer.position().epoch == 0 => Vec::new(),
+            Ok(()) => run.metrics()?,
+            Err(_) => run.metrics().unwrap_or_default(),
+        };
+        let drawn = chart::svg(&metrics, &saver.writer);
+        outcome.map_err(|failure| failure.keeping(run.path(), &saver.last()))?;
+        let position = trainer.position();
+        let interrupted = position.epoch < trainer.config().epochs;
         if interrupted {
-            let position = trainer.position();
             crate::progress::error_line(&format!(
                 "interrupted after epoch {} of {} and {}; the model is saved in {}",
                 position.epoch,
-                self.args.epochs,
+                trainer.config().epochs,
                 format::count(position.minibatch as u64, "minibatch step"),
                 run.path().display()
             ));
         }
-        self.conclude(&trainer, run, &done.reports, &metrics, seconds)?;
+        self.conclude(&trainer, run, &reports, &metrics, seconds)?;
         drawn?;
         Ok(if interrupted { Exit::Interrupted } else { Exit::Success })
     }
 
     /// Epoch after epoch until all are done or somebody asks for an end, saved on the way and at the end.
-    fn epochs<B: Recurrence>(&self, trainer: &mut Trainer<B>, run: &Run, done: &mut Done) -> Result<()> {
-        while trainer.position().epoch < self.args.epochs && !signals::stop_requested() {
-            let Some(report) = trainer.epoch(&self.corpus.ids, &signals::stop_requested)? else { break };
-            run.log(&report)?;
-            self.progress.epoch(&report);
-            done.reports.push(report);
-            if report.epoch == self.args.epochs {
+    fn epochs<B: Recurrence>(
+        &self,
+        trainer: &mut Trainer<B>,
+        saver: &mut Saver,
+        reports: &mut Vec<EpochReport>,
+    ) -> Result<()> {
+        let epochs = trainer.config().epochs;
+        while trainer.position().epoch < epochs && !signals::stop_requested() {
+            let pauses = saver.interval.pauses(trainer.position().step);
+            let report = trainer.epoch(&self.corpus.ids, &pauses)?;
+            if let Some(report) = &report {
+                saver.writer.log(report);
+                self.progress.epoch(report);
+                reports.push(*report);
+            }
+            if trainer.position().epoch == epochs || signals::stop_requested() {
                 break;
             }
-            if report.epoch % SAVE_EVERY == 0 {
-                self.save(run, trainer)?;
-                done.saved = report.epoch;
+            if saver.interval.is_due(trainer.position()) {
+                self.check_finite(trainer)?;
+                saver.try_save(trainer, &self.progress)?;
             }
-            if self.args.sample_every > 0 && report.epoch % self.args.sample_every == 0 {
+            if let Some(report) = &report
+                && self.args.sample_every > 0
+                && report.epoch % self.args.sample_every == 0
+            {
                 self.show_samples(&format!("epoch {}", report.epoch), trainer, SAMPLE_TOKENS)?;
             }
         }
-        self.save(run, trainer)
+        self.check_finite(trainer)?;
+        saver.save_last(trainer)
     }
 
-    /// Saves, unless the last update has left the numbers behind, which training itself sees only at the next minibatch.
-    fn save<B: Recurrence>(&self, run: &Run, trainer: &Trainer<B>) -> Result<()> {
+    /// An error if the last update has left the numbers behind, which training itself sees only at the next minibatch.
+    fn check_finite<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
         let (model, config) = (trainer.model(), trainer.config());
         let score = model.evaluate(&self.corpus.ids[..=config.num_steps])?;
         if score.perplexity().is_finite() {
-            return Ok(run.save(trainer)?);
+            return Ok(());
         }
         let squares = trainer.gradients().to_vec(model.backend())?.into_iter().map(|g| f64::from(g).powi(2));
         let message = format!(
@@ -274,7 +279,7 @@ impl Session<'_> {
             samples.insert(prefix.clone(), sample(trainer, &self.corpus.vocab, prefix, SAMPLE_TOKENS)?.into());
         }
         let device = trainer.model().backend().name();
-        let perplexity = epochs.last().map(|epoch| epoch.perplexity);
+        let perplexity = metrics.last().map(|epoch| epoch.perplexity);
         let mut out = stdout().lock();
         match self.args.format {
             Format::Json => {
@@ -285,7 +290,7 @@ impl Session<'_> {
                     "tokens_per_epoch": epochs.last().map(|epoch| epoch.tokens),
                     "device": device,
                     "path": devices::path_name(trainer.path()),
-                    "seed": self.args.seed,
+                    "seed": trainer.config().seed,
                     "run_dir": run.path().display().to_string(),
                     "parameters": trainer.model().parameters().layout().len(),
                     "seconds": seconds,

@@ -104,20 +104,37 @@ impl ModelConfig {
         }
     }
 
-    /// Bytes that a training run holds in memory: parameters, gradients and every intermediate value of a minibatch. In
-    /// 128 bits, so that absurd sizes give an absurd number rather than a wrong one.
-    pub fn memory_needed(&self, batch_size: usize, num_steps: usize) -> u128 {
-        let (v, h, layers) = (self.vocab_size as u128, self.hidden_size as u128, self.num_layers as u128);
+    /// How many parameters the model has. In 128 bits, so that absurd sizes give an absurd number rather than a wrong one.
+    pub fn num_parameters(&self) -> u128 {
+        let [v, h, layers] = [self.vocab_size, self.hidden_size, self.num_layers].map(bounded);
         let stack = self.stack();
         let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
         let lowest = gates * h * (v + h + 2);
         let higher = gates * h * (directions * h + h + 2);
-        let parameters = directions * (lowest + layers.saturating_sub(1) * higher) + v * directions * h + v;
-        let rows = batch_size as u128 * num_steps as u128;
+        directions * (lowest + layers.saturating_sub(1) * higher) + v * directions * h + v
+    }
+
+    /// Values of one carried state, hidden or cell, of a minibatch of `batch_size` rows.
+    pub fn state_len(&self, batch_size: usize) -> u128 {
+        let [h, layers, rows] = [self.hidden_size, self.num_layers, batch_size].map(bounded);
+        h * layers * rows * self.stack().num_directions() as u128
+    }
+
+    /// Bytes that a training run holds in memory: parameters, gradients and every intermediate value of a minibatch.
+    pub fn memory_needed(&self, batch_size: usize, num_steps: usize) -> u128 {
+        let [v, h, layers] = [self.vocab_size, self.hidden_size, self.num_layers].map(bounded);
+        let stack = self.stack();
+        let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
+        let rows = bounded(batch_size) * bounded(num_steps);
         // hidden, gates and their gradients per layer and direction; logits; gradients between layers
         let per_row = layers * directions * h * (2 + 2 * gates) + v + 3 * directions * h;
-        4 * (2 * parameters + rows * per_row)
+        (2 * self.num_parameters()).saturating_add(rows.saturating_mul(per_row)).saturating_mul(4)
     }
+}
+
+/// A size for a product of several. No machine has 2⁴⁰ of anything here, and the products stay within 128 bits.
+fn bounded(size: usize) -> u128 {
+    (size as u128).min(1 << 40)
 }
 
 /// What makes a training run of a model.

@@ -67,6 +67,20 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A run that another process is writing.
+    #[error("`{}` is being written by another process", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run that is to go on to an earlier end than it was begun for.
+    #[error("{asked} epochs are fewer than the {configured} of the run")]
+    FewerEpochs {
+        /// What was asked for.
+        asked: u64,
+        /// What the run is configured for.
+        configured: u64,
+    },
     /// A file whose content is not what was written.
     #[error("`{}` is damaged: {reason}", path.display())]
     Damaged {

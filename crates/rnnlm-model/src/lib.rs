@@ -51,5 +51,7 @@ pub use evaluate::Evaluation;
 pub use generate::{Generator, Sampler};
 pub use model::{LanguageModel, Workspace};
 pub use optimizer::Sgd;
-pub use run::{CorpusRecord, FORMAT_VERSION, Metrics, Run, RunConfig};
+pub use run::{
+    CorpusRecord, Difference, Disk, FORMAT_VERSION, Metrics, Run, RunConfig, RunWriter, System, differences,
+};
 pub use trainer::{Best, EpochReport, Position, Snapshot, StepReport, Trainer};

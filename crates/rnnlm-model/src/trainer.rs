@@ -20,6 +20,8 @@ pub struct Trainer<B: Recurrence> {
     optimizer: Sgd<B>,
     minibatch: Minibatch,
     position: Position,
+    /// Minibatches and time that this process has spent on the epoch under way, before it was last asked to stop.
+    spent: (usize, Duration),
 }
 
 /// Where training stands, in numbers. What a training learns about itself on the way and must still know after a restart
@@ -81,13 +83,13 @@ pub struct EpochReport {
     pub epoch: u64,
     /// `exp` of the mean loss over the epoch's tokens, each minibatch scored before its own update, as the book counts.
     pub perplexity: f64,
-    /// Tokens trained on.
+    /// Tokens trained on, of an epoch taken up from a file those since then.
     pub tokens: u64,
     /// Mean over the minibatches of the global gradient norm before clipping.
     pub gradient_norm: f64,
     /// Learning rate in force.
     pub lr: f32,
-    /// Wall-clock time, minibatches included.
+    /// Wall-clock time of these, minibatches included.
     pub duration: Duration,
 }
 
@@ -115,6 +117,7 @@ impl<B: Recurrence> Trainer<B> {
             minibatch: Minibatch::new(config.batch_size, config.num_steps),
             config: config.clone(),
             position: Position::default(),
+            spent: Default::default(),
             model,
         })
     }
@@ -187,7 +190,15 @@ impl<B: Recurrence> Trainer<B> {
             buffer.write(&backend, values)?;
         }
         self.position = snapshot.position;
+        self.spent = Default::default();
         Ok(())
+    }
+
+    /// Bytes that saving it takes on a disk: `trainer.safetensors` and `model.safetensors`, but for a few kilobytes.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        let parameters = self.model.parameters().layout().len() * (2 + self.optimizer.buffers().len());
+        let states = [self.state.hidden.shape(), self.state.cell.shape()].map(|[rows, cols]| rows * cols);
+        4 * (parameters + states[0] + states[1]) as u64
     }
 
     /// The names of what the optimizer keeps between updates.
@@ -250,13 +261,15 @@ impl<B: Recurrence> Trainer<B> {
             let last = index + 1 == batches.num_minibatches();
             if step.is_err() || (stop() && !last) {
                 self.minibatch = minibatch;
+                self.spent = (self.spent.0 + index + 1 - first, self.spent.1 + start.elapsed());
                 return step.map(|_| None);
             }
         }
         self.minibatch = minibatch;
         let rows = self.workspace.rows();
-        let trained = batches.num_minibatches().saturating_sub(first);
-        let duration = start.elapsed();
+        let (before, spent) = std::mem::take(&mut self.spent);
+        let trained = before + batches.num_minibatches().saturating_sub(first);
+        let duration = spent + start.elapsed();
         Ok(Some(self.position.finish_epoch(self.optimizer.lr(), (trained * rows) as u64, duration)))
     }
 }

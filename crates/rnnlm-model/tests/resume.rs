@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rnnlm_model::{CorpusRecord, Error, ModelConfig, Run, RunConfig, TrainConfig, Trainer};
+use rnnlm_model::{CorpusRecord, Error, ModelConfig, RunConfig, RunWriter, TrainConfig, Trainer};
 use rnnlm_rnn::Path;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Corpus, CorpusOptions, Sampling};
@@ -48,7 +48,8 @@ fn every_step_can_be_the_last_before_a_restart() {
         for steps in 1..12 {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("run");
-            let run = Run::create(&path, false, setting.config.clone(), setting.corpus.vocab.clone()).unwrap();
+            let mut run =
+                RunWriter::create(&path, false, setting.config.clone(), setting.corpus.vocab.clone()).unwrap();
             let mut first = setting.trainer();
             let (left, mut perplexities) = (AtomicUsize::new(steps), Vec::new());
             let stop = || left.fetch_sub(1, Ordering::Relaxed) == 1;
@@ -57,10 +58,10 @@ fn every_step_can_be_the_last_before_a_restart() {
             }
             run.save(&first).unwrap();
             assert_eq!(first.position().step, steps as u64, "it stopped where it was told to");
-            drop(first);
+            drop((run, first));
 
             let mut second = setting.trainer();
-            Run::open(&path).unwrap().restore(&mut second).unwrap();
+            RunWriter::resume(&path).unwrap().restore(&mut second).unwrap();
             let (parameters, rest) = setting.finish(&mut second);
             perplexities.extend(rest);
             assert_eq!(parameters, uninterrupted.0, "{sampling:?} after {steps} steps");
@@ -74,7 +75,7 @@ fn a_saved_trainer_fits_only_its_own_model() {
     let setting = setting(Sampling::Sequential);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let run = Run::create(&path, false, setting.config.clone(), setting.corpus.vocab.clone()).unwrap();
+    let mut run = RunWriter::create(&path, false, setting.config.clone(), setting.corpus.vocab.clone()).unwrap();
     run.save(&setting.trainer()).unwrap();
     let larger = ModelConfig { hidden_size: 10, ..setting.config.model };
     let mut other = Trainer::new(&Cpu::new(1).unwrap(), &larger, &setting.config.train, Path::Auto).unwrap();

@@ -1,7 +1,11 @@
 //! A seal on a file: the SHA-256 of all its bytes, written into the file itself where 64 zeros stood when it was taken.
 //! One flipped bit anywhere, the seal included, and it does not hold any more.
 
+use std::path::Path;
+
 use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
 
 /// What stands in the file while the digest is taken.
 pub(crate) const PLACEHOLDER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -19,7 +23,12 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 pub(crate) fn sha256_of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     let mut hasher = Sha256::new();
     parts.into_iter().for_each(|part| hasher.update(part));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&hasher.finalize())
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the digest stands: after the first key that 64 hexadecimal digits follow.
@@ -48,11 +57,16 @@ pub(crate) fn seal(bytes: &mut [u8]) -> String {
 }
 
 /// The digest in a sealed file, or what is wrong with it.
-pub(crate) fn check(bytes: &[u8]) -> Result<String, String> {
+fn check(bytes: &[u8]) -> Result<String, String> {
     let place = position(bytes).ok_or("it has no digest")?;
     let stated = String::from_utf8_lossy(&bytes[place.clone()]).into_owned();
     let found = sha256_of([&bytes[..place.start], PLACEHOLDER.as_bytes(), &bytes[place.end..]]);
     if stated == found { Ok(stated) } else { Err(format!("its digest says {stated}, its content has {found}")) }
+}
+
+/// [`check`] for the content of the file at `path`.
+pub(crate) fn check_file(path: &Path, bytes: &[u8]) -> Result<String> {
+    check(bytes).map_err(|reason| Error::Damaged { path: path.to_owned(), reason })
 }
 
 #[cfg(test)]

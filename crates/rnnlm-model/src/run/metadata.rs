@@ -18,6 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::log::LogRecord;
 use super::record::{FORMAT_VERSION, RunConfig, check_version};
 use crate::trainer::Best;
 use crate::{Error, ModelConfig, Position, Result};
@@ -51,6 +52,8 @@ pub(crate) struct SavedWith {
     pub(crate) config: RunConfig,
     /// The seal of the `model.safetensors` that belongs to it.
     pub(crate) model_sha256: String,
+    /// The lines of `metrics.jsonl` that belong to it.
+    pub(crate) metrics: LogRecord,
 }
 
 /// A [`Position`] to the bit: doubles as their bits.

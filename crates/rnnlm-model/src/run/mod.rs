@@ -3,44 +3,51 @@
 //! ```text
 //! config.json          everything that defines the run, resolved
 //! vocab.json           tokens in id order, normalisation
-//! model.safetensors    parameters under PyTorch's names
-//! trainer.safetensors  parameters, carried state, position: what exact resumption needs
+//! trainer.safetensors  parameters, carried state, optimizer, position: what exact resumption needs
+//! model.safetensors    parameters under PyTorch's names, made from it
 //! metrics.jsonl        a line an epoch
+//! checkpoints/         earlier generations of trainer.safetensors, if any are kept
 //! ```
 //!
 //! The first four carry a digest of their own bytes, which is checked whenever they are read, and are written whole or not
-//! at all.
+//! at all. [`Run`] reads, [`RunWriter`] writes.
 
+mod compare;
 mod digest;
+mod disk;
 mod files;
+mod log;
 mod metadata;
 mod record;
 mod weights;
+mod writer;
 
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rnnlm_rnn::{Path as ComputePath, Recurrence};
 use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
 
-use self::files::{io_error, read_bounded, write_whole};
-use self::metadata::{Metadata, SavedWith, TrainerMetadata};
+pub use self::compare::{Difference, differences};
+pub use self::disk::{Disk, System};
+use self::files::{io_error, lock, read_bounded, write_whole};
 pub use self::record::{CorpusRecord, FORMAT_VERSION, Metrics, RunConfig};
 use self::weights::Checked;
-use crate::{EpochReport, Error, LanguageModel, Result, Trainer};
+pub use self::writer::RunWriter;
+use crate::{Error, LanguageModel, Result};
 
 const CONFIG: &str = "config.json";
 const VOCAB: &str = "vocab.json";
 const MODEL: &str = "model.safetensors";
 const TRAINER: &str = "trainer.safetensors";
 const METRICS: &str = "metrics.jsonl";
+const BEST: &str = "best.safetensors";
+const CHECKPOINTS: &str = "checkpoints";
 /// A configuration is a few hundred bytes.
 const CONFIG_BOUND: u64 = 1 << 20;
 /// A vocabulary of ten million words is below this.
 const VOCAB_BOUND: u64 = 1 << 30;
 
-/// A run folder that has a configuration and a vocabulary.
+/// A run folder that has a configuration and a vocabulary, to read.
 #[derive(Debug)]
 pub struct Run {
     path: PathBuf,
@@ -50,34 +57,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes the folder and writes configuration and vocabulary.
-    ///
-    /// # Errors
-    /// [`Error::Exists`] if the path exists and `replace` is false; [`Error::NotARun`] if it exists and is no run, which
-    /// is never replaced; else if it cannot be written.
-    pub fn create(path: &Path, replace: bool, config: RunConfig, vocab: Vocab) -> Result<Self> {
-        if path.symlink_metadata().is_ok() {
-            if !replace {
-                return Err(Error::Exists { path: path.to_owned() });
-            }
-            require_run(path)?;
-        }
-        fs::create_dir_all(path).map_err(io_error(path, "created"))?;
-        for name in [MODEL, TRAINER, METRICS] {
-            match fs::remove_file(path.join(name)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io_error(&path.join(name), "replaced")(error));
-                }
-                _ => {}
-            }
-        }
-        let content = serde_json::to_value(&config).expect("plain values make JSON");
-        record::write_sealed(&path.join(CONFIG), content)?;
-        let content = serde_json::from_str(&vocab.to_json()?).expect("a vocabulary's own JSON is JSON");
-        let vocab_sha256 = record::write_sealed(&path.join(VOCAB), content)?;
-        Ok(Self { path: path.to_owned(), config, vocab, vocab_sha256 })
-    }
-
     /// Reads configuration and vocabulary of an existing run.
     ///
     /// # Errors
@@ -115,74 +94,71 @@ impl Run {
         &self.vocab
     }
 
-    /// Writes the trainer's state, then the model alone; each file whole or not at all.
-    ///
-    /// # Errors
-    /// If a file cannot be written; the one before it stays.
-    pub fn save<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
-        let snapshot = trainer.snapshot()?;
-        let (model, rows) = (trainer.model(), trainer.state().hidden.shape()[0]);
-        let layout = model.parameters().layout();
-        let (model_file, model_sha256) =
-            weights::model_file(&snapshot.parameters, layout, model.config(), &self.vocab_sha256);
-        let saved_with = Some(SavedWith { config: self.config.clone(), model_sha256 });
-        let about = TrainerMetadata { position: snapshot.position.into(), saved_with };
-        let metadata = Metadata::new(model.config(), &self.vocab_sha256, Some(about));
-        let trainer_file = weights::trainer_file(&snapshot, layout, rows, &metadata);
-        write_whole(&self.path.join(TRAINER), &trainer_file)?;
-        write_whole(&self.path.join(MODEL), &model_file)
-    }
-
-    /// Adds a line to `metrics.jsonl`.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn log(&self, report: &EpochReport) -> Result<()> {
-        let path = self.path.join(METRICS);
-        let line = serde_json::to_string(&Metrics::from(report)).expect("plain values make JSON");
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
-        file.and_then(|mut file| writeln!(file, "{line}")).map_err(io_error(&path, "written"))
-    }
-
     /// Every line of `metrics.jsonl`.
     ///
     /// # Errors
     /// If it cannot be read or a line is no record.
     pub fn metrics(&self) -> Result<Vec<Metrics>> {
-        let path = self.path.join(METRICS);
-        // a line has some 150 bytes; a billion epochs are not a run
-        let text = String::from_utf8(read_bounded(&path, 1 << 32)?)
-            .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
-        let record = |(index, line): (usize, &str)| {
-            serde_json::from_str(line)
-                .map_err(|error| Error::Damaged { path: path.clone(), reason: format!("line {}: {error}", index + 1) })
-        };
-        text.lines().enumerate().map(record).collect()
+        log::read_metrics(&self.path.join(METRICS))
     }
 
-    /// The model, on a device.
+    /// The model that was last saved, on a device. Where a crash came between `trainer.safetensors` and
+    /// `model.safetensors`, the second is made from the first again, if nobody is writing the run and it can be written.
     ///
     /// # Errors
-    /// If the file is not what was written or does not fit the run, or the device has no room.
+    /// If a file is not what was written or does not fit the run, or the device has no room.
     pub fn load<B: Recurrence>(&self, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
-        let file = self.path.join(MODEL);
+        let (model_path, trainer_path) = (self.path.join(MODEL), self.path.join(TRAINER));
+        let saved = weights::read_metadata(&trainer_path)?.and_then(|metadata| metadata.trainer?.saved_with);
+        let found = weights::read_metadata(&model_path)?.map(|metadata| metadata.sha256);
+        let stale = match (&found, &saved) {
+            (None, None) => return Err(self.without(MODEL)),
+            (None, Some(_)) => true,
+            (Some(found), saved) => saved.as_ref().is_some_and(|saved| saved.model_sha256 != *found),
+        };
+        if stale && found.is_some() {
+            // one of an earlier generation, or damaged?
+            digest::check_file(&model_path, &self.read_weights(&model_path)?)?;
+        }
+        let file = if stale { trainer_path } else { model_path };
+        let model = self.load_from(&file, backend, path)?;
+        if let (true, Ok(_lock)) = (stale, lock(&self.path)) {
+            let values = model.parameters().to_vec(backend)?;
+            let (bytes, _) =
+                weights::model_file(&values, model.parameters().layout(), model.config(), &self.vocab_sha256);
+            // the model is in memory; a folder that cannot be written stays as it is
+            let _ = write_whole(&System, &self.path.join(MODEL), &bytes);
+        }
+        Ok(model)
+    }
+
+    /// The model in one of the run's files of weights.
+    fn load_from<B: Recurrence>(&self, file: &Path, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
+        let bytes = self.read_weights(file)?;
+        let weights = Checked::new(file, &bytes, &self.config.model, &self.vocab_sha256)?;
         let mut model = LanguageModel::new(backend, &self.config.model, path)?;
-        let layout = model.parameters().layout().clone();
-        let bytes = weights::read_model(&file, &layout)?;
-        let values = Checked::new(&file, &bytes, &self.config.model, &self.vocab_sha256)?.parameters(&layout)?;
+        let values = weights.parameters(model.parameters().layout())?;
         model.parameters_mut().write(backend, &values)?;
         Ok(model)
     }
 
-    /// Puts a trainer of this run's configuration where the saved one stood.
-    ///
-    /// # Errors
-    /// As [`Run::load`].
-    pub fn restore<B: Recurrence>(&self, trainer: &mut Trainer<B>) -> Result<()> {
-        let file = self.path.join(TRAINER);
-        let bytes = weights::read_trainer(&file, trainer)?;
-        let snapshot = Checked::new(&file, &bytes, trainer.model().config(), &self.vocab_sha256)?.snapshot(trainer)?;
-        trainer.restore(&snapshot)
+    /// The bytes of a file that holds at least the model and at most a trainer of it, so that what the configuration says
+    /// of sizes is not believed beyond what is there, nor a file read beyond what it can have.
+    fn read_weights(&self, file: &Path) -> Result<Vec<u8>> {
+        let parameters = self.config.model.num_parameters();
+        let length = file.metadata().map_err(io_error(file, "read"))?.len();
+        if parameters > length.into() {
+            let reason = format!("it has {length} bytes, too few for {parameters} parameters");
+            return Err(Error::Damaged { path: file.to_owned(), reason });
+        }
+        // an optimizer keeps no more than a few values a parameter; the state is at most that of a wide minibatch
+        let state = self.config.model.state_len(self.config.train.batch_size);
+        let values = parameters.saturating_mul(8).saturating_add(state.saturating_mul(2));
+        read_bounded(file, weights::bound(usize::try_from(values).unwrap_or(usize::MAX)))
+    }
+
+    fn without(&self, name: &str) -> Error {
+        Error::NotARun { path: self.path.clone(), reason: format!("it has no `{name}`") }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::digest::{self, PLACEHOLDER};
+use super::disk::Disk;
 use super::files::{read_bounded, write_whole};
 use crate::{EpochReport, Error, ModelConfig, Result, TrainConfig};
 
@@ -55,6 +56,9 @@ pub struct RunConfig {
     pub model: ModelConfig,
     /// The training.
     pub train: TrainConfig,
+    /// The run whose weights it began with, where they were not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<String>,
 }
 
 /// One line of `metrics.jsonl`.
@@ -90,19 +94,19 @@ impl From<&EpochReport> for Metrics {
 impl RunConfig {
     /// A configuration in today's format.
     pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
-        Self { format_version: FORMAT_VERSION, corpus, model, train }
+        Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None }
     }
 }
 
 /// Writes an object with its digest in front, and returns the digest.
-pub(crate) fn write_sealed(path: &Path, content: Value) -> Result<String> {
+pub(crate) fn write_sealed(disk: &dyn Disk, path: &Path, content: Value) -> Result<String> {
     let mut object = Map::from_iter([("sha256".to_owned(), PLACEHOLDER.into())]);
     if let Value::Object(content) = content {
         object.extend(content);
     }
     let mut bytes = format!("{:#}\n", Value::Object(object)).into_bytes();
     let digest = digest::seal(&mut bytes);
-    write_whole(path, &bytes)?;
+    write_whole(disk, path, &bytes)?;
     Ok(digest)
 }
 
@@ -110,7 +114,7 @@ pub(crate) fn write_sealed(path: &Path, content: Value) -> Result<String> {
 pub(crate) fn read_sealed(path: &Path, bound: u64, known: u64) -> Result<(Value, String)> {
     let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
     let bytes = read_bounded(path, bound)?;
-    let digest = digest::check(&bytes).map_err(damaged)?;
+    let digest = digest::check_file(path, &bytes)?;
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if let Value::Object(object) = &mut value {
         object.shift_remove("sha256");

@@ -15,9 +15,10 @@ use std::path::Path;
 use rnnlm_rnn::{ParameterLayout, Recurrence};
 use safetensors::View;
 use safetensors::tensor::{Dtype, SafeTensors};
+use serde::Deserialize;
 
 use super::digest;
-use super::files::read_bounded;
+use super::files::{read_bounded, read_start};
 use super::metadata::{Metadata, TrainerMetadata};
 use crate::{Error, ModelConfig, Result, Snapshot, Trainer};
 
@@ -111,7 +112,7 @@ impl<'a> Checked<'a> {
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8], model: &ModelConfig, vocab_sha256: &str) -> Result<Self> {
         let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let mismatch = |reason: String| Error::Mismatch { path: path.to_owned(), reason };
-        digest::check(bytes).map_err(damaged)?;
+        digest::check_file(path, bytes)?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
         let text = header.metadata().as_ref().and_then(|entries| entries.get(KEY));
@@ -176,17 +177,38 @@ impl<'a> Checked<'a> {
     }
 }
 
-/// The bytes of a file that holds one model of this layout, whatever it says of itself.
-pub(crate) fn read_model(path: &Path, layout: &ParameterLayout) -> Result<Vec<u8>> {
-    read_bounded(path, 4 * layout.len() as u64 + HEADER_BOUND)
+/// The most bytes that a file of so many values can have.
+pub(crate) fn bound(values: usize) -> u64 {
+    (values as u64).saturating_mul(4).saturating_add(HEADER_BOUND)
 }
 
 /// The bytes of a file that holds what `trainer` needs.
 pub(crate) fn read_trainer<B: Recurrence>(path: &Path, trainer: &Trainer<B>) -> Result<Vec<u8>> {
     let parameters = trainer.model().parameters().layout().len() * (1 + trainer.optimizer_buffers().len());
     let states = [trainer.state().hidden.shape(), trainer.state().cell.shape()];
-    let values = parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>();
-    read_bounded(path, 4 * values as u64 + HEADER_BOUND)
+    read_bounded(path, bound(parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>()))
+}
+
+/// The metadata of the file of weights at `path`, of which only the header is read and no digest taken; nothing if there is
+/// no file.
+pub(crate) fn read_metadata(path: &Path) -> Result<Option<Metadata>> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__")]
+        metadata: HashMap<String, String>,
+    }
+    let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
+    // eight bytes say how long the header is
+    let Some(length) = read_start(path, 8)? else { return Ok(None) };
+    let length = <[u8; 8]>::try_from(length.as_slice()).map(u64::from_le_bytes).unwrap_or(u64::MAX);
+    if length > HEADER_BOUND {
+        return Err(damaged(format!("its header would have {length} bytes")));
+    }
+    let start = read_start(path, 8 + length)?.unwrap_or_default();
+    let header = start.get(8..).unwrap_or_default();
+    let header: Header = serde_json::from_slice(header).map_err(|error| damaged(error.to_string()))?;
+    let text = header.metadata.get(KEY).ok_or_else(|| damaged(format!("its header has no entry `{KEY}`")))?;
+    Metadata::parse(path, text).map(Some)
 }
 
 #[cfg(test)]

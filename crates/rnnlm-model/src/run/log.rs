@@ -1,0 +1,145 @@
+//! `metrics.jsonl` as it is written: a line an epoch, and never one too many or too few.
+//!
+//! A line is appended as soon as its epoch is done, for whoever looks on. What counts is what `trainer.safetensors` says of
+//! the file when it is saved ([`LogRecord`]): a process that was killed may have left more lines, or a part of one, and they
+//! are cut off when training goes on, since their epochs are trained again.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::digest::hexadecimal;
+use super::disk::Disk;
+use super::files::{io_error, read_if_there};
+use super::record::Metrics;
+use crate::{Error, Result};
+
+/// A line has some 150 bytes; a billion epochs are not a run.
+pub(crate) const LOG_BOUND: u64 = 1 << 32;
+
+/// What `metrics.jsonl` was when a trainer was saved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogRecord {
+    bytes: u64,
+    sha256: String,
+}
+
+/// `metrics.jsonl`, to append to.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    /// Bytes that are in the file for certain.
+    written: u64,
+    /// Lines that wait for the disk.
+    pending: Vec<u8>,
+    /// Of all lines, pending ones too.
+    hasher: Sha256,
+}
+
+impl Log {
+    /// An empty log.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, written: 0, pending: Vec::new(), hasher: Sha256::new() }
+    }
+
+    /// The log of a run that goes on, checked against what was recorded when it was saved; what came after is cut off.
+    pub(crate) fn resume(disk: &dyn Disk, path: PathBuf, record: &LogRecord) -> Result<Self> {
+        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+        let bytes = read_if_there(&path, LOG_BOUND)?.unwrap_or_default();
+        let kept = usize::try_from(record.bytes).ok().and_then(|length| bytes.get(..length));
+        let kept = kept.ok_or_else(|| damaged(format!("it has {} of {} bytes", bytes.len(), record.bytes)))?;
+        let mut log = Self { hasher: Sha256::new_with_prefix(kept), ..Self::new(path.clone()) };
+        log.written = record.bytes;
+        let found = log.record().sha256;
+        if found != record.sha256 {
+            let stated = &record.sha256;
+            return Err(damaged(format!("its first {} bytes have digest {found}, not {stated}", record.bytes)));
+        }
+        if bytes.len() > kept.len() {
+            let file = OpenOptions::new().write(true).open(&path).map_err(io_error(&path, "written"))?;
+            disk.truncate(&file, record.bytes).map_err(io_error(&path, "written"))?;
+        }
+        Ok(log)
+    }
+
+    /// The log of a run that was saved in format 1, without a record: as many lines as there were epochs.
+    pub(crate) fn resume_unrecorded(disk: &dyn Disk, path: PathBuf, epochs: u64) -> Result<Self> {
+        let bytes = read_if_there(&path, LOG_BOUND)?.unwrap_or_default();
+        let mut kept = 0;
+        for epoch in 1..=epochs {
+            let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+            let length = bytes[kept..].iter().position(|&byte| byte == b'\n');
+            let length = length.ok_or_else(|| damaged(format!("it has {} lines of {epochs}", epoch - 1)))?;
+            let line: Metrics = serde_json::from_slice(&bytes[kept..kept + length])
+                .map_err(|error| damaged(format!("line {epoch}: {error}")))?;
+            if line.epoch != epoch {
+                return Err(damaged(format!("line {epoch} is of epoch {}", line.epoch)));
+            }
+            kept += length + 1;
+        }
+        let mut log = Self::new(path.clone());
+        log.hasher.update(&bytes[..kept]);
+        log.written = kept as u64;
+        let record = log.record();
+        Self::resume(disk, path, &record)
+    }
+
+    /// Adds a line; one that cannot be written now waits for the next time.
+    pub(crate) fn add(&mut self, disk: &dyn Disk, line: &str) {
+        let start = self.pending.len();
+        self.pending.extend_from_slice(line.as_bytes());
+        self.pending.push(b'\n');
+        self.hasher.update(&self.pending[start..]);
+        let _ = self.flush(disk);
+    }
+
+    /// Writes every line that waits.
+    fn flush(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let length = file.metadata()?.len();
+        if length < self.written {
+            return Err(io::Error::other(format!("it has {length} of the {} bytes that were written", self.written)));
+        }
+        if length > self.written {
+            // a part of a line, from an attempt that failed
+            disk.truncate(&file, self.written)?;
+        }
+        disk.write(&mut file, &self.pending)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Makes sure that every line outlives a power cut.
+    pub(crate) fn sync(&mut self, disk: &dyn Disk) -> Result<()> {
+        if self.written == 0 && self.pending.is_empty() {
+            return Ok(());
+        }
+        let flushed = self.flush(disk).and_then(|()| disk.sync(&OpenOptions::new().append(true).open(&self.path)?));
+        flushed.map_err(io_error(&self.path, "written"))
+    }
+
+    /// What the file is once every line is written.
+    pub(crate) fn record(&self) -> LogRecord {
+        let bytes = self.written + self.pending.len() as u64;
+        LogRecord { bytes, sha256: hexadecimal(&self.hasher.clone().finalize()) }
+    }
+}
+
+/// Every line of a `metrics.jsonl`.
+pub(crate) fn read_metrics(path: &Path) -> Result<Vec<Metrics>> {
+    let bytes = super::files::read_bounded(path, LOG_BOUND)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })?;
+    let record = |(index, line): (usize, &str)| {
+        serde_json::from_str(line)
+            .map_err(|error| Error::Damaged { path: path.to_owned(), reason: format!("line {}: {error}", index + 1) })
+    };
+    text.lines().enumerate().map(record).collect()
+}
