@@ -76,14 +76,14 @@ static inline Index num_blocks() { return primitives->place().num_blocks; }
 static inline void* shared_memory() { return primitives->shared_memory(); }
 static inline void block_barrier() { primitives->block_barrier(); }
 
-// The value of another lane, for any type of 32 bits.
+// The value of another lane, 32 bits at a time.
 template <class Value>
 static inline Value exchange(Value value, unsigned mask) {
-  static_assert(sizeof(Value) == sizeof(std::uint32_t), "a lane hands over 32 bits");
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  bits = primitives->exchange(bits, mask);
-  std::memcpy(&value, &bits, sizeof bits);
+  std::uint32_t words[sizeof value / sizeof(std::uint32_t)];
+  static_assert(sizeof words == sizeof value, "a lane hands over whole words");
+  std::memcpy(words, &value, sizeof value);
+  for (std::uint32_t& word : words) word = primitives->exchange(word, mask);
+  std::memcpy(&value, words, sizeof value);
   return value;
 }
 

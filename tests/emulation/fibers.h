@@ -29,6 +29,7 @@ class Fiber {
   static void trampoline(unsigned high, unsigned low);
   void (*body_)();
   char* stack_;
+  std::size_t shift_;
   bool begun_ = false, has_top_ = false;
   jmp_buf place_, top_;
 };

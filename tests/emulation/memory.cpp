@@ -36,7 +36,13 @@ char* map_pages(std::size_t bytes) {
   return pages;
 }
 
+// Whether nothing has written these bytes; a word at a time, since every launch asks for every allocation.
 bool is_unwritten(const char* from, const char* to) {
+  for (; to - from >= 8; from += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, from, sizeof word);
+    if (word != ~std::uint64_t{0}) return false;
+  }
   return std::all_of(from, to, [](char byte) { return static_cast<unsigned char>(byte) == UNWRITTEN; });
 }
 

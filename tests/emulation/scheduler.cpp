@@ -48,10 +48,12 @@ class Machine {
   void wait();
   void wake(unsigned thread);
   unsigned take_ready();
+  // A place of the ring, of which `index` is at most one round ahead.
+  unsigned wrap(unsigned index) const { return index < launch_->block_size ? index : index - launch_->block_size; }
   [[noreturn]] void dispatch();
   [[noreturn]] void stop();
   std::string deadlock() const;
-  std::uint64_t draw();
+  unsigned draw(unsigned bound);
 
   const Launch* launch_ = nullptr;
   std::uint64_t random_ = 0;
@@ -98,12 +100,13 @@ void catch_faults() {
   sigaction(SIGFPE, &action, &previous_fpe);
 }
 
-// xorshift64*: any state but 0 goes round all others.
-std::uint64_t Machine::draw() {
+// A number below `bound`. xorshift64*: any state but 0 goes round all others.
+unsigned Machine::draw(unsigned bound) {
   random_ ^= random_ >> 12;
   random_ ^= random_ << 25;
   random_ ^= random_ >> 27;
-  return (random_ * 0x2545f4914f6cdd1dULL) >> 33;
+  // the upper bits are the better ones, and a product is faster than a division
+  return static_cast<unsigned>((random_ * 0x2545f4914f6cdd1dULL >> 32) * bound >> 32);
 }
 
 Ending Machine::run(const Launch& launch, std::string& message) {
@@ -115,8 +118,7 @@ Ending Machine::run(const Launch& launch, std::string& message) {
   shared = shared_memory_.data();
   std::vector<unsigned> order(launch.num_blocks.x * launch.num_blocks.y * launch.num_blocks.z);
   for (unsigned block = 0; block < order.size(); block++) order[block] = block;
-  for (std::size_t left = order.size(); launch.seed && left > 1; left--)
-    std::swap(order[left - 1], order[draw() % left]);
+  for (unsigned left = order.size(); launch.seed && left > 1; left--) std::swap(order[left - 1], order[draw(left)]);
   for (unsigned block : order) {
     run_block(block);
     if (ending_ == Ending::done && !shared_memory_.is_whole())
@@ -179,17 +181,16 @@ void Machine::fiber_body() {
 }
 
 unsigned Machine::take_ready() {
-  const unsigned size = launch_->block_size;
-  if (launch_->seed) std::swap(ready_[first_ready_], ready_[(first_ready_ + draw() % num_ready_) % size]);
+  if (launch_->seed) std::swap(ready_[first_ready_], ready_[wrap(first_ready_ + draw(num_ready_))]);
   const unsigned thread = ready_[first_ready_];
-  first_ready_ = (first_ready_ + 1) % size;
+  first_ready_ = wrap(first_ready_ + 1);
   num_ready_--;
   return thread;
 }
 
 void Machine::wake(unsigned thread) {
   threads_[thread].state = State::ready;
-  ready_[(first_ready_ + num_ready_++) % launch_->block_size] = thread;
+  ready_[wrap(first_ready_ + num_ready_++)] = thread;
 }
 
 // Runs whatever is ready.

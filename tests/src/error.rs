@@ -31,6 +31,9 @@ pub enum Error {
         /// How many there are.
         values: usize,
     },
+    /// A run that did not repeat.
+    #[error("a second run of the same training gives other bits")]
+    Repeated,
     /// The emulated part of the table, which another process runs.
     #[error("the emulated rows: {0}")]
     Emulation(String),

@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 
 use cudarc::nvrtc::{result as nvrtc, sys};
+use rnnlm_tensor::cuda::Program;
 
 /// The architectures that the project is for, as NVRTC writes them: Turing, Ampere (two), Ada, Hopper, Blackwell.
 pub const ARCHITECTURES: [u32; 6] = [75, 80, 86, 89, 90, 100];
@@ -16,21 +17,6 @@ const MAX_SPILL_BYTES: usize = 64;
 const REGISTERS: usize = 65536;
 /// Registers are given out to a warp in steps of this many a thread.
 const REGISTER_STEP: usize = 8;
-
-/// What is compiled: a source that includes nothing, and the options that make one configuration of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// What it is, for people.
-    pub name: String,
-    /// The whole source.
-    pub source: String,
-    /// `-D` options.
-    pub options: Vec<String>,
-    /// Threads of its largest block.
-    pub block_size: usize,
-    /// Dynamic shared memory of a block, in bytes.
-    pub shared_bytes: usize,
-}
 
 /// What the compiler says of one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +48,11 @@ fn max_shared_bytes(architecture: u32) -> usize {
     }
 }
 
+/// Every program of every crate in every configuration in use, as the crates themselves list them.
+pub fn programs() -> Vec<Program> {
+    rnnlm_tensor::cuda::programs()
+}
+
 /// Whether there is an NVRTC for [`compile`] to use.
 pub fn is_available() -> bool {
     // SAFETY: the function tries to open libraries by name; an NVRTC that is found runs no code of its own when loaded.
@@ -73,12 +64,12 @@ pub fn is_available() -> bool {
 /// # Errors
 /// The compiler's log.
 pub fn compile(program: &Program, architecture: u32) -> Result<Vec<Usage>, String> {
-    let source = CString::new(program.source.as_str()).map_err(|error| error.to_string())?;
+    let source = CString::new(program.source()).map_err(|error| error.to_string())?;
     let handle = nvrtc::create_program(&source, None).map_err(|error| error.to_string())?;
-    let fixed = [format!("--gpu-architecture=sm_{architecture}"), "-std=c++17".into(), "--ptxas-options=-v".into()];
+    let fixed = [format!("--gpu-architecture=sm_{architecture}"), "--ptxas-options=-v".into()];
     // SAFETY: `handle` was created above and is destroyed below; the log that NVRTC returns ends with a zero byte.
     let (outcome, log) = unsafe {
-        let outcome = nvrtc::compile_program(handle, &[&fixed[..], &program.options].concat());
+        let outcome = nvrtc::compile_program(handle, &[&fixed[..], &program.options()].concat());
         let log = nvrtc::get_program_log(handle).unwrap_or_default();
         let log = if log.is_empty() { String::new() } else { CStr::from_ptr(log.as_ptr()).to_string_lossy().into() };
         (outcome, log)
@@ -96,11 +87,12 @@ pub fn excesses(program: &Program, usage: &Usage, architecture: u32) -> Vec<Stri
     if usage.spilled > MAX_SPILL_BYTES {
         found.push(format!("{} bytes spilled, and at most {MAX_SPILL_BYTES} may be", usage.spilled));
     }
-    let shared = usage.shared + program.shared_bytes;
+    let shared = usage.shared + program.shared_bytes as usize;
     if shared > max_shared_bytes(architecture) {
         found.push(format!("{shared} bytes of shared memory, and a block has {}", max_shared_bytes(architecture)));
     }
-    let registers = usage.registers.next_multiple_of(REGISTER_STEP) * program.block_size.next_multiple_of(32);
+    let registers =
+        usage.registers.next_multiple_of(REGISTER_STEP) * (program.block_size as usize).next_multiple_of(32);
     if registers > REGISTERS {
         found.push(format!("{registers} registers for {} threads, and there are {REGISTERS}", program.block_size));
     }
@@ -155,8 +147,8 @@ ptxas info    : Used 40 registers, used 1 barriers";
     fn what_is_beyond_a_bound_is_named() {
         let program = |block_size, shared_bytes| Program {
             name: "a".to_owned(),
-            source: String::new(),
-            options: Vec::new(),
+            sources: Vec::new(),
+            constants: Vec::new(),
             block_size,
             shared_bytes,
         };

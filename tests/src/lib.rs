@@ -46,6 +46,7 @@ pub mod compare;
 pub mod device;
 pub mod emulated;
 mod error;
+pub mod gate;
 pub mod golden;
 pub mod oracle;
 pub mod paths;

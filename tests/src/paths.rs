@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use rnnlm_rnn::Path;
-use rnnlm_tensor::Cpu;
 use rnnlm_tensor::cpu::Isa;
+use rnnlm_tensor::{Cpu, Cuda};
 
 use crate::Result;
-use crate::device::{Device, On};
+use crate::device::{Device, On, Schedules};
+use crate::emulated::BACKEND;
+
+/// The largest case for which an emulated device goes through all its schedules.
+const LARGEST_DRAWN: usize = 4000;
 
 /// Makes a device with a given number of threads, 0 for one on each core.
 pub type Threads = Arc<dyn Fn(usize) -> Result<Arc<dyn Device>> + Send + Sync>;
@@ -23,6 +27,8 @@ pub struct Target {
     pub device: Arc<dyn Device>,
     /// The same with another number of threads, where that means something.
     pub with_threads: Option<Threads>,
+    /// The largest case that is worth its time here, in elements of a sequence of hidden states.
+    pub largest: usize,
 }
 
 /// A path that this machine or this build does not have.
@@ -70,11 +76,52 @@ pub fn paths() -> Result<Paths> {
         paths.operations.push(cpu(isa.name(), isa, Path::Reference)?);
         paths.others.push(cpu(&format!("fused {}", isa.name()), isa, Path::Fused)?);
     }
-    for path in ["reference", "fused"] {
-        let reason = "this build has no CUDA backend".to_owned();
-        paths.missing.push(Missing { backend: "cuda".to_owned(), path: path.to_owned(), reason });
+    if let Err(reason) = add_gpus(&mut paths) {
+        let missing =
+            |path: &str| Missing { backend: "cuda".to_owned(), path: path.to_owned(), reason: reason.clone() };
+        paths.missing.extend(["reference", "fused"].map(missing));
     }
     Ok(paths)
+}
+
+/// Every GPU on each of its paths; or why there is none. Emulated devices are one GPU under several schedules.
+fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
+    let devices = rnnlm_tensor::cuda::devices().map_err(|error| error.to_string())?;
+    let (emulated, real): (Vec<_>, Vec<_>) = devices.into_iter().partition(|gpu| gpu.name.starts_with("emulated"));
+    let open = |ordinal: usize| Cuda::new(ordinal).map_err(|error| error.to_string());
+    for gpu in real {
+        let backend = open(gpu.ordinal)?;
+        let name = format!("cuda {}", gpu.name);
+        let on = |path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
+        paths.add_gpu(&name, "", on, usize::MAX);
+    }
+    if let [first, drawn @ ..] = &emulated[..] {
+        let first = open(first.ordinal)?;
+        let drawn = drawn.iter().map(|gpu| open(gpu.ordinal)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let on = |backend: &Cuda, path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
+        paths.add_gpu(BACKEND, "", |path| on(&first, path), usize::MAX);
+        let all = |path| {
+            let schedules = drawn.iter().map(|backend| on(backend, path)).collect();
+            Arc::new(Schedules { in_order: on(&first, path), drawn: schedules }) as Arc<dyn Device>
+        };
+        paths.add_gpu(BACKEND, &format!(", {} schedules", drawn.len()), all, LARGEST_DRAWN);
+    }
+    Ok(())
+}
+
+impl Paths {
+    /// A GPU's operations, and its layers on each path.
+    fn add_gpu(&mut self, name: &str, how: &str, on: impl Fn(Path) -> Arc<dyn Device>, largest: usize) {
+        let target = |label: &str, path| Target {
+            backend: name.to_owned(),
+            path: format!("{label}{how}"),
+            device: on(path),
+            with_threads: None,
+            largest,
+        };
+        self.operations.push(target("operations", Path::Reference));
+        self.others.push(target("reference", Path::Reference));
+    }
 }
 
 /// The CPU held to an instruction set.
@@ -82,7 +129,13 @@ fn cpu(name: &str, isa: Isa, path: Path) -> Result<Target> {
     let with_threads: Threads =
         Arc::new(move |threads| Ok(Arc::new(On { backend: Cpu::new(threads)?.with_isa(isa), path })));
     let device = with_threads(0)?;
-    Ok(Target { backend: "cpu".to_owned(), path: name.to_owned(), device, with_threads: Some(with_threads) })
+    Ok(Target {
+        backend: "cpu".to_owned(),
+        path: name.to_owned(),
+        device,
+        with_threads: Some(with_threads),
+        largest: usize::MAX,
+    })
 }
 
 /// What there is code for on this architecture and this CPU does not have.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod ci;
 mod emulation;
+mod gate;
 mod tidy;
 mod verify;
 
@@ -15,6 +16,7 @@ type Command = (&'static str, &'static str, fn(&[String]) -> ExitCode);
 
 const COMMANDS: &[Command] = &[
     ("ci", "every check that a change must pass, the cheapest first; `ci STEP...` runs only the named ones", ci::run),
+    ("cuda-gate", "every CUDA kernel compiled for every architecture, where there is an NVRTC", gate::run),
     ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),
     ("tidy", "the rules of this repository that no compiler knows", tidy::run),
     ("verify", "the table of checks for this build on this machine; `verify --help` says more", verify::run),

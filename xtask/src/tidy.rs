@@ -35,6 +35,11 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/rnnlm-rnn/src/recurrence/cpu/rows.rs",
     "crates/rnnlm-tensor/src/cpu/isa.rs",
     "crates/rnnlm-tensor/src/cpu/product.rs",
+    "crates/rnnlm-tensor/src/cuda/compile.rs",
+    "crates/rnnlm-tensor/src/cuda/device.rs",
+    "crates/rnnlm-tensor/src/cuda/kernels.rs",
+    "crates/rnnlm-tensor/src/cuda/launch.rs",
+    "tests/src/gate.rs",
 ];
 
 /// Where the feature `cuda` may be asked for: where a module is declared, and the one match over devices.

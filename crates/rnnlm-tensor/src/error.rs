@@ -51,6 +51,14 @@ pub enum Error {
         /// The size asked for.
         bytes: usize,
     },
+    /// A device that refused or failed.
+    #[error("{device}: {reason}")]
+    Device {
+        /// The device, by name.
+        device: String,
+        /// What its driver said.
+        reason: String,
+    },
     /// A pool of threads that could not be started.
     #[error("a pool of {threads} threads could not be started: {reason}")]
     Threads {

@@ -22,11 +22,15 @@
 
 mod backend;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 pub mod ops;
 mod tensor;
 
 pub use backend::{Activation, Backend, Product};
 pub use cpu::Cpu;
+#[cfg(feature = "cuda")]
+pub use cuda::Cuda;
 pub use error::{Error, Result};
 pub use tensor::{Layout, Tensor, View, ViewMut};

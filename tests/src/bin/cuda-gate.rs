@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rnnlm_tests::gate::{ARCHITECTURES, Program, Usage, compile, excesses, is_available};
+use rnnlm_tensor::cuda::Program;
+use rnnlm_tests::gate::{ARCHITECTURES, Usage, compile, excesses, is_available};
 
 /// Registers and spilled bytes of each kernel of a program for each architecture, or why there are none.
 type Outcome = (u32, Result<Vec<Usage>, String>);

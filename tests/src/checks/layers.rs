@@ -24,7 +24,7 @@ enum Pass {
 
 /// A check forward and a check backward of `target` for every cell and case.
 pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
-    let cases = Cell::ALL.into_iter().flat_map(StackCase::all);
+    let cases = Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.largest);
     cases.flat_map(|case| [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass))).collect()
 }
 

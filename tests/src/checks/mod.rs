@@ -10,6 +10,7 @@ pub mod properties;
 mod quantities;
 pub mod text;
 mod training;
+mod trajectory;
 
 use crate::check::Check;
 use crate::paths::Paths;
@@ -22,6 +23,7 @@ pub fn all(paths: &Paths) -> Vec<Check> {
     checks.extend(model::checks(&paths.reference));
     checks.extend(paths.targets().flat_map(golden::checks));
     checks.extend(paths.targets().flat_map(training::checks));
+    checks.extend(paths.others.iter().flat_map(|target| trajectory::checks(&paths.reference, target)));
     checks.extend(paths.others.iter().flat_map(|target| layers::checks(&paths.reference, target)));
     checks.extend(paths.targets().flat_map(properties::checks));
     checks.extend(text::checks());

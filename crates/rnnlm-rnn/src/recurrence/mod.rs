@@ -5,6 +5,8 @@
 //! can be held against the other.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(crate) mod reference;
 
 use std::fmt::Debug;

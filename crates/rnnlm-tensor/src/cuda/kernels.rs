@@ -1,0 +1,219 @@
+//! One typed function for each kernel of the tensor operations: its grid, its shared memory, and its arguments in the order
+//! of its declaration in `kernels/*.cu`. Shapes fit each other when these are called; [`crate::ops`] has seen to that.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError};
+
+use super::compile::Program;
+use super::launch::{Argument, Grid, Matrix, Table, launch};
+use crate::{Activation, Product};
+
+/// Threads of a block, of most kernels.
+const THREADS: u32 = 256;
+const WARP: u32 = 32;
+/// Blocks that sum a matrix at the most, and so partial sums. Which elements a block sums depends on sizes alone.
+const PARTIAL_SUMS: usize = 256;
+/// Elements that one block sums before another is worth its while.
+const SUMMED_BY_BLOCK: usize = 4 * THREADS as usize;
+/// Sides of the tiles that `gemm.cu` is compiled for.
+const TILES: [usize; 2] = [32, 64];
+/// Output tiles of the larger size from which on they fill a GPU.
+const FULL: usize = 64;
+/// Columns of an operand of a product that are in shared memory at a time, as in `gemm.cu`.
+const DEPTH: usize = 16;
+
+/// The program that holds them all.
+pub(super) fn program() -> Program {
+    let (elementwise, gather) = (include_str!("kernels/elementwise.cu"), include_str!("kernels/gather.cu"));
+    let (reduce, gemm) = (include_str!("kernels/reduce.cu"), include_str!("kernels/gemm.cu"));
+    Program {
+        name: "operations".to_owned(),
+        sources: vec![elementwise, gather, reduce, gemm, include_str!("kernels/loss.cu")],
+        constants: Vec::new(),
+        block_size: THREADS,
+        shared_bytes: tiles_bytes(TILES[1]) as u32,
+    }
+}
+
+/// Shared memory for the tiles of both operands of a product.
+fn tiles_bytes(tile: usize) -> usize {
+    2 * DEPTH * (tile + 1) * size_of::<f32>()
+}
+
+/// The kernels, on a stream of their device.
+#[derive(Debug)]
+pub(super) struct Kernels {
+    stream: Arc<CudaStream>,
+    fill: CudaFunction,
+    copy: CudaFunction,
+    axpy: CudaFunction,
+    multiply: CudaFunction,
+    add_row: CudaFunction,
+    activate: CudaFunction,
+    activate_backward: CudaFunction,
+    sgd: CudaFunction,
+    clip_factor: CudaFunction,
+    gather: CudaFunction,
+    scatter_add: CudaFunction,
+    partial_sums: CudaFunction,
+    total: CudaFunction,
+    sum_rows: CudaFunction,
+    softmax_cross_entropy: CudaFunction,
+    /// By product, then by tile.
+    gemm: [[CudaFunction; 2]; 3],
+    /// Lent to one sum after the other.
+    partials: Mutex<CudaSlice<f64>>,
+}
+
+type Result<T = (), E = DriverError> = std::result::Result<T, E>;
+
+impl Kernels {
+    /// Compiles and loads them.
+    pub(super) fn load(context: &Arc<CudaContext>, stream: &Arc<CudaStream>) -> Result<Self, String> {
+        let module = program().load(context)?;
+        let function = |name: &str| module.load_function(name).map_err(|error| format!("kernel `{name}`: {error}"));
+        let gemm = |product: &str| -> Result<[CudaFunction; 2], String> {
+            let [small, large] = TILES.map(|tile| function(&format!("gemm_{product}_{tile}")));
+            Ok([small?, large?])
+        };
+        Ok(Self {
+            stream: Arc::clone(stream),
+            fill: function("fill")?,
+            copy: function("copy")?,
+            axpy: function("axpy")?,
+            multiply: function("multiply")?,
+            add_row: function("add_row")?,
+            activate: function("activate")?,
+            activate_backward: function("activate_backward")?,
+            sgd: function("sgd")?,
+            clip_factor: function("clip_factor")?,
+            gather: function("gather")?,
+            scatter_add: function("scatter_add")?,
+            partial_sums: function("partial_sums")?,
+            total: function("total")?,
+            sum_rows: function("sum_rows")?,
+            softmax_cross_entropy: function("softmax_cross_entropy")?,
+            gemm: [gemm("ab")?, gemm("abt")?, gemm("atb")?],
+            partials: Mutex::new(stream.alloc_zeros(PARTIAL_SUMS).map_err(|error| error.to_string())?),
+        })
+    }
+
+    /// Queues a kernel; nothing for an output without elements.
+    fn run<const N: usize>(&self, function: &CudaFunction, grid: Grid, arguments: [Argument; N]) -> Result {
+        if grid.blocks.contains(&0) {
+            return Ok(());
+        }
+        // SAFETY: the functions below, which alone call this one, hand over what their kernel declares; the matrices are
+        // views of buffers on this stream's device, which are released on this stream and so behind the launch.
+        unsafe { launch(&self.stream, function, grid, arguments) }
+    }
+
+    pub(super) fn fill(&self, value: f32, out: Matrix) -> Result {
+        self.run(&self.fill, elements(out), [Argument::Float(value), Argument::Matrix(out)])
+    }
+
+    pub(super) fn copy(&self, a: Matrix, out: Matrix) -> Result {
+        self.run(&self.copy, elements(out), [a, out].map(Argument::Matrix))
+    }
+
+    pub(super) fn axpy(&self, alpha: f32, a: Matrix, out: Matrix) -> Result {
+        self.run(&self.axpy, elements(out), [Argument::Float(alpha), Argument::Matrix(a), Argument::Matrix(out)])
+    }
+
+    pub(super) fn multiply(&self, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result {
+        let [a, b, out_matrix] = [a, b, out].map(Argument::Matrix);
+        self.run(&self.multiply, elements(out), [a, b, Argument::Number(accumulate.into()), out_matrix])
+    }
+
+    pub(super) fn add_row(&self, row: Matrix, out: Matrix) -> Result {
+        self.run(&self.add_row, elements(out), [row, out].map(Argument::Matrix))
+    }
+
+    pub(super) fn activate(&self, activation: Activation, out: Matrix) -> Result {
+        self.run(&self.activate, elements(out), [number_of(activation), Argument::Matrix(out)])
+    }
+
+    pub(super) fn activate_backward(&self, activation: Activation, y: Matrix, out: Matrix) -> Result {
+        let [y, out_matrix] = [y, out].map(Argument::Matrix);
+        self.run(&self.activate_backward, elements(out), [number_of(activation), y, out_matrix])
+    }
+
+    pub(super) fn sgd(&self, lr: f32, factor: Matrix, gradients: Matrix, parameters: Matrix) -> Result {
+        let [factor, gradients, out] = [factor, gradients, parameters].map(Argument::Matrix);
+        self.run(&self.sgd, elements(parameters), [Argument::Float(lr), factor, gradients, out])
+    }
+
+    pub(super) fn clip_factor(&self, sum_squares: Matrix, max_norm: f32, out: Matrix) -> Result {
+        let arguments = [Argument::Matrix(sum_squares), Argument::Float(max_norm), Argument::Matrix(out)];
+        self.run(&self.clip_factor, Grid::row(1, WARP, 0), arguments)
+    }
+
+    pub(super) fn gather(&self, table: Table, ids: u64, out: Matrix) -> Result {
+        let arguments = [Argument::Table(table), Argument::Address(ids), Argument::Matrix(out)];
+        self.run(&self.gather, elements(out), arguments)
+    }
+
+    pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table) -> Result {
+        // a flag behind a place for each thread
+        let grid = Grid::row(a.rows as usize, THREADS, (THREADS as usize + 1) * size_of::<u32>());
+        self.run(&self.scatter_add, grid, [Argument::Matrix(a), Argument::Address(ids), Argument::Table(table)])
+    }
+
+    /// `out = Σ a`, or the sum of the squares: two launches, between which nobody else may have the partial sums.
+    pub(super) fn sum(&self, a: Matrix, squares: bool, out: Matrix) -> Result {
+        let blocks = (a.rows as usize * a.cols as usize).div_ceil(SUMMED_BY_BLOCK).clamp(1, PARTIAL_SUMS);
+        let shared_bytes = (THREADS / WARP) as usize * size_of::<f64>();
+        let partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner);
+        let partial = Argument::Address(partials.device_ptr(&self.stream).0);
+        let arguments = [Argument::Matrix(a), Argument::Number(squares.into()), partial];
+        self.run(&self.partial_sums, Grid::row(blocks, THREADS, shared_bytes), arguments)?;
+        let arguments = [partial, Argument::Number(blocks as u32), Argument::Matrix(out)];
+        self.run(&self.total, Grid::row(1, THREADS, shared_bytes), arguments)
+    }
+
+    pub(super) fn sum_rows(&self, a: Matrix, out: Matrix) -> Result {
+        let blocks = out.cols.div_ceil(WARP) as usize;
+        let grid = Grid::row(blocks, THREADS, THREADS as usize * size_of::<f32>());
+        self.run(&self.sum_rows, grid, [a, out].map(Argument::Matrix))
+    }
+
+    pub(super) fn softmax_cross_entropy(&self, scale: f32, targets: u64, logits: Matrix, losses: Matrix) -> Result {
+        let [logits_matrix, losses] = [logits, losses].map(Argument::Matrix);
+        let grid = Grid::row(logits.rows.div_ceil(THREADS / WARP) as usize, THREADS, 0);
+        let arguments = [Argument::Float(scale), Argument::Address(targets), logits_matrix, losses];
+        self.run(&self.softmax_cross_entropy, grid, arguments)
+    }
+
+    pub(super) fn gemm(&self, product: Product, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result {
+        let [rows, cols] = [out.rows as usize, out.cols as usize];
+        let is_large = rows.div_ceil(TILES[1]) * cols.div_ceil(TILES[1]) >= FULL;
+        let tile = TILES[usize::from(is_large)];
+        let function = match product {
+            Product::AB => &self.gemm[0],
+            Product::ABt => &self.gemm[1],
+            Product::AtB => &self.gemm[2],
+        };
+        let grid = Grid {
+            blocks: [cols.div_ceil(tile) as u32, rows.div_ceil(tile) as u32],
+            threads: THREADS,
+            shared_bytes: tiles_bytes(tile) as u32,
+        };
+        let [a, b, out] = [a, b, out].map(Argument::Matrix);
+        self.run(&function[usize::from(is_large)], grid, [a, b, Argument::Number(accumulate.into()), out])
+    }
+}
+
+/// A thread for each element.
+fn elements(out: Matrix) -> Grid {
+    Grid::row((out.rows as usize * out.cols as usize).div_ceil(THREADS as usize), THREADS, 0)
+}
+
+/// As `elementwise.cu` counts them.
+fn number_of(activation: Activation) -> Argument {
+    Argument::Number(match activation {
+        Activation::Tanh => 0,
+        Activation::Relu => 1,
+        Activation::Sigmoid => 2,
+    })
+}

@@ -1,0 +1,81 @@
+// Operations on each element by itself, one thread an element, beside the walk. The equations stand in `backend.rs`.
+
+// The element of this thread: its row and column, or none behind the end.
+struct Element {
+  unsigned row, col;
+  bool exists;
+};
+
+DEVICE Element element_of(const Matrix& out) {
+  const size_t index = (size_t)block_index().x * block_size() + thread_index();
+  return {(unsigned)(index / out.cols), (unsigned)(index % out.cols), index < (size_t)out.rows * out.cols};
+}
+
+KERNEL(256) fill(float value, Matrix out) {
+  const Element e = element_of(out);
+  if (e.exists) out.at(e.row, e.col) = value;
+}
+
+KERNEL(256) copy(Matrix a, Matrix out) {
+  const Element e = element_of(out);
+  if (e.exists) out.at(e.row, e.col) = a.at(e.row, e.col);
+}
+
+KERNEL(256) axpy(float alpha, Matrix a, Matrix out) {
+  const Element e = element_of(out);
+  if (e.exists) out.at(e.row, e.col) += alpha * a.at(e.row, e.col);
+}
+
+KERNEL(256) multiply(Matrix a, Matrix b, unsigned accumulate, Matrix out) {
+  const Element e = element_of(out);
+  if (!e.exists) return;
+  const float product = a.at(e.row, e.col) * b.at(e.row, e.col);
+  out.at(e.row, e.col) = accumulate ? out.at(e.row, e.col) + product : product;
+}
+
+KERNEL(256) add_row(Matrix row, Matrix out) {
+  const Element e = element_of(out);
+  if (e.exists) out.at(e.row, e.col) += row.at(0, e.col);
+}
+
+// By the order of `Activation`.
+enum Activation { TANH, RELU, SIGMOID };
+
+KERNEL(256) activate(unsigned activation, Matrix out) {
+  const Element e = element_of(out);
+  if (!e.exists) return;
+  float& x = out.at(e.row, e.col);
+  if (activation == TANH) {
+    x = tanhf(x);
+  } else if (activation == RELU) {
+    // a NaN stays one
+    x = x < 0.0f ? 0.0f : x;
+  } else {
+    x = 1.0f / (1.0f + expf(-x));
+  }
+}
+
+KERNEL(256) activate_backward(unsigned activation, Matrix y, Matrix out) {
+  const Element e = element_of(out);
+  if (!e.exists) return;
+  const float value = y.at(e.row, e.col);
+  float& gradient = out.at(e.row, e.col);
+  if (activation == TANH) {
+    gradient *= 1.0f - value * value;
+  } else if (activation == RELU) {
+    gradient = value <= 0.0f ? 0.0f : gradient;
+  } else {
+    gradient *= value * (1.0f - value);
+  }
+}
+
+KERNEL(256) sgd(float lr, Matrix factor, Matrix gradients, Matrix parameters) {
+  const Element e = element_of(parameters);
+  if (e.exists) parameters.at(e.row, e.col) -= lr * factor.data[0] * gradients.at(e.row, e.col);
+}
+
+// `min(1, max_norm / (√sum_squares + 10⁻⁶))`; a NaN stays one.
+KERNEL(32) clip_factor(Matrix sum_squares, float max_norm, Matrix out) {
+  const float factor = max_norm / (sqrtf(sum_squares.data[0]) + 1e-6f);
+  if (thread_index() == 0) out.data[0] = factor > 1.0f ? 1.0f : factor;
+}

@@ -1,0 +1,26 @@
+// Softmax, cross-entropy and its gradient, beside the walk, one warp a row: the largest logit is taken off first, so that no
+// exponential overflows.
+
+// `logits[r, :]` becomes `scale·(softmax − one_hot(targets[r]))`, `losses[r]` becomes `−ln softmax[targets[r]]`.
+KERNEL(256) softmax_cross_entropy(float scale, const unsigned* targets, Matrix logits, Matrix losses) {
+  const unsigned lane = thread_index() % WARP, row = block_index().x * (block_size() / WARP) + thread_index() / WARP;
+  // a warp behind the last row goes through the same exchanges and writes nothing
+  const bool exists = row < logits.rows;
+  const unsigned cols = exists ? logits.cols : 0;
+  float largest = exists ? logits.at(row, 0) : 0.0f;
+  for (unsigned col = lane; col < cols; col += WARP) {
+    const float value = logits.at(row, col);
+    largest = value > largest || value != value ? value : largest;
+  }
+  largest = warp_max(largest);
+  float sum = 0.0f;
+  for (unsigned col = lane; col < cols; col += WARP) sum += expf(logits.at(row, col) - largest);
+  sum = warp_sum(sum);
+  if (!exists) return;
+  const unsigned target = targets[row];
+  if (lane == target % WARP) losses.at(row, 0) = logf(sum) - (logits.at(row, target) - largest);
+  for (unsigned col = lane; col < cols; col += WARP) {
+    float& logit = logits.at(row, col);
+    logit = scale * (expf(logit - largest) / sum - (col == target ? 1.0f : 0.0f));
+  }
+}

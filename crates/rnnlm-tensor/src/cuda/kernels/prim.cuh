@@ -1,0 +1,90 @@
+// All that a kernel may use of the device besides plain C++17, beside the walk. The host pastes this file before a kernel
+// and hands the text to NVRTC; `tests/emulation/` compiles the same text for the CPU, where `emulation.h` has the same names.
+//
+// A kernel is one entry function, KERNEL(largest block) name(…), with blocks of one dimension and dynamic shared memory
+// alone. No thread returns before a barrier that others wait at.
+#pragma once
+
+#ifdef RNNLM_EMULATION
+
+#include "emulation.h"
+using namespace emulation;
+#define KERNEL(max_threads) extern "C" emulation::entry<max_threads>
+#define DEVICE static inline
+#define DEVICE_MEMBER inline
+
+#else
+
+#define KERNEL(max_threads) extern "C" __global__ void __launch_bounds__(max_threads)
+#define DEVICE static __device__ __forceinline__
+#define DEVICE_MEMBER __device__ __forceinline__
+
+// A place in a grid, or its size.
+struct Index {
+  unsigned x, y, z;
+};
+
+DEVICE unsigned thread_index() { return threadIdx.x; }
+DEVICE unsigned block_size() { return blockDim.x; }
+DEVICE Index block_index() { return {blockIdx.x, blockIdx.y, blockIdx.z}; }
+DEVICE Index num_blocks() { return {gridDim.x, gridDim.y, gridDim.z}; }
+
+// The block's dynamic shared memory, aligned for any access.
+DEVICE void* shared_memory() {
+  extern __shared__ __align__(16) unsigned char memory[];
+  return memory;
+}
+
+// Returns when every thread of the block has called it; what they have written is then seen by all.
+DEVICE void block_barrier() { __syncthreads(); }
+
+// The value that the lane `lane ^ mask` of this warp hands in at the same call.
+template <class Value>
+DEVICE Value exchange(Value value, unsigned mask) {
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+
+#endif
+
+// Lanes of a warp.
+constexpr unsigned WARP = 32;
+
+// A matrix of the host's `Layout`: element (r, c) stands at `data[r * stride + c]`.
+struct Matrix {
+  float* data;
+  unsigned rows, cols, stride;
+
+  DEVICE_MEMBER float& at(unsigned row, unsigned col) const { return data[(size_t)row * stride + col]; }
+};
+
+// Tokens that stand in for no row; no table is that large.
+constexpr unsigned NO_ROW = 0xffffffffu;
+
+// The sum over a warp, the same bits in every lane: each step adds two numbers in either order.
+template <class Value>
+DEVICE Value warp_sum(Value value) {
+  for (unsigned mask = WARP / 2; mask > 0; mask /= 2) value += exchange(value, mask);
+  return value;
+}
+
+// The largest over a warp; a NaN is larger than any number.
+DEVICE float warp_max(float value) {
+  for (unsigned mask = WARP / 2; mask > 0; mask /= 2) {
+    const float other = exchange(value, mask);
+    value = other > value || other != other ? other : value;
+  }
+  return value;
+}
+
+// The sum over a block of up to 1024 threads in one fixed order, in every thread; `shared` lends a place for each warp.
+template <class Value>
+DEVICE Value block_sum(Value value, Value* shared) {
+  const unsigned warps = (block_size() + WARP - 1) / WARP;
+  value = warp_sum(value);
+  if (thread_index() % WARP == 0) shared[thread_index() / WARP] = value;
+  block_barrier();
+  Value sum = 0;
+  for (unsigned warp = 0; warp < warps; warp++) sum += shared[warp];
+  block_barrier();
+  return sum;
+}
