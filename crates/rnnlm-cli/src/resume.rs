@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rnnlm_model::{CorpusRecord, Difference, ModelConfig, Run, RunConfig, RunWriter, Trainer, differences};
+use rnnlm_model::{CorpusRecord, Difference, Error, ModelConfig, Run, RunConfig, RunWriter, Trainer, differences};
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 use serde::Serialize;
 
@@ -100,13 +100,19 @@ fn refuse(found: Vec<Difference>, run: &Path, hint: &str) -> Result<()> {
 /// The run's text as its vocabulary reads it, which must be what it read when the run began.
 fn read_again(source: &Source, name: &str, run: &Run) -> Result<Corpus> {
     let record = &run.config().corpus;
-    let corpus = source.encode(run.vocab().clone(), record.options.max_tokens)?;
+    let hint = "--corpus says where the text of the run is now; --init-from begins a new run";
+    let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens) {
+        Err(Failure::Model(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
+            return Err(Failure::new(error.to_string(), hint));
+        }
+        corpus => corpus?,
+    };
     let now = CorpusRecord::new(&record.name, &record.options, &corpus);
     match differences(record, &now) {
         found if found.is_empty() => Ok(corpus),
         found => Err(Failure::Own {
             message: format!("`{name}` is not the text of the run: {}", join(&found)),
-            hint: Some("--corpus says where the text of the run is now; --init-from begins a new run".to_owned()),
+            hint: Some(hint.to_owned()),
             exit: Exit::BadModel,
         }),
     }

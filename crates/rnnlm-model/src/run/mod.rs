@@ -117,8 +117,8 @@ impl Run {
             (Some(found), saved) => saved.as_ref().is_some_and(|saved| saved.model_sha256 != *found),
         };
         if stale && found.is_some() {
-            // one of an earlier generation, or damaged?
-            digest::check_file(&model_path, &self.read_weights(&model_path)?)?;
+            // one of an earlier generation, or damaged, or another run's?
+            Checked::new(&model_path, &self.read_weights(&model_path)?, &self.config.model, &self.vocab_sha256)?;
         }
         let file = if stale { trainer_path } else { model_path };
         let model = self.load_from(&file, backend, path)?;
