@@ -8,6 +8,7 @@ use std::process::ExitCode;
 mod ci;
 mod emulation;
 mod tidy;
+mod trust;
 mod verify;
 
 /// A command: its name, what the help says of it, and the function that takes its arguments.
@@ -17,6 +18,7 @@ const COMMANDS: &[Command] = &[
     ("ci", "every check that a change must pass, the cheapest first; `ci STEP...` runs only the named ones", ci::run),
     ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),
     ("tidy", "the rules of this repository that no compiler knows", tidy::run),
+    ("trust", "what is promised of a run's files, with the kills and the long run that `ci` leaves out", trust::run),
     ("verify", "the table of checks for this build on this machine; `verify --help` says more", verify::run),
 ];
 

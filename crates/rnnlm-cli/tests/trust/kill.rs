@@ -99,3 +99,32 @@ fn a_training_killed_at_any_moment_ends_with_the_same_bits() {
     println!("{killed} kills in {run} runs, {within_a_save} of them while a file was half written");
     assert!(within_a_save > 0, "the test has lost its aim: no kill hit a file on its way");
 }
+
+/// The book's training on the bundled story, killed five times; it takes a minute, so only `cargo xtask trust` runs it.
+#[test]
+#[ignore = "takes a minute"]
+fn five_hundred_epochs_killed_five_times_end_with_the_same_bits() {
+    let place = Place::new();
+    let start_of_whole = Instant::now();
+    place.run(&["train", "--quiet", "--out", "whole"]).succeeded();
+    let sixth = start_of_whole.elapsed() / 6;
+    let args = |kills| match kills {
+        0 => ["train", "--quiet", "--out", "run"],
+        _ => ["train", "--quiet", "--resume", "run"],
+    };
+    for kills in 0..5 {
+        let mut child = place.command(&args(kills)).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(sixth);
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        println!(
+            "killed with {} lines of metrics",
+            fs::read_to_string(place.path("run/metrics.jsonl")).unwrap().lines().count()
+        );
+    }
+    place.run(&args(5)).succeeded();
+    let (run, whole) = (ending(&place.path("run")), ending(&place.path("whole")));
+    assert_eq!(run.1.len(), 500);
+    assert!(run == whole);
+}
