@@ -133,7 +133,7 @@ fn any_sizes() {
         let bytes = input.bytes(&[0; 16]);
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes.get(at + i).copied().unwrap_or(1)));
         let field = ["hidden_size", "num_layers", "batch_size", "num_steps"][(number(8) % 4) as usize];
-        let value = number(0) >> (number(8) >> 2) % 64;
+        let value = number(0) >> ((number(8) >> 2) % 64);
         for (file, whole) in files.iter().zip(&whole) {
             fs::write(file, input::with_number(whole, field, value)).unwrap();
         }
