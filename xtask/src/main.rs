@@ -9,6 +9,7 @@ mod ci;
 mod emulation;
 mod gate;
 mod tidy;
+mod trust;
 mod verify;
 
 /// A command: its name, what the help says of it, and the function that takes its arguments.
@@ -19,6 +20,7 @@ const COMMANDS: &[Command] = &[
     ("cuda-gate", "every CUDA kernel compiled for every architecture, where there is an NVRTC", gate::run),
     ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),
     ("tidy", "the rules of this repository that no compiler knows", tidy::run),
+    ("trust", "what is promised of a run's files, with the kills and the long run that `ci` leaves out", trust::run),
     ("verify", "the table of checks for this build on this machine; `verify --help` says more", verify::run),
 ];
 

@@ -31,6 +31,7 @@ const LIBRARIES: &[&str] =
 /// Where `unsafe` may stand. One `*` stands for any text.
 const UNSAFE_FILES: &[&str] = &[
     "crates/rnnlm-model/tests/allocation.rs",
+    "crates/rnnlm-model/tests/fuzz/memory.rs",
     "crates/rnnlm-rnn/src/recurrence/cpu/mod.rs",
     "crates/rnnlm-rnn/src/recurrence/cpu/rows.rs",
     "crates/rnnlm-tensor/src/cpu/isa.rs",

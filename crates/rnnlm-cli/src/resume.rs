@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use rnnlm_model::{CorpusRecord, Difference, ModelConfig, Run, RunConfig, RunWriter, Trainer, differences};
+use rnnlm_model::{
+    CorpusRecord, Difference, Error, ModelConfig, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences,
+};
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 use serde::Serialize;
 
@@ -24,19 +26,23 @@ pub(crate) fn run(args: &TrainArgs, given: &Given, path: &Path) -> Result<Exit> 
     refuse_other_settings(args, given, &source, &config, path)?;
     let corpus = read_again(&source, name, writer.run())?;
     let epochs = if given.has("epochs") { args.epochs } else { config.train.epochs };
+    if epochs < config.train.epochs {
+        return Err(Error::FewerEpochs { asked: epochs, configured: config.train.epochs }.into());
+    }
     let needed = memory::check(&config.model, &config.train)?;
     Batches::new(config.train.sampling, &corpus.ids, config.train.batch_size, config.train.num_steps, 0, 0)?;
     signals::listen()?;
     let cpu = devices::cpu(&args.compute)?;
-    // refused before anything of the run is touched
-    writer.raise_epochs(epochs)?;
-    let mut trainer = Trainer::new(&cpu, &config.model, &writer.run().config().train, args.compute.path.into())?;
+    let train = TrainConfig { epochs, ..config.train.clone() };
+    let mut trainer = Trainer::new(&cpu, &config.model, &train, args.compute.path.into())?;
     space::check(path, trainer.checkpoint_bytes())?;
     let saved = writer.restore(&mut trainer)?;
     if !saved && config.init_from.is_some() {
         let message = format!("`{}` was never saved, and its first weights were another run's", path.display());
         return Err(Failure::new(message, "begin it again, with --init-from and --force"));
     }
+    // the run is changed only once everything in it has been found to be what was written
+    writer.raise_epochs(epochs)?;
     let position = trainer.position();
     let progress = Training::new(epochs, position.epoch, args.sample_every, args.quiet);
     let session = Session { args, corpus: &corpus, progress };
@@ -100,13 +106,19 @@ fn refuse(found: Vec<Difference>, run: &Path, hint: &str) -> Result<()> {
 /// The run's text as its vocabulary reads it, which must be what it read when the run began.
 fn read_again(source: &Source, name: &str, run: &Run) -> Result<Corpus> {
     let record = &run.config().corpus;
-    let corpus = source.encode(run.vocab().clone(), record.options.max_tokens)?;
+    let hint = "--corpus says where the text of the run is now; --init-from begins a new run";
+    let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens) {
+        Err(Failure::Model(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
+            return Err(Failure::new(error.to_string(), hint));
+        }
+        corpus => corpus?,
+    };
     let now = CorpusRecord::new(&record.name, &record.options, &corpus);
     match differences(record, &now) {
         found if found.is_empty() => Ok(corpus),
         found => Err(Failure::Own {
             message: format!("`{name}` is not the text of the run: {}", join(&found)),
-            hint: Some("--corpus says where the text of the run is now; --init-from begins a new run".to_owned()),
+            hint: Some(hint.to_owned()),
             exit: Exit::BadModel,
         }),
     }

@@ -1,5 +1,5 @@
-//! The seam to the file system: every operation that changes a run's folder goes through [`Disk`], so that a test can make
-//! any one of them fail, and a reader sees in one place what saving is made of.
+//! The seam to the file system: every operation that changes what is in a run's folder goes through [`Disk`], so that a test
+//! can make any one of them fail, and a reader sees in one place what saving is made of.
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
@@ -22,6 +22,14 @@ pub trait Disk: Debug + Send + Sync {
     /// The operating system's; if anything is there already too.
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).open(path)
+    }
+
+    /// Opens a file to write behind its end, and makes it if there is none.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn append(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).open(path)
     }
 
     /// Writes all of `bytes` where the file stands; on an error, any part of them may have been written.

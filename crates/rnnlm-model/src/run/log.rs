@@ -4,7 +4,6 @@
 //! the file when it is saved ([`LogRecord`]): a process that was killed may have left more lines, or a part of one, and they
 //! are cut off when training goes on, since their epochs are trained again.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -59,8 +58,8 @@ impl Log {
             return Err(damaged(format!("its first {} bytes have digest {found}, not {stated}", record.bytes)));
         }
         if bytes.len() > kept.len() {
-            let file = OpenOptions::new().write(true).open(&path).map_err(io_error(&path, "written"))?;
-            disk.truncate(&file, record.bytes).map_err(io_error(&path, "written"))?;
+            let cut = disk.append(&path).and_then(|file| disk.truncate(&file, record.bytes));
+            cut.map_err(io_error(&path, "written"))?;
         }
         Ok(log)
     }
@@ -101,7 +100,7 @@ impl Log {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let mut file = disk.append(&self.path)?;
         let length = file.metadata()?.len();
         if length < self.written {
             return Err(io::Error::other(format!("it has {length} of the {} bytes that were written", self.written)));
@@ -121,7 +120,7 @@ impl Log {
         if self.written == 0 && self.pending.is_empty() {
             return Ok(());
         }
-        let flushed = self.flush(disk).and_then(|()| disk.sync(&OpenOptions::new().append(true).open(&self.path)?));
+        let flushed = self.flush(disk).and_then(|()| disk.sync(&disk.append(&self.path)?));
         flushed.map_err(io_error(&self.path, "written"))
     }
 

@@ -117,8 +117,8 @@ impl Run {
             (Some(found), saved) => saved.as_ref().is_some_and(|saved| saved.model_sha256 != *found),
         };
         if stale && found.is_some() {
-            // one of an earlier generation, or damaged?
-            digest::check_file(&model_path, &self.read_weights(&model_path)?)?;
+            // one of an earlier generation, or damaged, or another run's?
+            Checked::new(&model_path, &self.read_weights(&model_path)?, &self.config.model, &self.vocab_sha256)?;
         }
         let file = if stale { trainer_path } else { model_path };
         let model = self.load_from(&file, backend, path)?;
@@ -142,18 +142,24 @@ impl Run {
         Ok(model)
     }
 
-    /// The bytes of a file that holds at least the model and at most a trainer of it, so that what the configuration says
-    /// of sizes is not believed beyond what is there, nor a file read beyond what it can have.
-    fn read_weights(&self, file: &Path) -> Result<Vec<u8>> {
+    /// An error if the file is too short for the model that the configuration speaks of: what it says of sizes is not
+    /// believed beyond what is there.
+    fn require_room(&self, file: &Path) -> Result<()> {
         let parameters = self.config.model.num_parameters();
         let length = file.metadata().map_err(io_error(file, "read"))?.len();
         if parameters > length.into() {
             let reason = format!("it has {length} bytes, too few for {parameters} parameters");
             return Err(Error::Damaged { path: file.to_owned(), reason });
         }
+        Ok(())
+    }
+
+    /// The bytes of a file that holds at least the model and at most a trainer of it.
+    fn read_weights(&self, file: &Path) -> Result<Vec<u8>> {
+        self.require_room(file)?;
         // an optimizer keeps no more than a few values a parameter; the state is at most that of a wide minibatch
         let state = self.config.model.state_len(self.config.train.batch_size);
-        let values = parameters.saturating_mul(8).saturating_add(state.saturating_mul(2));
+        let values = self.config.model.num_parameters().saturating_mul(8).saturating_add(state.saturating_mul(2));
         read_bounded(file, weights::bound(usize::try_from(values).unwrap_or(usize::MAX)))
     }
 

@@ -97,6 +97,11 @@ impl RunWriter {
         let lock = lock(path)?;
         sweep(&*disk, path)?;
         let run = Run::open(path)?;
+        let trainer = path.join(TRAINER);
+        if trainer.exists() {
+            // before anybody makes room for a trainer of these sizes
+            run.require_room(&trainer)?;
+        }
         let log = Log::new(path.join(METRICS));
         Ok(Self { run, disk, _lock: lock, log, keep: 0, committed: None })
     }

@@ -1,32 +1,17 @@
 //! Runs of older formats are read for good: one of each lies in `tests/fixtures`.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-use std::path::PathBuf;
-
 use rnnlm_model::{CellKind, Run, RunWriter, Trainer};
 use rnnlm_rnn::Path;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::Corpus;
 
-fn workspace(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-/// A run of the fixtures, which stays as it is.
-fn copy(run: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(workspace(run)).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-    }
-    folder
-}
+use crate::setting::{copy, workspace};
 
 /// Format 1, as the first `rnnlm train` wrote it: an LSTM stopped in its third epoch, after 24 + 24 + 7 minibatches.
 #[test]
 fn a_run_of_format_1_is_read_and_goes_on() {
-    let folder = copy("tests/fixtures/run-format-1");
+    let folder = tempfile::tempdir().unwrap();
+    copy(&workspace("tests/fixtures/run-format-1"), folder.path());
     let run = Run::open(folder.path()).unwrap();
     let config = run.config();
     assert_eq!((config.format_version, config.model.cell, config.model.hidden_size), (1, CellKind::Lstm, 4));

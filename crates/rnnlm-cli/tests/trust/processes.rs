@@ -1,0 +1,76 @@
+//! Several processes and one run.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use crate::support::{Outcome, Place};
+use crate::{ending, litter, training};
+
+/// A training that goes on until it is ended, once it has said that an epoch is over.
+fn endless(place: &Place) -> Child {
+    let args = ["train", "--out", "run", "--epochs", "100000000", "--hidden-size", "16", "--sample-every", "1"];
+    let mut child = place.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("epoch 1/") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "it ended too early");
+    }
+    // the rest is read meanwhile, so that the pipe never fills
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    child
+}
+
+#[test]
+fn one_process_writes_a_run_and_any_may_read_it() {
+    let place = Place::new();
+    let mut child = endless(&place);
+    let locked = ["`run` is being written by another process", "Ctrl-C saves"];
+    place.run(&["train", "--quiet", "--resume", "run"]).failed(1, &locked);
+    place.run(&training(&["--out", "run", "--force"])).failed(1, &locked);
+    for _ in 0..5 {
+        place.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it goes on undisturbed");
+    // killed, it leaves a lock file, which holds nobody up
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(place.path("run/.rnnlm.lock").exists());
+    place.run(&training(&["--out", "run", "--force"])).succeeded();
+    assert_eq!(litter(&place.path("run")), [""; 0]);
+}
+
+/// The same command eight times.
+fn at_once(place: &Place, args: &[&str]) -> Vec<Outcome> {
+    let start = |_| place.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let children: Vec<Child> = (0..8).map(start).collect();
+    children.into_iter().map(|child| Outcome::of(child.wait_with_output().unwrap())).collect()
+}
+
+#[test]
+fn trainings_that_start_at_once_get_a_folder_each() {
+    let place = Place::new();
+    for outcome in at_once(&place, &training(&[])) {
+        outcome.succeeded();
+    }
+    let runs = fs::read_dir(place.path("runs")).unwrap().count();
+    assert_eq!(runs, 8);
+    let first = ending(&place.path("runs/sample-rnn-1"));
+    assert!((2..=8).all(|number| ending(&place.path(&format!("runs/sample-rnn-{number}"))) == first));
+}
+
+#[test]
+fn trainings_that_want_one_folder_leave_one_run() {
+    let place = Place::new();
+    let outcomes = at_once(&place, &training(&["--out", "run"]));
+    let (good, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.code == Some(0));
+    assert_eq!(good.len(), 1, "{refused:?}");
+    for outcome in refused {
+        let text = &outcome.stderr;
+        assert!(text.contains("exists already") || text.contains("another process"), "{outcome:?}");
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    }
+    place.run(&training(&["--out", "whole"])).succeeded();
+    assert!(ending(&place.path("run")) == ending(&place.path("whole")));
+}

@@ -1,0 +1,95 @@
+//! `--resume` and `--init-from` as their users meet them.
+
+use std::fs;
+
+use crate::support::{Place, SMALL};
+use crate::{ending, training};
+
+#[test]
+fn a_run_goes_on_to_more_epochs_as_if_it_had_been_begun_for_them() {
+    let place = Place::new();
+    for sampling in ["sequential", "random"] {
+        let (whole, part) = (format!("whole-{sampling}"), format!("part-{sampling}"));
+        place.run(&training(&["--sampling", sampling, "--out", &whole, "--epochs", "7"])).succeeded();
+        place.run(&training(&["--sampling", sampling, "--out", &part])).succeeded();
+        let outcome = place.run(&["train", "--resume", &part, "--epochs", "7", "--format", "json"]).succeeded();
+        assert!(outcome.stderr.contains("resume  part-") && outcome.stderr.contains("after epoch 3"), "{outcome:?}");
+        assert_eq!(outcome.json()["epochs"], 7);
+        assert!(ending(&place.path(&part)) == ending(&place.path(&whole)), "{sampling}");
+        let trainer = |run: &str| fs::read(place.path(run).join("trainer.safetensors")).unwrap().len();
+        assert_eq!(trainer(&part), trainer(&whole));
+    }
+    // and there is nothing left to do
+    let again = place.run(&["train", "--resume", "part-random", "--format", "json"]).succeeded().json();
+    assert_eq!(again["epochs"], 7);
+    assert!(again["perplexity"].as_f64().is_some_and(|perplexity| perplexity > 1.0), "{again}");
+}
+
+#[test]
+fn another_training_is_not_the_same_one_gone_on_with() {
+    let place = Place::new();
+    place.run(&training(&["--out", "run"])).succeeded();
+    place.write("other.txt", "quite another text. ".repeat(200));
+    let before = place.snapshot();
+    let cases: [(&[&str], i32, &[&str]); 10] = [
+        (&["--lr", "0.5"], 4, &["`run` is another training", "`lr` is 1.0 and not 0.5", "--init-from"]),
+        // the default of the flag, but not what the run is
+        (&["--hidden-size", "256"], 4, &["`hidden_size` is 16 and not 256"]),
+        (&["--cell", "gru"], 4, &["`cell` is \"rnn\" and not \"gru\""]),
+        (&["--token", "word"], 4, &["`kind` is \"char\" and not \"word\""]),
+        (&["--sampling", "random", "--seed", "3"], 4, &["sampling", "`seed` is 0 and not 3"]),
+        (&["--corpus", "other.txt"], 4, &["`other.txt` is not the text of the run", "ids_sha256"]),
+        (&["--epochs", "2"], 2, &["2 epochs are fewer than the 3 of the run"]),
+        (&["--out", "else"], 2, &["--out"]),
+        (&["--init-from", "run"], 2, &["--init-from"]),
+        (&["--checkpoint-every", "0s"], 2, &["at least 1"]),
+    ];
+    for (more, code, words) in cases {
+        place.run(&[&["train", "--quiet", "--resume", "run"], more].concat()).failed(code, words);
+        assert_eq!(place.snapshot(), before, "{more:?} changed files");
+    }
+    place.run(&["train", "--resume", "nowhere"]).failed(4, &["`nowhere` is not a run"]);
+    // what the run is may be said again
+    place.run(&[&["train", "--quiet", "--resume", "run"], &SMALL[..]].concat()).succeeded();
+}
+
+#[test]
+fn a_new_run_can_begin_with_the_weights_of_another() {
+    let place = Place::new();
+    place.run(&training(&["--out", "run"])).succeeded();
+    place.write("other.txt", "there is more in the world than a tide, they said again and again. ".repeat(30));
+    let flags = ["--epochs", "2", "--batch-size", "4", "--num-steps", "10", "--lr", "0.5", "--normalize", "book"];
+    let new = ["train", "--out", "new", "--init-from", "run", "--corpus", "other.txt"];
+    let outcome = place.run(&[&new[..], &flags].concat()).succeeded();
+    let says = "init    weights, sizes and vocabulary of run; all else begins anew";
+    assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
+    let config = fs::read_to_string(place.path("new/config.json")).unwrap();
+    assert!(config.contains("\"init_from\": \"run\"") && config.contains("\"hidden_size\": 16"), "{config}");
+    assert_eq!(fs::read_to_string(place.path("new/metrics.jsonl")).unwrap().lines().count(), 2);
+    let vocabs = ["run/vocab.json", "new/vocab.json"].map(|file| fs::read(place.path(file)).unwrap());
+    assert_eq!(vocabs[0], vocabs[1]);
+    // weights alone: no epochs is the model of the other run, and it goes on as any run does
+    place.run(&["train", "--quiet", "--out", "same", "--init-from", "run", "--epochs", "0"]).succeeded();
+    let models = ["run/model.safetensors", "same/model.safetensors"].map(|file| fs::read(place.path(file)).unwrap());
+    assert_eq!(models[0], models[1]);
+    let whole = ["train", "--quiet", "--out", "whole", "--init-from", "run", "--corpus", "other.txt"];
+    place.run(&[&whole[..], &["--epochs", "5"], &flags[2..]].concat()).succeeded();
+    place.run(&["train", "--quiet", "--resume", "new", "--epochs", "5"]).succeeded();
+    assert!(ending(&place.path("new")) == ending(&place.path("whole")));
+    let sizes = ["--hidden-size", "32", "--out", "larger"];
+    place.run(&[&["train", "--init-from", "run"], &sizes[..]].concat()).failed(4, &["`hidden_size` is 16 and not 32"]);
+    let tokens = ["--token", "word", "--out", "words"];
+    place
+        .run(&[&["train", "--init-from", "run"], &tokens[..]].concat())
+        .failed(4, &["`kind` is \"char\" and not \"word\""]);
+}
+
+#[test]
+fn a_divergence_keeps_the_last_good_model_and_says_what_to_try() {
+    let place = Place::new();
+    let wild = ["--nonlinearity", "relu", "--lr", "1e9", "--clip", "0", "--checkpoint-every", "1s", "--out", "wild"];
+    let outcome =
+        place.run(&training(&wild)).failed(3, &["diverged at step", "--lr 1e8", "--clip 1", "is kept in wild"]);
+    assert!(!outcome.stderr.contains("NaN perplexity"), "{}", outcome.stderr);
+    place.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
+}

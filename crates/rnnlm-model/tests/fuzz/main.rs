@@ -1,0 +1,204 @@
+//! Every reader of files, given what nobody wrote: arbitrary bytes, and files of a run that were edited and then given a
+//! digest that is right, which only a forger does. Ten thousand cases a reader; none may panic, none may allocate much.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod input;
+mod memory;
+#[path = "../trust/seal.rs"]
+mod seal;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use input::{Input, inputs};
+use proptest::prelude::*;
+use rnnlm_model::{CellKind, CorpusRecord, Disk, ModelConfig, Run, RunConfig, RunWriter, TrainConfig, Trainer};
+use rnnlm_rnn::Path as ComputePath;
+use rnnlm_tensor::Cpu;
+use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind, Vocab};
+
+/// Cases a reader.
+const CASES: u32 = 10_000;
+
+/// A file system without the waiting.
+#[derive(Debug)]
+struct Hasty;
+
+impl Disk for Hasty {
+    fn sync(&self, _: &fs::File) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_folder(&self, _: &Path) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A run, one file of which is written again for every case.
+struct Subject {
+    folder: tempfile::TempDir,
+    trainer: Trainer<Cpu>,
+    name: &'static str,
+    whole: Vec<u8>,
+}
+
+impl Subject {
+    /// A run of today's format, or the one of the fixtures.
+    fn new(name: &'static str, format: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let trainer = if format == 1 { copy_of_format_1(&path) } else { new_run(&path) };
+        let whole = fs::read(path.join(name)).unwrap();
+        Self { folder, trainer, name, whole }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// Puts the file as the case has it in place.
+    fn write(&self, input: &Input) {
+        fs::write(self.path().join(self.name), input.bytes(&self.whole)).unwrap();
+    }
+
+    /// Reads the run for its model.
+    fn load(&self) -> rnnlm_model::Result<()> {
+        Run::open(&self.path())?.load(self.trainer.model().backend(), ComputePath::Auto).map(drop)
+    }
+
+    /// Takes the run up.
+    fn restore(&mut self) -> rnnlm_model::Result<()> {
+        RunWriter::resume_on(Arc::new(Hasty), &self.path())?.restore(&mut self.trainer).map(drop)
+    }
+}
+
+fn new_run(path: &Path) -> Trainer<Cpu> {
+    let options = CorpusOptions::default();
+    let corpus = Corpus::from_bytes("the tide and the time, the tide and the time".as_bytes(), &options).unwrap();
+    let size = corpus.vocab.len();
+    let model = ModelConfig { cell: CellKind::Lstm, hidden_size: 3, ..ModelConfig::book(size) };
+    let train = TrainConfig { epochs: 2, batch_size: 2, num_steps: 5, ..TrainConfig::book() };
+    let config = RunConfig::new(CorpusRecord::new("text", &options, &corpus), model, train);
+    let mut trainer = Trainer::new(&Cpu::new(1).unwrap(), &config.model, &config.train, ComputePath::Auto).unwrap();
+    let mut writer = RunWriter::create(path, false, config, corpus.vocab).unwrap();
+    writer.log(&trainer.epoch(&corpus.ids, &|| false).unwrap().unwrap());
+    writer.save(&trainer).unwrap();
+    trainer
+}
+
+fn copy_of_format_1(path: &Path) -> Trainer<Cpu> {
+    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/run-format-1");
+    fs::create_dir(path).unwrap();
+    for entry in fs::read_dir(fixture).unwrap() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, path.join(from.file_name().unwrap())).unwrap();
+    }
+    let run = Run::open(path).unwrap();
+    Trainer::new(&Cpu::new(1).unwrap(), &run.config().model, &run.config().train, ComputePath::Auto).unwrap()
+}
+
+/// Runs `body` on [`CASES`] inputs made of `whole`.
+fn fuzz(whole: &[u8], mut body: impl FnMut(&Input)) {
+    let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
+    let body = std::cell::RefCell::new(&mut body);
+    proptest::test_runner::TestRunner::new(config)
+        .run(&inputs(whole.len()), |input| {
+            (body.borrow_mut())(&input);
+            memory::check();
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn any_config() {
+    let mut subject = Subject::new("config.json", 2);
+    let whole = subject.whole.clone();
+    fuzz(&whole, |input| {
+        subject.write(input);
+        let _ = subject.load();
+        let _ = subject.restore();
+    });
+}
+
+/// Sizes that all files of the run agree on, and for which there is nothing there.
+#[test]
+fn any_sizes() {
+    let mut subject = Subject::new("config.json", 2);
+    let files = ["config.json", "model.safetensors", "trainer.safetensors"].map(|name| subject.path().join(name));
+    let whole = files.clone().map(|file| fs::read(file).unwrap());
+    fuzz(&[0; 16], |input| {
+        let bytes = input.bytes(&[0; 16]);
+        let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes.get(at + i).copied().unwrap_or(1)));
+        let field = ["hidden_size", "num_layers", "batch_size", "num_steps"][(number(8) % 4) as usize];
+        let value = number(0) >> ((number(8) >> 2) % 64);
+        for (file, whole) in files.iter().zip(&whole) {
+            fs::write(file, input::with_number(whole, field, value)).unwrap();
+        }
+        let _ = subject.load();
+        let _ = subject.restore();
+    });
+}
+
+#[test]
+fn any_vocabulary() {
+    let subject = Subject::new("vocab.json", 2);
+    fuzz(&subject.whole, |input| {
+        let _ = Vocab::from_json(&input.bytes(&subject.whole));
+        subject.write(input);
+        let _ = subject.load();
+    });
+}
+
+#[test]
+fn any_model() {
+    let subject = Subject::new("model.safetensors", 2);
+    fuzz(&subject.whole, |input| {
+        subject.write(input);
+        let _ = subject.load();
+    });
+}
+
+#[test]
+fn any_trainer() {
+    let mut subject = Subject::new("trainer.safetensors", 2);
+    let whole = subject.whole.clone();
+    fuzz(&whole, |input| {
+        subject.write(input);
+        let _ = subject.restore();
+        let _ = subject.load();
+    });
+}
+
+#[test]
+fn any_metrics() {
+    for (format, reads_all) in [(1, true), (2, false)] {
+        let mut subject = Subject::new("metrics.jsonl", format);
+        let whole = subject.whole.clone();
+        fuzz(&whole, |input| {
+            subject.write(input);
+            if reads_all {
+                let _ = Run::open(&subject.path()).unwrap().metrics();
+            }
+            let _ = subject.restore();
+        });
+    }
+}
+
+#[test]
+fn any_text() {
+    let text = "The tide, it is said,\r\nand the time: <unk> é\u{301} 1895\n".as_bytes();
+    let vocab = Corpus::from_bytes(text, &CorpusOptions::default()).unwrap().vocab;
+    let mut case = 0;
+    fuzz(text, |input| {
+        let bytes = input.bytes(text);
+        case += 1;
+        let kind = TokenKind::ALL[case % TokenKind::ALL.len()];
+        let normalization = Normalization::ALL[case / 3 % Normalization::ALL.len()];
+        let options = CorpusOptions { kind, normalization, min_freq: case as u64 % 3, ..CorpusOptions::default() };
+        let _ = Corpus::from_reader(&*bytes, "text", &options);
+        let _ = Corpus::encode_reader(&*bytes, "text", vocab.clone(), case % 7);
+    });
+}

@@ -1,0 +1,229 @@
+//! Every byte of a run, changed, missing or too many: an error that names the file, never a panic, never a silent load.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rnnlm_model::{Error, Run, RunWriter, Trainer};
+use rnnlm_rnn::Path as ComputePath;
+use rnnlm_tensor::Cpu;
+
+use crate::setting::{Setting, copy};
+
+/// A run in its second epoch, and what is needed to read it again and again.
+struct Subject {
+    folder: tempfile::TempDir,
+    trainer: Trainer<Cpu>,
+    parameters: Vec<f32>,
+    vocab: rnnlm_vocab::Vocab,
+    config: rnnlm_model::RunConfig,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let setting = Setting::new(|model, _| (model.hidden_size, model.num_layers) = (3, 1));
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, mut trainer) = setting.begin(&folder.path().join("run"));
+        setting.steps(&mut writer, &mut trainer, 13);
+        writer.save(&trainer).unwrap();
+        let parameters = trainer.snapshot().unwrap().parameters;
+        let (config, vocab) = (setting.config, setting.corpus.vocab);
+        Self { folder, trainer, parameters, vocab, config }
+    }
+
+    fn run(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// Reads the run for its model, as `generate` and `eval` do. Where it can be read, it is the one that was written.
+    fn load(&self) -> Result<(), Error> {
+        let run = Run::open(&self.run())?;
+        let cpu = self.trainer.model().backend();
+        let model = run.load(cpu, ComputePath::Auto)?;
+        assert_eq!(model.parameters().to_vec(cpu).unwrap(), self.parameters, "another model was loaded silently");
+        assert_eq!((run.config(), run.vocab()), (&self.config, &self.vocab), "another run was loaded silently");
+        Ok(())
+    }
+
+    /// Takes the run up again, as `train --resume` does.
+    fn restore(&mut self) -> Result<(), Error> {
+        RunWriter::resume(&self.run())?.restore(&mut self.trainer)?;
+        assert_eq!(self.trainer.position().step, 13, "another position was restored silently");
+        assert_eq!(self.trainer.snapshot().unwrap().parameters, self.parameters, "another model was restored silently");
+        Ok(())
+    }
+}
+
+/// What a file becomes, and how to say it.
+fn damages(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 1 << (at % 8);
+        found.push((format!("byte {at} flipped"), flipped));
+    }
+    for length in (0..bytes.len()).step_by(11) {
+        found.push((format!("cut to {length} bytes"), bytes[..length].to_vec()));
+    }
+    for tail in [&b"\0"[..], b"\n", b" ", b"}", &[0; 4096], bytes] {
+        found.push((format!("{} bytes too many", tail.len()), [bytes, tail].concat()));
+    }
+    found.push(("zeros".to_owned(), vec![0; bytes.len()]));
+    found
+}
+
+/// An error that ends the command with exit code 4.
+#[track_caller]
+fn refuses(outcome: Result<(), Error>, what: &str) {
+    let error = outcome.expect_err(what);
+    let bad_model = matches!(
+        error,
+        Error::Damaged { .. } | Error::Mismatch { .. } | Error::NewerFormat { .. } | Error::NotARun { .. }
+    );
+    assert!(bad_model, "{what}: {error}");
+}
+
+#[test]
+fn every_changed_byte_is_seen() {
+    let mut subject = Subject::new();
+    for (name, is_loaded) in
+        [("config.json", true), ("vocab.json", true), ("model.safetensors", true), ("trainer.safetensors", false)]
+    {
+        let file = subject.run().join(name);
+        let whole = fs::read(&file).unwrap();
+        for (what, bytes) in damages(&whole) {
+            let what = format!("{name}: {what}");
+            fs::write(&file, bytes).unwrap();
+            refuses(subject.restore(), &what);
+            // a damaged trainer may go unseen where only the model is wanted; `load` asserts that it is the right one
+            if is_loaded { refuses(subject.load(), &what) } else { drop(subject.load()) }
+        }
+        fs::write(&file, whole).unwrap();
+        subject.load().unwrap();
+        subject.restore().unwrap();
+    }
+}
+
+#[test]
+fn every_changed_byte_of_the_metrics_is_seen_and_what_came_after_is_cut_off() {
+    let mut subject = Subject::new();
+    let file = subject.run().join("metrics.jsonl");
+    let whole = fs::read(&file).unwrap();
+    assert_eq!(whole.iter().filter(|&&byte| byte == b'\n').count(), 1, "one epoch is over");
+    for (what, bytes) in damages(&whole) {
+        fs::write(&file, &bytes).unwrap();
+        if bytes.starts_with(&whole) {
+            subject.restore().expect(&what);
+            assert_eq!(fs::read(&file).unwrap(), whole, "{what}");
+        } else {
+            refuses(subject.restore(), &what);
+            assert_eq!(fs::read(&file).unwrap(), bytes, "{what}: nothing is changed by a refusal");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let mut subject = Subject::new();
+    for name in ["config.json", "vocab.json", "trainer.safetensors", "metrics.jsonl"] {
+        let file = subject.run().join(name);
+        let whole = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let error = subject.restore().expect_err(name);
+        assert!(error.to_string().contains(name), "{error}");
+        refuses(Err(error), name);
+        // something else by that name is no better
+        fs::create_dir(&file).unwrap();
+        refuses(subject.restore(), name);
+        fs::remove_dir(&file).unwrap();
+        fs::write(&file, whole).unwrap();
+        subject.restore().expect(name);
+    }
+}
+
+/// A crash between the two renames of a save.
+#[test]
+fn a_model_of_an_earlier_generation_is_made_again() {
+    let mut subject = Subject::new();
+    let (run, model) = (subject.run(), subject.run().join("model.safetensors"));
+    let whole = fs::read(&model).unwrap();
+    let earlier = tempfile::tempdir().unwrap();
+    let setting = Setting::new(|model, _| (model.hidden_size, model.num_layers) = (3, 1));
+    drop(setting.begin(&earlier.path().join("run")));
+    let stale = fs::read(earlier.path().join("run/model.safetensors")).unwrap();
+    assert!(stale != whole);
+    for read in [|subject: &mut Subject| subject.load(), Subject::restore] {
+        for missing in [false, true] {
+            if missing { fs::remove_file(&model) } else { fs::write(&model, &stale) }.unwrap();
+            read(&mut subject).unwrap();
+            assert!(fs::read(&model).unwrap() == whole, "it is the one that belongs to the trainer");
+        }
+    }
+    // while somebody trains, a reader makes nothing, but has the model
+    let writer = RunWriter::resume(&run).unwrap();
+    fs::write(&model, &stale).unwrap();
+    subject.load().unwrap();
+    assert!(fs::read(&model).unwrap() == stale);
+    drop(writer);
+    // and a model alone is enough for a reader
+    let alone = tempfile::tempdir().unwrap();
+    copy(&run, alone.path());
+    fs::write(alone.path().join("model.safetensors"), &whole).unwrap();
+    fs::remove_file(alone.path().join("trainer.safetensors")).unwrap();
+    assert!(Run::open(alone.path()).unwrap().load(&Cpu::new(1).unwrap(), ComputePath::Auto).is_ok());
+}
+
+#[test]
+fn a_newer_format_is_refused_whatever_its_shape() {
+    let mut subject = Subject::new();
+    for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors"] {
+        let file = subject.run().join(name);
+        let whole = fs::read(&file).unwrap();
+        let newer = resealed(&whole, |text| match name {
+            "vocab.json" => text.replacen("\"format_version\": 1", "\"format_version\": 9", 1),
+            "config.json" => text.replacen("\"format_version\": 2", "\"format_version\": 9, \"new\": {}", 1),
+            // a header of the same length, in which the model has a field that is not known
+            _ => text
+                .replacen("format_version\\\":2", "format_version\\\":9", 1)
+                .replacen("nonlinearity", "nonlinearities", 1)
+                .replacen("reset_before", "reset_befo", 1),
+        });
+        fs::write(&file, newer).unwrap();
+        let error = subject.restore().expect_err(name);
+        assert!(matches!(&error, Error::NewerFormat { path, found: 9, .. } if *path == file), "{error}");
+        fs::write(&file, whole).unwrap();
+    }
+    subject.restore().unwrap();
+}
+
+/// The file with other text in it, under a digest that is right.
+fn resealed(bytes: &[u8], change: impl Fn(String) -> String) -> Vec<u8> {
+    let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+    let mut changed: Vec<u8> = change(text).chars().map(|c| c as u8).collect();
+    crate::seal::again(&mut changed);
+    changed
+}
+
+/// Two files that are each whole and do not belong together.
+#[test]
+fn files_of_two_runs_are_not_taken_for_one() {
+    let mut subject = Subject::new();
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other");
+    let text = "quite another text, with the same number of kinds of characters in it: 0123";
+    let vocab = rnnlm_vocab::Corpus::from_bytes(text.as_bytes(), &Default::default()).unwrap().vocab;
+    let mut config = subject.config.clone();
+    config.model.vocab_size = vocab.len();
+    let mut writer = RunWriter::create(&other, false, config.clone(), vocab).unwrap();
+    let trainer = Trainer::new(&Cpu::new(1).unwrap(), &config.model, &config.train, ComputePath::Auto).unwrap();
+    writer.save(&trainer).unwrap();
+    drop(writer);
+    for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors"] {
+        let (file, whole) = (subject.run().join(name), fs::read(subject.run().join(name)).unwrap());
+        fs::copy(other.join(name), &file).unwrap();
+        refuses(subject.restore(), name);
+        if name != "trainer.safetensors" {
+            refuses(subject.load(), name);
+        }
+        fs::write(&file, whole).unwrap();
+    }
+}
