@@ -27,8 +27,9 @@ fn one_process_writes_a_run_and_any_may_read_it() {
     let place = Place::new();
     let mut child = endless(&place);
     let locked = ["`run` is being written by another process", "Ctrl-C saves"];
-    place.run(&["train", "--quiet", "--resume", "run"]).failed(1, &locked);
+    // first the one that would come to an end
     place.run(&training(&["--out", "run", "--force"])).failed(1, &locked);
+    place.run(&["train", "--quiet", "--resume", "run"]).failed(1, &locked);
     for _ in 0..5 {
         place.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
     }

@@ -93,3 +93,16 @@ fn a_divergence_keeps_the_last_good_model_and_says_what_to_try() {
     assert!(!outcome.stderr.contains("NaN perplexity"), "{}", outcome.stderr);
     place.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
 }
+
+#[test]
+fn a_divergence_of_the_last_update_is_seen_before_it_is_saved() {
+    let place = Place::new();
+    // one minibatch: its loss is that of the untrained model, and no later one tells what its update left
+    let wild =
+        ["train", "--max-tokens", "1200", "--epochs", "1", "--nonlinearity", "relu", "--lr", "1e30", "--clip", "0"];
+    let args: Vec<&str> = wild.into_iter().chain(["--sample-every", "0", "--out", "wild"]).collect();
+    let outcome =
+        place.run(&args).failed(3, &["diverged at step 1: the model it left", "the untrained model is kept in wild"]);
+    assert!(!outcome.stdout.contains("perplexity"), "{}", outcome.stdout);
+    place.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
+}

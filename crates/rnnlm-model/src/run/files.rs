@@ -101,6 +101,14 @@ fn open(path: &Path) -> Result<(File, u64)> {
     Ok((File::open(path).map_err(&error)?, about.len()))
 }
 
+/// [`open`], or nothing where there is no such file.
+pub(crate) fn open_if_there(path: &Path) -> Result<Option<(File, u64)>> {
+    match open(path) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
 /// All of a file that is expected to have at most `bound` bytes; a larger one is damaged and is not read.
 pub(crate) fn read_bounded(path: &Path, bound: u64) -> Result<Vec<u8>> {
     let too_large = || {
@@ -118,10 +126,7 @@ pub(crate) fn read_bounded(path: &Path, bound: u64) -> Result<Vec<u8>> {
 
 /// The first `length` bytes of a file, fewer if it has no more; nothing where there is no such file.
 pub(crate) fn read_start(path: &Path, length: u64) -> Result<Option<Vec<u8>>> {
-    let file = match open(path) {
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?.0,
-    };
+    let Some((file, _)) = open_if_there(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
     Ok(Some(bytes))

@@ -4,7 +4,7 @@
 //! the file when it is saved ([`LogRecord`]): a process that was killed may have left more lines, or a part of one, and they
 //! are cut off when training goes on, since their epochs are trained again.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,12 +12,14 @@ use sha2::{Digest, Sha256};
 
 use super::digest::hexadecimal;
 use super::disk::Disk;
-use super::files::{io_error, read_if_there};
+use super::files::{io_error, open_if_there, read_bounded, read_start};
 use super::record::Metrics;
 use crate::{Error, Result};
 
-/// A line has some 150 bytes; a billion epochs are not a run.
-pub(crate) const LOG_BOUND: u64 = 1 << 32;
+/// A line has some 150 bytes.
+const LINE_BOUND: u64 = 1 << 10;
+/// A million of the longest lines.
+const LOG_BOUND: u64 = LINE_BOUND << 20;
 
 /// What `metrics.jsonl` was when a trainer was saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,18 +49,18 @@ impl Log {
     /// The log of a run that goes on, checked against what was recorded when it was saved; what came after is cut off.
     pub(crate) fn resume(disk: &dyn Disk, path: PathBuf, record: &LogRecord) -> Result<Self> {
         let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-        let bytes = read_if_there(&path, LOG_BOUND)?.unwrap_or_default();
-        let kept = usize::try_from(record.bytes).ok().and_then(|length| bytes.get(..length));
-        let kept = kept.ok_or_else(|| damaged(format!("it has {} of {} bytes", bytes.len(), record.bytes)))?;
-        let mut log = Self { hasher: Sha256::new_with_prefix(kept), ..Self::new(path.clone()) };
-        log.written = record.bytes;
+        let (hasher, kept, length) = hash_start(&path, record.bytes)?;
+        if kept < record.bytes {
+            return Err(damaged(format!("it has {kept} of {} bytes", record.bytes)));
+        }
+        let log = Self { written: kept, hasher, ..Self::new(path.clone()) };
         let found = log.record().sha256;
         if found != record.sha256 {
             let stated = &record.sha256;
-            return Err(damaged(format!("its first {} bytes have digest {found}, not {stated}", record.bytes)));
+            return Err(damaged(format!("its first {kept} bytes have digest {found}, not {stated}")));
         }
-        if bytes.len() > kept.len() {
-            let cut = disk.append(&path).and_then(|file| disk.truncate(&file, record.bytes));
+        if length > kept {
+            let cut = disk.append(&path).and_then(|file| disk.truncate(&file, kept));
             cut.map_err(io_error(&path, "written"))?;
         }
         Ok(log)
@@ -66,7 +68,8 @@ impl Log {
 
     /// The log of a run that was saved in format 1, without a record: as many lines as there were epochs.
     pub(crate) fn resume_unrecorded(disk: &dyn Disk, path: PathBuf, epochs: u64) -> Result<Self> {
-        let bytes = read_if_there(&path, LOG_BOUND)?.unwrap_or_default();
+        // what comes after these epochs is not looked at, however much it is
+        let bytes = read_start(&path, epochs.saturating_mul(LINE_BOUND))?.unwrap_or_default();
         let mut kept = 0;
         for epoch in 1..=epochs {
             let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
@@ -131,9 +134,27 @@ impl Log {
     }
 }
 
+/// The digest of the first `bytes` of a file, how many there are of them, and how many there are at all; of no file, none.
+fn hash_start(path: &Path, bytes: u64) -> Result<(Sha256, u64, u64)> {
+    let mut hasher = Sha256::new();
+    let Some((mut file, length)) = open_if_there(path)? else { return Ok((hasher, 0, 0)) };
+    let (mut buffer, mut done) = ([0; 8192], 0);
+    while done < bytes {
+        let wanted = buffer.len().min(usize::try_from(bytes - done).unwrap_or(usize::MAX));
+        match file.read(&mut buffer[..wanted]).map_err(io_error(path, "read"))? {
+            0 => break,
+            read => {
+                hasher.update(&buffer[..read]);
+                done += read as u64;
+            }
+        }
+    }
+    Ok((hasher, done, length))
+}
+
 /// Every line of a `metrics.jsonl`.
 pub(crate) fn read_metrics(path: &Path) -> Result<Vec<Metrics>> {
-    let bytes = super::files::read_bounded(path, LOG_BOUND)?;
+    let bytes = read_bounded(path, LOG_BOUND)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })?;
     let record = |(index, line): (usize, &str)| {

@@ -187,6 +187,24 @@ fn any_metrics() {
     }
 }
 
+/// Files that a disk could not hold if they were not nothing but holes, and headers that are said to be as long.
+#[test]
+fn a_file_larger_than_memory_is_refused_unread() {
+    for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors", "metrics.jsonl"] {
+        let mut subject = Subject::new(name, 2);
+        for header in [0, 1 << 29, 1 << 39, u64::MAX] {
+            let mut file = fs::File::create(subject.path().join(name)).unwrap();
+            std::io::Write::write_all(&mut file, &u64::to_le_bytes(header)).unwrap();
+            file.set_len(1 << 40).unwrap();
+            assert!(subject.restore().is_err(), "{name}");
+            if name != "metrics.jsonl" {
+                assert!(subject.load().is_err(), "{name}");
+            }
+            memory::check();
+        }
+    }
+}
+
 #[test]
 fn any_text() {
     let text = "The tide, it is said,\r\nand the time: <unk> é\u{301} 1895\n".as_bytes();
