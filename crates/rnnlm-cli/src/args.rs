@@ -1,12 +1,12 @@
-//! The command line: what can be said, with the defaults of the book.
+//! The command line: the commands and what they can be told. What `train` can be told is a list of its own, in `options/`.
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use rnnlm_model::{CellKind, Init, NonlinearityKind};
-use rnnlm_vocab::{Normalization, Sampling, TokenKind};
+use rnnlm_vocab::{Normalization, TokenKind};
 
-use crate::checkpoint::Interval;
+use crate::options::TrainArgs;
+use crate::options::values::{normalization, temperature, token_kind};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -18,16 +18,6 @@ Exit codes:
   130  interrupted by Ctrl-C or SIGTERM, after saving
 
 Data goes to standard output, progress and errors to standard error. NO_COLOR is honoured.";
-
-const TRAIN_EXAMPLES: &str = "\
-Examples:
-  rnnlm train                                        no download, half a minute
-  rnnlm train --corpus names.txt --epochs 100        a text of your own, as it is
-  rnnlm train --corpus timemachine --token word      the book's text, word by word
-  cat *.txt | rnnlm train --corpus - --out runs/all  several texts as one
-  rnnlm train --resume runs/sample-rnn-1             on from where it was stopped or killed
-
-Ctrl-C stops after the step under way and saves; a second one does not wait. `rnnlm generate` and `rnnlm eval` use a run.";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
@@ -106,111 +96,6 @@ pub(crate) enum Unknown {
     Error,
     /// They are left out, with a warning.
     Skip,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = TRAIN_EXAMPLES)]
-pub(crate) struct TrainArgs {
-    /// A name from `rnnlm corpus list`, a path, or - for standard input.
-    #[arg(long, value_name = "NAME|PATH|-", default_value = "sample", help_heading = "Text")]
-    pub(crate) corpus: String,
-    /// What a token is.
-    #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte", help_heading = "Text")]
-    pub(crate) token: TokenKind,
-    /// `book`: letters only, lower-case, one space between; `none`: the text as it is [default: book for names, none
-    /// for paths].
-    #[arg(long, value_parser = normalization, value_name = "book|none", help_heading = "Text")]
-    pub(crate) normalize: Option<Normalization>,
-    /// Tokens seen fewer times become `<unk>`.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
-    pub(crate) min_freq: u64,
-    /// Train on the first N tokens, 0 for all [default: 10000 for names, 0 for paths].
-    #[arg(long, value_name = "N", help_heading = "Text")]
-    pub(crate) max_tokens: Option<usize>,
-
-    /// The kind of recurrent layer.
-    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
-    pub(crate) cell: CellKind,
-    /// Of an rnn cell.
-    #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
-    pub(crate) nonlinearity: NonlinearityKind,
-    /// Of a gru cell: the reset gate before the recurrent product, as in the book's from-scratch code; PyTorch's is after.
-    #[arg(long, help_heading = "Model")]
-    pub(crate) reset_before: bool,
-    /// Recurrent layers on top of each other.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Model")]
-    pub(crate) num_layers: usize,
-    /// A second set of layers that reads the text backwards, and so sees the token that is to be predicted: the wrong use
-    /// that the book's 9.4 shows.
-    #[arg(long, help_heading = "Model")]
-    pub(crate) bidirectional: bool,
-    /// Units of each layer.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = positive, help_heading = "Model")]
-    pub(crate) hidden_size: usize,
-    /// Initial values: `uniform` as PyTorch, `normal` as the book's from-scratch code.
-    #[arg(long, default_value = "uniform", value_parser = init, value_name = "uniform|normal", help_heading = "Model")]
-    pub(crate) init: Init,
-
-    /// Times through the text.
-    #[arg(long, value_name = "N", default_value_t = 500, help_heading = "Training")]
-    pub(crate) epochs: u64,
-    /// Rows of a minibatch.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = positive, help_heading = "Training")]
-    pub(crate) batch_size: usize,
-    /// Steps through which gradients flow.
-    #[arg(long, value_name = "N", default_value_t = 35, value_parser = positive, help_heading = "Training")]
-    pub(crate) num_steps: usize,
-    /// Learning rate of SGD.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = rate, allow_negative_numbers = true, help_heading = "Training")]
-    pub(crate) lr: f32,
-    /// Largest global norm of the gradients, 0 for no clipping.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = clip, allow_negative_numbers = true, help_heading = "Training")]
-    pub(crate) clip: f32,
-    /// `sequential`: rows go on from one minibatch to the next and carry their state; `random`: they start anywhere.
-    #[arg(long, default_value = "sequential", value_parser = sampling, value_name = "sequential|random",
-          help_heading = "Training")]
-    pub(crate) sampling: Sampling,
-    /// Start every minibatch from the zero state, also in sequential sampling (the book's own "random" run does that).
-    #[arg(long, help_heading = "Training")]
-    pub(crate) reset_state: bool,
-    /// The seed of everything that is drawn; the same seed gives the same bytes.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
-    pub(crate) seed: u64,
-
-    /// Go on with a run exactly where it was last saved. What defines it is in its folder; --epochs may be raised, and
-    /// --corpus may say where the same text is now.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "init_from"], help_heading = "Saving")]
-    pub(crate) resume: Option<PathBuf>,
-    /// Begin a new run with the weights, sizes and vocabulary of this one, and nothing else of it.
-    #[arg(long, value_name = "RUN", help_heading = "Saving")]
-    pub(crate) init_from: Option<PathBuf>,
-    /// Epochs between saves, or, with an s behind the number, steps.
-    #[arg(long, value_name = "N|Ns", default_value = "10", help_heading = "Saving")]
-    pub(crate) checkpoint_every: Interval,
-    /// Earlier saves to keep, in the run's folder `checkpoints`; one of them in place of trainer.safetensors is gone on with.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Saving")]
-    pub(crate) keep: usize,
-
-    /// What the samples go on from; may be repeated.
-    #[arg(long = "prefix", value_name = "TEXT", default_values = ["time traveller", "traveller"], help_heading = "Output")]
-    pub(crate) prefixes: Vec<String>,
-    /// Epochs between samples, 0 for none until the end.
-    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Output")]
-    pub(crate) sample_every: u64,
-    /// The folder of the run [default: runs/CORPUS-CELL-N, the first free N].
-    #[arg(long, value_name = "DIR", help_heading = "Output")]
-    pub(crate) out: Option<PathBuf>,
-    /// Replace the run in --out; nothing but a run is ever replaced.
-    #[arg(long, help_heading = "Output")]
-    pub(crate) force: bool,
-    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
-    pub(crate) format: Format,
-    /// No progress; warnings and errors stay.
-    #[arg(long, help_heading = "Output")]
-    pub(crate) quiet: bool,
-
-    #[command(flatten)]
-    pub(crate) compute: Compute,
 }
 
 /// What computations run on.
@@ -306,80 +191,4 @@ pub(crate) enum CorpusCommand {
 pub(crate) struct DevicesArgs {
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
-}
-
-impl TrainArgs {
-    /// `rnnlm train` without flags.
-    pub(crate) fn without_flags() -> Self {
-        match Args::parse_from(["rnnlm", "train"]).command {
-            Some(Command::Train(args)) => args,
-            _ => unreachable!("the command line is a constant"),
-        }
-    }
-}
-
-/// One of some names, or an error that lists them.
-fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
-    let found = names.iter().find(|(name, _)| *name == text).map(|&(_, value)| value);
-    found.ok_or_else(|| {
-        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
-        format!("one of {} is needed", names.join(", "))
-    })
-}
-
-fn token_kind(text: &str) -> Result<TokenKind, String> {
-    one_of(text, &TokenKind::ALL.map(|kind| (kind.as_str(), kind)))
-}
-
-fn normalization(text: &str) -> Result<Normalization, String> {
-    one_of(text, &Normalization::ALL.map(|value| (value.as_str(), value)))
-}
-
-fn cell(text: &str) -> Result<CellKind, String> {
-    one_of(text, &[CellKind::Rnn, CellKind::Gru, CellKind::Lstm].map(|cell| (cell.as_str(), cell)))
-}
-
-fn nonlinearity(text: &str) -> Result<NonlinearityKind, String> {
-    one_of(text, &[("tanh", NonlinearityKind::Tanh), ("relu", NonlinearityKind::Relu)])
-}
-
-fn init(text: &str) -> Result<Init, String> {
-    one_of(text, &[("uniform", Init::Uniform), ("normal", Init::Normal)])
-}
-
-fn sampling(text: &str) -> Result<Sampling, String> {
-    one_of(text, &[("sequential", Sampling::Sequential), ("random", Sampling::Random)])
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(value) => Ok(value),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// A number for which `good` holds, or an error that says what is needed.
-fn number<T>(text: &str, good: impl Fn(T) -> bool, needed: &str) -> Result<T, String>
-where
-    T: std::str::FromStr + Copy,
-    T::Err: std::fmt::Display,
-{
-    match text.parse::<T>() {
-        Ok(value) if good(value) => Ok(value),
-        Ok(_) => Err(needed.to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn rate(text: &str) -> Result<f32, String> {
-    number(text, |x: f32| x.is_finite() && x > 0.0, "it must be a finite number above 0")
-}
-
-fn clip(text: &str) -> Result<f32, String> {
-    number(text, |x: f32| x.is_finite() && x >= 0.0, "it must be a finite number, 0 for no clipping")
-}
-
-fn temperature(text: &str) -> Result<f64, String> {
-    number(text, |x: f64| x.is_finite() && x >= 0.0, "it must be a finite number, 0 for greedy")
 }

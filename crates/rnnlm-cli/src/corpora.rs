@@ -74,11 +74,22 @@ pub(crate) fn find(entry: &CorpusEntry) -> Result<PathBuf> {
     Ok(fetch(entry, &folders(), &cache(), proxy.as_deref(), &mut |have, total| bar.update(have, total))?)
 }
 
+/// What is done to a text unless something else is asked for: the book's preparation for texts on record, nothing to the
+/// user's own.
+pub(crate) fn default_normalization(on_record: bool) -> Normalization {
+    if on_record { Normalization::Book } else { Normalization::None }
+}
+
+/// How many tokens are trained on unless something else is asked for: the book's for texts on record, all of the user's
+/// own.
+pub(crate) fn default_max_tokens(on_record: bool) -> usize {
+    if on_record { 10_000 } else { 0 }
+}
+
 impl Source {
-    /// What is done to the text unless something else is asked for: the book's preparation for texts on record, nothing
-    /// to the user's own.
+    /// What is done to the text unless something else is asked for.
     pub(crate) fn default_normalization(&self) -> Normalization {
-        if self.is_on_record() { Normalization::Book } else { Normalization::None }
+        default_normalization(self.is_on_record())
     }
 
     /// Whether it is one of the texts that have names.

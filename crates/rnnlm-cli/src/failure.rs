@@ -58,6 +58,21 @@ impl Failure {
         Self::Own { message: message.into(), hint: None, exit: Exit::Usage }
     }
 
+    /// `--no-detach`: nothing that a machine could go through with.
+    pub(crate) fn without_end(num_steps: usize) -> Self {
+        Self::Own {
+            message: format!(
+                "--no-detach: gradients would flow through every step since the start of the epoch, so that each minibatch \
+                 took more memory and time than the one before it; here they end after {num_steps} steps, and only the \
+                 values of the state are carried on"
+            ),
+            hint: Some(
+                "--num-steps lets gradients flow further; --reset-state does not even carry the values".to_owned(),
+            ),
+            exit: Exit::Usage,
+        }
+    }
+
     /// Training that left the numbers behind: exit code 3.
     pub(crate) fn diverged(message: String, lr: f32) -> Self {
         Self::Diverged { message, lr, kept: None }

@@ -11,8 +11,8 @@ mod eval;
 mod failure;
 mod format;
 mod generate;
-mod given;
 mod memory;
+mod options;
 mod out;
 mod progress;
 mod resume;
@@ -22,32 +22,33 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::CommandFactory;
 
 use args::{Args, Command};
 use failure::{Exit, Failure};
-use given::Given;
+use options::Refusal;
 
 fn main() -> ExitCode {
-    let parsed = Args::command().try_get_matches().and_then(|matches| {
-        let given = matches.subcommand().map(|(_, matches)| Given::new(matches)).unwrap_or_default();
-        Ok((Args::from_arg_matches(&matches)?, given))
-    });
-    let (args, given) = match parsed {
+    let line: Vec<_> = std::env::args_os().collect();
+    let (args, settings, warnings) = match options::parse(&line) {
         Ok(parsed) => parsed,
+        Err(Refusal::Failure(failure)) => return report(&failure).into(),
         // help and version are not errors; clap prints each where it belongs
-        Err(error) => {
+        Err(Refusal::Clap(error)) => {
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             let _ = error.print();
             return code.into();
         }
     };
+    for warning in warnings {
+        progress::error_line(&warning);
+    }
     let outcome = match args.command {
         None => {
             let _ = Args::command().print_help();
             Ok(Exit::Success)
         }
-        Some(Command::Train(args)) => train::run(&args, &given),
+        Some(Command::Train(args)) => train::run(&args, &settings),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
         Some(Command::Corpus(args)) => corpus::run(&args),

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use rnnlm_model::{Run, RunConfig, RunWriter};
 use rnnlm_vocab::Vocab;
 
-use crate::args::TrainArgs;
 use crate::chart;
 use crate::corpora::Source;
 use crate::failure::{Failure, Result};
+use crate::options::TrainArgs;
 
 /// Where the run goes.
 pub(crate) struct Out {

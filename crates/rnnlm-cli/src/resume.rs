@@ -8,24 +8,23 @@ use rnnlm_model::{
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 use serde::Serialize;
 
-use crate::args::TrainArgs;
 use crate::checkpoint::Saver;
 use crate::corpora::{self, Source};
 use crate::failure::{Exit, Failure, Result};
-use crate::given::Given;
+use crate::options::{Settings, TrainArgs};
 use crate::progress::Training;
 use crate::train::{self, Session};
 use crate::{devices, memory, signals, space};
 
 /// Goes on with the run in `path` to the bits that it would have ended with.
-pub(crate) fn run(args: &TrainArgs, given: &Given, path: &Path) -> Result<Exit> {
+pub(crate) fn run(args: &TrainArgs, settings: &Settings, path: &Path) -> Result<Exit> {
     let mut writer = RunWriter::resume(path)?.keeping(args.keep);
     let config = writer.run().config().clone();
-    let name = if given.has("corpus") { &args.corpus } else { &config.corpus.name };
+    let name = if settings.has("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(name)?;
-    refuse_other_settings(args, given, &source, &config, path)?;
+    refuse_other_settings(args, settings, &source, &config, path)?;
     let corpus = read_again(&source, name, writer.run())?;
-    let epochs = if given.has("epochs") { args.epochs } else { config.train.epochs };
+    let epochs = if settings.has("epochs") { args.epochs } else { config.train.epochs };
     if epochs < config.train.epochs {
         return Err(Error::FewerEpochs { asked: epochs, configured: config.train.epochs }.into());
     }
@@ -59,28 +58,28 @@ pub(crate) fn run(args: &TrainArgs, given: &Given, path: &Path) -> Result<Exit> 
 /// An error if the command line asks for another training than the run's.
 fn refuse_other_settings(
     args: &TrainArgs,
-    given: &Given,
+    settings: &Settings,
     source: &Source,
     config: &RunConfig,
     path: &Path,
 ) -> Result<()> {
-    let settings = |args: &TrainArgs| {
+    let configurations = |args: &TrainArgs| {
         let (model, train) = (train::model_config(args, config.model.vocab_size), train::train_config(args));
         (train::corpus_options(args, source), model, train)
     };
-    let (asked, default) = (settings(args), settings(&TrainArgs::without_flags()));
-    let mut found = asked_differently(&config.corpus.options, &asked.0, &default.0, given);
-    found.extend(asked_differently(&config.model, &asked.1, &default.1, given));
-    found.extend(asked_differently(&config.train, &asked.2, &default.2, given));
+    let (asked, default) = (configurations(args), configurations(&TrainArgs::without_flags()));
+    let mut found = asked_differently(&config.corpus.options, &asked.0, &default.0, settings);
+    found.extend(asked_differently(&config.model, &asked.1, &default.1, settings));
+    found.extend(asked_differently(&config.train, &asked.2, &default.2, settings));
     found.retain(|difference| difference.name != "epochs");
     refuse(found, path, "--resume goes on with what the run is; --init-from begins a new one with its weights")
 }
 
 /// The settings that are not the run's and that somebody asked for: a flag that was given, or a value that is not the
 /// default.
-fn asked_differently<T: Serialize>(of_run: &T, asked: &T, default: &T, given: &Given) -> Vec<Difference> {
+fn asked_differently<T: Serialize>(of_run: &T, asked: &T, default: &T, settings: &Settings) -> Vec<Difference> {
     let changed = differences(default, asked);
-    let by_flag = |name: &str| name.split('.').any(|part| given.has(flag(part)));
+    let by_flag = |name: &str| name.split('.').any(|part| settings.has(flag(part)));
     let mut found = differences(of_run, asked);
     found.retain(|found| by_flag(&found.name) || changed.iter().any(|changed| changed.name == found.name));
     found
@@ -129,11 +128,11 @@ fn join(found: &[Difference]) -> String {
 }
 
 /// The sizes of the model whose weights a new run begins with.
-pub(crate) fn model_of(run: &Run, args: &TrainArgs, given: &Given) -> Result<ModelConfig> {
+pub(crate) fn model_of(run: &Run, args: &TrainArgs, settings: &Settings) -> Result<ModelConfig> {
     let of_run = &run.config().model;
     let asked = train::model_config(args, of_run.vocab_size);
     let default = train::model_config(&TrainArgs::without_flags(), of_run.vocab_size);
-    let found = asked_differently(of_run, &asked, &default, given);
+    let found = asked_differently(of_run, &asked, &default, settings);
     refuse(found, run.path(), "weights fit only a model of their own sizes; leave these flags out")?;
     Ok(of_run.clone())
 }
@@ -142,7 +141,7 @@ pub(crate) fn model_of(run: &Run, args: &TrainArgs, given: &Given) -> Result<Mod
 pub(crate) fn read_with_vocab_of(
     run: &Run,
     args: &TrainArgs,
-    given: &Given,
+    settings: &Settings,
     source: &Source,
 ) -> Result<(CorpusOptions, Corpus)> {
     let vocab = run.vocab();
@@ -150,7 +149,7 @@ pub(crate) fn read_with_vocab_of(
     let options =
         CorpusOptions { kind: vocab.kind(), normalization: vocab.normalization(), min_freq: 0, ..asked.clone() };
     let default = train::corpus_options(&TrainArgs::without_flags(), source);
-    let found = asked_differently(&options, &asked, &default, given);
+    let found = asked_differently(&options, &asked, &default, settings);
     refuse(found, run.path(), "a text is read with the vocabulary that the weights know; leave these flags out")?;
     let corpus = source.encode(vocab.clone(), options.max_tokens)?;
     Ok((options, corpus))

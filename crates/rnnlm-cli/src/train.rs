@@ -11,14 +11,14 @@ use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
 use serde_json::json;
 
-use crate::args::{Format, TrainArgs};
+use crate::args::Format;
 use crate::checkpoint::Saver;
 use crate::corpora::Source;
 use crate::failure::{Exit, Failure, Result};
-use crate::given::Given;
+use crate::options::{Settings, TrainArgs};
 use crate::out::Out;
 use crate::progress::Training;
-use crate::{chart, corpora, devices, format, memory, resume, signals, space};
+use crate::{chart, corpora, devices, format, memory, options, resume, signals, space};
 
 /// Tokens of the samples while training and at its end, and of what the untrained model says.
 const SAMPLE_TOKENS: usize = 50;
@@ -26,16 +26,23 @@ const UNTRAINED_TOKENS: usize = 10;
 /// Epochs that warm caches and clocks up and do not count for the speed.
 const WARM_UP: usize = 3;
 
-pub(crate) fn run(args: &TrainArgs, given: &Given) -> Result<Exit> {
+pub(crate) fn run(args: &TrainArgs, settings: &Settings) -> Result<Exit> {
+    if args.print_config {
+        stdout().write_all(options::print(args, settings).as_bytes()).map_err(Failure::Stream)?;
+        return Ok(Exit::Success);
+    }
+    if args.no_detach {
+        return Err(Failure::without_end(args.num_steps));
+    }
     if let Some(run) = &args.resume {
-        return resume::run(args, given, run);
+        return resume::run(args, settings, run);
     }
     let source = corpora::resolve(&args.corpus)?;
     let from = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = train_config(args);
     let out = Out::choose(args, &source)?;
     let (options, corpus) = match &from {
-        Some(run) => resume::read_with_vocab_of(run, args, given, &source)?,
+        Some(run) => resume::read_with_vocab_of(run, args, settings, &source)?,
         None => {
             let options = corpus_options(args, &source);
             let corpus = source.read(&options)?;
@@ -43,7 +50,7 @@ pub(crate) fn run(args: &TrainArgs, given: &Given) -> Result<Exit> {
         }
     };
     let model = match &from {
-        Some(run) => resume::model_of(run, args, given)?,
+        Some(run) => resume::model_of(run, args, settings)?,
         None => model_config(args, corpus.vocab.len()),
     };
     let needed = memory::check(&model, &train)?;
@@ -77,7 +84,7 @@ pub(crate) fn corpus_options(args: &TrainArgs, source: &Source) -> CorpusOptions
         kind: args.token,
         normalization: args.normalize.unwrap_or(source.default_normalization()),
         min_freq: args.min_freq,
-        max_tokens: args.max_tokens.unwrap_or(if source.is_on_record() { 10_000 } else { 0 }),
+        max_tokens: args.max_tokens.unwrap_or(corpora::default_max_tokens(source.is_on_record())),
         reserved: Vec::new(),
     }
 }

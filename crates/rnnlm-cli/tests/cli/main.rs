@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod runs;
+mod settings;
 mod signals;
 mod support;

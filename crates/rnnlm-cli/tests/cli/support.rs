@@ -44,7 +44,10 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rnnlm"));
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_remove("RNNLM_DATA_DIR").env("XDG_CACHE_HOME", self.path("cache")).env("HOME", self.folder.path());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RNNLM_")) {
+            command.env_remove(name);
+        }
+        command.env("XDG_CACHE_HOME", self.path("cache")).env("HOME", self.folder.path());
         // no download leaves this machine, whatever it is connected to
         command.env("https_proxy", "http://127.0.0.1:1");
         command

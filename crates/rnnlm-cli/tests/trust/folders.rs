@@ -1,9 +1,11 @@
 //! Runs that are moved, that cannot be written, and that are reached by a symbolic link.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::{Outcome, Place};
 use crate::{ending, training};
@@ -47,7 +49,17 @@ fn as_nobody(place: &Place, args: &[&str]) -> Outcome {
         other.args(args).current_dir(place.path(".")).env("HOME", place.path(".")).uid(65534).gid(65534);
         command = other;
     }
-    Outcome::of(command.output().unwrap())
+    // a process that another test starts just now may still hold the copy open for writing
+    let mut attempts = 0..100;
+    let output = loop {
+        match command.output() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts.next().is_some() => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            output => break output,
+        }
+    };
+    Outcome::of(output.unwrap())
 }
 
 fn permit(path: &Path, mode: u32) {

@@ -1,0 +1,172 @@
+//! The settings of `rnnlm train`: one list, [`TrainArgs`], from which the flags, the help, the environment's variables and
+//! the names in a `--config` file all follow.
+//!
+//! A setting has the value of the first of these that names it:
+//!
+//! ```text
+//! --hidden-size 512             a flag
+//! RNNLM_HIDDEN_SIZE=512         the environment
+//! hidden_size = 512             the file of --config
+//! --preset rnn-scratch          a preset
+//!                               its default
+//! ```
+
+mod environment;
+mod file;
+mod layers;
+mod preset;
+mod print;
+mod settings;
+pub(crate) mod values;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use rnnlm_model::{CellKind, Init, NonlinearityKind};
+use rnnlm_vocab::{Normalization, Sampling, TokenKind};
+
+pub(crate) use self::layers::{Refusal, parse};
+use self::preset::Preset;
+pub(crate) use self::print::print;
+pub(crate) use self::settings::Settings;
+use self::values::{cell, clip, init, nonlinearity, normalization, positive, rate, sampling, token_kind};
+use crate::args::{Args, Command, Compute, Format};
+use crate::checkpoint::Interval;
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  rnnlm train                                        no download, half a minute
+  rnnlm train --corpus names.txt --epochs 100        a text of your own, as it is
+  rnnlm train --corpus timemachine --token word      the book's text, word by word
+  cat *.txt | rnnlm train --corpus - --out runs/all  several texts as one
+  rnnlm train --resume runs/sample-rnn-1             on from where it was stopped or killed
+
+Ctrl-C stops after the step under way and saves; a second one does not wait. `rnnlm generate` and `rnnlm eval` use a run.";
+
+/// Everything that training can be told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TrainArgs {
+    /// Settings that belong together, see the end of this help; what is said elsewhere goes before them.
+    #[arg(long, value_name = "NAME", value_parser = preset::find, help_heading = "Settings")]
+    pub(crate) preset: Option<&'static Preset>,
+    /// Settings from a file in TOML, one `name = value` a line, named as here with _ for -: `hidden_size = 512`.
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print every setting as --config reads it, with where it comes from, and do nothing else.
+    #[arg(long, conflicts_with = "resume", help_heading = "Settings")]
+    pub(crate) print_config: bool,
+
+    /// A name from `rnnlm corpus list`, a path, or - for standard input.
+    #[arg(long, value_name = "NAME|PATH|-", default_value = "sample", help_heading = "Text")]
+    pub(crate) corpus: String,
+    /// What a token is.
+    #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte", help_heading = "Text")]
+    pub(crate) token: TokenKind,
+    /// `book`: letters only, lower-case, one space between; `none`: the text as it is [default: book for names, none
+    /// for paths].
+    #[arg(long, value_parser = normalization, value_name = "book|none", help_heading = "Text")]
+    pub(crate) normalize: Option<Normalization>,
+    /// Tokens seen fewer times become `<unk>`.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
+    pub(crate) min_freq: u64,
+    /// Train on the first N tokens, 0 for all [default: 10000 for names, 0 for paths].
+    #[arg(long, value_name = "N", help_heading = "Text")]
+    pub(crate) max_tokens: Option<usize>,
+
+    /// The kind of recurrent layer.
+    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
+    pub(crate) cell: CellKind,
+    /// Of an rnn cell.
+    #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
+    pub(crate) nonlinearity: NonlinearityKind,
+    /// Of a gru cell: the reset gate before the recurrent product, as in the book's from-scratch code; PyTorch's is after.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) reset_before: bool,
+    /// Recurrent layers on top of each other.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Model")]
+    pub(crate) num_layers: usize,
+    /// A second set of layers that reads the text backwards, and so sees the token that is to be predicted: the wrong use
+    /// that the book's 9.4 shows.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) bidirectional: bool,
+    /// Units of each layer.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = positive, help_heading = "Model")]
+    pub(crate) hidden_size: usize,
+    /// Initial values: `uniform` as PyTorch, `normal` as the book's from-scratch code.
+    #[arg(long, default_value = "uniform", value_parser = init, value_name = "uniform|normal", help_heading = "Model")]
+    pub(crate) init: Init,
+
+    /// Times through the text.
+    #[arg(long, value_name = "N", default_value_t = 500, help_heading = "Training")]
+    pub(crate) epochs: u64,
+    /// Rows of a minibatch.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = positive, help_heading = "Training")]
+    pub(crate) batch_size: usize,
+    /// Steps through which gradients flow.
+    #[arg(long, value_name = "N", default_value_t = 35, value_parser = positive, help_heading = "Training")]
+    pub(crate) num_steps: usize,
+    /// Learning rate of SGD.
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = rate, allow_negative_numbers = true, help_heading = "Training")]
+    pub(crate) lr: f32,
+    /// Largest global norm of the gradients, 0 for no clipping.
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = clip, allow_negative_numbers = true, help_heading = "Training")]
+    pub(crate) clip: f32,
+    /// `sequential`: rows go on from one minibatch to the next and carry their state; `random`: they start anywhere.
+    #[arg(long, default_value = "sequential", value_parser = sampling, value_name = "sequential|random",
+          help_heading = "Training")]
+    pub(crate) sampling: Sampling,
+    /// Start every minibatch from the zero state, also in sequential sampling (the book's own "random" run does that).
+    #[arg(long, help_heading = "Training")]
+    pub(crate) reset_state: bool,
+    /// Gradients through all earlier minibatches; refused with the reason.
+    #[arg(long, hide = true)]
+    pub(crate) no_detach: bool,
+    /// The seed of everything that is drawn; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    pub(crate) seed: u64,
+
+    /// Go on with a run exactly where it was last saved. What defines it is in its folder; --epochs may be raised, and
+    /// --corpus may say where the same text is now.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "init_from"], help_heading = "Saving")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Begin a new run with the weights, sizes and vocabulary of this one, and nothing else of it.
+    #[arg(long, value_name = "RUN", help_heading = "Saving")]
+    pub(crate) init_from: Option<PathBuf>,
+    /// Epochs between saves, or, with an s behind the number, steps.
+    #[arg(long, value_name = "N|Ns", default_value = "10", help_heading = "Saving")]
+    pub(crate) checkpoint_every: Interval,
+    /// Earlier saves to keep, in the run's folder `checkpoints`; one of them in place of trainer.safetensors is gone on with.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Saving")]
+    pub(crate) keep: usize,
+
+    /// What the samples go on from; may be repeated.
+    #[arg(long = "prefix", id = "prefix", value_name = "TEXT", default_values = ["time traveller", "traveller"], help_heading = "Output")]
+    pub(crate) prefixes: Vec<String>,
+    /// Epochs between samples, 0 for none until the end.
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Output")]
+    pub(crate) sample_every: u64,
+    /// The folder of the run [default: runs/CORPUS-CELL-N, the first free N].
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace the run in --out; nothing but a run is ever replaced.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) force: bool,
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    pub(crate) format: Format,
+    /// No progress; warnings and errors stay.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+}
+
+impl TrainArgs {
+    /// `rnnlm train` without flags.
+    pub(crate) fn without_flags() -> Self {
+        match Args::parse_from(["rnnlm", "train"]).command {
+            Some(Command::Train(args)) => args,
+            _ => unreachable!("the command line is a constant"),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Settings in layers: a flag goes before the environment, that before a file, that before a preset, that before the
+//! default; what was resolved can be printed, read again, and is what the run was made with.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Outcome, Place, SMALL};
+
+/// What `train --print-config` prints under these variables.
+fn print(place: &Place, variables: &[(&str, &str)], flags: &[&str]) -> Outcome {
+    let mut command = place.command(&[&["train", "--print-config"], flags].concat());
+    Outcome::of(command.envs(variables.iter().copied()).output().expect("the command starts"))
+}
+
+/// The line of a setting, with where it comes from.
+#[track_caller]
+fn line<'a>(printed: &'a Outcome, name: &str) -> &'a str {
+    let start = format!("{name} = ");
+    let line = printed.stdout.lines().find(|line| line.starts_with(&start));
+    line.unwrap_or_else(|| panic!("`{name}` is missing in {printed:?}"))
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_before_a_file_before_a_preset_before_the_default() {
+    let place = Place::new();
+    place.write("run.toml", "# mine\n\nhidden_size = 64\n");
+    let variables = [("RNNLM_HIDDEN_SIZE", "96")];
+    let flags = ["--preset", "rnn-scratch", "--config", "run.toml", "--hidden-size", "128"];
+    // so many of the variables and of the flags
+    for (variable, flag, expected) in [
+        (0, 0, "hidden_size = 256"),
+        (0, 2, "hidden_size = 512  # --preset rnn-scratch"),
+        (0, 4, "hidden_size = 64  # run.toml:3"),
+        (1, 4, "hidden_size = 96  # RNNLM_HIDDEN_SIZE"),
+        (1, 6, "hidden_size = 128  # --hidden-size"),
+    ] {
+        let printed = print(&place, &variables[..variable], &flags[..flag]).succeeded();
+        assert_eq!(line(&printed, "hidden_size"), expected);
+    }
+    assert_eq!(place.snapshot().len(), 1, "--print-config does nothing else");
+}
+
+#[test]
+fn file_and_preset_may_be_chosen_by_variables_and_the_preset_by_the_file() {
+    let place = Place::new();
+    place.write("run.toml", "preset = \"deep-lstm\"\nlr = 0.5\n");
+    let printed = print(&place, &[("RNNLM_CONFIG", "run.toml")], &[]).succeeded();
+    assert_eq!(line(&printed, "num_layers"), "num_layers = 2  # --preset deep-lstm");
+    assert_eq!(line(&printed, "lr"), "lr = 0.5  # run.toml:2");
+    let printed = print(&place, &[("RNNLM_PRESET", "gru")], &["--config", "run.toml"]).succeeded();
+    assert_eq!(line(&printed, "cell"), "cell = \"gru\"  # --preset gru");
+    let printed = print(&place, &[("RNNLM_PRESET", "gru")], &["--config", "run.toml", "--preset", "rnn"]).succeeded();
+    assert_eq!(line(&printed, "cell"), "cell = \"rnn\"  # --preset rnn");
+}
+
+#[test]
+fn what_a_layer_switches_on_a_higher_one_switches_off() {
+    let place = Place::new();
+    let printed = print(&place, &[], &["--preset", "bi-lstm", "--bidirectional=false"]).succeeded();
+    assert_eq!(line(&printed, "bidirectional"), "bidirectional = false  # --bidirectional");
+    let printed = print(&place, &[("RNNLM_BIDIRECTIONAL", "false")], &["--preset", "bi-lstm"]).succeeded();
+    assert_eq!(line(&printed, "bidirectional"), "bidirectional = false  # RNNLM_BIDIRECTIONAL");
+    let printed = print(&place, &[], &["--bidirectional"]).succeeded();
+    assert_eq!(line(&printed, "bidirectional"), "bidirectional = true  # --bidirectional");
+}
+
+#[test]
+fn the_presets_are_the_sections_of_the_book() {
+    let place = Place::new();
+    // cell, units, layers, both directions, learning rate, initial values
+    let sections = [
+        ("rnn-scratch", "rnn", 512, 1, false, "1.0", "normal"),
+        ("rnn", "rnn", 256, 1, false, "1.0", "uniform"),
+        ("gru", "gru", 256, 1, false, "1.0", "uniform"),
+        ("lstm", "lstm", 256, 1, false, "1.0", "uniform"),
+        ("deep-lstm", "lstm", 256, 2, false, "2.0", "uniform"),
+        ("bi-lstm", "lstm", 256, 2, true, "1.0", "uniform"),
+    ];
+    let help = place.run(&["train", "--help"]).succeeded().stdout;
+    for (name, cell, hidden_size, num_layers, bidirectional, lr, init) in sections {
+        let printed = print(&place, &[], &["--preset", name]).succeeded();
+        for (setting, value) in [
+            ("cell", format!("{cell:?}")),
+            ("hidden_size", hidden_size.to_string()),
+            ("num_layers", num_layers.to_string()),
+            ("bidirectional", bidirectional.to_string()),
+            ("lr", lr.to_owned()),
+            ("init", format!("{init:?}")),
+            ("epochs", "500".to_owned()),
+            ("batch_size", "32".to_owned()),
+            ("num_steps", "35".to_owned()),
+            ("clip", "1.0".to_owned()),
+        ] {
+            let found = line(&printed, setting).split("  #").next().unwrap_or_default();
+            assert_eq!(found, format!("{setting} = {value}"), "{name}");
+        }
+        assert!(help.contains(&format!("\n  {name} ")), "{name} is not in the help");
+    }
+    place.run(&["train", "--preset", "transformer"]).failed(2, &["rnn-scratch", "deep-lstm"]);
+}
+
+#[test]
+fn what_is_printed_is_read_again_as_the_same() {
+    let place = Place::new();
+    let flags = ["--preset", "deep-lstm", "--lr", "0.1", "--seed", "18446744073709551615", "--clip", "1e-10"];
+    let more = ["--prefix", "a \"quoted\" one\n#", "--prefix", "1.0", "--out", "some where/é", "--quiet"];
+    let first = print(&place, &[("RNNLM_EPOCHS", "7")], &[&flags[..], &more].concat()).succeeded();
+    place.write("printed.toml", &first.stdout);
+    let second = print(&place, &[], &["--config", "printed.toml"]).succeeded();
+    let values = |text: &str| toml::from_str::<toml::Table>(text).expect("it is TOML");
+    assert_eq!(values(&first.stdout), values(&second.stdout));
+    assert_eq!(line(&second, "epochs").split_once("  # printed.toml:").map(|(value, _)| value), Some("epochs = 7"));
+    assert_eq!(values(&first.stdout)["prefix"][0].as_str(), Some("a \"quoted\" one\n#"));
+}
+
+#[test]
+fn an_error_says_where_the_value_comes_from() {
+    let place = Place::new();
+    let refused = |content: &str, words: &[&str]| {
+        place.write("run.toml", content);
+        place.run(&["train", "--config", "run.toml"]).failed(2, words);
+    };
+    refused("seed = 1\n\nhiden-size = 3\n", &["run.toml:3", "no setting `hiden-size`", "hint: ", "`hidden_size`"]);
+    refused("# lr\nlr = -1\n", &["run.toml:2: ", "above 0"]);
+    refused("lr = [1, 2]\n", &["run.toml:1: "]);
+    refused("lr = { sgd = 1 }\n", &["run.toml:1: `lr` is no text"]);
+    refused("[train]\nlr = 1\n", &["run.toml:1: there is no setting `train`"]);
+    refused("seed = 1\nlr = = 1\n", &["run.toml:2: "]);
+    refused("seed = 1\nseed = 2\n", &["run.toml:2: ", "duplicate"]);
+    refused("cell = \"elman\"\n", &["run.toml:1: ", "rnn, gru, lstm"]);
+    refused("force = true\n", &["run.toml:1: there is no setting `force`"]);
+    place.run(&["train", "--config", "missing.toml"]).failed(2, &["`missing.toml` cannot be read"]);
+    let variable = |name: &str, value: &str| {
+        Outcome::of(place.command(&["train"]).env(name, value).output().expect("the command starts"))
+    };
+    variable("RNNLM_LR", "fast").failed(2, &["RNNLM_LR: ", "'fast'", "--lr"]);
+    variable("RNNLM_CONFIG", "missing.toml").failed(2, &["`missing.toml`"]);
+    assert_eq!(place.snapshot().len(), 1, "nothing was trained");
+}
+
+#[test]
+fn gradients_without_an_end_are_refused_with_the_reason() {
+    let place = Place::new();
+    place.run(&["train", "--no-detach"]).failed(2, &["more memory and time", "after 35 steps", "hint: --num-steps"]);
+    assert_eq!(place.snapshot().len(), 0, "nothing was trained");
+}
+
+#[test]
+fn what_is_printed_is_in_the_order_of_the_help() {
+    let place = Place::new();
+    let printed = print(&place, &[("RNNLM_SEED", "1")], &["--preset", "lstm", "--epochs", "3"]).succeeded();
+    let headings: Vec<_> =
+        printed.stdout.lines().filter(|line| line.starts_with("# ") && !line.contains(" has ")).collect();
+    assert_eq!(headings, ["# Text", "# Model", "# Training", "# Saving", "# Output", "# Computation"]);
+}
+
+#[test]
+fn a_variable_that_sets_nothing_is_named() {
+    let place = Place::new();
+    let printed = print(&place, &[("RNNLM_HIDEN_SIZE", "64"), ("RNNLM_DATA_DIR", "texts")], &[]).succeeded();
+    assert_eq!(printed.stderr.lines().count(), 1, "{printed:?}");
+    assert!(printed.stderr.contains("RNNLM_HIDEN_SIZE") && printed.stderr.contains("is RNNLM_HIDDEN_SIZE"));
+}
+
+#[test]
+fn every_setting_is_a_flag_and_a_variable_in_the_help() {
+    let place = Place::new();
+    let help = place.run(&["train", "--help"]).succeeded().stdout;
+    let printed = print(&place, &[], &["--out", "run", "--init-from", "run"]).succeeded();
+    let table: toml::Table = toml::from_str(&printed.stdout).expect("it is TOML");
+    assert!(table.len() > 25, "{printed:?}");
+    for name in table.keys() {
+        assert!(help.contains(&format!("--{}", name.replace('_', "-"))), "--{name}");
+        assert!(help.contains(&format!("[env: RNNLM_{}]", name.to_uppercase())), "{name}");
+    }
+}
+
+#[test]
+fn a_run_is_made_with_what_was_resolved() {
+    let place = Place::new();
+    place.write("run.toml", "cell = \"gru\"\nlr = 0.5\nout = \"run\"\nquiet = true\n");
+    let mut command = place.command(&[&["train", "--config", "run.toml"], &SMALL[..]].concat());
+    Outcome::of(command.env("RNNLM_SEED", "5").output().expect("the command starts")).succeeded();
+    let config = fs::read_to_string(place.path("run/config.json")).expect("a configuration");
+    let config: Value = serde_json::from_str(&config).expect("it is JSON");
+    assert_eq!(config["model"]["cell"], "gru");
+    assert_eq!((&config["train"]["lr"], &config["train"]["seed"]), (&0.5.into(), &5.into()));
+    assert_eq!(config["model"]["hidden_size"], 16);
+}
