@@ -25,7 +25,7 @@ fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: Path) -> (f32, Ve
     let loss = model.loss(&mut workspace).unwrap();
     let mut gradients = ParameterSet::zeros(cpu, model.parameters().layout()).unwrap();
     model.backward(&mut workspace, &mut gradients).unwrap();
-    let flat = gradients.read(cpu).unwrap();
+    let flat = gradients.to_vec(cpu).unwrap();
     let specs = gradients.layout().specs();
     (loss, specs.iter().map(|spec| (spec.name.clone(), flat[spec.range()].to_vec())).collect())
 }
@@ -34,7 +34,7 @@ fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: Path) -> (f32, Ve
 fn drawn(cpu: &Cpu, config: &ModelConfig) -> Vec<f32> {
     let mut model = LanguageModel::new(cpu, config, Path::Reference).unwrap();
     model.initialize(Init::Uniform, 3).unwrap();
-    model.parameters().read(cpu).unwrap()
+    model.parameters().to_vec(cpu).unwrap()
 }
 
 #[test]
