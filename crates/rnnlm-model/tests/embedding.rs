@@ -1,6 +1,8 @@
 //! A learned embedding against one-hot input: with `W_ih′ = W_ih·Eᵀ` the second model is the first, so the same loss, and by
 //! the chain rule `∂W_ih = ∂W_ih′·E` and `∂E = ∂W_ih′ᵀ·W_ih`. The products are taken here, in double precision.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use rnnlm_model::{CellKind, Init, LanguageModel, ModelConfig};
 use rnnlm_rnn::{ParameterSet, Path};
 use rnnlm_tensor::Cpu;
