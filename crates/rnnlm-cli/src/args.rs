@@ -42,7 +42,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a model on a text; without flags, the book's character model on the bundled story.
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Let a trained model go on from a prefix.
     Generate(GenerateArgs),
     /// Score a text with a trained model.

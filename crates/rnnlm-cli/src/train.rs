@@ -99,6 +99,7 @@ pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
         hidden_size: args.hidden_size,
         num_layers: args.num_layers,
         bidirectional: args.bidirectional,
+        embedding_size: args.embedding_size,
     }
 }
 

@@ -69,6 +69,9 @@ pub struct ModelConfig {
     /// Whether a second set of layers reads the text backwards; such a model sees the token it is to predict.
     #[serde(default)]
     pub bidirectional: bool,
+    /// **E**: numbers that a learned embedding has for each entry of the vocabulary; 0 is one-hot input.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub embedding_size: usize,
 }
 
 impl ModelConfig {
@@ -82,7 +85,13 @@ impl ModelConfig {
             hidden_size: 256,
             num_layers: 1,
             bidirectional: false,
+            embedding_size: 0,
         }
+    }
+
+    /// **D** of the lowest layer: the size of the embedding, or of a one-hot row.
+    pub fn input_size(&self) -> usize {
+        if self.embedding_size == 0 { self.vocab_size } else { self.embedding_size }
     }
 
     /// The sizes of the recurrent part.
@@ -97,7 +106,7 @@ impl ModelConfig {
                 CellKind::Gru => Cell::Gru { reset_after: !self.reset_before },
                 CellKind::Lstm => Cell::Lstm,
             },
-            input_size: self.vocab_size,
+            input_size: self.input_size(),
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
             bidirectional: self.bidirectional,
@@ -107,11 +116,12 @@ impl ModelConfig {
     /// How many parameters the model has. In 128 bits, so that absurd sizes give an absurd number rather than a wrong one.
     pub fn num_parameters(&self) -> u128 {
         let [v, h, layers] = [self.vocab_size, self.hidden_size, self.num_layers].map(bounded);
+        let [d, e] = [self.input_size(), self.embedding_size].map(bounded);
         let stack = self.stack();
         let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
-        let lowest = gates * h * (v + h + 2);
+        let lowest = gates * h * (d + h + 2);
         let higher = gates * h * (directions * h + h + 2);
-        directions * (lowest + layers.saturating_sub(1) * higher) + v * directions * h + v
+        directions * (lowest + layers.saturating_sub(1) * higher) + v * directions * h + v + v * e
     }
 
     /// Values of one carried state, hidden or cell, of a minibatch of `batch_size` rows.
@@ -126,10 +136,17 @@ impl ModelConfig {
         let stack = self.stack();
         let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
         let rows = bounded(batch_size) * bounded(num_steps);
-        // hidden, gates and their gradients per layer and direction; logits; gradients between layers
-        let per_row = layers * directions * h * (2 + 2 * gates) + v + 3 * directions * h;
+        // hidden, gates and their gradients per layer and direction; logits; gradients between layers; embedding
+        let per_row =
+            layers * directions * h * (2 + 2 * gates) + v + 3 * directions * h + 2 * bounded(self.embedding_size);
         (2 * self.num_parameters()).saturating_add(rows.saturating_mul(per_row)).saturating_mul(4)
     }
+}
+
+/// For a setting whose absence means 0: runs without it keep the file that they always had.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(size: &usize) -> bool {
+    *size == 0
 }
 
 /// A size for a product of several. No machine has 2⁴⁰ of anything here, and the products stay within 128 bits.

@@ -23,6 +23,9 @@ pub(crate) fn draw(layout: &ParameterLayout, init: Init, seed: u64) -> Vec<f32> 
 fn draw_one(spec: &ParameterSpec, init: Init, rng: &mut ChaCha8Rng) -> Array1<f32> {
     let len = spec.range().len();
     match init {
+        _ if spec.embedding => {
+            Array1::random_using(len, Normal::new(0.0, 1.0).expect("1 is a standard deviation"), rng)
+        }
         Init::Uniform => {
             let bound = 1.0 / (spec.fan_in as f32).sqrt();
             Array1::random_using(len, Uniform::new_inclusive(-bound, bound).expect("a bound of 1/√H is finite"), rng)
@@ -60,6 +63,17 @@ mod tests {
         let deviation = (weights.iter().map(|v| v * v).sum::<f32>() / 6400.0).sqrt();
         assert!((deviation - 0.01).abs() < 0.000_4, "{deviation}");
         assert!(biases.iter().all(|&v| v == 0.0));
+    }
+
+    #[test]
+    fn an_embedding_is_drawn_from_the_standard_normal_distribution_whatever_the_rest_is_drawn_from() {
+        let mut layout = ParameterLayout::default();
+        layout.add_embedding("embedding.weight", [100, 64]).unwrap();
+        for init in [Init::Uniform, Init::Normal] {
+            let values = draw(&layout, init, 1);
+            let deviation = (values.iter().map(|v| v * v).sum::<f32>() / 6400.0).sqrt();
+            assert!((deviation - 1.0).abs() < 0.04, "{init:?}: {deviation}");
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@
 //! from a file is checked before it is used.
 
 mod config;
+mod embedding;
 mod error;
 mod evaluate;
 mod generate;

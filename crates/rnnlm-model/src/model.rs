@@ -1,10 +1,11 @@
-//! The language model: one-hot input, recurrent layers, output layer, under the parameter names of the book's `RNNModel`
-//! (attributes `rnn` and `linear`). `forward` and, right below it, its mirror `backward`.
+//! The language model: one-hot or embedded input, recurrent layers, output layer, under the parameter names of the book's `RNNModel`
+//! (attributes `rnn`, `linear` and `embedding`). `forward` and, right below it, its mirror `backward`.
 
 use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackMemory, State};
 use rnnlm_tensor::{Tensor, View, ops};
 use rnnlm_vocab::Minibatch;
 
+use crate::embedding::{Embedded, Embedding};
 use crate::output::OutputLayer;
 use crate::{Init, ModelConfig, Result, init};
 
@@ -15,6 +16,8 @@ pub struct LanguageModel<B: Recurrence> {
     config: ModelConfig,
     path: Path,
     parameters: ParameterSet<B>,
+    /// None where the input is one-hot.
+    embedding: Option<Embedding>,
     stack: Stack,
     output: OutputLayer,
 }
@@ -26,6 +29,8 @@ pub struct Workspace<B: Recurrence> {
     batch_size: usize,
     inputs: B::Indices,
     targets: B::Indices,
+    /// What the embedding wrote; none where the input is one-hot.
+    embedded: Option<Embedded<B>>,
     memory: StackMemory<B>,
     /// `[T·N, V]`: logits after the forward pass, their gradient after the loss.
     logits: Tensor<B>,
@@ -70,10 +75,14 @@ impl<B: Recurrence> LanguageModel<B> {
     /// If a size is 0 or absurd, or the device has no room.
     pub fn new(backend: &B, config: &ModelConfig, path: Path) -> Result<Self> {
         let mut layout = ParameterLayout::default();
+        let embedding = match config.embedding_size {
+            0 => None,
+            size => Some(Embedding::new(&mut layout, config.vocab_size, size)?),
+        };
         let stack = Stack::new(&mut layout, config.stack())?;
         let output = OutputLayer::new(&mut layout, stack.config().output_size(), config.vocab_size)?;
         let parameters = ParameterSet::zeros(backend, &layout)?;
-        Ok(Self { backend: backend.clone(), config: config.clone(), path, parameters, stack, output })
+        Ok(Self { backend: backend.clone(), config: config.clone(), path, parameters, embedding, stack, output })
     }
 
     /// Draws every parameter.
@@ -124,6 +133,7 @@ impl<B: Recurrence> LanguageModel<B> {
             batch_size,
             inputs: backend.allocate_indices(rows)?,
             targets: backend.allocate_indices(rows)?,
+            embedded: self.embedding.as_ref().map(|embedding| embedding.memory(backend, rows)).transpose()?,
             memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?,
             logits: Tensor::zeros(backend, rows, self.config.vocab_size)?,
             losses: Tensor::zeros(backend, rows, 1)?,
@@ -137,8 +147,15 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If an id is outside the vocabulary, or the device fails.
     pub fn forward(&self, workspace: &mut Workspace<B>, state: &mut State<B>) -> Result<()> {
-        let Workspace { inputs, memory, logits, .. } = workspace;
-        self.stack.forward(&self.backend, &self.parameters, Input::OneHot(inputs), state, memory)?;
+        let Workspace { inputs, embedded, memory, logits, .. } = workspace;
+        let input = match (&self.embedding, embedded) {
+            (Some(embedding), Some(embedded)) => {
+                embedding.forward(&self.backend, &self.parameters, inputs, embedded)?;
+                Input::Dense(embedded.x.view())
+            }
+            _ => Input::OneHot(inputs),
+        };
+        self.stack.forward(&self.backend, &self.parameters, input, state, memory)?;
         self.output.forward(&self.backend, &self.parameters, self.stack.output(memory), logits.view_mut())
     }
 
@@ -160,13 +177,20 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If the device fails.
     pub fn backward(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
-        let Workspace { inputs, memory, logits, grad_output, .. } = workspace;
+        let Workspace { inputs, embedded, memory, logits, grad_output, .. } = workspace;
         let (backend, parameters) = (&self.backend, &self.parameters);
         ops::fill(backend, 0.0, gradients.flat_mut())?;
         let y = self.stack.output(memory);
         self.output.backward(backend, parameters, y, logits.view(), grad_output.view_mut(), gradients)?;
-        let input = Input::OneHot(inputs);
-        Ok(self.stack.backward(backend, parameters, input, grad_output.view(), memory, gradients, None)?)
+        let (Some(embedding), Some(embedded)) = (&self.embedding, embedded) else {
+            let input = Input::OneHot(inputs);
+            return Ok(self.stack.backward(backend, parameters, input, grad_output.view(), memory, gradients, None)?);
+        };
+        // the layers add to their input's gradient
+        ops::fill(backend, 0.0, embedded.grad_x.view_mut())?;
+        let (input, grad_x) = (Input::Dense(embedded.x.view()), Some(embedded.grad_x.view_mut()));
+        self.stack.backward(backend, parameters, input, grad_output.view(), memory, gradients, grad_x)?;
+        embedding.backward(backend, inputs, embedded, gradients)
     }
 
     /// The one element of a `[1, 1]` tensor.

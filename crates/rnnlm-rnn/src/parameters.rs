@@ -18,6 +18,8 @@ pub struct ParameterSpec {
     pub name: String,
     /// PyTorch's shape; a bias has one dimension.
     pub shape: Vec<usize>,
+    /// Whether it is the table of a `torch.nn.Embedding`, which PyTorch draws from `N(0, 1)`.
+    pub embedding: bool,
     /// The rows that are added to a sum: what PyTorch calls `fan_in`, the `H` of `U(−1/√H, 1/√H)`.
     pub fan_in: usize,
     layout: Layout,
@@ -59,13 +61,29 @@ impl ParameterLayout {
         self.add(name.into(), vec![len], [1, len], fan_in)
     }
 
+    /// Appends the table of an embedding, `[entries, size]`.
+    ///
+    /// # Errors
+    /// If the sizes overflow.
+    pub fn add_embedding(&mut self, name: impl Into<String>, [entries, size]: [usize; 2]) -> Result<ParameterId> {
+        let id = self.add_weight(name, [entries, size], 1)?;
+        self.specs[id.0].embedding = true;
+        Ok(id)
+    }
+
     fn add(&mut self, name: String, shape: Vec<usize>, [rows, cols]: [usize; 2], fan_in: usize) -> Result<ParameterId> {
         let end = rows.checked_mul(cols).and_then(|len| self.len.checked_add(len));
         // four bytes an element, and an allocation may not pass `isize::MAX`
         let Some(end) = end.filter(|&end| end <= isize::MAX as usize / 4) else {
             return Err(Error::TooLarge { name, rows, cols });
         };
-        self.specs.push(ParameterSpec { name, shape, fan_in, layout: Layout::dense(self.len, rows, cols) });
+        self.specs.push(ParameterSpec {
+            name,
+            shape,
+            embedding: false,
+            fan_in,
+            layout: Layout::dense(self.len, rows, cols),
+        });
         self.len = end;
         Ok(ParameterId(self.specs.len() - 1))
     }

@@ -55,7 +55,7 @@ pub(crate) fn parse(line: &[OsString]) -> Result<(Args, Settings, Vec<String>), 
     }
     let entries = below_the_environment(&plain, flags, &names(|name| is_of_a_file(name) || name == "preset"))?;
     let layered = helpful.mut_subcommand(TRAIN, |train| with_defaults(train, &entries));
-    let matches = layered.clone().try_get_matches_from(line)?;
+    let matches = layered.try_get_matches_from(line)?;
     let args = Args::from_arg_matches(&matches)?;
     // clap puts an argument that has been given another default behind the others
     let train = plain.find_subcommand(TRAIN).expect("train is a command");

@@ -82,6 +82,9 @@ pub(crate) struct TrainArgs {
     /// Of a gru cell: the reset gate before the recurrent product, as in the book's from-scratch code; PyTorch's is after.
     #[arg(long, help_heading = "Model")]
     pub(crate) reset_before: bool,
+    /// Learn a row of N numbers for each entry of the vocabulary as the layers' input; 0 is one-hot input.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Model")]
+    pub(crate) embedding_size: usize,
     /// Recurrent layers on top of each other.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Model")]
     pub(crate) num_layers: usize,
@@ -165,7 +168,7 @@ impl TrainArgs {
     /// `rnnlm train` without flags.
     pub(crate) fn without_flags() -> Self {
         match Args::parse_from(["rnnlm", "train"]).command {
-            Some(Command::Train(args)) => args,
+            Some(Command::Train(args)) => *args,
             _ => unreachable!("the command line is a constant"),
         }
     }

@@ -11,9 +11,10 @@ use crate::setting::Setting;
 type Change<C> = (&'static str, fn(&mut C));
 
 /// Every cell that there is.
-const CELLS: [Change<ModelConfig>; 4] = [
+const CELLS: [Change<ModelConfig>; 5] = [
     ("rnn", |model| model.cell = CellKind::Rnn),
     ("gru", |model| model.cell = CellKind::Gru),
+    ("rnn with an embedding", |model| model.embedding_size = 5),
     ("gru reset-before", |model| (model.cell, model.reset_before) = (CellKind::Gru, true)),
     ("lstm", |model| model.cell = CellKind::Lstm),
 ];
