@@ -45,6 +45,9 @@ pub struct Case {
     /// **V**, of models.
     #[serde(default)]
     pub vocab_size: usize,
+    /// **E**, of models with an embedding; else 0.
+    #[serde(default)]
+    pub embedding_size: usize,
     /// **H**.
     pub hidden_size: usize,
     /// **L**.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rnnlm_model::{Init, TrainConfig};
+use rnnlm_model::{Init, ModelConfig, TrainConfig};
 use rnnlm_rnn::{ParameterLayout, StackConfig};
 use rnnlm_vocab::{Minibatch, Sampling};
 
@@ -94,6 +94,9 @@ fn shape(golden: &Golden) -> String {
     let width =
         if case.kind == Kind::Layer { format!("D{}", case.input_size) } else { format!("V{}", case.vocab_size) };
     let mut shape = format!("T{} N{} {width} H{}", case.num_steps, case.batch_size, case.hidden_size);
+    if case.embedding_size > 0 {
+        shape.push_str(&format!(" E{}", case.embedding_size));
+    }
     if case.num_layers > 1 {
         shape.push_str(&format!(" L{}", case.num_layers));
     }
@@ -109,11 +112,17 @@ fn shape(golden: &Golden) -> String {
     shape
 }
 
+fn model_config(golden: &Golden) -> Result<ModelConfig> {
+    let case = &golden.case;
+    let one_hot = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
+    Ok(ModelConfig { embedding_size: case.embedding_size, ..one_hot })
+}
+
 fn stack_config(golden: &Golden) -> Result<StackConfig> {
     let case = &golden.case;
     Ok(StackConfig {
         cell: golden.cell()?,
-        input_size: case.input_size.max(case.vocab_size),
+        input_size: if case.embedding_size > 0 { case.embedding_size } else { case.input_size.max(case.vocab_size) },
         hidden_size: case.hidden_size,
         num_layers: case.num_layers,
         bidirectional: case.bidirectional,
@@ -188,7 +197,7 @@ fn layer_quantities(golden: &Golden, outputs: &StackOutputs) -> Result<Vec<Quant
 
 fn model_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<ModelInputs> {
     let case = &golden.case;
-    let config = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
+    let config = model_config(golden)?;
     let mut inputs = ModelInputs {
         parameters: flat(golden, &model_layout(&config)?)?,
         config,
@@ -203,8 +212,10 @@ fn model_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<M
     };
     let next = |id: &mut u32| *id = (*id + 1) % case.vocab_size as u32;
     match perturbation {
-        // in the column of an id that occurs: of the others nothing is read
-        Some(Perturbation::Nan) => inputs.parameters[inputs.minibatch.inputs[0] as usize] = f32::NAN,
+        // in the column, or the embedding's row, of an id that occurs: of the others nothing is read
+        Some(Perturbation::Nan) => {
+            inputs.parameters[inputs.minibatch.inputs[0] as usize * case.embedding_size.max(1)] = f32::NAN;
+        }
         Some(Perturbation::Id) => next(&mut inputs.minibatch.targets[0]),
         Some(_) => next(&mut inputs.minibatch.inputs[0]),
         None => {}
@@ -213,8 +224,7 @@ fn model_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<M
 }
 
 fn expected_model(golden: &Golden) -> Result<ModelOutputs> {
-    let case = &golden.case;
-    let config = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
+    let config = model_config(golden)?;
     Ok(ModelOutputs {
         logits: golden.floats("expected.logits")?.1.to_vec(),
         loss: golden.floats("expected.loss")?.1[0],
@@ -245,7 +255,7 @@ fn train_perturbations(golden: &Golden) -> Vec<Perturbation> {
 
 fn train_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<TrainInputs> {
     let case = &golden.case;
-    let model = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
+    let model = model_config(golden)?;
     let (num_steps, batch_size) = (case.num_steps, case.batch_size);
     let pairs = golden.ids("minibatches")?.chunks_exact(2 * num_steps * batch_size);
     let minibatches = pairs.map(|pair| {
@@ -274,8 +284,7 @@ fn train_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<T
 }
 
 fn expected_training(golden: &Golden) -> Result<TrainOutputs> {
-    let case = &golden.case;
-    let config = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
+    let config = model_config(golden)?;
     let series = |key: &str| Ok::<_, Error>(golden.floats(key)?.1.iter().map(|&value| f64::from(value)).collect());
     Ok(TrainOutputs {
         losses: series("expected.losses")?,

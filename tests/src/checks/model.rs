@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rnnlm_model::{CellKind, ModelConfig, NonlinearityKind};
-use rnnlm_rnn::{Cell, Nonlinearity, ParameterLayout};
+use rnnlm_rnn::{Cell, Nonlinearity, ParameterLayout, Stack};
 use rnnlm_vocab::Minibatch;
 
 use super::oracle::{difference, doubles, leaf_of, network, sample, sample_of};
@@ -32,9 +32,13 @@ pub(super) fn config(cell: Cell, vocab_size: usize, hidden_size: usize, num_laye
     ModelConfig { cell: kind, nonlinearity, reset_before, hidden_size, num_layers, ..ModelConfig::book(vocab_size) }
 }
 
-/// The layout of a model's parameters: the recurrent layers', then the output layer's.
+/// The layout of a model's parameters: the embedding's if there is one, the recurrent layers', the output layer's.
 pub(super) fn layout(config: &ModelConfig) -> Result<ParameterLayout> {
-    let (_, mut layout) = crate::device::layout(config.stack())?;
+    let mut layout = ParameterLayout::default();
+    if config.embedding_size > 0 {
+        layout.add_embedding("embedding.weight", [config.vocab_size, config.embedding_size])?;
+    }
+    Stack::new(&mut layout, config.stack())?;
     let width = config.stack().output_size();
     layout.add_weight("linear.weight", [config.vocab_size, width], width)?;
     layout.add_bias("linear.bias", config.vocab_size, width)?;
