@@ -1,8 +1,9 @@
 //! The one comparison of the repository, beside the walk: two quantities with named axes, the worst absolute and relative
 //! error between them, and the name of the place where it stands.
 //!
-//! Relative means `|a − b|` over the largest magnitude in the expected quantity. Element by element even a perfect `f32`
-//! path is far from its `f64` counterpart wherever a sum happens to cancel.
+//! Relative means `|a − b|` over the largest magnitude in the expected quantity, or over that of the terms it is the sum
+//! of where the check knows it. Element by element even a perfect `f32` path is far from its `f64` counterpart wherever a
+//! sum happens to cancel.
 
 /// One dimension of a quantity: how long it is, and what a position along it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +53,14 @@ pub struct Quantity {
     values: Vec<f64>,
     /// Where each value stands among the axes' positions, if only some of them were computed.
     sample: Option<Vec<usize>>,
+    /// The magnitude that errors are relative to, if no value is larger.
+    scale: f64,
 }
 
 impl Quantity {
     /// A value for every position of the axes.
     pub fn new(name: impl Into<String>, axes: Vec<Axis>, values: Vec<f64>) -> Self {
-        Self { name: name.into(), axes, values, sample: None }
+        Self { name: name.into(), axes, values, sample: None, scale: 0.0 }
     }
 
     /// As [`Quantity::new`], from what a device computed.
@@ -67,7 +70,14 @@ impl Quantity {
 
     /// Values at some positions only, in the order of `sample`; the other side is reduced to the same positions.
     pub fn sampled(name: impl Into<String>, axes: Vec<Axis>, sample: Vec<usize>, values: Vec<f64>) -> Self {
-        Self { name: name.into(), axes, values, sample: Some(sample) }
+        Self { name: name.into(), axes, values, sample: Some(sample), scale: 0.0 }
+    }
+
+    /// Sums whose terms have magnitudes that add up to `scale`, which is what their rounding goes by: of a quantity of
+    /// very few values, all may cancel.
+    #[must_use]
+    pub fn summed_from(self, scale: f64) -> Self {
+        Self { scale, ..self }
     }
 
     /// The values.
@@ -149,7 +159,8 @@ pub enum Refusal {
 pub fn compare(expected: &Quantity, found: &Quantity) -> Result<Comparison, Refusal> {
     check(expected, found)?;
     let at = |index: usize| expected.sample.as_ref().map_or(index, |sample| sample[index]);
-    let scale = expected.values.iter().filter(|value| value.is_finite()).fold(0.0_f64, |max, v| max.max(v.abs()));
+    let scale =
+        expected.values.iter().filter(|value| value.is_finite()).fold(expected.scale, |max, v| max.max(v.abs()));
     let (mut worst_abs, mut worst) = (-1.0, 0);
     for (index, &value) in expected.values.iter().enumerate() {
         let error = distance(value, found.values[at(index)]);
@@ -259,6 +270,13 @@ mod tests {
     fn anything_is_infinitely_far_from_nothing_but_zeros() {
         let comparison = compare(&quantity(vec![0.0; 48]), &quantity(values())).unwrap();
         assert_eq!(comparison.worst_rel, f64::INFINITY);
+    }
+
+    #[test]
+    fn what_cancels_is_held_against_what_it_was_summed_from() {
+        let error = |scale| compare(&quantity(vec![0.5; 48]).summed_from(scale), &quantity(vec![0.75; 48])).unwrap();
+        assert_eq!(error(8.0).worst_rel, 0.25 / 8.0);
+        assert_eq!(error(0.25).worst_rel, 0.25 / 0.5);
     }
 
     #[test]

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use rnnlm_rnn::Cell;
+use rnnlm_rnn::{Cell, StackConfig};
 
 use super::layers::perturbed;
 use super::quantities::Axes;
 use crate::cases::{Draw, StackCase};
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
-use crate::device::{Block, Features, Operands, Operation, StackInputs, UpdateInputs};
+use crate::device::{Block, Features, Operands, Operation, StackInputs, StackOutputs, UpdateInputs};
 use crate::paths::{Target, Threads};
 use crate::perturb::Perturbation;
 use crate::{Result, tolerance};
@@ -145,7 +145,10 @@ pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
             let inputs = case.draw()?;
             let outputs = theirs.stack(&inputs)?;
             let output = permuted(&outputs.output, &order(), inputs.config.output_size());
-            Ok(quantities(&inputs, &output, Axes::of(&inputs).parameter_gradients(&outputs)))
+            let scale = summed_magnitude(&outputs, inputs.config);
+            let gradients = Axes::of(&inputs).parameter_gradients(&outputs);
+            let gradients = gradients.into_iter().map(|gradient| gradient.summed_from(scale)).collect();
+            Ok(quantities(&inputs, &output, gradients))
         }),
         found: Box::new(move |perturbation| {
             let mut order = order();
@@ -158,6 +161,16 @@ pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
         }),
         ..property(target, &format!("{} permuted batch", case.cell.name()), case.shape())
     }
+}
+
+/// What the gradients of parameters are sums of: over steps and rows, gradients of a pre-activation times numbers of the
+/// order of one. The largest sum of such magnitudes, over layers, gates and units.
+fn summed_magnitude(outputs: &StackOutputs, config: StackConfig) -> f64 {
+    let width = config.cell.num_gates() * config.hidden_size;
+    let sums = outputs.layers.iter().flat_map(|layer| {
+        (0..width).map(|unit| layer.grad_gates.iter().skip(unit).step_by(width).map(|g| f64::from(g.abs())).sum())
+    });
+    sums.fold(0.0, f64::max)
 }
 
 /// Every block of rows in the given order of the rows.
