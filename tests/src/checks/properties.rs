@@ -63,7 +63,7 @@ pub fn clipping(target: &Target, gradients: Vec<Vec<f32>>, clip: f32) -> Check {
         ]
     };
     let device = Arc::clone(&target.device);
-    let factor = if norm > limit { limit / norm } else { 1.0 };
+    let factor = (limit / (norm + 1e-6)).min(1.0);
     Check {
         perturbations: if norm > limit {
             vec![Perturbation::Input, Perturbation::Scalar, Perturbation::Sign]
