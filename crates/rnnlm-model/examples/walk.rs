@@ -38,11 +38,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tape = workspace.memory().tape(0);
     println!("5 layers       {:?} states of H=16, the carried one {:?}", tape.output().shape(), state.hidden.shape());
 
+    let mut gradients = ParameterSet::zeros(&cpu, model.parameters().layout())?;
+    let before = model.loss(&mut workspace, &mut gradients)?;
     println!("6 output       {:?} logits", workspace.logits().shape());
-    let before = model.loss(&mut workspace)?;
     println!("  loss         {before:.4} nats a token; ln V is {:.4}", (vocab_size as f64).ln());
 
-    let mut gradients = ParameterSet::zeros(&cpu, model.parameters().layout())?;
     model.backward(&mut workspace, &mut gradients)?;
     for spec in gradients.layout().specs() {
         println!("7 gradients    {:<18} {:?}", spec.name, spec.shape);
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     optimizer.update(&cpu, &gradients, model.parameters_mut())?;
     model.zero_state(BATCH_SIZE).map(|zero| state = zero)?;
     model.forward(&mut workspace, &mut state)?;
-    let after = model.loss(&mut workspace)?;
+    let after = model.score(&mut workspace)?;
     println!("8 update       gradient norm {norm:.4}; the same minibatch now costs {after:.4}");
     assert!(after < before, "a step against the gradient lowers the loss");
     Ok(())

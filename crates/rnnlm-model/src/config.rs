@@ -4,6 +4,7 @@ use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
 use rnnlm_vocab::Sampling;
 use serde::{Deserialize, Serialize};
 
+use crate::output::LOGITS_BYTES;
 use crate::{Error, Result};
 
 /// The kind of recurrent layer, by the name that users type.
@@ -136,10 +137,11 @@ impl ModelConfig {
         let stack = self.stack();
         let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
         let rows = bounded(batch_size) * bounded(num_steps);
-        // hidden, gates and their gradients per layer and direction; logits; gradients between layers; embedding
-        let per_row =
-            layers * directions * h * (2 + 2 * gates) + v + 3 * directions * h + 2 * bounded(self.embedding_size);
-        (2 * self.num_parameters()).saturating_add(rows.saturating_mul(per_row)).saturating_mul(4)
+        // hidden, gates and their gradients per layer and direction; gradients between layers; embedding
+        let per_row = layers * directions * h * (2 + 2 * gates) + 3 * directions * h + 2 * bounded(self.embedding_size);
+        let logits = rows.saturating_mul(v).min((LOGITS_BYTES / size_of::<f32>()).max(self.vocab_size) as u128);
+        let values = (2 * self.num_parameters()).saturating_add(rows.saturating_mul(per_row));
+        values.saturating_add(logits).saturating_mul(4)
     }
 }
 

@@ -60,7 +60,7 @@ impl<B: Recurrence> LanguageModel<B> {
                 };
                 workspace.load(self.backend(), &minibatch)?;
                 self.forward(&mut workspace, &mut state)?;
-                nats += f64::from(self.loss(&mut workspace)?) * steps as f64;
+                nats += f64::from(self.score(&mut workspace)?) * steps as f64;
             }
             Ok(Evaluation { tokens, nats })
         })

@@ -96,7 +96,7 @@ impl<'a, B: Recurrence> Generator<'a, B> {
         self.step.inputs[0] = id;
         self.workspace.load(backend, &self.step)?;
         self.model.forward(&mut self.workspace, &mut self.state)?;
-        let logits = self.workspace.logits();
+        let logits = self.model.logits(&mut self.workspace, 0..1)?;
         backend.read(logits.buffer, 0, &mut self.logits)?;
         Ok(&self.logits)
     }

@@ -1,12 +1,14 @@
 //! The language model: one-hot or embedded input, recurrent layers, output layer, under the parameter names of the book's `RNNModel`
-//! (attributes `rnn`, `linear` and `embedding`). `forward` and, right below it, its mirror `backward`.
+//! (attributes `rnn`, `linear` and `embedding`). `forward`, `loss`, and the mirror of `forward`, `backward`.
+
+use std::ops::Range;
 
 use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackMemory, State};
 use rnnlm_tensor::{Tensor, View, ops};
 use rnnlm_vocab::Minibatch;
 
 use crate::embedding::{Embedded, Embedding};
-use crate::output::OutputLayer;
+use crate::output::{LOGITS_BYTES, OutputLayer};
 use crate::{Init, ModelConfig, Result, init};
 
 /// A model on a device.
@@ -20,6 +22,7 @@ pub struct LanguageModel<B: Recurrence> {
     embedding: Option<Embedding>,
     stack: Stack,
     output: OutputLayer,
+    logits_bytes: usize,
 }
 
 /// Everything that a minibatch of one size needs: allocated once, overwritten by every step.
@@ -32,11 +35,11 @@ pub struct Workspace<B: Recurrence> {
     /// What the embedding wrote; none where the input is one-hot.
     embedded: Option<Embedded<B>>,
     memory: StackMemory<B>,
-    /// `[T·N, V]`: logits after the forward pass, their gradient after the loss.
+    /// `[rows at a time, V]`: logits of some rows, their gradient after the loss.
     logits: Tensor<B>,
     /// `[T·N, 1]`: negative log likelihood of each target.
     losses: Tensor<B>,
-    /// `[T·N, H]`: gradient of the recurrent layers' output.
+    /// `[T·N, directions·H]`: gradient of the recurrent layers' output.
     grad_output: Tensor<B>,
     /// `[1, 1]`.
     loss_sum: Tensor<B>,
@@ -62,9 +65,16 @@ impl<B: Recurrence> Workspace<B> {
         &self.memory
     }
 
-    /// `[T·N, V]`: the logits, or after [`LanguageModel::loss`] their gradient.
+    /// `[rows, V]`: the logits that [`LanguageModel::logits`] left, or after [`LanguageModel::loss`] the gradient of the last
+    /// ones; the rows of the minibatch, all of them unless `V` is so large that they are worked through some at a time.
     pub fn logits(&self) -> View<'_, B> {
         self.logits.view()
+    }
+
+    /// The rows whose logits are held at a time, one range after the other.
+    fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<B> {
+        let (rows, [at_a_time, _]) = (self.rows(), self.logits.shape());
+        (0..rows).step_by(at_a_time).map(move |first| first..rows.min(first + at_a_time))
     }
 }
 
@@ -82,7 +92,15 @@ impl<B: Recurrence> LanguageModel<B> {
         let stack = Stack::new(&mut layout, config.stack())?;
         let output = OutputLayer::new(&mut layout, stack.config().output_size(), config.vocab_size)?;
         let parameters = ParameterSet::zeros(backend, &layout)?;
-        Ok(Self { backend: backend.clone(), config: config.clone(), path, parameters, embedding, stack, output })
+        let (backend, config) = (backend.clone(), config.clone());
+        Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes: LOGITS_BYTES })
+    }
+
+    /// Bounds the memory for logits, 64 MB unless this is called; a row is held in any case. Sums over the rows of a
+    /// minibatch are taken in as many parts.
+    #[must_use]
+    pub fn with_logits_bytes(self, logits_bytes: usize) -> Self {
+        Self { logits_bytes, ..self }
     }
 
     /// Draws every parameter.
@@ -128,6 +146,7 @@ impl<B: Recurrence> LanguageModel<B> {
     /// If the device has no room.
     pub fn workspace(&self, num_steps: usize, batch_size: usize) -> Result<Workspace<B>> {
         let (backend, rows) = (&self.backend, num_steps * batch_size);
+        let at_a_time = self.output.rows_within(self.logits_bytes).min(rows);
         Ok(Workspace {
             num_steps,
             batch_size,
@@ -135,19 +154,19 @@ impl<B: Recurrence> LanguageModel<B> {
             targets: backend.allocate_indices(rows)?,
             embedded: self.embedding.as_ref().map(|embedding| embedding.memory(backend, rows)).transpose()?,
             memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?,
-            logits: Tensor::zeros(backend, rows, self.config.vocab_size)?,
+            logits: Tensor::zeros(backend, at_a_time, self.config.vocab_size)?,
             losses: Tensor::zeros(backend, rows, 1)?,
             grad_output: Tensor::zeros(backend, rows, self.stack.config().output_size())?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,
         })
     }
 
-    /// Stages 4 to 6: from the loaded ids to logits; `state` becomes the state after the last step.
+    /// Stages 4 and 5: from the loaded ids to the recurrent layers' output; `state` becomes the state after the last step.
     ///
     /// # Errors
     /// If an id is outside the vocabulary, or the device fails.
     pub fn forward(&self, workspace: &mut Workspace<B>, state: &mut State<B>) -> Result<()> {
-        let Workspace { inputs, embedded, memory, logits, .. } = workspace;
+        let Workspace { inputs, embedded, memory, .. } = workspace;
         let input = match (&self.embedding, embedded) {
             (Some(embedding), Some(embedded)) => {
                 embedding.forward(&self.backend, &self.parameters, inputs, embedded)?;
@@ -155,33 +174,72 @@ impl<B: Recurrence> LanguageModel<B> {
             }
             _ => Input::OneHot(inputs),
         };
-        self.stack.forward(&self.backend, &self.parameters, input, state, memory)?;
-        self.output.forward(&self.backend, &self.parameters, self.stack.output(memory), logits.view_mut())
+        Ok(self.stack.forward(&self.backend, &self.parameters, input, state, memory)?)
     }
 
-    /// Stage 6: the mean negative log likelihood of the loaded targets, in nats; logits become their gradient.
+    /// The logits of some rows of the minibatch, `[rows, V]`, as many as the workspace holds at a time.
+    ///
+    /// # Errors
+    /// If the device fails.
+    ///
+    /// # Panics
+    /// If there are more rows than that.
+    pub fn logits<'a>(&self, workspace: &'a mut Workspace<B>, rows: Range<usize>) -> Result<View<'a, B>> {
+        let Workspace { memory, logits, .. } = workspace;
+        let (y, len) = (self.stack.output(memory).rows(rows.clone()), rows.len());
+        self.output.forward(&self.backend, &self.parameters, y, logits.view_mut().rows(0..len))?;
+        Ok(logits.view().rows(0..len))
+    }
+
+    /// Stage 6: the mean negative log likelihood of the loaded targets, in nats. Leaves the gradient of the layers' output
+    /// behind; `gradients` receives that of the output layer, and zeros for the rest.
     ///
     /// # Errors
     /// If a target is outside the vocabulary, or the device fails.
-    pub fn loss(&self, workspace: &mut Workspace<B>) -> Result<f32> {
-        let rows = workspace.rows() as f32;
-        let Workspace { targets, logits, losses, loss_sum, .. } = workspace;
-        ops::softmax_cross_entropy(&self.backend, 1.0 / rows, targets, logits.view_mut(), losses.view_mut())?;
-        ops::sum(&self.backend, losses.view(), loss_sum.view_mut())?;
-        Ok(self.scalar(loss_sum)? / rows)
+    pub fn loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<f32> {
+        ops::fill(&self.backend, 0.0, gradients.flat_mut())?;
+        self.output_and_loss(workspace, Some(gradients))
     }
 
-    /// Stage 7: from the logits' gradient to every parameter's, which replaces what `gradients` held. The mirror of
-    /// [`LanguageModel::forward`].
+    /// [`LanguageModel::loss`] where nobody wants gradients.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn score(&self, workspace: &mut Workspace<B>) -> Result<f32> {
+        self.output_and_loss(workspace, None)
+    }
+
+    /// Logits, their loss and their gradient, one part of the rows after the other: a large vocabulary's are never all there.
+    fn output_and_loss(
+        &self,
+        workspace: &mut Workspace<B>,
+        mut gradients: Option<&mut ParameterSet<B>>,
+    ) -> Result<f32> {
+        let (backend, parameters, count) = (&self.backend, &self.parameters, workspace.rows() as f32);
+        for rows in workspace.chunks() {
+            self.logits(workspace, rows.clone())?;
+            let Workspace { targets, memory, logits, losses, grad_output, .. } = &mut *workspace;
+            let (logits_now, losses) = (logits.view_mut().rows(0..rows.len()), losses.view_mut().rows(rows.clone()));
+            ops::softmax_cross_entropy(backend, 1.0 / count, targets, rows.clone(), logits_now, losses)?;
+            if let Some(gradients) = gradients.as_deref_mut() {
+                let (y, grad_logits) =
+                    (self.stack.output(memory).rows(rows.clone()), logits.view().rows(0..rows.len()));
+                let grad_y = grad_output.view_mut().rows(rows);
+                self.output.backward(backend, parameters, y, grad_logits, grad_y, gradients)?;
+            }
+        }
+        ops::sum(backend, workspace.losses.view(), workspace.loss_sum.view_mut())?;
+        Ok(self.scalar(&workspace.loss_sum)? / count)
+    }
+
+    /// Stage 7: from the gradient of the layers' output to that of every parameter below, added to `gradients`. The mirror
+    /// of [`LanguageModel::forward`].
     ///
     /// # Errors
     /// If the device fails.
     pub fn backward(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
-        let Workspace { inputs, embedded, memory, logits, grad_output, .. } = workspace;
+        let Workspace { inputs, embedded, memory, grad_output, .. } = workspace;
         let (backend, parameters) = (&self.backend, &self.parameters);
-        ops::fill(backend, 0.0, gradients.flat_mut())?;
-        let y = self.stack.output(memory);
-        self.output.backward(backend, parameters, y, logits.view(), grad_output.view_mut(), gradients)?;
         let (Some(embedding), Some(embedded)) = (&self.embedding, embedded) else {
             let input = Input::OneHot(inputs);
             return Ok(self.stack.backward(backend, parameters, input, grad_output.view(), memory, gradients, None)?);

@@ -11,11 +11,15 @@ use rnnlm_tensor::{Backend, Product, View, ViewMut, ops};
 
 use crate::Result;
 
+/// What logits may take at a time. A minibatch of the book has 125 kB of them, one of 50,000 words would have 224 MB.
+pub(crate) const LOGITS_BYTES: usize = 64_000_000;
+
 /// `linear`: from the recurrent layers' output to one logit for each entry of the vocabulary.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputLayer {
     weight: ParameterId,
     bias: ParameterId,
+    vocab_size: usize,
 }
 
 impl OutputLayer {
@@ -24,7 +28,13 @@ impl OutputLayer {
         Ok(Self {
             weight: layout.add_weight("linear.weight", [vocab_size, input_size], input_size)?,
             bias: layout.add_bias("linear.bias", vocab_size, input_size)?,
+            vocab_size,
         })
+    }
+
+    /// How many rows of logits fit in so many bytes; one in any case.
+    pub(crate) fn rows_within(&self, bytes: usize) -> usize {
+        (bytes / size_of::<f32>() / self.vocab_size.max(1)).max(1)
     }
 
     /// `logits = y Wᵀ + b`.

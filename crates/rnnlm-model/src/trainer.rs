@@ -225,8 +225,8 @@ impl<B: Recurrence> Trainer<B> {
         if self.config.resets_state() {
             state.reset(model.backend())?;
         }
-        model.forward(workspace, state)?; //                                      4 input, 5 layers, 6 output
-        let loss = model.loss(workspace)?; //                                     6 loss
+        model.forward(workspace, state)?; //                                      4 input, 5 layers
+        let loss = model.loss(workspace, gradients)?; //                          6 output, loss
         model.backward(workspace, gradients)?; //                                 7 gradients
         let backend = model.backend().clone();
         let gradient_norm = optimizer.gradient_norm(&backend, gradients)?;

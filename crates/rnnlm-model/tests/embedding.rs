@@ -28,7 +28,7 @@ fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: Path) -> (f32, Ve
     // twice in the same memory: nothing of the first step may be left in the second
     for _ in 0..2 {
         model.forward(&mut workspace, &mut model.zero_state(ROWS[1]).unwrap()).unwrap();
-        loss = model.loss(&mut workspace).unwrap();
+        loss = model.loss(&mut workspace, &mut gradients).unwrap();
         model.backward(&mut workspace, &mut gradients).unwrap();
     }
     let flat = gradients.to_vec(cpu).unwrap();

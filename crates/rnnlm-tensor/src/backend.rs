@@ -2,6 +2,7 @@
 //! that exists already. [`crate::ops`] checks shapes once and calls these; an implementation may rely on that.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use crate::{Result, View, ViewMut};
 
@@ -126,11 +127,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn activate_backward(&self, activation: Activation, y: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
     /// Replaces each row of logits by the gradient `scale·(softmax − one_hot(target))` and writes its negative log
-    /// likelihood (natural logarithm, not scaled) to `losses`, `[rows, 1]`.
+    /// likelihood (natural logarithm, not scaled) to `losses`, `[rows, 1]`; the rows' targets are `targets[range]`.
     fn softmax_cross_entropy(
         &self,
         scale: f32,
         targets: &Self::Indices,
+        range: Range<usize>,
         logits: ViewMut<'_, Self>,
         losses: ViewMut<'_, Self>,
     ) -> Result<()>;

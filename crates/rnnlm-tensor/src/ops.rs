@@ -2,6 +2,8 @@
 //!
 //! The order of arguments is the same everywhere: device, parameters, inputs, output.
 
+use std::ops::Range;
+
 use crate::{Activation, Backend, Error, Product, Result, View, ViewMut};
 
 /// An error unless `found == expected`.
@@ -187,17 +189,19 @@ pub fn activate_backward<B: Backend>(
 /// With `scale = 1 / rows` the gradient is that of the mean, as PyTorch's `CrossEntropyLoss` takes it by default.
 ///
 /// # Errors
-/// If there are not as many targets or losses as rows, or a target is not below `V`.
+/// If `targets[range]` or `losses` are not as many as the rows, or a target is not below `V`.
 pub fn softmax_cross_entropy<B: Backend>(
     backend: &B,
     scale: f32,
     targets: &B::Indices,
+    range: Range<usize>,
     logits: ViewMut<'_, B>,
     losses: ViewMut<'_, B>,
 ) -> Result<()> {
-    check_len("softmax_cross_entropy", "targets", logits.layout.rows, backend.indices_len(targets))?;
+    let there = range.start.min(backend.indices_len(targets))..range.end.min(backend.indices_len(targets));
+    check_len("softmax_cross_entropy", "targets", logits.layout.rows, there.len())?;
     check_shape("softmax_cross_entropy", "losses", losses.shape(), [logits.layout.rows, 1])?;
-    backend.softmax_cross_entropy(scale, targets, logits, losses)
+    backend.softmax_cross_entropy(scale, targets, range, logits, losses)
 }
 
 /// `out = Σ a`, `[1, 1]`.

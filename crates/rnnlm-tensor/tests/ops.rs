@@ -99,7 +99,7 @@ fn activations_keep_nan_and_relu_is_flat_at_zero() -> Check {
 fn cross_entropy_of_equal_logits_is_ln_v_and_its_gradient_sums_to_zero() -> Check {
     let mut logits = matrix(2, 4, &[7.0, 7.0, 7.0, 7.0, 0.0, 0.0, 3.0_f32.ln(), 0.0]);
     let mut losses = matrix(2, 1, &[0.0; 2]);
-    ops::softmax_cross_entropy(&cpu(), 0.5, &ids(&[1, 2]), logits.view_mut(), losses.view_mut())?;
+    ops::softmax_cross_entropy(&cpu(), 0.5, &ids(&[1, 2]), 0..2, logits.view_mut(), losses.view_mut())?;
     // second row: softmax = [1/6, 1/6, 3/6, 1/6]
     let expected = [0.125, -0.375, 0.125, 0.125, 1.0 / 12.0, 1.0 / 12.0, -0.25, 1.0 / 12.0];
     for (found, expected) in logits.to_vec(&cpu())?.iter().zip(expected) {

@@ -94,12 +94,13 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &ModelInputs) 
     state.cell.write(backend, &inputs.cell)?;
     workspace.load(backend, &inputs.minibatch)?;
     model.forward(&mut workspace, &mut state)?;
-    let mut logits = vec![0.0; num_steps * batch_size * inputs.config.vocab_size];
-    backend.read(workspace.logits().buffer, 0, &mut logits)?;
-    let loss = model.loss(&mut workspace)?;
+    let rows = workspace.rows();
+    let mut logits = vec![0.0; rows * inputs.config.vocab_size];
+    backend.read(model.logits(&mut workspace, 0..rows)?.buffer, 0, &mut logits)?;
+    let mut gradients = ParameterSet::zeros(backend, model.parameters().layout())?;
+    let loss = model.loss(&mut workspace, &mut gradients)?;
     let mut grad_logits = vec![0.0; logits.len()];
     backend.read(workspace.logits().buffer, 0, &mut grad_logits)?;
-    let mut gradients = ParameterSet::zeros(backend, model.parameters().layout())?;
     model.backward(&mut workspace, &mut gradients)?;
     let (hidden, cell) = (state.hidden.to_vec(backend)?, state.cell.to_vec(backend)?);
     Ok(ModelOutputs { logits, loss, grad_logits, hidden, cell, gradients: named(backend, &gradients)? })

@@ -164,7 +164,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::ActivateBackward(activation) => ops::activate_backward(backend, activation, a, y)?,
         Operation::SoftmaxCrossEntropy => {
             let losses = operands.losses.view_mut(&mut losses);
-            ops::softmax_cross_entropy(backend, scalar, &ids, y, losses)?;
+            ops::softmax_cross_entropy(backend, scalar, &ids, 0..operands.ids.len(), y, losses)?;
         }
         Operation::Sum => ops::sum(backend, a, y)?,
         Operation::SumSquares => ops::sum_squares(backend, a, y)?,

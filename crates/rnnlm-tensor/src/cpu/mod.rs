@@ -11,6 +11,7 @@ mod gemm;
 mod loss;
 mod reduce;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::{Activation, Backend, Error, Product, Result, View, ViewMut};
@@ -218,10 +219,11 @@ impl Backend for Cpu {
         &self,
         scale: f32,
         targets: &Vec<u32>,
+        range: Range<usize>,
         logits: ViewMut<'_, Self>,
         losses: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.run(|| loss::softmax_cross_entropy(self.isa, scale, targets, logits, losses))
+        self.run(|| loss::softmax_cross_entropy(self.isa, scale, &targets[range], logits, losses))
     }
 
     fn sum(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {

@@ -9,6 +9,7 @@ mod device;
 mod kernels;
 mod launch;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError};
@@ -278,12 +279,14 @@ impl Backend for Cuda {
         &self,
         scale: f32,
         targets: &Indices,
+        range: Range<usize>,
         logits: ViewMut<'_, Self>,
         losses: ViewMut<'_, Self>,
     ) -> Result<()> {
         let logits = Matrix::from(logits);
         check_ids("softmax_cross_entropy", targets, logits.cols)?;
-        self.done(self.kernels().softmax_cross_entropy(scale, targets.address, logits, losses.into()))
+        let targets = targets.address + (range.start * size_of::<u32>()) as u64;
+        self.done(self.kernels().softmax_cross_entropy(scale, targets, logits, losses.into()))
     }
 
     fn sum(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
