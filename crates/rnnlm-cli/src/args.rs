@@ -117,6 +117,9 @@ pub(crate) struct GenerateArgs {
     /// The folder of a run.
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
+    /// The model that predicted held-out text best, instead of the last one.
+    #[arg(long)]
+    pub(crate) best: bool,
     /// What to go on from; empty starts from the commonest token.
     #[arg(long, value_name = "TEXT", default_value = "time traveller")]
     pub(crate) prefix: String,
@@ -144,6 +147,9 @@ pub(crate) struct EvalArgs {
     /// The folder of a run.
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
+    /// The model that predicted held-out text best, instead of the last one.
+    #[arg(long)]
+    pub(crate) best: bool,
     /// A name, a path, or - for standard input.
     #[arg(long, value_name = "NAME|PATH|-")]
     pub(crate) corpus: String,

@@ -105,6 +105,7 @@ mod tests {
         let epoch = |(index, &perplexity): (usize, &f64)| Metrics {
             epoch: index as u64 + 1,
             perplexity,
+            val_perplexity: None,
             tokens_per_second: 1.0,
             lr: 1.0,
             gradient_norm: 1.0,

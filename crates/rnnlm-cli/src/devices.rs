@@ -2,6 +2,7 @@
 
 use std::io::{Write, stdout};
 
+use rnnlm_model::{LanguageModel, Run};
 use rnnlm_rnn::Path;
 use rnnlm_tensor::Cpu;
 use rnnlm_tensor::cpu::Isa;
@@ -21,6 +22,12 @@ pub(crate) fn cpu(compute: &Compute) -> Result<Cpu> {
     match compute.device {
         Device::Auto | Device::Cpu => Ok(Cpu::new(compute.threads)?),
     }
+}
+
+/// The model that a run was last saved with, or its best on held-out text.
+pub(crate) fn load(run: &Run, best: bool, compute: &Compute) -> Result<LanguageModel<Cpu>> {
+    let (cpu, path) = (cpu(compute)?, compute.path.into());
+    Ok(if best { run.load_best(&cpu, path)? } else { run.load(&cpu, path)? })
 }
 
 /// The path in use, for people.

@@ -15,7 +15,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
     let run = Run::open(&args.run)?;
     let source = corpora::resolve(&args.corpus)?;
     let corpus = source.encode(run.vocab().clone(), args.max_tokens)?;
-    let model = run.load(&devices::cpu(&args.compute)?, args.compute.path.into())?;
+    let model = devices::load(&run, args.best, &args.compute)?;
     let as_it_is = run.vocab().normalization() == Normalization::None;
     if as_it_is && corpus.text_format != run.vocab().text_format() {
         error_line("warning: the text's line ends or byte order mark differ from those of the text trained on");

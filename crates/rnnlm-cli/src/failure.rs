@@ -59,6 +59,14 @@ impl Failure {
     }
 
     /// `--no-detach`: nothing that a machine could go through with.
+    /// The same with something that may help.
+    pub(crate) fn with_hint(self, hint: &str) -> Self {
+        match self {
+            Self::Own { message, exit, .. } => Self::Own { message, hint: Some(hint.to_owned()), exit },
+            other => other,
+        }
+    }
+
     pub(crate) fn without_end(num_steps: usize) -> Self {
         Self::Own {
             message: format!(
@@ -126,7 +134,9 @@ impl Failure {
             Self::Model(E::Damaged { .. } | E::Mismatch { .. } | E::NewerFormat { .. } | E::NotARun { .. }) => {
                 Exit::BadModel
             }
-            Self::Model(E::Setting { .. } | E::Temperature(_) | E::FewerEpochs { .. }) => Exit::Usage,
+            Self::Model(E::Setting { .. } | E::TiedSizes { .. } | E::Temperature(_) | E::FewerEpochs { .. }) => {
+                Exit::Usage
+            }
             Self::Model(_) => Exit::Failed,
         }
     }

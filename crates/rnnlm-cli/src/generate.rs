@@ -18,7 +18,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
     let mut sampler = Sampler::new(args.temperature, args.seed)?;
     let prefix = encode(args, run.vocab())?;
     signals::listen()?;
-    let model = run.load(&devices::cpu(&args.compute)?, args.compute.path.into())?;
+    let model = devices::load(&run, args.best, &args.compute)?;
     let generator = Generator::new(&model)?;
     match args.format {
         Format::Text => stream(generator, &prefix, args, run.vocab(), &mut sampler),

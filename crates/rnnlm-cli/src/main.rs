@@ -19,6 +19,7 @@ mod resume;
 mod signals;
 mod space;
 mod train;
+mod validation;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use crate::format;
 
 /// The bytes that training needs, or a refusal where the machine does not have them.
 pub(crate) fn check(model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
-    let needed = model.memory_needed(train.batch_size, train.num_steps);
+    let needed = model.memory_needed(train);
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     // a container may have less than the machine, and what it calls free leaves out the file cache, which would be given

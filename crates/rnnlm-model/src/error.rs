@@ -35,6 +35,14 @@ pub enum Error {
         /// Learning rate in force.
         lr: f32,
     },
+    /// Weights that cannot be one, since their shapes differ.
+    #[error("tied weights need an embedding as wide as the layers' output: {embedding_size} and {output_size}")]
+    TiedSizes {
+        /// **E**, 0 for one-hot input.
+        embedding_size: usize,
+        /// Features of the layers' output, `directions·H`.
+        output_size: usize,
+    },
     /// A text of which nothing can be scored.
     #[error("{tokens} tokens cannot be scored: the first is only read, so at least 2 are needed")]
     NothingToScore {

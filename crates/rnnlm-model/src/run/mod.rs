@@ -5,6 +5,7 @@
 //! vocab.json           tokens in id order, normalisation
 //! trainer.safetensors  parameters, carried state, optimizer, position: what exact resumption needs
 //! model.safetensors    parameters under PyTorch's names, made from it
+//! best.safetensors     the model that predicted held-out text best, if text was held out
 //! metrics.jsonl        a line an epoch
 //! checkpoints/         earlier generations of trainer.safetensors, if any are kept
 //! ```
@@ -30,7 +31,7 @@ use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
 pub use self::compare::{Difference, differences};
 pub use self::disk::{Disk, System};
 use self::files::{io_error, lock, read_bounded, write_whole};
-pub use self::record::{CorpusRecord, FORMAT_VERSION, Metrics, RunConfig};
+pub use self::record::{CorpusRecord, FORMAT_VERSION, Metrics, RunConfig, ValidationRecord};
 use self::weights::Checked;
 pub use self::writer::RunWriter;
 use crate::{Error, LanguageModel, Result};
@@ -130,6 +131,18 @@ impl Run {
             let _ = write_whole(&System, &self.path.join(MODEL), &bytes);
         }
         Ok(model)
+    }
+
+    /// The model that predicted held-out text best, on a device.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`] if the run has none; else as [`Run::load`].
+    pub fn load_best<B: Recurrence>(&self, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
+        let file = self.path.join(BEST);
+        if !file.exists() {
+            return Err(self.without(BEST));
+        }
+        self.load_from(&file, backend, path)
     }
 
     /// The model in one of the run's files of weights.

@@ -39,9 +39,35 @@ impl CorpusRecord {
             options: options.clone(),
             tokens: corpus.tokens,
             used_tokens: corpus.ids.len() as u64,
-            ids_sha256: digest::sha256_of(corpus.ids.iter().map(|id| id.to_le_bytes())),
+            ids_sha256: sha256_of_ids(&corpus.ids),
         }
     }
+}
+
+/// Text that is held out of training and scored after every epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationRecord {
+    /// The share of the used tokens that is held out, the last of them; 0 where it is another text.
+    pub fraction: f64,
+    /// The name or path of the other text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<String>,
+    /// Tokens held out.
+    pub tokens: u64,
+    /// SHA-256 over their ids, as little-endian 32-bit numbers.
+    pub ids_sha256: String,
+}
+
+impl ValidationRecord {
+    /// The record of held-out ids.
+    pub fn new(fraction: f64, corpus: Option<String>, ids: &[u32]) -> Self {
+        Self { fraction, corpus, tokens: ids.len() as u64, ids_sha256: sha256_of_ids(ids) }
+    }
+}
+
+fn sha256_of_ids(ids: &[u32]) -> String {
+    digest::sha256_of(ids.iter().map(|id| id.to_le_bytes()))
 }
 
 /// `config.json`: everything that defines a run, resolved.
@@ -59,6 +85,9 @@ pub struct RunConfig {
     /// The run whose weights it began with, where they were not drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
+    /// The text that is held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationRecord>,
 }
 
 /// One line of `metrics.jsonl`.
@@ -68,6 +97,9 @@ pub struct Metrics {
     pub epoch: u64,
     /// Training perplexity of the epoch.
     pub perplexity: f64,
+    /// Perplexity on held-out text, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_perplexity: Option<f64>,
     /// Tokens a second.
     pub tokens_per_second: f64,
     /// Learning rate.
@@ -83,6 +115,7 @@ impl From<&EpochReport> for Metrics {
         Self {
             epoch: report.epoch,
             perplexity: report.perplexity,
+            val_perplexity: report.val_perplexity,
             tokens_per_second: report.tokens_per_second(),
             lr: report.lr,
             gradient_norm: report.gradient_norm,
@@ -94,7 +127,7 @@ impl From<&EpochReport> for Metrics {
 impl RunConfig {
     /// A configuration in today's format.
     pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
-        Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None }
+        Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None, validation: None }
     }
 }
 

@@ -225,7 +225,7 @@ impl RunWriter {
         let path = self.run.path.join(MODEL);
         let (bytes, sha256) = self.model_file(trainer, snapshot);
         let layout = trainer.model().parameters().layout();
-        if let Some(found) = read_if_there(&path, weights::bound(layout.len()))? {
+        if let Some(found) = read_if_there(&path, weights::bound(layout.stored_len()))? {
             let model = trainer.model().config();
             if Checked::new(&path, &found, model, &self.run.vocab_sha256)?.metadata.sha256 == sha256 {
                 return Ok(());
