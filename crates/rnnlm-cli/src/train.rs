@@ -40,7 +40,8 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings) -> Result<Exit> {
     let source = corpora::resolve(&args.corpus)?;
     let from = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = train_config(args);
-    let out = Out::choose(args, &source)?;
+    let stem = format!("{}-{}", source.stem(), args.cell.as_str());
+    let out = Out::choose(args.out.as_ref(), args.force, &stem)?;
     let (options, corpus) = match &from {
         Some(run) => resume::read_with_vocab_of(run, args, settings, &source)?,
         None => {
@@ -325,7 +326,7 @@ impl Session<'_> {
 }
 
 /// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, both directions, 64 hidden units`.
-fn name_model(config: &ModelConfig) -> String {
+pub(crate) fn name_model(config: &ModelConfig) -> String {
     let mut name = config.stack().cell.name().to_owned();
     if config.num_layers > 1 {
         name.push_str(&format!(", {} layers", config.num_layers));

@@ -53,6 +53,7 @@ pub use generate::{Generator, Sampler};
 pub use model::{LanguageModel, Workspace};
 pub use optimizer::Sgd;
 pub use run::{
-    CorpusRecord, Difference, Disk, FORMAT_VERSION, Metrics, Run, RunConfig, RunWriter, System, differences,
+    Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportRecord, Metrics, Run, RunConfig, RunWriter,
+    System, Unfit, differences, read_vocab,
 };
 pub use trainer::{Best, EpochReport, Position, Snapshot, StepReport, Trainer};
