@@ -20,7 +20,7 @@ use crate::{devices, memory, options, signals, space};
 /// Goes on with the run in `path` to the bits that it would have ended with.
 pub(crate) fn run(args: &TrainArgs, settings: &Settings, path: &Path) -> Result<Exit> {
     let mut writer = RunWriter::resume(path)?.keeping(args.keep);
-    let config = writer.run().config().clone();
+    let config = writer.config().clone();
     let name = if settings.has("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(name)?;
     refuse_other_settings(args, settings, &source, &config, path)?;
@@ -116,7 +116,7 @@ fn refuse(found: Vec<Difference>, run: &Path, hint: &str) -> Result<()> {
 
 /// The run's text as its vocabulary reads it, which must be what it read when the run began.
 fn read_again(source: &Source, name: &str, run: &Run) -> Result<Corpus> {
-    let record = &run.config().corpus;
+    let record = &run.config()?.corpus;
     let hint = "--corpus says where the text of the run is now; --init-from begins a new run";
     let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens) {
         Err(Failure::Model(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
@@ -166,7 +166,7 @@ fn join(found: &[Difference]) -> String {
 
 /// The sizes of the model whose weights a new run begins with.
 pub(crate) fn model_of(run: &Run, args: &TrainArgs, settings: &Settings) -> Result<ModelConfig> {
-    let of_run = &run.config().model;
+    let of_run = run.model();
     let asked = train::model_config(args, of_run.vocab_size);
     let default = train::model_config(&TrainArgs::without_flags(), of_run.vocab_size);
     let found = asked_differently(of_run, &asked, &default, settings);

@@ -42,7 +42,8 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings) -> Result<Exit> {
     let source = corpora::resolve(&args.corpus)?;
     let from = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = options::train_config(args, settings)?;
-    let out = Out::choose(args, &source)?;
+    let stem = format!("{}-{}", source.stem(), args.cell.as_str());
+    let out = Out::choose(args.out.as_ref(), args.force, &stem)?;
     let (options, corpus) = match &from {
         Some(run) => resume::read_with_vocab_of(run, args, settings, &source)?,
         None => {
@@ -335,7 +336,7 @@ impl Session<'_> {
 }
 
 /// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, both directions, 64 hidden units`.
-fn name_model(config: &ModelConfig) -> String {
+pub(crate) fn name_model(config: &ModelConfig) -> String {
     let mut name = config.stack().cell.name().to_owned();
     if config.num_layers > 1 {
         name.push_str(&format!(", {} layers", config.num_layers));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::run::Unfit;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,6 +76,30 @@ pub enum Error {
     Exists {
         /// The folder.
         path: PathBuf,
+    },
+    /// A run that was imported, asked for its training.
+    #[error("`{}` was imported: it has no training to go on with", path.display())]
+    NeverTrained {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A vocabulary that reads a text in another way than asked for.
+    #[error("`{name}` is {asked}, the vocabulary says {stated}")]
+    OtherVocab {
+        /// The setting.
+        name: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What the vocabulary says.
+        stated: String,
+    },
+    /// A file of weights that makes no run.
+    #[error("`{}` cannot be imported: {reason}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: Unfit,
     },
     /// A run that another process is writing.
     #[error("`{}` is being written by another process", path.display())]

@@ -53,7 +53,7 @@ pub use generate::{Generator, Sampler};
 pub use model::{LanguageModel, Workspace};
 pub use optimizer::Optimizer;
 pub use run::{
-    CorpusRecord, Difference, Disk, FORMAT_VERSION, Metrics, Run, RunConfig, RunWriter, System, ValidationRecord,
-    differences,
+    Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportRecord, Metrics, Run, RunConfig, RunWriter,
+    System, Unfit, ValidationRecord, differences, read_vocab,
 };
 pub use trainer::{Best, EpochReport, Position, Snapshot, StepReport, Trainer};

@@ -25,6 +25,37 @@ pub struct LanguageModel<B: Recurrence> {
     logits_bytes: usize,
 }
 
+/// What a model is made of, and the list of all its parameters.
+struct Parts {
+    layout: ParameterLayout,
+    embedding: Option<Embedding>,
+    stack: Stack,
+    output: OutputLayer,
+}
+
+impl Parts {
+    fn new(config: &ModelConfig) -> Result<Self> {
+        let mut layout = ParameterLayout::default();
+        let (vocab_size, output_size) = (config.vocab_size, config.stack().output_size());
+        let embedding = match config.embedding_size {
+            0 if config.tie_weights => return Err(Error::TiedSizes { embedding_size: 0, output_size }),
+            0 => None,
+            size if !config.tie_weights => Some(Embedding::new(&mut layout, vocab_size, size)?),
+            size if size == output_size => Some(Embedding::tied(&mut layout, vocab_size, size)?),
+            embedding_size => return Err(Error::TiedSizes { embedding_size, output_size }),
+        };
+        let stack = Stack::new(&mut layout, config.stack())?;
+        let tied = embedding.as_ref().filter(|_| config.tie_weights).map(Embedding::weight);
+        let output = OutputLayer::new(&mut layout, tied, output_size, vocab_size)?;
+        Ok(Self { layout, embedding, stack, output })
+    }
+}
+
+/// The list of all parameters of a model, which needs no device.
+pub(crate) fn layout(config: &ModelConfig) -> Result<ParameterLayout> {
+    Ok(Parts::new(config)?.layout)
+}
+
 /// Everything that a minibatch of one size needs: allocated once, overwritten by every step.
 #[derive(Debug)]
 pub struct Workspace<B: Recurrence> {
@@ -92,18 +123,7 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If a size is 0 or absurd or does not allow tied weights, or the device has no room.
     pub fn new(backend: &B, config: &ModelConfig, path: Path) -> Result<Self> {
-        let mut layout = ParameterLayout::default();
-        let (vocab_size, output_size) = (config.vocab_size, config.stack().output_size());
-        let embedding = match config.embedding_size {
-            0 if config.tie_weights => return Err(Error::TiedSizes { embedding_size: 0, output_size }),
-            0 => None,
-            size if !config.tie_weights => Some(Embedding::new(&mut layout, vocab_size, size)?),
-            size if size == output_size => Some(Embedding::tied(&mut layout, vocab_size, size)?),
-            embedding_size => return Err(Error::TiedSizes { embedding_size, output_size }),
-        };
-        let stack = Stack::new(&mut layout, config.stack())?;
-        let tied = embedding.as_ref().filter(|_| config.tie_weights).map(Embedding::weight);
-        let output = OutputLayer::new(&mut layout, tied, output_size, vocab_size)?;
+        let Parts { layout, embedding, stack, output } = Parts::new(config)?;
         let parameters = ParameterSet::zeros(backend, &layout)?;
         let (backend, config) = (backend.clone(), config.clone());
         Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes: LOGITS_BYTES })

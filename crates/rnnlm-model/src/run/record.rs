@@ -90,6 +90,27 @@ pub struct RunConfig {
     pub validation: Option<ValidationRecord>,
 }
 
+/// `config.json` of a run whose weights another program trained: what is known of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRecord {
+    /// The version of the formats in this folder.
+    pub format_version: u64,
+    /// The file that the weights come from, as it was given.
+    pub imported_from: String,
+    /// SHA-256 of that file.
+    pub imported_sha256: String,
+    /// The model.
+    pub model: ModelConfig,
+}
+
+/// What a `config.json` can be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Config {
+    Trained(RunConfig),
+    Imported(ImportRecord),
+}
+
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
@@ -128,6 +149,32 @@ impl RunConfig {
     /// A configuration in today's format.
     pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
         Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None, validation: None }
+    }
+}
+
+impl Config {
+    /// Reads what was written, without its digest.
+    pub(crate) fn from_json(content: Value) -> serde_json::Result<Self> {
+        // told apart by hand, so that an error is about the one that it is
+        match content.get("imported_from") {
+            Some(_) => serde_json::from_value(content).map(Self::Imported),
+            None => serde_json::from_value(content).map(Self::Trained),
+        }
+    }
+
+    pub(crate) fn model(&self) -> &ModelConfig {
+        match self {
+            Self::Trained(config) => &config.model,
+            Self::Imported(record) => &record.model,
+        }
+    }
+
+    /// Rows of the state that is carried, of which a run that never trained has none.
+    pub(crate) fn batch_size(&self) -> usize {
+        match self {
+            Self::Trained(config) => config.train.batch_size,
+            Self::Imported(_) => 0,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::files::{read_bounded, read_start};
 use super::metadata::{Metadata, TrainerMetadata};
 use crate::{Error, ModelConfig, Result, Snapshot, Trainer};
 
-const KEY: &str = "rnnlm";
+pub(crate) const KEY: &str = "rnnlm";
 /// Room for the header beside the values: names, shapes and metadata are a few kilobytes.
 const HEADER_BOUND: u64 = 1 << 20;
 /// The carried state in `trainer.safetensors`.
