@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rnnlm_model::NonlinearityKind;
 use rnnlm_vocab::{Normalization, TokenKind};
 
+use crate::device::Device;
 use crate::options::TrainArgs;
 use crate::options::values::{nonlinearity, normalization, temperature, token_kind};
 
@@ -73,13 +74,6 @@ pub(crate) enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Device {
-    /// The first usable GPU, else the CPU; this build has the CPU alone.
-    Auto,
-    Cpu,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ComputePath {
     /// The device's own where it has one, else the reference.
     Auto,
@@ -115,7 +109,8 @@ pub(crate) struct Compute {
     /// Threads, 0 for one a core; no number changes a bit of the result.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Computation")]
     pub(crate) threads: usize,
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Computation")]
+    /// auto is the first GPU that can be used, else the CPU; cuda is cuda:0, and fails where that cannot be used.
+    #[arg(long, value_name = "auto|cpu|cuda|cuda:N", default_value = "auto", help_heading = "Computation")]
     pub(crate) device: Device,
     /// Which implementation of the recurrent layers.
     #[arg(long, value_enum, default_value = "auto", help_heading = "Computation")]

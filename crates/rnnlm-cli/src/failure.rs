@@ -59,6 +59,11 @@ impl Failure {
         Self::Own { message: message.into(), hint: None, exit: Exit::Usage }
     }
 
+    /// A device that was asked for by name and is not to be had: exit code 1, and the message says it all.
+    pub(crate) fn no_device(message: String) -> Self {
+        Self::Own { message, hint: None, exit: Exit::Failed }
+    }
+
     /// `--no-detach`: nothing that a machine could go through with.
     /// The same with something that may help.
     pub(crate) fn with_hint(self, hint: &str) -> Self {

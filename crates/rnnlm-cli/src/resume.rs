@@ -5,21 +5,23 @@ use std::path::Path;
 use rnnlm_model::{
     CorpusRecord, Difference, Error, ModelConfig, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences,
 };
+use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 use serde::Serialize;
 
 use crate::checkpoint::Saver;
 use crate::corpora::{self, Source};
+use crate::device::{self, Work};
 use crate::failure::{Exit, Failure, Result};
 use crate::options::{Settings, TrainArgs};
 use crate::progress::Training;
 use crate::train::{self, Session};
 use crate::validation::Texts;
-use crate::{devices, memory, options, signals, space};
+use crate::{memory, options, signals, space};
 
 /// Goes on with the run in `path` to the bits that it would have ended with.
 pub(crate) fn run(args: &TrainArgs, settings: &Settings, path: &Path) -> Result<Exit> {
-    let mut writer = RunWriter::resume(path)?.keeping(args.keep);
+    let writer = RunWriter::resume(path)?.keeping(args.keep);
     let config = writer.config().clone();
     let name = if settings.has("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(name)?;
@@ -38,28 +40,46 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings, path: &Path) -> Result<
     let needed = memory::check(&config.model, &config.train)?;
     Batches::new(config.train.sampling, texts.trained(), config.train.batch_size, config.train.num_steps, 0, 0)?;
     signals::listen()?;
-    let cpu = devices::cpu(&args.compute)?;
-    let train = TrainConfig { epochs, ..config.train.clone() };
-    let mut trainer = Trainer::new(&cpu, &config.model, &train, args.compute.path.into())?;
-    space::check(path, trainer.checkpoint_bytes())?;
-    let saved = writer.restore(&mut trainer)?;
-    if !saved && config.init_from.is_some() {
-        let message = format!("`{}` was never saved, and its first weights were another run's", path.display());
-        return Err(Failure::new(message, "begin it again, with --init-from and --force"));
+    device::run(&args.compute, false, Continuation { args, path, writer, config, texts, epochs, needed })
+}
+
+/// A run that is gone on with, which nothing speaks against any more but its device and the bits of what it saved.
+struct Continuation<'a> {
+    args: &'a TrainArgs,
+    path: &'a Path,
+    writer: RunWriter,
+    config: RunConfig,
+    texts: Texts,
+    epochs: u64,
+    /// Bytes of memory.
+    needed: u128,
+}
+
+impl Work for Continuation<'_> {
+    fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let Self { args, path, mut writer, config, texts, epochs, needed } = self;
+        let train = TrainConfig { epochs, ..config.train };
+        let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
+        space::check(path, trainer.checkpoint_bytes())?;
+        let saved = writer.restore(&mut trainer)?;
+        if !saved && config.init_from.is_some() {
+            let message = format!("`{}` was never saved, and its first weights were another run's", path.display());
+            return Err(Failure::new(message, "begin it again, with --init-from and --force"));
+        }
+        // the run is changed only once everything in it has been found to be what was written
+        writer.raise_epochs(epochs)?;
+        let position = trainer.position();
+        let progress = Training::new(epochs, position.epoch, args.sample_every, args.quiet);
+        let session = Session { args, texts: &texts, progress };
+        session.introduce(&trainer, needed, &config.corpus.options);
+        session.progress.say(&format!(
+            "resume  {} after epoch {} and {}",
+            path.display(),
+            position.epoch,
+            crate::format::count(position.minibatch as u64, "minibatch step")
+        ));
+        session.train(trainer, Saver::new(writer, args.checkpoint_every, saved.then_some(position)))
     }
-    // the run is changed only once everything in it has been found to be what was written
-    writer.raise_epochs(epochs)?;
-    let position = trainer.position();
-    let progress = Training::new(epochs, position.epoch, args.sample_every, args.quiet);
-    let session = Session { args, texts: &texts, progress };
-    session.introduce(&trainer, needed, &config.corpus.options);
-    session.progress.say(&format!(
-        "resume  {} after epoch {} and {}",
-        path.display(),
-        position.epoch,
-        crate::format::count(position.minibatch as u64, "minibatch step")
-    ));
-    session.train(trainer, Saver::new(writer, args.checkpoint_every, saved.then_some(position)))
 }
 
 /// An error if the command line asks for another training than the run's.

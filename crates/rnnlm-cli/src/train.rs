@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::args::Format;
 use crate::checkpoint::Saver;
 use crate::corpora::Source;
+use crate::device::{self, Work};
 use crate::failure::{Exit, Failure, Result};
 use crate::options::{Settings, TrainArgs};
 use crate::out::Out;
@@ -62,25 +63,43 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings) -> Result<Exit> {
     // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
     Batches::new(train.sampling, texts.trained(), train.batch_size, train.num_steps, train.seed, 0)?;
     signals::listen()?;
-    let cpu = devices::cpu(&args.compute)?;
-    let mut trainer = Trainer::new(&cpu, &model, &train, args.compute.path.into())?;
-    space::check(&out.path, trainer.checkpoint_bytes())?;
-    let mut config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    if let Some(run) = &from {
-        let weights = run.load(&cpu, args.compute.path.into())?.parameters().to_vec(&cpu)?;
-        trainer.model_mut().parameters_mut().write(&cpu, &weights)?;
-        config.init_from = Some(run.path().display().to_string());
+    let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
+    device::run(&args.compute, false, Beginning { args, from, options, texts, config, needed, out })
+}
+
+/// A training that nothing speaks against any more, but for its device.
+struct Beginning<'a> {
+    args: &'a TrainArgs,
+    from: Option<Run>,
+    options: CorpusOptions,
+    texts: Texts,
+    config: RunConfig,
+    /// Bytes of memory.
+    needed: u128,
+    out: Out,
+}
+
+impl Work for Beginning<'_> {
+    fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let Self { args, from, options, texts, mut config, needed, out } = self;
+        let mut trainer = Trainer::new(backend, &config.model, &config.train, args.compute.path.into())?;
+        space::check(&out.path, trainer.checkpoint_bytes())?;
+        if let Some(run) = &from {
+            let weights = run.load(backend, args.compute.path.into())?.parameters().to_vec(backend)?;
+            trainer.model_mut().parameters_mut().write(backend, &weights)?;
+            config.init_from = Some(run.path().display().to_string());
+        }
+        let session =
+            Session { args, texts: &texts, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
+        session.introduce(&trainer, needed, &options);
+        if let Some(run) = &config.init_from {
+            session.progress.say(&format!("init    weights, sizes and vocabulary of {run}; all else begins anew"));
+        }
+        let writer = out.create(&config, &texts.corpus.vocab)?.keeping(args.keep);
+        let mut saver = Saver::new(writer, args.checkpoint_every, None);
+        saver.save(&trainer)?;
+        session.train(trainer, saver)
     }
-    let session =
-        Session { args, texts: &texts, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
-    session.introduce(&trainer, needed, &options);
-    if let Some(run) = &config.init_from {
-        session.progress.say(&format!("init    weights, sizes and vocabulary of {run}; all else begins anew"));
-    }
-    let writer = out.create(&config, &texts.corpus.vocab)?.keeping(args.keep);
-    let mut saver = Saver::new(writer, args.checkpoint_every, None);
-    saver.save(&trainer)?;
-    session.train(trainer, saver)
 }
 
 /// How the text is read.
