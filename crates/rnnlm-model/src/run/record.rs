@@ -107,7 +107,7 @@ pub struct ImportRecord {
 /// What a `config.json` can be.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Config {
-    Trained(RunConfig),
+    Trained(Box<RunConfig>),
     Imported(ImportRecord),
 }
 

@@ -59,7 +59,7 @@ impl RunWriter {
         let lock = prepare(&*disk, path, replace)?;
         let vocab_sha256 = write_vocab(&*disk, path, &vocab)?;
         write_config(&*disk, path, &config)?;
-        let run = Run { path: path.to_owned(), config: Config::Trained(config.clone()), vocab, vocab_sha256 };
+        let run = Run { path: path.to_owned(), config: Config::Trained(Box::new(config.clone())), vocab, vocab_sha256 };
         let log = Log::new(path.join(METRICS));
         Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None })
     }
@@ -123,7 +123,7 @@ impl RunWriter {
             raised.format_version = FORMAT_VERSION;
             raised.train.epochs = epochs;
             write_config(&*self.disk, &self.run.path, &raised)?;
-            self.run.config = Config::Trained(raised.clone());
+            self.run.config = Config::Trained(Box::new(raised.clone()));
             self.config = raised;
         }
         Ok(())
