@@ -7,3 +7,4 @@ mod runs;
 mod settings;
 mod signals;
 mod support;
+mod validation;

@@ -1,7 +1,7 @@
 //! Everything that defines a run, as plain values: what is written to `config.json` and read back.
 //!
-//! A setting that came later than the format is left out of the file where it has the value that it had before it existed, so
-//! that older programs go on reading what they know.
+//! A number or a switch that came later than the format is left out of the file where it has the value that it had before it
+//! existed.
 
 mod model;
 mod optimizer;

@@ -28,12 +28,12 @@ pub struct TrainConfig {
     /// **T**: steps through which gradients flow.
     pub num_steps: usize,
     /// What moves the parameters.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub optimizer: OptimizerConfig,
     /// Learning rate, before the schedule.
     pub lr: f32,
     /// How it changes from epoch to epoch.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     pub schedule: Schedule,
     /// Epochs in which it rises to `lr`, before the schedule begins.
     #[serde(default, skip_serializing_if = "is_default")]
