@@ -340,3 +340,24 @@ fn a_vocabulary_is_a_run_s_or_a_list_of_tokens() {
         assert!(said.contains(words), "{bad}: {said}");
     }
 }
+
+#[test]
+fn an_embedding_with_the_bits_of_the_output_layer_is_tied_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let mut tensors = Tensors::read("rnn-tanh");
+    // a table as wide as the hidden state, which is then the layer's input
+    tensors.0.insert("embedding.weight".to_owned(), tensors.0["linear.weight"].clone());
+    tensors.zeros("rnn.weight_ih_l0", &[6, 6]);
+    tensors.write(&path, None);
+    let tied = Checkpoint::read(&path, None).unwrap();
+    assert!(tied.model().tie_weights);
+    assert_eq!(tied.values().len() as u128, tied.model().num_parameters());
+    tied.save(&folder.path().join("run"), false, vocab(7)).unwrap();
+    let run = Run::open(&folder.path().join("run")).unwrap();
+    let model = run.load(&Cpu::new(1).unwrap(), ComputePath::Auto).unwrap();
+    assert_eq!(model.parameters().to_vec(model.backend()).unwrap(), tied.values());
+    tensors.0.get_mut("embedding.weight").unwrap().2[0] ^= 1;
+    tensors.write(&path, None);
+    assert!(!Checkpoint::read(&path, None).unwrap().model().tie_weights);
+}

@@ -5,7 +5,7 @@
 //! H = columns of the same
 //! L = how many rnn.weight_hh_l0, l1, … there are
 //! rnn.weight_hh_l0_reverse         both directions
-//! embedding.weight [V, E]          a learned embedding, else one-hot input
+//! embedding.weight [V, E]          a learned embedding, else one-hot input; tied where linear.weight has the same bits
 //! linear.weight [V, directions·H]  the vocabulary's size
 //! ```
 //!
@@ -255,8 +255,17 @@ fn infer(tensors: &SafeTensors<'_>) -> Result<ModelConfig, Unfit> {
         num_layers: (0..).take_while(|layer| has(&format!("rnn.weight_hh_l{layer}"))).count(),
         bidirectional: has("rnn.weight_hh_l0_reverse"),
         embedding_size,
+        tie_weights: are_equal(tensors, "embedding.weight", "linear.weight"),
         ..ModelConfig::book(vocab_size)
     })
+}
+
+/// Whether both tensors are there and hold the same, as those of a model that PyTorch has tied.
+fn are_equal(tensors: &SafeTensors<'_>, first: &str, second: &str) -> bool {
+    let tensor = |name: &str| tensors.tensor(name).ok();
+    tensor(first)
+        .zip(tensor(second))
+        .is_some_and(|(a, b)| (a.dtype(), a.shape(), a.data()) == (b.dtype(), b.shape(), b.data()))
 }
 
 fn missing(tensors: &SafeTensors<'_>, name: &str) -> Unfit {
@@ -303,14 +312,15 @@ fn check_names_and_shapes(
     layout: &ParameterLayout,
     model: &ModelConfig,
 ) -> Result<(), Unfit> {
-    for ParameterSpec { name, shape, .. } in layout.specs() {
+    for ParameterSpec { name, shape, .. } in layout.specs().iter().chain(layout.tied()) {
         let tensor = tensors.tensor(name).map_err(|_| missing(tensors, name))?;
         if tensor.shape() != shape {
             let (found, expected) = (tensor.shape().to_vec(), shape.clone());
             return Err(Unfit::Shape { tensor: name.clone(), found, expected });
         }
     }
-    let mut superfluous = tensors.iter().filter(|(name, _)| layout.specs().iter().all(|spec| spec.name != *name));
+    let mut superfluous =
+        tensors.iter().filter(|(name, _)| layout.specs().iter().chain(layout.tied()).all(|spec| spec.name != *name));
     match superfluous.by_ref().min_by_key(|(name, _)| name.to_owned()) {
         None => Ok(()),
         Some((name, tensor)) => Err(Unfit::Superfluous {
