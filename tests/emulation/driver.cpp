@@ -52,7 +52,7 @@ Result outside(const char* what, std::uint64_t address, std::size_t bytes) {
 }
 
 // What can be asked of a device, by CUdevice_attribute.
-bool attribute(int number, int* value) {
+bool attribute(int number, int device_number, int* value) {
   const int architecture = limits::architecture();
   switch (number) {
     case 1:
@@ -70,7 +70,7 @@ bool attribute(int number, int* value) {
     case 76: *value = architecture % 10; return true;
     case 81: *value = limits::multiprocessor_shared_bytes(); return true;
     case 95: *value = 1; return true;
-    case 97: *value = limits::opt_in_shared_bytes(); return true;
+    case 97: *value = limits::opt_in_shared_bytes(device_number); return true;
     case 106: *value = limits::BLOCKS_PER_MULTIPROCESSOR; return true;
     case 115: *value = 1; return true;
     case 120: *value = 0; return true;
@@ -141,8 +141,11 @@ int multiprocessor_shared_bytes() {
     default: return 228 << 10;
   }
 }
-// a kilobyte of each block is the system's from sm_80 on
-int opt_in_shared_bytes() { return multiprocessor_shared_bytes() - (architecture() >= 80 ? 1 << 10 : 0); }
+// a kilobyte of each block is the system's from sm_80 on; every other device has little, so that what host code does with
+// more and with less is seen side by side
+int opt_in_shared_bytes(int device_number) {
+  return device_number % 2 ? LITTLE_SHARED_BYTES : multiprocessor_shared_bytes() - (architecture() >= 80 ? 1 << 10 : 0);
+}
 }  // namespace limits
 
 }  // namespace emulation
@@ -201,8 +204,8 @@ Result cuDeviceTotalMem_v2(std::size_t* bytes, int) {
   return SUCCESS;
 }
 
-Result cuDeviceGetAttribute(int* value, int number, int) {
-  if (attribute(number, value)) return SUCCESS;
+Result cuDeviceGetAttribute(int* value, int number, int device_number) {
+  if (attribute(number, device_number, value)) return SUCCESS;
   return refuse(NOT_SUPPORTED, "the emulated device has no attribute " + std::to_string(number));
 }
 

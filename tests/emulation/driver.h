@@ -70,12 +70,13 @@ constexpr unsigned BLOCKS = 2147483647;
 constexpr unsigned BLOCKS_YZ = 65535;
 constexpr unsigned REGISTERS = 65536;
 constexpr int SHARED_BYTES = 48 << 10;
+constexpr int LITTLE_SHARED_BYTES = 12 << 10;
 constexpr std::size_t MEMORY_BYTES = std::size_t{4} << 30;
 // The architecture as NVRTC writes it, `90` for compute capability 9.0.
 int architecture();
 int multiprocessors();
 // Shared memory that a block may ask for, and what a multiprocessor has.
-int opt_in_shared_bytes();
+int opt_in_shared_bytes(int device_number);
 int multiprocessor_shared_bytes();
 }  // namespace limits
 

@@ -117,7 +117,8 @@ Result cuFuncGetAttribute(int* value, int attribute, void* handle) {
 
 Result cuFuncSetAttribute(void* handle, int attribute, int value) {
   if (attribute != 8) return refuse(NOT_SUPPORTED, "function attribute " + std::to_string(attribute));
-  if (value > limits::opt_in_shared_bytes())
+  const Device* device = current_device();
+  if (value > limits::opt_in_shared_bytes(device ? device->number : 0))
     return refuse(INVALID_VALUE, std::to_string(value) + " bytes of shared memory");
   static_cast<Function*>(handle)->shared_bytes = value;
   return SUCCESS;

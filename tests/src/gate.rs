@@ -50,7 +50,7 @@ fn max_shared_bytes(architecture: u32) -> usize {
 
 /// Every program of every crate in every configuration in use, as the crates themselves list them.
 pub fn programs() -> Vec<Program> {
-    rnnlm_tensor::cuda::programs()
+    [rnnlm_tensor::cuda::programs(), rnnlm_rnn::cuda_programs()].concat()
 }
 
 /// Whether there is an NVRTC for [`compile`] to use.

@@ -120,7 +120,7 @@ impl Paths {
             largest,
         };
         self.operations.push(target("operations", Path::Reference));
-        self.others.push(target("reference", Path::Reference));
+        self.others.extend([target("reference", Path::Reference), target("fused", Path::Fused)]);
     }
 }
 

@@ -34,6 +34,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/rnnlm-model/tests/fuzz/memory.rs",
     "crates/rnnlm-rnn/src/recurrence/cpu/mod.rs",
     "crates/rnnlm-rnn/src/recurrence/cpu/rows.rs",
+    "crates/rnnlm-rnn/src/recurrence/cuda/kernels.rs",
     "crates/rnnlm-tensor/src/cpu/isa.rs",
     "crates/rnnlm-tensor/src/cpu/product.rs",
     "crates/rnnlm-tensor/src/cuda/compile.rs",

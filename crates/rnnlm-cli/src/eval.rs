@@ -2,25 +2,43 @@
 
 use std::io::{Write, stdout};
 
-use rnnlm_model::Run;
-use rnnlm_vocab::{Normalization, UNKNOWN_ID};
+use rnnlm_model::{Evaluation, Run};
+use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::{Corpus, Normalization, UNKNOWN_ID};
 use serde_json::json;
 
 use crate::args::{EvalArgs, Format};
+use crate::device::{self, Work};
 use crate::failure::{Exit, Failure, Result};
 use crate::progress::error_line;
-use crate::{corpora, devices, format};
+use crate::{corpora, format};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
     let run = Run::open(&args.run)?;
     let source = corpora::resolve(&args.corpus)?;
     let corpus = source.encode(run.vocab().clone(), args.max_tokens)?;
-    let model = run.load(&devices::cpu(&args.compute)?, args.compute.path.into())?;
     let as_it_is = run.vocab().normalization() == Normalization::None;
     if as_it_is && corpus.text_format != run.vocab().text_format() {
         error_line("warning: the text's line ends or byte order mark differ from those of the text trained on");
     }
-    let score = model.evaluate(&corpus.ids)?;
+    device::run(&args.compute, true, Scoring { args, run, corpus })
+}
+
+/// A text that is to be scored.
+struct Scoring<'a> {
+    args: &'a EvalArgs,
+    run: Run,
+    corpus: Corpus,
+}
+
+impl Work for Scoring<'_> {
+    fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let model = device::load(&self.run, self.args.best, backend, &self.args.compute)?;
+        report(self.args, &self.corpus, model.evaluate(&self.corpus.ids)?)
+    }
+}
+
+fn report(args: &EvalArgs, corpus: &Corpus, score: Evaluation) -> Result<Exit> {
     // the first token is only read
     let size = corpus.text_size(1..corpus.ids.len());
     let unknown = corpus.ids[1..].iter().filter(|&&id| id == UNKNOWN_ID).count();

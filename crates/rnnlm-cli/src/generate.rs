@@ -8,23 +8,39 @@ use rnnlm_vocab::{TokenKind, Vocab};
 use serde_json::json;
 
 use crate::args::{Format, GenerateArgs, Unknown};
+use crate::device::{self, Work};
 use crate::failure::{Exit, Failure, Result};
 use crate::progress::error_line;
+use crate::signals;
 use crate::train::commonest;
-use crate::{devices, signals};
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
     let run = Run::open(&args.run)?;
-    let mut sampler = Sampler::new(args.temperature, args.seed)?;
+    let sampler = Sampler::new(args.temperature, args.seed)?;
     let prefix = encode(args, run.vocab())?;
     signals::listen()?;
-    let model = run.load(&devices::cpu(&args.compute)?, args.compute.path.into())?;
-    let generator = Generator::new(&model)?;
-    match args.format {
-        Format::Text => stream(generator, &prefix, args, run.vocab(), &mut sampler),
-        Format::Json => collect(generator, &prefix, args, run.vocab(), &mut sampler),
-    }?;
-    Ok(if signals::stop_requested() { Exit::Interrupted } else { Exit::Success })
+    device::run(&args.compute, true, Continuation { args, run, prefix, sampler })
+}
+
+/// A prefix that is to be gone on from.
+struct Continuation<'a> {
+    args: &'a GenerateArgs,
+    run: Run,
+    prefix: Vec<u32>,
+    sampler: Sampler,
+}
+
+impl Work for Continuation<'_> {
+    fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let Self { args, run, prefix, mut sampler } = self;
+        let model = device::load(&run, args.best, backend, &args.compute)?;
+        let generator = Generator::new(&model)?;
+        match args.format {
+            Format::Text => stream(generator, &prefix, args, run.vocab(), &mut sampler),
+            Format::Json => collect(generator, &prefix, args, run.vocab(), &mut sampler),
+        }?;
+        Ok(if signals::stop_requested() { Exit::Interrupted } else { Exit::Success })
+    }
 }
 
 /// The ids of the prefix; an empty one starts from the commonest token.

@@ -6,11 +6,14 @@ mod chart;
 mod checkpoint;
 mod corpora;
 mod corpus;
+mod describe;
+mod device;
 mod devices;
 mod eval;
 mod failure;
 mod format;
 mod generate;
+mod import;
 mod memory;
 mod options;
 mod out;
@@ -19,6 +22,7 @@ mod resume;
 mod signals;
 mod space;
 mod train;
+mod validation;
 
 use std::process::ExitCode;
 
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Some(Command::Train(args)) => train::run(&args, &settings),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
         Some(Command::Corpus(args)) => corpus::run(&args),
         Some(Command::Devices(args)) => devices::run(&args),
     };

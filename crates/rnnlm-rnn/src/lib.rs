@@ -45,6 +45,8 @@ pub use cell::{Cell, Nonlinearity};
 pub use error::{Error, Result};
 pub use layer::{Direction, Input, Layer, Weights};
 pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
+#[cfg(feature = "cuda")]
+pub use recurrence::cuda::programs as cuda_programs;
 pub use recurrence::{Gradients, Pass, Path, Recurrence};
 pub use stack::{Stack, StackConfig, StackMemory, State};
 pub use tape::{Adjoint, Dims, Tape};

@@ -22,12 +22,8 @@ pub(crate) fn forward<B: Backend>(
     tape: &mut Tape<B>,
     scratch: &mut Adjoint<B>,
 ) -> Result<()> {
+    project_input(backend, pass, tape)?;
     let weights = pass.layer.weights(pass.parameters);
-    match pass.input {
-        Input::OneHot(ids) => ops::gather_columns(backend, weights.weight_ih, ids, tape.pre_activations())?,
-        Input::Dense(x) => ops::gemm(backend, Product::ABt, x, weights.weight_ih, false, tape.pre_activations())?,
-    }
-    ops::add_row(backend, weights.bias_ih, tape.pre_activations())?;
     for t in tape.direction().steps(tape.dims().num_steps) {
         match pass.layer.cell {
             Cell::Rnn(phi) => elman::forward_step(backend, phi.activation(), &weights, t, tape, scratch)?,
@@ -36,6 +32,16 @@ pub(crate) fn forward<B: Backend>(
         }
     }
     Ok(())
+}
+
+/// `W_ih x_t + b_ih` of every step, where the tape will have the activated gates.
+pub(crate) fn project_input<B: Backend>(backend: &B, pass: &Pass<'_, B>, tape: &mut Tape<B>) -> Result<()> {
+    let weights = pass.layer.weights(pass.parameters);
+    match pass.input {
+        Input::OneHot(ids) => ops::gather_columns(backend, weights.weight_ih, ids, tape.pre_activations())?,
+        Input::Dense(x) => ops::gemm(backend, Product::ABt, x, weights.weight_ih, false, tape.pre_activations())?,
+    }
+    Ok(ops::add_row(backend, weights.bias_ih, tape.pre_activations())?)
 }
 
 /// The mirror of [`forward`]: steps in the opposite order, then the sums over all steps.

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream, DriverError, result};
 
+use super::Cuda;
+use super::module::Kernel;
+use crate::Result;
+
 /// A matrix as `prim.cuh` declares it: element `(r, c)` stands at `data[r·stride + c]`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -44,6 +48,8 @@ pub enum Argument {
     Matrix(Matrix),
     /// `Table`.
     Table(Table),
+    /// Four `unsigned` as one struct.
+    Numbers([u32; 4]),
 }
 
 impl Argument {
@@ -55,6 +61,7 @@ impl Argument {
             Self::Float(value) => (&raw mut *value).cast(),
             Self::Matrix(value) => (&raw mut *value).cast(),
             Self::Table(value) => (&raw mut *value).cast(),
+            Self::Numbers(value) => (&raw mut *value).cast(),
         }
     }
 }
@@ -85,7 +92,7 @@ impl Grid {
 /// # Safety
 /// The arguments must be, in number, order and type, those of the kernel's declaration, and whatever it reads or writes
 /// with them on this grid must lie in buffers that live until the stream has come so far.
-pub unsafe fn launch<const N: usize>(
+pub(super) unsafe fn launch<const N: usize>(
     stream: &Arc<CudaStream>,
     function: &CudaFunction,
     grid: Grid,
@@ -104,5 +111,20 @@ pub unsafe fn launch<const N: usize>(
             stream.cu_stream(),
             &mut places,
         )
+    }
+}
+
+impl Cuda {
+    /// Queues one launch of another crate's kernel on this device's stream. Nothing is allocated.
+    ///
+    /// # Errors
+    /// If the driver refuses it.
+    ///
+    /// # Safety
+    /// The arguments must be, in number, order and type, those of the kernel's declaration, and whatever it reads or writes
+    /// with them on this grid must lie in buffers of this device, which are released on this stream and so behind it.
+    pub unsafe fn launch<const N: usize>(&self, kernel: &Kernel, grid: Grid, arguments: [Argument; N]) -> Result<()> {
+        // SAFETY: the caller's promise is the one that is asked for here.
+        self.done(unsafe { launch(self.stream(), &kernel.function, grid, arguments) })
     }
 }

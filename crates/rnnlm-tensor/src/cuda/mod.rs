@@ -8,18 +8,20 @@ mod compile;
 mod device;
 mod kernels;
 mod launch;
+mod module;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError};
+use cudarc::driver::{CudaContext, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError};
 
 pub use self::compile::Program;
 use self::device::unavailable;
 pub use self::device::{COMPILER, CudaDevice, CudaUnavailable, DRIVER, devices};
 use self::kernels::Kernels;
-pub use self::launch::{Argument, Grid, Matrix, Table, launch};
-use crate::{Activation, Backend, Error, Layout, Product, Result, View, ViewMut};
+pub use self::launch::{Argument, Grid, Matrix, Table};
+pub use self::module::Kernel;
+use crate::{Activation, Backend, Error, Layout, Mask, Product, Result, Update, View, ViewMut};
 
 /// A GPU with a stream of its own.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ struct Shared {
     name: String,
     stream: Arc<CudaStream>,
     kernels: Kernels,
+    /// Programs of other crates, compiled.
+    modules: Mutex<Vec<(Program, Arc<CudaModule>)>>,
 }
 
 /// Memory for `f32` on the device.
@@ -67,7 +71,7 @@ impl Cuda {
         let stream = context.new_stream().map_err(refused)?;
         let name = format!("cuda:{ordinal} ({})", context.name().map_err(refused)?);
         let kernels = Kernels::load(&context, &stream).map_err(|reason| unavailable(COMPILER, reason))?;
-        Ok(Self { shared: Arc::new(Shared { name, stream, kernels }) })
+        Ok(Self { shared: Arc::new(Shared { name, stream, kernels, modules: Mutex::default() }) })
     }
 
     fn stream(&self) -> &Arc<CudaStream> {
@@ -301,13 +305,23 @@ impl Backend for Cuda {
         self.done(self.kernels().clip_factor(sum_squares.into(), max_norm, out.into()))
     }
 
-    fn sgd(
+    fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()> {
+        self.done(self.kernels().clamp(bound, out.into()))
+    }
+
+    fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()> {
+        self.done(self.kernels().dropout(mask, out.into()))
+    }
+
+    fn update(
         &self,
-        lr: f32,
+        rule: Update,
         factor: View<'_, Self>,
         gradients: View<'_, Self>,
+        state: [ViewMut<'_, Self>; 2],
         parameters: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.done(self.kernels().sgd(lr, factor.into(), gradients.into(), parameters.into()))
+        let state = state.map(Matrix::from);
+        self.done(self.kernels().update(rule, factor.into(), gradients.into(), state, parameters.into()))
     }
 }

@@ -1,0 +1,152 @@
+//! One typed function for each kernel of the fused recurrence, beside the walk: its grid and its arguments in the order of
+//! its declaration in `recurrence.cu`.
+
+use rnnlm_tensor::cuda::{Argument, Grid, Kernel, Matrix};
+use rnnlm_tensor::{Cuda, Tensor, View, ViewMut};
+
+use super::plan::{Configuration, Fit};
+use crate::{Dims, Direction, Result};
+
+/// Threads of a block that lays weights out.
+const THREADS: usize = 256;
+
+/// The kernels of one configuration.
+#[derive(Debug)]
+pub(super) struct Kernels {
+    lay_out: Kernel,
+    forward: Kernel,
+    backward: Kernel,
+}
+
+/// What both passes are told of the layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) dims: Dims,
+    pub(super) direction: Direction,
+}
+
+impl Extent {
+    /// As `recurrence.cu` declares it.
+    fn argument(self) -> Argument {
+        let Dims { num_steps, batch_size, hidden_size, .. } = self.dims;
+        let reverse = u32::from(self.direction == Direction::Reverse);
+        Argument::Numbers([num_steps as u32, batch_size as u32, hidden_size as u32, reverse])
+    }
+
+    /// A block for each group of rows.
+    fn grid(self, configuration: &Configuration, fit: Fit) -> Grid {
+        let blocks = self.dims.batch_size.div_ceil(configuration.group);
+        Grid::row(blocks, configuration.units as u32, fit.shared_bytes)
+    }
+}
+
+/// What the tape has of all steps.
+pub(super) struct Taped<M> {
+    pub(super) gates: M,
+    pub(super) hidden: M,
+    pub(super) cell: M,
+    pub(super) candidate: M,
+}
+
+/// What the backward pass fills.
+pub(super) struct Filled<'a> {
+    pub(super) gates: ViewMut<'a, Cuda>,
+    pub(super) candidate: ViewMut<'a, Cuda>,
+    pub(super) hidden: ViewMut<'a, Cuda>,
+    pub(super) cell: ViewMut<'a, Cuda>,
+}
+
+impl Kernels {
+    /// Compiles and loads them.
+    pub(super) fn load(cuda: &Cuda, configuration: &Configuration) -> Result<Self> {
+        let names = ["lay_out", "recurrence_forward", "recurrence_backward"];
+        let [lay_out, forward, backward] = cuda.kernels_of(&configuration.program(), names)?;
+        Ok(Self { lay_out, forward, backward })
+    }
+
+    /// `W_hh` as either pass reads it; both outputs hold `G·UNITS²` elements.
+    pub(super) fn lay_out(
+        &self,
+        cuda: &Cuda,
+        weight_hh: View<'_, Cuda>,
+        hidden_size: usize,
+        [forward, backward]: [&mut Tensor<Cuda>; 2],
+    ) -> Result<()> {
+        let blocks = (forward.shape()[0] * forward.shape()[1]).div_ceil(THREADS);
+        let arguments = [
+            Argument::Matrix(weight_hh.into()),
+            Argument::Number(hidden_size as u32),
+            address(forward.view_mut().into()),
+            address(backward.view_mut().into()),
+        ];
+        // SAFETY: these are the kernel's parameters; it reads a weight of `[G·H, H]` and writes the elements of two buffers
+        // as long as its constants say, since both were made for this configuration.
+        unsafe { cuda.launch(&self.lay_out, Grid::row(blocks, THREADS as u32, 0), arguments) }.map_err(Into::into)
+    }
+
+    /// Fills the tape.
+    pub(super) fn forward(
+        &self,
+        cuda: &Cuda,
+        (configuration, fit): (&Configuration, Fit),
+        laid_out: View<'_, Cuda>,
+        bias_hh: View<'_, Cuda>,
+        extent: Extent,
+        tape: Taped<ViewMut<'_, Cuda>>,
+    ) -> Result<()> {
+        let [gates, hidden, cell, candidate] =
+            [tape.gates, tape.hidden, tape.cell, tape.candidate].map(|view| Argument::Matrix(view.into()));
+        let arguments = [
+            address(laid_out.into()),
+            Argument::Number(fit.kept as u32),
+            Argument::Matrix(bias_hh.into()),
+            extent.argument(),
+            gates,
+            hidden,
+            cell,
+            candidate,
+        ];
+        // SAFETY: these are the kernel's parameters; the tape's matrices have the rows and columns of its dimensions, of
+        // which the kernel touches those that its cell keeps, and shared memory has room for what `fit` says is kept.
+        unsafe { cuda.launch(&self.forward, extent.grid(configuration, fit), arguments) }.map_err(Into::into)
+    }
+
+    /// Fills the gradients of gates and initial state.
+    pub(super) fn backward(
+        &self,
+        cuda: &Cuda,
+        (configuration, fit): (&Configuration, Fit),
+        laid_out: View<'_, Cuda>,
+        extent: Extent,
+        tape: Taped<View<'_, Cuda>>,
+        output: View<'_, Cuda>,
+        filled: Filled<'_>,
+    ) -> Result<()> {
+        let taped = [tape.gates, tape.hidden, tape.cell, tape.candidate, output];
+        let [gates, hidden, cell, candidate, output] = taped.map(|view| Argument::Matrix(view.into()));
+        let filled = [filled.gates, filled.candidate, filled.hidden, filled.cell];
+        let [d_gates, d_candidate, d_hidden, d_cell] = filled.map(|view| Argument::Matrix(view.into()));
+        let arguments = [
+            address(laid_out.into()),
+            Argument::Number(fit.kept as u32),
+            extent.argument(),
+            gates,
+            hidden,
+            cell,
+            candidate,
+            output,
+            d_gates,
+            d_candidate,
+            d_hidden,
+            d_cell,
+        ];
+        // SAFETY: these are the kernel's parameters; tape, adjoint and output have the rows and columns of the same
+        // dimensions, of which the kernel touches those that its cell keeps, and shared memory has room for what is kept.
+        unsafe { cuda.launch(&self.backward, extent.grid(configuration, fit), arguments) }.map_err(Into::into)
+    }
+}
+
+/// Where a matrix begins.
+fn address(matrix: Matrix) -> Argument {
+    Argument::Address(matrix.data)
+}
