@@ -179,7 +179,7 @@ impl Backend for Cpu {
     }
 
     fn sum_rows(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        reduce::sum_rows(a, out);
+        self.run(|| reduce::sum_rows(a, out));
         Ok(())
     }
 
