@@ -10,6 +10,7 @@ pub mod product;
 pub use isa::{Isa, Kernel, Lanes};
 mod gemm;
 mod loss;
+mod pack;
 mod reduce;
 mod update;
 
