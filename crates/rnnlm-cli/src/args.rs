@@ -175,7 +175,7 @@ pub(crate) struct ImportArgs {
     /// rnn (torch.nn.RNN, GRU or LSTM), linear (torch.nn.Linear) and, unless its input is one-hot, embedding.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Its vocabulary: a vocab.json of a run, or a JSON array of the tokens in the order of their ids, "<unk>" first.
+    /// Its vocabulary: a vocab.json of a run, or a JSON array of the tokens in the order of their ids, `<unk>` first.
     #[arg(long, value_name = "FILE")]
     pub(crate) vocab: PathBuf,
     /// Of torch.nn.RNN, which its weights do not tell [default: tanh].
