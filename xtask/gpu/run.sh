@@ -17,6 +17,9 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 mkdir -p "$1/runs"
 output="$(cd "$1" && pwd)"
 text="${2:-$here/sample.txt}"
+# beside this script in a folder made for another machine, else where the repository has it
+torch_lm="$here/torch_lm.py"
+[[ -f "$torch_lm" ]] || torch_lm="$here/../bench/torch_lm.py"
 python="${PYTHON:-python3}"
 # Epochs of a timed run, how often each is repeated, and the seconds that each use of compute-sanitizer may take.
 epochs="${EPOCHS:-60}"
@@ -94,7 +97,7 @@ train() {
   for number in $(seq "$repeats"); do
     for row in book device device-fp32 graph; do
       say "$model, PyTorch, $row, run $number"
-      "$python" "$here/torch_lm.py" --text "$text" --row "$row" --epochs "$epochs" "${options[@]}" \
+      "$python" "$torch_lm" --device cuda --text "$text" --row "$row" --epochs "$epochs" --warm-up 10 "${options[@]}" \
         >"$output/runs/$model.$row.$number.json" 2>"$output/train-error.txt" ||
         { tail -n 3 "$output/train-error.txt"; rm -f "$output/runs/$model.$row.$number.json"; }
     done

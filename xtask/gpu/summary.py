@@ -10,7 +10,7 @@ import pathlib
 import statistics
 import sys
 
-# Epochs of a run in which the clocks come up, as in torch_lm.py.
+# Epochs of a run in which the clocks come up, as run.sh tells torch_lm.py.
 WARM_UP = 10
 
 

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod bench;
 mod ci;
 mod emulation;
 mod gate;
@@ -16,6 +17,7 @@ mod verify;
 type Command = (&'static str, &'static str, fn(&[String]) -> ExitCode);
 
 const COMMANDS: &[Command] = &[
+    ("bench", "how fast training and decoding are here; `bench --against torch` beside PyTorch", bench::run),
     ("ci", "every check that a change must pass, the cheapest first; `ci STEP...` runs only the named ones", ci::run),
     ("cuda-gate", "every CUDA kernel compiled for every architecture, where there is an NVRTC", gate::run),
     ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),

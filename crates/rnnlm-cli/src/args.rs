@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rnnlm_model::NonlinearityKind;
 use rnnlm_vocab::{Normalization, TokenKind};
 
 use crate::device::Device;
 use crate::options::TrainArgs;
-use crate::options::values::{normalization, temperature, token_kind};
+use crate::options::values::{nonlinearity, normalization, temperature, token_kind};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -30,6 +31,14 @@ Examples:
   rnnlm eval runs/sample-rnn-1 --corpus sample --max-tokens 10000
   rnnlm eval runs/sample-rnn-1 --corpus - < other.txt";
 
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  rnnlm import gru.safetensors --vocab tokens.json
+  rnnlm import rnn.safetensors --vocab runs/sample-rnn-1/vocab.json --nonlinearity relu --out runs/relu
+
+Cell, layers, directions and sizes follow from the tensors' names and shapes; weights of 16 or 64 bits become float32. The
+run can be used by `rnnlm generate`, `rnnlm eval` and `rnnlm train --init-from`.";
+
 /// Trains, evaluates and samples recurrent language models.
 ///
 /// Start with `rnnlm train`: it needs no download, and half a minute.
@@ -48,6 +57,8 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Score a text with a trained model.
     Eval(EvalArgs),
+    /// Make a run from a model that PyTorch trained.
+    Import(ImportArgs),
     /// List, fetch and look at texts.
     Corpus(CorpusArgs),
     /// Show what computations can run on.
@@ -112,6 +123,9 @@ pub(crate) struct GenerateArgs {
     /// The folder of a run.
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
+    /// The model that predicted held-out text best, instead of the last one.
+    #[arg(long)]
+    pub(crate) best: bool,
     /// What to go on from; empty starts from the commonest token.
     #[arg(long, value_name = "TEXT", default_value = "time traveller")]
     pub(crate) prefix: String,
@@ -139,6 +153,9 @@ pub(crate) struct EvalArgs {
     /// The folder of a run.
     #[arg(value_name = "RUN")]
     pub(crate) run: PathBuf,
+    /// The model that predicted held-out text best, instead of the last one.
+    #[arg(long)]
+    pub(crate) best: bool,
     /// A name, a path, or - for standard input.
     #[arg(long, value_name = "NAME|PATH|-")]
     pub(crate) corpus: String,
@@ -149,6 +166,35 @@ pub(crate) struct EvalArgs {
     pub(crate) format: Format,
     #[command(flatten)]
     pub(crate) compute: Compute,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub(crate) struct ImportArgs {
+    /// The weights, as `safetensors.torch.save_file(model.state_dict(), FILE)` writes those of a model with the attributes
+    /// rnn (torch.nn.RNN, GRU or LSTM), linear (torch.nn.Linear) and, unless its input is one-hot, embedding.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Its vocabulary: a vocab.json of a run, or a JSON array of the tokens in the order of their ids, "<unk>" first.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vocab: PathBuf,
+    /// Of torch.nn.RNN, which its weights do not tell [default: tanh].
+    #[arg(long, value_parser = nonlinearity, value_name = "tanh|relu")]
+    pub(crate) nonlinearity: Option<NonlinearityKind>,
+    /// What a token of a JSON array is [default: char].
+    #[arg(long, value_parser = token_kind, value_name = "char|word|byte")]
+    pub(crate) token: Option<TokenKind>,
+    /// How a text is prepared for the tokens of a JSON array: `book` keeps letters, lower-case [default: book].
+    #[arg(long, value_parser = normalization, value_name = "book|none")]
+    pub(crate) normalize: Option<Normalization>,
+    /// The folder of the run [default: runs/FILE-CELL-N, the first free N].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace the run in --out; nothing but a run is ever replaced.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, clap::Args)]

@@ -64,7 +64,7 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
 }
 
 fn draw(metrics: &[Metrics]) -> Result<String, Box<dyn std::error::Error>> {
-    let perplexities = || metrics.iter().map(|m| m.perplexity);
+    let perplexities = || metrics.iter().flat_map(|m| [Some(m.perplexity), m.val_perplexity]).flatten();
     let lowest = perplexities().fold(f64::MAX, f64::min).max(1.0);
     let highest = perplexities().fold(1.0, f64::max);
     let last = metrics.last().map_or(1, |m| m.epoch);
@@ -91,7 +91,13 @@ fn draw(metrics: &[Metrics]) -> Result<String, Box<dyn std::error::Error>> {
         let dot = if metrics.len() == 1 { 3 } else { 0 };
         let curve = metrics.iter().map(|m| (m.epoch, m.perplexity));
         let curve = LineSeries::new(curve, BLUE.stroke_width(2)).point_size(dot);
-        chart.draw_series(curve)?;
+        chart.draw_series(curve)?.label("training").legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BLUE));
+        let held_out: Vec<_> = metrics.iter().filter_map(|m| Some((m.epoch, m.val_perplexity?))).collect();
+        if !held_out.is_empty() {
+            let curve = LineSeries::new(held_out, RED.stroke_width(2)).point_size(dot);
+            chart.draw_series(curve)?.label("held out").legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], RED));
+            chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+        }
         root.present()?;
     }
     Ok(svg)
@@ -105,6 +111,7 @@ mod tests {
         let epoch = |(index, &perplexity): (usize, &f64)| Metrics {
             epoch: index as u64 + 1,
             perplexity,
+            val_perplexity: None,
             tokens_per_second: 1.0,
             lr: 1.0,
             gradient_norm: 1.0,
@@ -130,6 +137,15 @@ mod tests {
         assert!(
             terminal(&metrics(&[1.25, 1.26])).is_some_and(|chart| chart.lines().next().unwrap().ends_with("1.260"))
         );
+    }
+
+    #[test]
+    fn held_out_text_has_a_curve_and_a_legend_of_its_own() {
+        let mut metrics = metrics(&[20.0, 7.0]);
+        assert!(!draw(&metrics).expect("it is drawn").contains("held out"));
+        metrics.iter_mut().for_each(|metrics| metrics.val_perplexity = Some(metrics.perplexity + 1.0));
+        let drawn = draw(&metrics).expect("it is drawn");
+        assert!(drawn.contains("held out") && drawn.contains("training"), "{drawn}");
     }
 
     #[test]

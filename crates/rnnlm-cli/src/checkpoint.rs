@@ -101,6 +101,17 @@ impl Saver {
         }
     }
 
+    /// Keeps the model as the best on held-out text; on a disk that cannot take it, a warning.
+    pub(crate) fn try_save_best<B: Recurrence>(&mut self, trainer: &Trainer<B>, progress: &Training) -> Result<()> {
+        match self.writer.save_best(trainer) {
+            Err(error @ Error::Io { .. }) => {
+                progress.warn(&format!("warning: {error}; the best model before this one is kept, training goes on"));
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
     /// Saves at the end of everything, where there is no later.
     pub(crate) fn save_last<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
         let kept = format!("{} is kept in {}", self.last(), self.writer.run().path().display());

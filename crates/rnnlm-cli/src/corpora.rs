@@ -34,6 +34,12 @@ pub(crate) fn list() -> CorpusList {
     toml::from_str(LIST).expect("corpora.toml is part of the program, and a test reads it")
 }
 
+/// A file's name as a part of a folder's.
+pub(crate) fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).collect()
+}
+
 /// Where named corpora are looked for: the folder that the user names, and the one beside the user's work.
 pub(crate) fn folders() -> Vec<PathBuf> {
     let named = env::var_os("RNNLM_DATA_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
@@ -102,10 +108,7 @@ impl Source {
         match self {
             Self::Bundled(entry) | Self::Named(entry, _) => entry.name.clone(),
             Self::StandardInput => "stdin".to_owned(),
-            Self::Path(path) => {
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).collect()
-            }
+            Self::Path(path) => stem(path),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 
+use rnnlm_model::{LanguageModel, Run};
 use rnnlm_rnn::Recurrence;
 use rnnlm_tensor::Cpu;
 
@@ -63,6 +64,12 @@ pub(crate) fn run(compute: &Compute, says_so: bool, work: impl Work) -> Result<E
         }
         None => work.on(&Cpu::new(compute.threads)?),
     }
+}
+
+/// The model that a run was last saved with, or with `best` the one that predicted held-out text best.
+pub(crate) fn load<B: Recurrence>(run: &Run, best: bool, backend: &B, compute: &Compute) -> Result<LanguageModel<B>> {
+    let path = compute.path.into();
+    Ok(if best { run.load_best(backend, path)? } else { run.load(backend, path)? })
 }
 
 /// Every GPU, or why there is none, for people.

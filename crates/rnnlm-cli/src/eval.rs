@@ -33,7 +33,7 @@ struct Scoring<'a> {
 
 impl Work for Scoring<'_> {
     fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let model = self.run.load(backend, self.args.compute.path.into())?;
+        let model = device::load(&self.run, self.args.best, backend, &self.args.compute)?;
         report(self.args, &self.corpus, model.evaluate(&self.corpus.ids)?)
     }
 }

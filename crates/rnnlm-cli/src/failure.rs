@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rnnlm_model::Unfit;
 use rnnlm_vocab::Normalization;
 
 use crate::format;
@@ -64,6 +65,14 @@ impl Failure {
     }
 
     /// `--no-detach`: nothing that a machine could go through with.
+    /// The same with something that may help.
+    pub(crate) fn with_hint(self, hint: &str) -> Self {
+        match self {
+            Self::Own { message, exit, .. } => Self::Own { message, hint: Some(hint.to_owned()), exit },
+            other => other,
+        }
+    }
+
     pub(crate) fn without_end(num_steps: usize) -> Self {
         Self::Own {
             message: format!(
@@ -128,10 +137,21 @@ impl Failure {
             Self::Own { exit, .. } => *exit,
             Self::Stream(_) | Self::NotSaved { .. } => Exit::Failed,
             Self::Diverged { .. } => Exit::Diverged,
-            Self::Model(E::Damaged { .. } | E::Mismatch { .. } | E::NewerFormat { .. } | E::NotARun { .. }) => {
-                Exit::BadModel
-            }
-            Self::Model(E::Setting { .. } | E::Temperature(_) | E::FewerEpochs { .. }) => Exit::Usage,
+            Self::Model(
+                E::Damaged { .. }
+                | E::Mismatch { .. }
+                | E::NewerFormat { .. }
+                | E::NotARun { .. }
+                | E::NeverTrained { .. }
+                | E::Import { .. },
+            ) => Exit::BadModel,
+            Self::Model(
+                E::Setting { .. }
+                | E::TiedSizes { .. }
+                | E::Temperature(_)
+                | E::FewerEpochs { .. }
+                | E::OtherVocab { .. },
+            ) => Exit::Usage,
             Self::Model(_) => Exit::Failed,
         }
     }
@@ -163,9 +183,36 @@ impl Failure {
             Self::Model(E::Vocab(V::Empty { bytes: 1.., normalization: Normalization::Book, .. })) => {
                 hint("--normalize none keeps every character")
             }
+            Self::Model(E::NeverTrained { .. }) => hint("--init-from begins a training with its weights"),
+            Self::Model(E::OtherVocab { .. }) => hint("leave the flag out: the vocabulary knows how a text is read"),
+            Self::Model(E::Import { reason, .. }) => hint(import_hint(reason)),
             Self::Model(E::NotARun { .. }) => hint("rnnlm train makes runs, in runs/ if not told otherwise"),
             _ => Vec::new(),
         }
+    }
+}
+
+/// What may make a file of weights one that can be imported.
+fn import_hint(reason: &Unfit) -> &'static str {
+    match reason {
+        Unfit::Pickled | Unfit::Format(_) => {
+            "safetensors.torch.save_file(model.state_dict(), FILE) writes what is needed"
+        }
+        Unfit::Missing { tensor, .. } if tensor.contains("bias") => {
+            "layers with bias=False have no place here; biases of zeros are the same model"
+        }
+        Unfit::Missing { .. } => {
+            "the model's attributes must be called rnn, linear and, unless its input is one-hot, embedding, without a prefix"
+        }
+        Unfit::Superfluous { tensor, .. } if tensor.contains("weight_hr") => "proj_size must be 0",
+        Unfit::Superfluous { .. } => "leave out what is not the model's: save its state_dict() alone",
+        Unfit::Shape { .. } | Unfit::NoMatrix { .. } | Unfit::Gates { .. } => {
+            "attribute rnn is a torch.nn.RNN, GRU or LSTM with proj_size 0, linear a torch.nn.Linear on its output"
+        }
+        Unfit::Type { .. } => "model.float() has float32 weights",
+        Unfit::VocabSize { .. } => "--vocab is the vocabulary that the model was trained with, \"<unk>\" included",
+        Unfit::Nonlinearity { .. } => "leave --nonlinearity out: the file says what it is",
+        _ => "train it again",
     }
 }
 

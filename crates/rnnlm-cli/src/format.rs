@@ -39,6 +39,11 @@ pub(crate) fn perplexity(value: f64) -> String {
     }
 }
 
+/// `2.1 %` of a count of which there are `all`.
+pub(crate) fn percent(count: usize, all: usize) -> String {
+    format!("{:.1} %", 100.0 * count as f64 / all.max(1) as f64)
+}
+
 /// One significant digit, `0.03`, for a value to try; the exponent is written where zeros would be many.
 pub(crate) fn one_digit(value: f64) -> String {
     let rounded = format!("{value:.0e}");
@@ -81,6 +86,7 @@ mod tests {
         assert_eq!(one_digit(f64::from(0.3_f32) / 10.0), "0.03");
         assert_eq!(one_digit(0.1), "0.1");
         assert_eq!(one_digit(3e37), "3e37");
+        assert_eq!(percent(21, 1000), "2.1 %");
         assert_eq!(count(1, "thread"), "1 thread");
         assert_eq!(count(2, "thread"), "2 threads");
     }

@@ -33,7 +33,7 @@ struct Continuation<'a> {
 impl Work for Continuation<'_> {
     fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let Self { args, run, prefix, mut sampler } = self;
-        let model = run.load(backend, args.compute.path.into())?;
+        let model = device::load(&run, args.best, backend, &args.compute)?;
         let generator = Generator::new(&model)?;
         match args.format {
             Format::Text => stream(generator, &prefix, args, run.vocab(), &mut sampler),

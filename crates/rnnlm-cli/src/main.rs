@@ -12,6 +12,7 @@ mod eval;
 mod failure;
 mod format;
 mod generate;
+mod import;
 mod memory;
 mod options;
 mod out;
@@ -20,6 +21,7 @@ mod resume;
 mod signals;
 mod space;
 mod train;
+mod validation;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Some(Command::Train(args)) => train::run(&args, &settings),
         Some(Command::Generate(args)) => generate::run(&args),
         Some(Command::Eval(args)) => eval::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
         Some(Command::Corpus(args)) => corpus::run(&args),
         Some(Command::Devices(args)) => devices::run(&args),
     };

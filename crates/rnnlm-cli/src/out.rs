@@ -1,14 +1,12 @@
 //! The folder that a new run gets: the one that was asked for, or the first free one; refused before training, not after.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rnnlm_model::{Run, RunConfig, RunWriter};
 use rnnlm_vocab::Vocab;
 
 use crate::chart;
-use crate::corpora::Source;
 use crate::failure::{Failure, Result};
-use crate::options::TrainArgs;
 
 /// Where the run goes.
 pub(crate) struct Out {
@@ -19,37 +17,42 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// The folder that was asked for, or the first free one; refused now rather than after training.
-    pub(crate) fn choose(args: &TrainArgs, source: &Source) -> Result<Self> {
-        let Some(path) = &args.out else {
-            let stem = format!("runs/{}-{}", source.stem(), args.cell.as_str());
+    /// The folder that was asked for, or `runs/STEM-N` with the first free `N`; refused now rather than after training.
+    pub(crate) fn choose(out: Option<&PathBuf>, force: bool, stem: &str) -> Result<Self> {
+        let Some(path) = out else {
+            let stem = format!("runs/{stem}");
             return Ok(Self { path: first_free(&stem), replace: false, stem: Some(stem) });
         };
         let exists = path.symlink_metadata().is_ok() && !Run::is_unfinished(path);
-        if exists && !args.force {
+        if exists && !force {
             return Err(rnnlm_model::Error::Exists { path: path.clone() }.into());
         }
         if exists {
             // other programs' models have files of the same names: only what reads as a run is one
             Run::open(path).map_err(|error| Failure::not_replaced(path, error))?;
         }
-        Ok(Self { path: path.clone(), replace: args.force, stem: None })
+        Ok(Self { path: path.clone(), replace: force, stem: None })
     }
 
     /// Makes the folder; the next free one if another training has taken the name meanwhile.
-    pub(crate) fn create(mut self, config: &RunConfig, vocab: &Vocab) -> Result<RunWriter> {
+    pub(crate) fn create(self, config: &RunConfig, vocab: &Vocab) -> Result<RunWriter> {
+        self.make(|path, replace| RunWriter::create(path, replace, config.clone(), vocab.clone()))
+    }
+
+    /// [`Out::create`] for whatever makes a run in a folder.
+    pub(crate) fn make<T>(mut self, make: impl Fn(&Path, bool) -> rnnlm_model::Result<T>) -> Result<T> {
         use rnnlm_model::Error::{Exists, Locked};
         let mut number = 1;
         loop {
-            match (RunWriter::create(&self.path, self.replace, config.clone(), vocab.clone()), &self.stem) {
+            match (make(&self.path, self.replace), &self.stem) {
                 (Err(Exists { .. } | Locked { .. }), Some(stem)) => {
                     number += 1;
                     self.path = numbered(stem, number);
                 }
-                (writer, _) => {
-                    let writer = writer?;
-                    chart::remove(writer.run().path())?;
-                    return Ok(writer);
+                (made, _) => {
+                    let made = made?;
+                    chart::remove(&self.path)?;
+                    return Ok(made);
                 }
             }
         }

@@ -55,13 +55,18 @@ impl Training {
     pub(crate) fn epoch(&self, report: &EpochReport) {
         let perplexity = format::perplexity(report.perplexity);
         let speed = format::thousands(report.tokens_per_second().round() as u64);
+        let held_out = report.val_perplexity.map(|perplexity| format!("  held out {}", format::perplexity(perplexity)));
+        let held_out = held_out.unwrap_or_default();
         match &self.bar {
             Some(bar) => {
                 bar.set_position(report.epoch);
-                bar.set_message(format!("perplexity {perplexity}  {speed} tokens/s"));
+                bar.set_message(format!("perplexity {perplexity}{held_out}  {speed} tokens/s"));
             }
             None if report.epoch == 1 || report.epoch.is_multiple_of(self.every) || report.epoch == self.epochs => {
-                self.say(&format!("epoch {}/{}  perplexity {perplexity}  {speed} tokens/s", report.epoch, self.epochs));
+                self.say(&format!(
+                    "epoch {}/{}  perplexity {perplexity}{held_out}  {speed} tokens/s",
+                    report.epoch, self.epochs
+                ));
             }
             None => {}
         }

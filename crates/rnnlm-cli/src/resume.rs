@@ -16,24 +16,31 @@ use crate::failure::{Exit, Failure, Result};
 use crate::options::{Settings, TrainArgs};
 use crate::progress::Training;
 use crate::train::{self, Session};
-use crate::{memory, signals, space};
+use crate::validation::Texts;
+use crate::{memory, options, signals, space};
 
 /// Goes on with the run in `path` to the bits that it would have ended with.
 pub(crate) fn run(args: &TrainArgs, settings: &Settings, path: &Path) -> Result<Exit> {
     let writer = RunWriter::resume(path)?.keeping(args.keep);
-    let config = writer.run().config().clone();
+    let config = writer.config().clone();
     let name = if settings.has("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(name)?;
     refuse_other_settings(args, settings, &source, &config, path)?;
     let corpus = read_again(&source, name, writer.run())?;
+    let texts = hold_out_again(corpus, args, settings, &config)?;
     let epochs = if settings.has("epochs") { args.epochs } else { config.train.epochs };
     if epochs < config.train.epochs {
         return Err(Error::FewerEpochs { asked: epochs, configured: config.train.epochs }.into());
     }
+    if epochs > config.train.epochs && config.train.schedule.depends_on_the_end() {
+        let (schedule, end) = (config.train.schedule.as_str(), config.train.epochs);
+        let message = format!("the {schedule} schedule of this run ends with epoch {end}, not with epoch {epochs}");
+        return Err(Failure::new(message, "--init-from begins a new training with its weights"));
+    }
     let needed = memory::check(&config.model, &config.train)?;
-    Batches::new(config.train.sampling, &corpus.ids, config.train.batch_size, config.train.num_steps, 0, 0)?;
+    Batches::new(config.train.sampling, texts.trained(), config.train.batch_size, config.train.num_steps, 0, 0)?;
     signals::listen()?;
-    device::run(&args.compute, false, Continuation { args, path, writer, config, corpus, epochs, needed })
+    device::run(&args.compute, false, Continuation { args, path, writer, config, texts, epochs, needed })
 }
 
 /// A run that is gone on with, which nothing speaks against any more but its device and the bits of what it saved.
@@ -42,7 +49,7 @@ struct Continuation<'a> {
     path: &'a Path,
     writer: RunWriter,
     config: RunConfig,
-    corpus: Corpus,
+    texts: Texts,
     epochs: u64,
     /// Bytes of memory.
     needed: u128,
@@ -50,7 +57,7 @@ struct Continuation<'a> {
 
 impl Work for Continuation<'_> {
     fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, path, mut writer, config, corpus, epochs, needed } = self;
+        let Self { args, path, mut writer, config, texts, epochs, needed } = self;
         let train = TrainConfig { epochs, ..config.train };
         let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
         space::check(path, trainer.checkpoint_bytes())?;
@@ -63,7 +70,7 @@ impl Work for Continuation<'_> {
         writer.raise_epochs(epochs)?;
         let position = trainer.position();
         let progress = Training::new(epochs, position.epoch, args.sample_every, args.quiet);
-        let session = Session { args, corpus: &corpus, progress };
+        let session = Session { args, texts: &texts, progress };
         session.introduce(&trainer, needed, &config.corpus.options);
         session.progress.say(&format!(
             "resume  {} after epoch {} and {}",
@@ -83,15 +90,18 @@ fn refuse_other_settings(
     config: &RunConfig,
     path: &Path,
 ) -> Result<()> {
-    let configurations = |args: &TrainArgs| {
-        let (model, train) = (train::model_config(args, config.model.vocab_size), train::train_config(args));
-        (train::corpus_options(args, source), model, train)
+    let configurations = |args: &TrainArgs, settings: &Settings| -> Result<_> {
+        let train = options::train_config(args, settings)?;
+        Ok((train::corpus_options(args, source), train::model_config(args, config.model.vocab_size), train))
     };
-    let (asked, default) = (configurations(args), configurations(&TrainArgs::without_flags()));
+    let default = configurations(&TrainArgs::without_flags(), &Settings::default())?;
+    let asked = configurations(args, settings)?;
     let mut found = asked_differently(&config.corpus.options, &asked.0, &default.0, settings);
     found.extend(asked_differently(&config.model, &asked.1, &default.1, settings));
     found.extend(asked_differently(&config.train, &asked.2, &default.2, settings));
-    found.retain(|difference| difference.name != "epochs");
+    // the learning rate and the bound of the norm have defaults that follow from other settings
+    let is_asked = |name: &str| !matches!(name, "lr" | "clip") || settings.has(name);
+    found.retain(|difference| difference.name != "epochs" && is_asked(&difference.name));
     refuse(found, path, "--resume goes on with what the run is; --init-from begins a new one with its weights")
 }
 
@@ -110,6 +120,8 @@ fn flag(setting: &str) -> &str {
     match setting {
         "kind" => "token",
         "normalization" => "normalize",
+        "betas" => "beta1",
+        "factor" => "plateau_factor",
         same => same,
     }
 }
@@ -124,7 +136,7 @@ fn refuse(found: Vec<Difference>, run: &Path, hint: &str) -> Result<()> {
 
 /// The run's text as its vocabulary reads it, which must be what it read when the run began.
 fn read_again(source: &Source, name: &str, run: &Run) -> Result<Corpus> {
-    let record = &run.config().corpus;
+    let record = &run.config()?.corpus;
     let hint = "--corpus says where the text of the run is now; --init-from begins a new run";
     let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens) {
         Err(Failure::Model(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
@@ -143,13 +155,38 @@ fn read_again(source: &Source, name: &str, run: &Run) -> Result<Corpus> {
     }
 }
 
+/// What the run holds out, which must be what it held out when it began; another text may have moved.
+fn hold_out_again(corpus: Corpus, args: &TrainArgs, settings: &Settings, config: &RunConfig) -> Result<Texts> {
+    let recorded = config.validation.as_ref();
+    let fraction = recorded.map_or(0.0, |record| record.fraction);
+    let other = recorded.and_then(|record| record.corpus.as_deref());
+    let moved = args.val_corpus.as_deref().filter(|_| settings.has("val_corpus"));
+    if (settings.has("val_fraction") && args.val_fraction != fraction) || (moved.is_some() && other.is_none()) {
+        let message = "the run holds out other text than is asked for".to_owned();
+        let hint = Some("--val-fraction and --val-corpus belong to the beginning of a run".to_owned());
+        return Err(Failure::Own { message, hint, exit: Exit::BadModel });
+    }
+    let (texts, mut now) = Texts::hold_out(corpus, fraction, moved.or(other))?;
+    if let (Some(now), Some(recorded)) = (&mut now, recorded) {
+        now.corpus.clone_from(&recorded.corpus);
+    }
+    match differences(&config.validation, &now) {
+        found if found.is_empty() => Ok(texts),
+        found => Err(Failure::Own {
+            message: format!("the held-out text is not that of the run: {}", join(&found)),
+            hint: Some("--val-corpus says where it is now".to_owned()),
+            exit: Exit::BadModel,
+        }),
+    }
+}
+
 fn join(found: &[Difference]) -> String {
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The sizes of the model whose weights a new run begins with.
 pub(crate) fn model_of(run: &Run, args: &TrainArgs, settings: &Settings) -> Result<ModelConfig> {
-    let of_run = &run.config().model;
+    let of_run = run.model();
     let asked = train::model_config(args, of_run.vocab_size);
     let default = train::model_config(&TrainArgs::without_flags(), of_run.vocab_size);
     let found = asked_differently(of_run, &asked, &default, settings);

@@ -5,7 +5,8 @@ use std::io::{Write, stdout};
 use std::time::Instant;
 
 use rnnlm_model::{
-    CorpusRecord, EpochReport, Generator, Metrics, ModelConfig, Position, Run, RunConfig, Sampler, TrainConfig, Trainer,
+    CorpusRecord, EpochReport, Generator, Metrics, ModelConfig, OptimizerConfig, Position, Run, RunConfig, Sampler,
+    Schedule, TrainConfig, Trainer,
 };
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
@@ -19,6 +20,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::options::{Settings, TrainArgs};
 use crate::out::Out;
 use crate::progress::Training;
+use crate::validation::Texts;
 use crate::{chart, corpora, devices, format, memory, options, resume, signals, space};
 
 /// Tokens of the samples while training and at its end, and of what the untrained model says.
@@ -40,8 +42,9 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings) -> Result<Exit> {
     }
     let source = corpora::resolve(&args.corpus)?;
     let from = args.init_from.as_deref().map(Run::open).transpose()?;
-    let train = train_config(args);
-    let out = Out::choose(args, &source)?;
+    let train = options::train_config(args, settings)?;
+    let stem = format!("{}-{}", source.stem(), args.cell.as_str());
+    let out = Out::choose(args.out.as_ref(), args.force, &stem)?;
     let (options, corpus) = match &from {
         Some(run) => resume::read_with_vocab_of(run, args, settings, &source)?,
         None => {
@@ -54,11 +57,14 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings) -> Result<Exit> {
         Some(run) => resume::model_of(run, args, settings)?,
         None => model_config(args, corpus.vocab.len()),
     };
+    let record = CorpusRecord::new(&args.corpus, &options, &corpus);
+    let (texts, validation) = Texts::divide(corpus, args)?;
     let needed = memory::check(&model, &train)?;
     // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
-    Batches::new(train.sampling, &corpus.ids, train.batch_size, train.num_steps, train.seed, 0)?;
+    Batches::new(train.sampling, texts.trained(), train.batch_size, train.num_steps, train.seed, 0)?;
     signals::listen()?;
-    device::run(&args.compute, false, Beginning { args, from, options, corpus, model, train, needed, out })
+    let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
+    device::run(&args.compute, false, Beginning { args, from, options, texts, config, needed, out })
 }
 
 /// A training that nothing speaks against any more, but for its device.
@@ -66,9 +72,8 @@ struct Beginning<'a> {
     args: &'a TrainArgs,
     from: Option<Run>,
     options: CorpusOptions,
-    corpus: Corpus,
-    model: ModelConfig,
-    train: TrainConfig,
+    texts: Texts,
+    config: RunConfig,
     /// Bytes of memory.
     needed: u128,
     out: Out,
@@ -76,22 +81,21 @@ struct Beginning<'a> {
 
 impl Work for Beginning<'_> {
     fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, from, options, corpus, model, train, needed, out } = self;
-        let mut trainer = Trainer::new(backend, &model, &train, args.compute.path.into())?;
+        let Self { args, from, options, texts, mut config, needed, out } = self;
+        let mut trainer = Trainer::new(backend, &config.model, &config.train, args.compute.path.into())?;
         space::check(&out.path, trainer.checkpoint_bytes())?;
-        let mut config = RunConfig::new(CorpusRecord::new(&args.corpus, &options, &corpus), model, train);
         if let Some(run) = &from {
             let weights = run.load(backend, args.compute.path.into())?.parameters().to_vec(backend)?;
             trainer.model_mut().parameters_mut().write(backend, &weights)?;
             config.init_from = Some(run.path().display().to_string());
         }
         let session =
-            Session { args, corpus: &corpus, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
+            Session { args, texts: &texts, progress: Training::new(args.epochs, 0, args.sample_every, args.quiet) };
         session.introduce(&trainer, needed, &options);
         if let Some(run) = &config.init_from {
             session.progress.say(&format!("init    weights, sizes and vocabulary of {run}; all else begins anew"));
         }
-        let writer = out.create(&config, &corpus.vocab)?.keeping(args.keep);
+        let writer = out.create(&config, &texts.corpus.vocab)?.keeping(args.keep);
         let mut saver = Saver::new(writer, args.checkpoint_every, None);
         saver.save(&trainer)?;
         session.train(trainer, saver)
@@ -120,28 +124,14 @@ pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
         num_layers: args.num_layers,
         bidirectional: args.bidirectional,
         embedding_size: args.embedding_size,
-    }
-}
-
-/// The training.
-pub(crate) fn train_config(args: &TrainArgs) -> TrainConfig {
-    TrainConfig {
-        epochs: args.epochs,
-        batch_size: args.batch_size,
-        num_steps: args.num_steps,
-        lr: args.lr,
-        clip: args.clip,
-        sampling: args.sampling,
-        reset_state: args.reset_state,
-        init: args.init,
-        seed: args.seed,
+        tie_weights: args.tie_weights,
     }
 }
 
 /// A training under way, and whom it talks to.
 pub(crate) struct Session<'a> {
     pub(crate) args: &'a TrainArgs,
-    pub(crate) corpus: &'a Corpus,
+    pub(crate) texts: &'a Texts,
     pub(crate) progress: Training,
 }
 
@@ -149,7 +139,7 @@ impl Session<'_> {
     /// What is trained on what.
     pub(crate) fn introduce<B: Recurrence>(&self, trainer: &Trainer<B>, needed: u128, options: &CorpusOptions) {
         let say = |text: &str| self.progress.say(text);
-        say(&format!("text    {}", describe(self.corpus, options)));
+        say(&format!("text    {}", describe(&self.texts.corpus, options)));
         let config = trainer.model().config();
         let parameters = trainer.model().parameters().layout().len() as u64;
         say(&format!(
@@ -166,16 +156,22 @@ impl Session<'_> {
         }
         let train = trainer.config();
         say(&format!(
-            "train   {} epochs of {} × {} tokens a minibatch, learning rate {}, clip {}, seed {}",
+            "train   {} epochs of {} × {} tokens a minibatch, {}, seed {}",
             format::thousands(train.epochs),
             train.batch_size,
             train.num_steps,
-            train.lr,
-            train.clip,
+            name_training(train),
             train.seed
         ));
+        if let Some(held_out) = self.texts.held_out() {
+            let patience = match train.patience {
+                0 => String::new(),
+                patience => format!(", the end after {patience} epochs without a better score"),
+            };
+            say(&format!("check   {} tokens held out{patience}", format::thousands(held_out.len() as u64)));
+        }
         say(&format!("on      {}, {}", trainer.model().backend().name(), devices::path_name(trainer.path())));
-        let format = self.corpus.text_format;
+        let format = self.texts.corpus.text_format;
         if matches!(format.line_endings, LineEndings::Crlf | LineEndings::Mixed)
             && options.normalization == Normalization::None
         {
@@ -186,7 +182,7 @@ impl Session<'_> {
     /// Trains to the end of the last epoch, from wherever `trainer` stands.
     pub(crate) fn train<B: Recurrence>(self, mut trainer: Trainer<B>, mut saver: Saver) -> Result<Exit> {
         for prefix in self.prefixes() {
-            warn_unknown(&self.progress, &self.corpus.vocab, prefix);
+            warn_unknown(&self.progress, &self.texts.corpus.vocab, prefix);
         }
         if trainer.position() == Position::default() {
             self.show_samples("untrained", &trainer, UNTRAINED_TOKENS)?;
@@ -206,7 +202,7 @@ impl Session<'_> {
         let drawn = chart::svg(&metrics, &saver.writer);
         outcome.map_err(|failure| failure.keeping(run.path(), &saver.last()))?;
         let position = trainer.position();
-        let interrupted = position.epoch < trainer.config().epochs;
+        let interrupted = position.epoch < trainer.config().epochs && !trainer.is_out_of_patience();
         if interrupted {
             crate::progress::error_line(&format!(
                 "interrupted after epoch {} of {} and {}; the model is saved in {}",
@@ -221,7 +217,7 @@ impl Session<'_> {
         Ok(if interrupted { Exit::Interrupted } else { Exit::Success })
     }
 
-    /// Epoch after epoch until all are done or somebody asks for an end, saved on the way and at the end.
+    /// Epoch after epoch until all are done, patience is, or somebody asks for an end; saved on the way and at the end.
     fn epochs<B: Recurrence>(
         &self,
         trainer: &mut Trainer<B>,
@@ -229,15 +225,19 @@ impl Session<'_> {
         reports: &mut Vec<EpochReport>,
     ) -> Result<()> {
         let epochs = trainer.config().epochs;
-        while trainer.position().epoch < epochs && !signals::stop_requested() {
+        let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.is_out_of_patience();
+        while !is_done(trainer) && !signals::stop_requested() {
             let pauses = saver.interval.pauses(trainer.position().step);
-            let report = trainer.epoch(&self.corpus.ids, &pauses)?;
-            if let Some(report) = &report {
+            let mut report = trainer.epoch(self.texts.trained(), &pauses)?;
+            if let Some(report) = &mut report {
+                if trainer.validate(self.texts.held_out(), report)? {
+                    saver.try_save_best(trainer, &self.progress)?;
+                }
                 saver.writer.log(report);
                 self.progress.epoch(report);
                 reports.push(*report);
             }
-            if trainer.position().epoch == epochs || signals::stop_requested() {
+            if is_done(trainer) || signals::stop_requested() {
                 break;
             }
             if saver.interval.is_due(trainer.position()) {
@@ -258,7 +258,7 @@ impl Session<'_> {
     /// An error if the last update has left the numbers behind, which training itself sees only at the next minibatch.
     fn check_finite<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
         let (model, config) = (trainer.model(), trainer.config());
-        let score = model.evaluate(&self.corpus.ids[..=config.num_steps])?;
+        let score = model.evaluate(&self.texts.trained()[..=config.num_steps])?;
         if score.perplexity().is_finite() {
             return Ok(());
         }
@@ -284,7 +284,7 @@ impl Session<'_> {
             return Ok(());
         }
         for prefix in self.prefixes() {
-            let text = sample(trainer, &self.corpus.vocab, prefix, num_tokens)?;
+            let text = sample(trainer, &self.texts.corpus.vocab, prefix, num_tokens)?;
             self.progress.say(&format!("{when}: {text}"));
         }
         Ok(())
@@ -304,15 +304,18 @@ impl Session<'_> {
         let tokens_per_second = format::median(&mut rates);
         let mut samples = serde_json::Map::new();
         for prefix in self.prefixes() {
-            samples.insert(prefix.clone(), sample(trainer, &self.corpus.vocab, prefix, SAMPLE_TOKENS)?.into());
+            samples.insert(prefix.clone(), sample(trainer, &self.texts.corpus.vocab, prefix, SAMPLE_TOKENS)?.into());
         }
         let device = trainer.model().backend().name();
-        let perplexity = metrics.last().map(|epoch| epoch.perplexity);
+        let (perplexity, best) = (metrics.last().map(|epoch| epoch.perplexity), trainer.position().best);
         let mut out = stdout().lock();
         match self.args.format {
             Format::Json => {
                 let object = json!({
                     "perplexity": perplexity,
+                    "val_perplexity": metrics.last().and_then(|epoch| epoch.val_perplexity),
+                    "best": best.map(|best| json!({ "epoch": best.epoch, "val_perplexity": best.perplexity })),
+                    "stopped_early": trainer.is_out_of_patience() && trainer.position().epoch < trainer.config().epochs,
                     "tokens_per_second": tokens_per_second,
                     "epochs": trainer.position().epoch,
                     "tokens_per_epoch": epochs.last().map(|epoch| epoch.tokens),
@@ -330,6 +333,13 @@ impl Session<'_> {
                 let speed = format::thousands(tokens_per_second.round() as u64);
                 let perplexity = perplexity.map_or("not known".to_owned(), format::perplexity);
                 let mut text = format!("perplexity {perplexity}, {speed} tokens/s on {device}\n");
+                if let Some(best) = best {
+                    let perplexity = format::perplexity(best.perplexity);
+                    text.push_str(&format!(
+                        "held out {perplexity} after epoch {}, the best; best.safetensors\n",
+                        best.epoch
+                    ));
+                }
                 for (_, sample) in &samples {
                     text.push_str(sample.as_str().unwrap_or_default());
                     text.push('\n');
@@ -345,7 +355,7 @@ impl Session<'_> {
 }
 
 /// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, both directions, 64 hidden units`.
-fn name_model(config: &ModelConfig) -> String {
+pub(crate) fn name_model(config: &ModelConfig) -> String {
     let mut name = config.stack().cell.name().to_owned();
     if config.num_layers > 1 {
         name.push_str(&format!(", {} layers", config.num_layers));
@@ -353,7 +363,36 @@ fn name_model(config: &ModelConfig) -> String {
     if config.bidirectional {
         name.push_str(", both directions");
     }
-    format!("{name}, {} hidden units", config.hidden_size)
+    name.push_str(&format!(", {} hidden units", config.hidden_size));
+    match (config.embedding_size, config.tie_weights) {
+        (0, _) => {}
+        (size, false) => name.push_str(&format!(", embedding of {size}")),
+        (size, true) => name.push_str(&format!(", embedding of {size}, tied")),
+    }
+    name
+}
+
+/// `learning rate 1, clip 1`; `adamw, learning rate 0.001, cosine after 2 epochs of warm-up, clip 1, dropout 0.5`.
+fn name_training(train: &TrainConfig) -> String {
+    let mut parts = Vec::new();
+    if train.optimizer != OptimizerConfig::SGD {
+        parts.push(train.optimizer.as_str().to_owned());
+    }
+    parts.push(format!("learning rate {}", train.lr));
+    let schedule = train.schedule.as_str();
+    match (train.schedule, train.warmup) {
+        (Schedule::Constant, 0) => {}
+        (_, 0) => parts.push(schedule.to_owned()),
+        (_, warmup) => parts.push(format!("{schedule} after {} of warm-up", format::count(warmup, "epoch"))),
+    }
+    parts.push(match train.clip_value {
+        0.0 => format!("clip {}", train.clip),
+        bound => format!("clip by value {bound}"),
+    });
+    if train.dropout > 0.0 {
+        parts.push(format!("dropout {}", train.dropout));
+    }
+    parts.join(", ")
 }
 
 /// Prefix and continuation, greedy.
@@ -402,7 +441,10 @@ pub(crate) fn describe(corpus: &Corpus, options: &CorpusOptions) -> String {
     let kinds = format::thousands(corpus.vocab.len() as u64);
     let unknown = match corpus.unknown.count() {
         0 => String::new(),
-        count => format!(", {} unknown", format::thousands(count as u64)),
+        count => {
+            let rate = format::percent(count, corpus.tokens as usize);
+            format!(", {} unknown ({rate})", format::thousands(count as u64))
+        }
     };
     format!("{amount} {unit}, {kinds} kinds, {prepared}{unknown}")
 }

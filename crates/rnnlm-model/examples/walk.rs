@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p rnnlm-model --example walk`
 
-use rnnlm_model::{Init, LanguageModel, ModelConfig, Sgd};
+use rnnlm_model::{Init, LanguageModel, ModelConfig, Optimizer, TrainConfig};
 use rnnlm_rnn::{ParameterSet, Path};
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Minibatch, Sampling};
@@ -48,9 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("7 gradients    {:<18} {:?}", spec.name, spec.shape);
     }
 
-    let mut optimizer = Sgd::new(&cpu, 1.0, 1.0)?;
+    let mut optimizer = Optimizer::new(&cpu, &TrainConfig::book(), gradients.layout().len())?;
     let norm = optimizer.gradient_norm(&cpu, &gradients)?;
-    optimizer.update(&cpu, &gradients, model.parameters_mut())?;
+    optimizer.update(&cpu, (1.0, 1), &mut gradients, model.parameters_mut())?;
     model.zero_state(BATCH_SIZE).map(|zero| state = zero)?;
     model.forward(&mut workspace, &mut state)?;
     let after = model.score(&mut workspace)?;

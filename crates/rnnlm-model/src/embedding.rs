@@ -32,6 +32,17 @@ impl Embedding {
         Ok(Self { weight: layout.add_embedding("embedding.weight", [vocab_size, size])?, size })
     }
 
+    /// The same with a table that is the output layer's weight as well, and drawn like it: rows from `N(0, 1)` would make logits of
+    /// the size of `√H`.
+    pub(crate) fn tied(layout: &mut ParameterLayout, vocab_size: usize, size: usize) -> Result<Self> {
+        Ok(Self { weight: layout.add_weight("embedding.weight", [vocab_size, size], size)?, size })
+    }
+
+    /// The table.
+    pub(crate) fn weight(&self) -> ParameterId {
+        self.weight
+    }
+
     /// Memory for `rows` ids.
     pub(crate) fn memory<B: Backend>(&self, backend: &B, rows: usize) -> Result<Embedded<B>> {
         Ok(Embedded { x: Tensor::zeros(backend, rows, self.size)?, grad_x: Tensor::zeros(backend, rows, self.size)? })

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::run::Unfit;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -35,6 +37,14 @@ pub enum Error {
         /// Learning rate in force.
         lr: f32,
     },
+    /// Weights that cannot be one, since their shapes differ.
+    #[error("tied weights need an embedding as wide as the layers' output: {embedding_size} and {output_size}")]
+    TiedSizes {
+        /// **E**, 0 for one-hot input.
+        embedding_size: usize,
+        /// Features of the layers' output, `directions·H`.
+        output_size: usize,
+    },
     /// A text of which nothing can be scored.
     #[error("{tokens} tokens cannot be scored: the first is only read, so at least 2 are needed")]
     NothingToScore {
@@ -66,6 +76,30 @@ pub enum Error {
     Exists {
         /// The folder.
         path: PathBuf,
+    },
+    /// A run that was imported, asked for its training.
+    #[error("`{}` was imported: it has no training to go on with", path.display())]
+    NeverTrained {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A vocabulary that reads a text in another way than asked for.
+    #[error("`{name}` is {asked}, the vocabulary says {stated}")]
+    OtherVocab {
+        /// The setting.
+        name: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What the vocabulary says.
+        stated: String,
+    },
+    /// A file of weights that makes no run.
+    #[error("`{}` cannot be imported: {reason}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: Unfit,
     },
     /// A run that another process is writing.
     #[error("`{}` is being written by another process", path.display())]

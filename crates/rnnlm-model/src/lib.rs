@@ -46,13 +46,14 @@ mod output;
 mod run;
 mod trainer;
 
-pub use config::{CellKind, Init, ModelConfig, NonlinearityKind, TrainConfig};
+pub use config::{CellKind, Init, ModelConfig, NonlinearityKind, OptimizerConfig, Plateau, Schedule, TrainConfig};
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;
 pub use generate::{Generator, Sampler};
 pub use model::{LanguageModel, Workspace};
-pub use optimizer::Sgd;
+pub use optimizer::Optimizer;
 pub use run::{
-    CorpusRecord, Difference, Disk, FORMAT_VERSION, Metrics, Run, RunConfig, RunWriter, System, differences,
+    Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportRecord, Metrics, Run, RunConfig, RunWriter,
+    System, Unfit, ValidationRecord, differences, read_vocab,
 };
 pub use trainer::{Best, EpochReport, Position, Snapshot, StepReport, Trainer};

@@ -4,12 +4,12 @@
 use std::ops::Range;
 
 use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackMemory, State};
-use rnnlm_tensor::{Tensor, View, ops};
+use rnnlm_tensor::{Mask, Tensor, View, ops};
 use rnnlm_vocab::Minibatch;
 
 use crate::embedding::{Embedded, Embedding};
 use crate::output::{LOGITS_BYTES, OutputLayer};
-use crate::{Init, ModelConfig, Result, init};
+use crate::{Error, Init, ModelConfig, Result, init};
 
 /// A model on a device.
 #[derive(Debug)]
@@ -23,6 +23,37 @@ pub struct LanguageModel<B: Recurrence> {
     stack: Stack,
     output: OutputLayer,
     logits_bytes: usize,
+}
+
+/// What a model is made of, and the list of all its parameters.
+struct Parts {
+    layout: ParameterLayout,
+    embedding: Option<Embedding>,
+    stack: Stack,
+    output: OutputLayer,
+}
+
+impl Parts {
+    fn new(config: &ModelConfig) -> Result<Self> {
+        let mut layout = ParameterLayout::default();
+        let (vocab_size, output_size) = (config.vocab_size, config.stack().output_size());
+        let embedding = match config.embedding_size {
+            0 if config.tie_weights => return Err(Error::TiedSizes { embedding_size: 0, output_size }),
+            0 => None,
+            size if !config.tie_weights => Some(Embedding::new(&mut layout, vocab_size, size)?),
+            size if size == output_size => Some(Embedding::tied(&mut layout, vocab_size, size)?),
+            embedding_size => return Err(Error::TiedSizes { embedding_size, output_size }),
+        };
+        let stack = Stack::new(&mut layout, config.stack())?;
+        let tied = embedding.as_ref().filter(|_| config.tie_weights).map(Embedding::weight);
+        let output = OutputLayer::new(&mut layout, tied, output_size, vocab_size)?;
+        Ok(Self { layout, embedding, stack, output })
+    }
+}
+
+/// The list of all parameters of a model, which needs no device.
+pub(crate) fn layout(config: &ModelConfig) -> Result<ParameterLayout> {
+    Ok(Parts::new(config)?.layout)
 }
 
 /// Everything that a minibatch of one size needs: allocated once, overwritten by every step.
@@ -55,6 +86,14 @@ impl<B: Recurrence> Workspace<B> {
         Ok(backend.write_indices(&minibatch.targets, &mut self.targets)?)
     }
 
+    /// Drops outputs of layers on their way to the next, as the mask says, until this is called again; `None` drops nothing.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn drop_out(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
+        Ok(self.memory.drop_out(backend, mask)?)
+    }
+
     /// The rows of a minibatch, `T·N`.
     pub fn rows(&self) -> usize {
         self.num_steps * self.batch_size
@@ -82,15 +121,9 @@ impl<B: Recurrence> LanguageModel<B> {
     /// A model with all parameters zero, on the given path.
     ///
     /// # Errors
-    /// If a size is 0 or absurd, or the device has no room.
+    /// If a size is 0 or absurd or does not allow tied weights, or the device has no room.
     pub fn new(backend: &B, config: &ModelConfig, path: Path) -> Result<Self> {
-        let mut layout = ParameterLayout::default();
-        let embedding = match config.embedding_size {
-            0 => None,
-            size => Some(Embedding::new(&mut layout, config.vocab_size, size)?),
-        };
-        let stack = Stack::new(&mut layout, config.stack())?;
-        let output = OutputLayer::new(&mut layout, stack.config().output_size(), config.vocab_size)?;
+        let Parts { layout, embedding, stack, output } = Parts::new(config)?;
         let parameters = ParameterSet::zeros(backend, &layout)?;
         let (backend, config) = (backend.clone(), config.clone());
         Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes: LOGITS_BYTES })

@@ -1,51 +1,64 @@
-//! Stage 8 of the walk: clip by the global norm, then step against the gradient.
+//! Stage 8 of the walk: clip the gradients, then move the parameters by them.
 //!
 //! ```text
-//! ‖g‖ = √Σ g²                     over all parameters together
+//! ‖g‖ = √Σ g²                             over all parameters together
 //! factor = min(1, clip / (‖g‖ + 10⁻⁶))    torch.nn.utils.clip_grad_norm_
-//! w −= lr · factor · g            torch.optim.SGD
+//! g = min(max(g, −clip_value), clip_value)     or torch.nn.utils.clip_grad_value_
+//! w moves by factor·g                     torch.optim, see `rnnlm_tensor::Update`
 //! ```
 
 use rnnlm_rnn::ParameterSet;
 use rnnlm_tensor::{Backend, Tensor, ops};
 
-use crate::Result;
+use crate::{OptimizerConfig, Result, TrainConfig};
 
-/// Stochastic gradient descent with clipping by the global norm.
+/// Clipping, and one of PyTorch's optimizers with what it keeps from one update to the next.
 #[derive(Debug)]
-pub struct Sgd<B: Backend> {
-    lr: f32,
+pub struct Optimizer<B: Backend> {
+    config: OptimizerConfig,
     clip: f32,
+    clip_value: f32,
     /// `[1, 1]`: Σ g².
     sum_squares: Tensor<B>,
-    /// `[1, 1]`: what clipping multiplies gradients by.
+    /// `[1, 1]`: what clipping by the norm multiplies gradients by.
     factor: Tensor<B>,
+    /// `[1, parameters]` each, or no columns where the optimizer keeps no more.
+    state: [Tensor<B>; 2],
 }
 
-impl<B: Backend> Sgd<B> {
-    /// Learning rate `lr`; gradients are scaled down to a global norm of `clip`, or never if it is 0.
+impl<B: Backend> Optimizer<B> {
+    /// The optimizer and the clipping of `train`, for so many parameters.
     ///
     /// # Errors
     /// If the device has no room.
-    pub fn new(backend: &B, lr: f32, clip: f32) -> Result<Self> {
-        let factor = Tensor::from_slice(backend, 1, 1, &[1.0])?;
-        Ok(Self { lr, clip, sum_squares: Tensor::zeros(backend, 1, 1)?, factor })
-    }
-
-    /// The learning rate.
-    pub fn lr(&self) -> f32 {
-        self.lr
+    pub fn new(backend: &B, train: &TrainConfig, num_parameters: usize) -> Result<Self> {
+        let buffer = |index: usize| {
+            let len = if index < train.optimizer.num_buffers() { num_parameters } else { 0 };
+            Tensor::zeros(backend, 1, len)
+        };
+        Ok(Self {
+            config: train.optimizer,
+            clip: train.clip,
+            clip_value: train.clip_value,
+            sum_squares: Tensor::zeros(backend, 1, 1)?,
+            factor: Tensor::from_slice(backend, 1, 1, &[1.0])?,
+            state: [buffer(0)?, buffer(1)?],
+        })
     }
 
     /// What stays from one update to the next, a value a parameter, by PyTorch's names; saved in `trainer.safetensors` as
-    /// `optimizer.NAME` and restored from there. Plain descent keeps nothing.
+    /// `optimizer.NAME` and restored from there.
     pub fn buffers(&self) -> Vec<(&'static str, &Tensor<B>)> {
-        Vec::new()
+        self.names().iter().copied().zip(&self.state).collect()
     }
 
-    /// [`Sgd::buffers`], to write.
+    /// [`Optimizer::buffers`], to write.
     pub fn buffers_mut(&mut self) -> Vec<(&'static str, &mut Tensor<B>)> {
-        Vec::new()
+        self.names().iter().copied().zip(&mut self.state).collect()
+    }
+
+    fn names(&self) -> &'static [&'static str] {
+        self.config.rule(0.0, 1).buffers()
     }
 
     /// The global norm of the gradients, before clipping.
@@ -59,14 +72,26 @@ impl<B: Backend> Sgd<B> {
         Ok(sum[0].sqrt())
     }
 
-    /// Clips by the norm that [`Sgd::gradient_norm`] has just measured, and updates.
+    /// Update `t`, from 1, at learning rate `lr`: clips, by the norm that [`Optimizer::gradient_norm`] has just measured or
+    /// value by value, and moves the parameters.
     ///
     /// # Errors
-    /// If the two sets differ in size, or the device fails.
-    pub fn update(&mut self, backend: &B, gradients: &ParameterSet<B>, parameters: &mut ParameterSet<B>) -> Result<()> {
+    /// If the two sets differ in size from each other or from what the optimizer was made for, or the device fails.
+    pub fn update(
+        &mut self,
+        backend: &B,
+        (lr, t): (f32, u64),
+        gradients: &mut ParameterSet<B>,
+        parameters: &mut ParameterSet<B>,
+    ) -> Result<()> {
         if self.clip > 0.0 {
             ops::clip_factor(backend, self.sum_squares.view(), self.clip, self.factor.view_mut())?;
         }
-        Ok(ops::sgd(backend, self.lr, self.factor.view(), gradients.flat(), parameters.flat_mut())?)
+        if self.clip_value > 0.0 {
+            ops::clamp(backend, self.clip_value, gradients.flat_mut())?;
+        }
+        let rule = self.config.rule(lr, t);
+        let state = self.state.each_mut().map(Tensor::view_mut);
+        Ok(ops::update(backend, rule, self.factor.view(), gradients.flat(), state, parameters.flat_mut())?)
     }
 }

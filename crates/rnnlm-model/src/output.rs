@@ -23,13 +23,18 @@ pub(crate) struct OutputLayer {
 }
 
 impl OutputLayer {
-    /// Appends `linear.weight` `[V, H]` and `linear.bias` `[V]`.
-    pub(crate) fn new(layout: &mut ParameterLayout, input_size: usize, vocab_size: usize) -> Result<Self> {
-        Ok(Self {
-            weight: layout.add_weight("linear.weight", [vocab_size, input_size], input_size)?,
-            bias: layout.add_bias("linear.bias", vocab_size, input_size)?,
-            vocab_size,
-        })
+    /// Appends `linear.weight` `[V, H]`, or makes it another name of `tied`, and `linear.bias` `[V]`.
+    pub(crate) fn new(
+        layout: &mut ParameterLayout,
+        tied: Option<ParameterId>,
+        input_size: usize,
+        vocab_size: usize,
+    ) -> Result<Self> {
+        let weight = match tied {
+            Some(tied) => layout.add_name("linear.weight", tied),
+            None => layout.add_weight("linear.weight", [vocab_size, input_size], input_size)?,
+        };
+        Ok(Self { weight, bias: layout.add_bias("linear.bias", vocab_size, input_size)?, vocab_size })
     }
 
     /// How many rows of logits fit in so many bytes; one in any case.

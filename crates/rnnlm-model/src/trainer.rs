@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rnnlm_rnn::{ParameterSet, Path, Recurrence, State};
 use rnnlm_vocab::{Batches, Minibatch};
 
-use crate::{Error, LanguageModel, ModelConfig, Result, Sgd, TrainConfig, Workspace};
+use crate::{Error, LanguageModel, ModelConfig, Optimizer, Plateau, Result, Schedule, TrainConfig, Workspace};
 
 /// A model on its way, with everything that training it needs.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Trainer<B: Recurrence> {
     workspace: Workspace<B>,
     state: State<B>,
     gradients: ParameterSet<B>,
-    optimizer: Sgd<B>,
+    optimizer: Optimizer<B>,
     minibatch: Minibatch,
     position: Position,
     /// Minibatches and time that this process has spent on the epoch under way, before it was last asked to stop.
@@ -40,6 +40,8 @@ pub struct Position {
     pub gradient_norm_sum: f64,
     /// The best epoch so far on held-out text; epochs since then are what patience counts.
     pub best: Option<Best>,
+    /// What a schedule that waits for plateaus has seen.
+    pub plateau: Plateau,
 }
 
 /// The epoch whose model predicts held-out text best.
@@ -83,6 +85,8 @@ pub struct EpochReport {
     pub epoch: u64,
     /// `exp` of the mean loss over the epoch's tokens, each minibatch scored before its own update, as the book counts.
     pub perplexity: f64,
+    /// Perplexity on held-out text after the epoch, if there is any: [`Trainer::validate`].
+    pub val_perplexity: Option<f64>,
     /// Tokens trained on, of an epoch taken up from a file those since then.
     pub tokens: u64,
     /// Mean over the minibatches of the global gradient norm before clipping.
@@ -113,7 +117,7 @@ impl<B: Recurrence> Trainer<B> {
             workspace: model.workspace(config.num_steps, config.batch_size)?,
             state: model.zero_state(config.batch_size)?,
             gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
-            optimizer: Sgd::new(backend, config.lr, config.clip)?,
+            optimizer: Optimizer::new(backend, config, model.parameters().layout().len())?,
             minibatch: Minibatch::new(config.batch_size, config.num_steps),
             config: config.clone(),
             position: Position::default(),
@@ -147,7 +151,7 @@ impl<B: Recurrence> Trainer<B> {
         &self.state
     }
 
-    /// The gradients of the last step, before clipping.
+    /// The gradients of the last step; before clipping by the norm, after clipping by value.
     pub fn gradients(&self) -> &ParameterSet<B> {
         &self.gradients
     }
@@ -196,7 +200,8 @@ impl<B: Recurrence> Trainer<B> {
 
     /// Bytes that saving it takes on a disk: `trainer.safetensors` and `model.safetensors`, but for a few kilobytes.
     pub fn checkpoint_bytes(&self) -> u64 {
-        let parameters = self.model.parameters().layout().len() * (2 + self.optimizer.buffers().len());
+        let layout = self.model.parameters().layout();
+        let parameters = 2 * layout.stored_len() + self.optimizer.buffers().len() * layout.len();
         let states = [self.state.hidden.shape(), self.state.cell.shape()].map(|[rows, cols]| rows * cols);
         4 * (parameters + states[0] + states[1]) as u64
     }
@@ -222,6 +227,7 @@ impl<B: Recurrence> Trainer<B> {
     pub fn step(&mut self, minibatch: &Minibatch) -> Result<StepReport> {
         let Self { model, workspace, state, gradients, optimizer, .. } = self;
         workspace.load(model.backend(), minibatch)?; //                           3 minibatch
+        workspace.drop_out(model.backend(), self.config.mask_at(self.position.step))?;
         if self.config.resets_state() {
             state.reset(model.backend())?;
         }
@@ -231,8 +237,9 @@ impl<B: Recurrence> Trainer<B> {
         let backend = model.backend().clone();
         let gradient_norm = optimizer.gradient_norm(&backend, gradients)?;
         let report = StepReport { loss, gradient_norm };
-        self.position.count(report, optimizer.lr())?;
-        optimizer.update(&backend, gradients, model.parameters_mut())?; //        8 update
+        let lr = self.config.lr_at(&self.position);
+        self.position.count(report, lr)?;
+        optimizer.update(&backend, (lr, self.position.step), gradients, model.parameters_mut())?; // 8 update
         Ok(report)
     }
 
@@ -270,7 +277,33 @@ impl<B: Recurrence> Trainer<B> {
         let (before, spent) = std::mem::take(&mut self.spent);
         let trained = before + batches.num_minibatches().saturating_sub(first);
         let duration = spent + start.elapsed();
-        Ok(Some(self.position.finish_epoch(self.optimizer.lr(), (trained * rows) as u64, duration)))
+        let lr = self.config.lr_at(&self.position);
+        Ok(Some(self.position.finish_epoch(lr, (trained * rows) as u64, duration)))
+    }
+
+    /// Scores held-out text after an epoch, as [`LanguageModel::evaluate`] does, if there is any, and tells the schedule how the
+    /// epoch went. Says whether the model is the best so far on that text.
+    ///
+    /// # Errors
+    /// If the text cannot be scored, or the device fails.
+    pub fn validate(&mut self, held_out: Option<&[u32]>, report: &mut EpochReport) -> Result<bool> {
+        report.val_perplexity =
+            held_out.map(|ids| Ok::<_, Error>(self.model.evaluate(ids)?.perplexity())).transpose()?;
+        if let Schedule::Plateau { patience, .. } = self.config.schedule {
+            self.position.plateau.observe(report.val_perplexity.unwrap_or(report.perplexity), patience);
+        }
+        let Some(perplexity) = report.val_perplexity else { return Ok(false) };
+        let is_best = self.position.best.is_none_or(|best| perplexity < best.perplexity);
+        if is_best {
+            self.position.best = Some(Best { epoch: report.epoch, perplexity });
+        }
+        Ok(is_best)
+    }
+
+    /// Whether held-out text has not been predicted better for as many epochs as the configuration has patience for.
+    pub fn is_out_of_patience(&self) -> bool {
+        let since = self.position.best.map(|best| self.position.epoch - best.epoch);
+        self.config.patience > 0 && since.is_some_and(|since| since >= self.config.patience)
     }
 }
 
@@ -293,12 +326,14 @@ impl Position {
         let report = EpochReport {
             epoch: self.epoch + 1,
             perplexity: (self.loss_sum / minibatches).exp(),
+            val_perplexity: None,
             tokens,
             gradient_norm: self.gradient_norm_sum / minibatches,
             lr,
             duration,
         };
-        *self = Self { epoch: self.epoch + 1, step: self.step, best: self.best, ..Self::default() };
+        let Self { epoch, step, best, plateau, .. } = *self;
+        *self = Self { epoch: epoch + 1, step, best, plateau, ..Self::default() };
         report
     }
 }

@@ -36,6 +36,8 @@ impl ParameterSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterLayout {
     specs: Vec<ParameterSpec>,
+    /// Second names of parameters that are used in two places.
+    tied: Vec<ParameterSpec>,
     len: usize,
 }
 
@@ -71,6 +73,12 @@ impl ParameterLayout {
         Ok(id)
     }
 
+    /// Gives a parameter a second name, for the second place where it is used.
+    pub fn add_name(&mut self, name: impl Into<String>, id: ParameterId) -> ParameterId {
+        self.tied.push(ParameterSpec { name: name.into(), ..self.specs[id.0].clone() });
+        id
+    }
+
     fn add(&mut self, name: String, shape: Vec<usize>, [rows, cols]: [usize; 2], fan_in: usize) -> Result<ParameterId> {
         let end = rows.checked_mul(cols).and_then(|len| self.len.checked_add(len));
         // four bytes an element, and an allocation may not pass `isize::MAX`
@@ -86,6 +94,16 @@ impl ParameterLayout {
         });
         self.len = end;
         Ok(ParameterId(self.specs.len() - 1))
+    }
+
+    /// The second names of parameters that are used in two places, each with the first one's place.
+    pub fn tied(&self) -> &[ParameterSpec] {
+        &self.tied
+    }
+
+    /// Number of values under all names, as a file has them.
+    pub fn stored_len(&self) -> usize {
+        self.len + self.tied.iter().map(|spec| spec.range().len()).sum::<usize>()
     }
 
     /// Every parameter, in order.

@@ -1,7 +1,7 @@
 //! The recurrent part of a model, `torch.nn.{RNN,GRU,LSTM}`: layers on top of each other, one or two directions each,
 //! dropout between them.
 
-use rnnlm_tensor::{Backend, Tensor, View, ViewMut, ops};
+use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut, ops};
 
 use crate::recurrence::reference;
 use crate::{
@@ -67,10 +67,46 @@ impl<B: Backend> State<B> {
 #[derive(Debug)]
 pub struct StackMemory<B: Recurrence> {
     layers: Vec<LayerMemory<B>>,
-    /// `[T·N, directions·H]` for each boundary that needs its own copy: outputs of two directions side by side.
-    joined: Vec<Tensor<B>>,
+    between: Between<B>,
     /// `[T·N, directions·H]`: gradient of a layer's input, on its way down; two, because one is read as the other fills.
     descending: [Tensor<B>; 2],
+    /// Layers that have one above them.
+    boundaries: usize,
+}
+
+/// What a layer reads of the one below it, where that is not simply its output.
+#[derive(Debug)]
+struct Between<B: Backend> {
+    /// `[T·N, directions·H]` of each layer, where there are two directions: their outputs side by side.
+    joined: Vec<Tensor<B>>,
+    /// Which outputs are dropped on their way to the next layer, if any.
+    mask: Option<Mask>,
+    /// `[T·N, directions·H]` of each layer but the last: what is left of them. None where nothing has ever been dropped.
+    dropped: Vec<Tensor<B>>,
+}
+
+impl<B: Recurrence> Between<B> {
+    /// The output of layer `index`, whole.
+    fn output<'a>(&'a self, layers: &'a [LayerMemory<B>], index: usize) -> View<'a, B> {
+        match self.joined.get(index) {
+            Some(joined) => joined.view(),
+            None => layers[index].tape.output(),
+        }
+    }
+
+    /// What layer `index` reads, given the layers below it and what the lowest reads.
+    fn input<'a>(&'a self, input: Input<'a, B>, below: &'a [LayerMemory<B>], index: usize) -> Input<'a, B> {
+        match (index.checked_sub(1), self.mask) {
+            (None, _) => input,
+            (Some(lower), None) => Input::Dense(self.output(below, lower)),
+            (Some(lower), Some(_)) => Input::Dense(self.dropped[lower].view()),
+        }
+    }
+
+    /// The mask between layer `lower` and the one above it.
+    fn mask_above(&self, lower: usize) -> Option<Mask> {
+        self.mask.map(|mask| Mask { layer: lower as u32, ..mask })
+    }
 }
 
 /// One layer's share.
@@ -90,6 +126,31 @@ impl<B: Recurrence> StackMemory<B> {
     /// The gradients of one layer and direction, in PyTorch's order.
     pub fn adjoint(&self, index: usize) -> &Adjoint<B> {
         &self.layers[index].adjoint
+    }
+
+    /// Drops outputs of layers on their way to the next, as the mask says, until this is called again: `dropout` of
+    /// `torch.nn.{RNN,GRU,LSTM}`, not after the last layer. Which layer, the mask is told here; `None` drops nothing.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn drop_out(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
+        let Between { mask: current, dropped, .. } = &mut self.between;
+        let missing = if mask.is_some() { self.boundaries.saturating_sub(dropped.len()) } else { 0 };
+        let [rows, width] = self.descending[0].shape();
+        for _ in 0..missing {
+            dropped.push(Tensor::zeros(backend, rows, width)?);
+        }
+        *current = mask;
+        Ok(())
+    }
+
+    /// Thins out the output of layer `lower` for the one above it, where outputs are dropped.
+    fn drop_output(&mut self, backend: &B, lower: usize) -> Result<()> {
+        let Some(mask) = self.between.mask_above(lower) else { return Ok(()) };
+        let Between { joined, dropped, .. } = &mut self.between;
+        let output = joined.get(lower).map_or_else(|| self.layers[lower].tape.output(), Tensor::view);
+        ops::copy(backend, output, dropped[lower].view_mut())?;
+        Ok(ops::dropout(backend, mask, dropped[lower].view_mut())?)
     }
 
     /// The path that is in use: fused only if every layer is.
@@ -172,21 +233,19 @@ impl Stack {
         let between = if self.config.num_layers > 1 { width } else { 0 };
         Ok(StackMemory {
             layers,
-            joined: (0..joined).map(|_| Tensor::zeros(backend, rows, width)).collect::<Result<_, _>>()?,
+            between: Between {
+                joined: (0..joined).map(|_| Tensor::zeros(backend, rows, width)).collect::<Result<_, _>>()?,
+                mask: None,
+                dropped: Vec::new(),
+            },
             descending: [Tensor::zeros(backend, rows, between)?, Tensor::zeros(backend, rows, between)?],
+            boundaries: self.config.num_layers - 1,
         })
     }
 
     /// The output of the last forward pass, `[T·N, directions·H]`.
     pub fn output<'a, B: Recurrence>(&self, memory: &'a StackMemory<B>) -> View<'a, B> {
-        self.layer_output(memory, self.config.num_layers - 1)
-    }
-
-    fn layer_output<'a, B: Recurrence>(&self, memory: &'a StackMemory<B>, index: usize) -> View<'a, B> {
-        match memory.joined.get(index) {
-            Some(joined) => joined.view(),
-            None => memory.layers[index].tape.output(),
-        }
+        memory.between.output(&memory.layers, self.config.num_layers - 1)
     }
 
     /// Runs every layer from `state` and leaves the new state there: `x [T·N, D] → output [T·N, directions·H]`.
@@ -203,20 +262,17 @@ impl Stack {
     ) -> Result<()> {
         let directions = self.config.num_directions();
         for index in 0..self.config.num_layers {
+            if let Some(lower) = index.checked_sub(1) {
+                memory.drop_output(backend, lower)?;
+            }
             for direction in 0..directions {
                 let place = index * directions + direction;
                 // a layer reads the one below it, so that layer's memory is split off
                 let (below, rest) = memory.layers.split_at_mut(place);
-                let input = match index.checked_sub(1) {
-                    None => input,
-                    Some(lower) => Input::Dense(match memory.joined.get(lower) {
-                        Some(joined) => joined.view(),
-                        None => below[lower].tape.output(),
-                    }),
-                };
+                let input = memory.between.input(input, below, index);
                 let pass = Pass { layer: &self.layers[place], parameters, input };
                 rest[0].forward(backend, &pass, state, place)?;
-                if let Some(joined) = memory.joined.get_mut(index) {
+                if let Some(joined) = memory.between.joined.get_mut(index) {
                     let h = self.config.hidden_size;
                     let columns = direction * h..(direction + 1) * h;
                     ops::copy(backend, rest[0].tape.output(), joined.view_mut().cols(columns))?;
@@ -243,7 +299,7 @@ impl Stack {
         mut grad_input: Option<ViewMut<'_, B>>,
     ) -> Result<()> {
         let (directions, h) = (self.config.num_directions(), self.config.hidden_size);
-        let StackMemory { layers, joined, descending } = memory;
+        let StackMemory { layers, between, descending, .. } = memory;
         let [mut above, mut below_gradient] = descending.each_mut();
         for index in (0..self.config.num_layers).rev() {
             let top = index + 1 == self.config.num_layers;
@@ -253,13 +309,7 @@ impl Stack {
             for direction in (0..directions).rev() {
                 let place = index * directions + direction;
                 let (below, rest) = layers.split_at_mut(place);
-                let input = match index.checked_sub(1) {
-                    None => input,
-                    Some(lower) => Input::Dense(match joined.get(lower) {
-                        Some(joined) => joined.view(),
-                        None => below[lower].tape.output(),
-                    }),
-                };
+                let input = between.input(input, below, index);
                 let pass = Pass { layer: &self.layers[place], parameters, input };
                 let output = if top { grad_output } else { above.view() };
                 let LayerMemory { tape, adjoint, plan } = &mut rest[0];
@@ -277,6 +327,9 @@ impl Stack {
                     Some(plan) => backend.fused_backward(plan, &pass, tape, gradients)?,
                     None => reference::backward(backend, &pass, tape, gradients)?,
                 }
+            }
+            if let Some(mask) = index.checked_sub(1).and_then(|lower| between.mask_above(lower)) {
+                ops::dropout(backend, mask, below_gradient.view_mut())?;
             }
             std::mem::swap(&mut above, &mut below_gradient);
         }

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use crate::{Result, View, ViewMut};
+use crate::{Mask, Result, Update, View, ViewMut};
 
 /// Which operand of a product is read transposed. These three are all that a linear map and its gradients need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,12 +146,19 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, both `[1, 1]`: the factor of `clip_grad_norm_`.
     fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `parameters −= lr·factor·gradients`; `factor` is `[1, 1]`.
-    fn sgd(
+    /// Every element is held to `−bound..=bound`; a NaN stays one.
+    fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()>;
+
+    /// `out = out ∘ mask`.
+    fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()>;
+
+    /// Parameters move as `rule` says by `factor·gradients`; `factor` is `[1, 1]`, and of `state` there is what the rule keeps.
+    fn update(
         &self,
-        lr: f32,
+        rule: Update,
         factor: View<'_, Self>,
         gradients: View<'_, Self>,
+        state: [ViewMut<'_, Self>; 2],
         parameters: ViewMut<'_, Self>,
     ) -> Result<()>;
 }

@@ -26,11 +26,15 @@ pub mod cpu;
 pub mod cuda;
 mod error;
 pub mod ops;
+mod philox;
 mod tensor;
+mod update;
 
 pub use backend::{Activation, Backend, Product};
 pub use cpu::Cpu;
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
 pub use error::{Error, Result};
+pub use philox::Mask;
 pub use tensor::{Layout, Tensor, View, ViewMut};
+pub use update::Update;

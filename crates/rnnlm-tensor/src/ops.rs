@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::{Activation, Backend, Error, Product, Result, View, ViewMut};
+use crate::{Activation, Backend, Error, Mask, Product, Result, Update, View, ViewMut};
 
 /// An error unless `found == expected`.
 pub(crate) fn check_len(op: &'static str, what: &'static str, expected: usize, found: usize) -> Result<()> {
@@ -237,18 +237,38 @@ pub fn clip_factor<B: Backend>(
     backend.clip_factor(sum_squares, max_norm, out)
 }
 
-/// `parameters −= lr·factor·gradients`: stochastic gradient descent on clipped gradients.
+/// Every element is held to `−bound..=bound`, as `torch.nn.utils.clip_grad_value_` does; a NaN stays one.
+///
+/// # Errors
+/// If the device fails.
+pub fn clamp<B: Backend>(backend: &B, bound: f32, out: ViewMut<'_, B>) -> Result<()> {
+    backend.clamp(bound, out)
+}
+
+/// `out = out ∘ mask`: dropout on the way up and, with the same mask, its gradient on the way down.
+///
+/// # Errors
+/// If the device fails.
+pub fn dropout<B: Backend>(backend: &B, mask: Mask, out: ViewMut<'_, B>) -> Result<()> {
+    backend.dropout(mask, out)
+}
+
+/// Parameters move as `rule` says by `factor·gradients`; of `state`, what the rule keeps is updated and the rest not looked at.
 ///
 /// # Errors
 /// If the shapes differ, `factor` is not one element, or the device fails.
-pub fn sgd<B: Backend>(
+pub fn update<B: Backend>(
     backend: &B,
-    lr: f32,
+    rule: Update,
     factor: View<'_, B>,
     gradients: View<'_, B>,
+    state: [ViewMut<'_, B>; 2],
     parameters: ViewMut<'_, B>,
 ) -> Result<()> {
-    check_shape("sgd", "factor", factor.shape(), [1, 1])?;
-    check_same("sgd", ("gradients", gradients.shape()), ("parameters", parameters.shape()))?;
-    backend.sgd(lr, factor, gradients, parameters)
+    check_shape("update", "factor", factor.shape(), [1, 1])?;
+    check_same("update", ("gradients", gradients.shape()), ("parameters", parameters.shape()))?;
+    for (name, kept) in rule.buffers().iter().copied().zip(&state) {
+        check_same("update", (name, kept.shape()), ("parameters", parameters.shape()))?;
+    }
+    backend.update(rule, factor, gradients, state, parameters)
 }

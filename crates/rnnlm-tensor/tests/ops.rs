@@ -1,7 +1,7 @@
 //! Every operation on numbers that can be checked by hand, and every refusal with its words. The wider table, shapes that
 //! hurt and other devices are in the workspace's verification package.
 
-use rnnlm_tensor::{Activation, Backend, Cpu, Product, Tensor, ops};
+use rnnlm_tensor::{Activation, Backend, Cpu, Product, Tensor, Update, ops};
 
 type Check = Result<(), rnnlm_tensor::Error>;
 
@@ -119,7 +119,10 @@ fn clipping_takes_the_global_norm_to_its_bound_and_sgd_follows() -> Check {
     assert_eq!(squares.to_vec(&cpu())?, [25.0]);
     ops::clip_factor(&cpu(), squares.view(), 1.0, factor.view_mut())?;
     let mut parameters = matrix(1, 2, &[1.0, 1.0]);
-    ops::sgd(&cpu(), 0.5, factor.view(), gradients.view(), parameters.view_mut())?;
+    let rule = Update::Sgd { lr: 0.5, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+    let (mut first, mut second) = (matrix(0, 0, &[]), matrix(0, 0, &[]));
+    let state = [first.view_mut(), second.view_mut()];
+    ops::update(&cpu(), rule, factor.view(), gradients.view(), state, parameters.view_mut())?;
     let found = parameters.to_vec(&cpu())?;
     assert!((found[0] - 0.7).abs() < 1e-6 && (found[1] - 0.6).abs() < 1e-6, "{found:?}");
     ops::clip_factor(&cpu(), squares.view(), 5.1, factor.view_mut())?;

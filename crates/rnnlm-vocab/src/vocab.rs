@@ -57,6 +57,21 @@ pub struct Encoding {
 }
 
 impl Vocab {
+    /// A vocabulary of these tokens, spelled as in files, in the order of their ids. How often they occurred in which text
+    /// is not known, so their frequencies are 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VocabContent`] for tokens that repeat, lack `<unk>` at their head or do not fit the token kind;
+    /// [`Error::TooManyTokens`].
+    pub fn from_tokens(kind: TokenKind, normalization: Normalization, tokens: Vec<Box<str>>) -> Result<Self> {
+        if tokens.len() > MAX_TOKENS {
+            return Err(Error::TooManyTokens { found: tokens.len(), limit: MAX_TOKENS });
+        }
+        let (frequencies, text_format) = (vec![0; tokens.len()], TextFormat::default());
+        Self::from_parts(Parts { kind, normalization, text_format, reserved: 0, tokens, frequencies })
+    }
+
     /// How many tokens there are, `<unk>` included: V, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a vocabulary is never empty")]
     pub fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rnnlm_model::{Init, ModelConfig, TrainConfig};
+use rnnlm_model::{Init, ModelConfig, OptimizerConfig, TrainConfig};
 use rnnlm_rnn::{ParameterLayout, StackConfig};
 use rnnlm_vocab::{Minibatch, Sampling};
 
@@ -13,7 +13,7 @@ use crate::compare::{Axis, Quantity};
 use crate::device::{
     Features, LayerOutputs, ModelInputs, ModelOutputs, StackInputs, StackOutputs, TrainData, TrainInputs, TrainOutputs,
 };
-use crate::golden::{self, Golden, Kind};
+use crate::golden::{self, Case, Golden, Kind};
 use crate::paths::Target;
 use crate::perturb::Perturbation;
 use crate::tolerance::{self, Tolerance};
@@ -23,7 +23,7 @@ use crate::{Error, Result};
 pub(super) fn checks(target: &Target) -> Vec<Check> {
     match golden::all() {
         Ok(all) => {
-            let wanted = all.into_iter().filter(|golden| golden.case.volume() <= target.largest);
+            let wanted = all.into_iter().filter(|golden| golden.volume() <= target.largest);
             wanted.map(|golden| check(target, Arc::new(golden))).collect()
         }
         Err(error) => vec![unreadable(target, error.to_string())],
@@ -58,7 +58,7 @@ fn check(target: &Target, golden: Arc<Golden>) -> Check {
         Kind::Trajectory => "training",
     };
     let subject = format!("{} {what}", golden.case.cell);
-    let shape = shape(&golden);
+    let (shape, golden_case) = (shape(&golden), golden.case.clone());
     let tolerance = if golden.is_saturated() { tolerance::GOLDEN_SATURATED } else { tolerance::GOLDEN };
     match golden.case.kind {
         Kind::Layer => Check {
@@ -84,8 +84,15 @@ fn check(target: &Target, golden: Arc<Golden>) -> Check {
             found: Box::new(move |perturbation| {
                 Ok(train_quantities(device.train(&train_inputs(&golden, perturbation)?)?))
             }),
-            ..row(target, Family::Trajectories, subject, shape, tolerance::TRAJECTORY)
+            ..row(target, Family::Trajectories, subject, shape, trajectory_tolerance(&golden_case))
         },
+    }
+}
+
+fn trajectory_tolerance(case: &Case) -> Tolerance {
+    match case.optimizer {
+        OptimizerConfig::Sgd { .. } => tolerance::TRAJECTORY,
+        _ => tolerance::TRAJECTORY_ADAPTIVE,
     }
 }
 
@@ -107,7 +114,17 @@ fn shape(golden: &Golden) -> String {
         shape.push_str(" saturated");
     }
     if case.kind == Kind::Trajectory {
-        shape.push_str(&format!(" {} 100 steps", case.sampling));
+        let steps = golden.floats("expected.losses").map_or(0, |(_, losses)| losses.len());
+        shape.push_str(&format!(" {} {steps} steps", case.sampling));
+    }
+    if let Some(optimizer) = golden.name.strip_prefix("optimizer-") {
+        shape.push_str(&format!(" {optimizer}"));
+    }
+    if case.tie_weights {
+        shape.push_str(" tied");
+    }
+    if case.dropout.is_some() {
+        shape.push_str(" dropout");
     }
     shape
 }
@@ -115,7 +132,8 @@ fn shape(golden: &Golden) -> String {
 fn model_config(golden: &Golden) -> Result<ModelConfig> {
     let case = &golden.case;
     let one_hot = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
-    Ok(ModelConfig { embedding_size: case.embedding_size, ..one_hot })
+    let (embedding_size, tie_weights, bidirectional) = (case.embedding_size, case.tie_weights, case.bidirectional);
+    Ok(ModelConfig { embedding_size, tie_weights, bidirectional, ..one_hot })
 }
 
 fn stack_config(golden: &Golden) -> Result<StackConfig> {
@@ -209,6 +227,7 @@ fn model_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<M
         },
         hidden: golden.optional("state.hidden"),
         cell: golden.optional("state.cell"),
+        mask: case.dropout.map(Into::into),
     };
     let next = |id: &mut u32| *id = (*id + 1) % case.vocab_size as u32;
     match perturbation {
@@ -266,8 +285,10 @@ fn train_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<T
     let mut train = TrainConfig {
         batch_size,
         num_steps,
+        optimizer: case.optimizer,
         lr: case.lr,
         clip: case.clip,
+        clip_value: case.clip_value,
         sampling: if case.sampling == "random" { Sampling::Random } else { Sampling::Sequential },
         init: Init::Uniform,
         ..TrainConfig::book()
@@ -275,7 +296,7 @@ fn train_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<T
     let mut parameters = flat(golden, &model_layout(&model)?)?;
     match perturbation {
         Some(Perturbation::Weight) => parameters[0] += 0.01,
-        Some(Perturbation::Scalar) => train.clip *= 0.99,
+        Some(Perturbation::Scalar) => train.lr *= 0.99,
         Some(Perturbation::StateDropped) => train.reset_state = true,
         Some(_) => minibatches.swap(0, 1),
         None => {}

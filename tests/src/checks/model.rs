@@ -35,12 +35,16 @@ pub(super) fn config(cell: Cell, vocab_size: usize, hidden_size: usize, num_laye
 /// The layout of a model's parameters: the embedding's if there is one, the recurrent layers', the output layer's.
 pub(super) fn layout(config: &ModelConfig) -> Result<ParameterLayout> {
     let mut layout = ParameterLayout::default();
-    if config.embedding_size > 0 {
-        layout.add_embedding("embedding.weight", [config.vocab_size, config.embedding_size])?;
+    let (table, width) = ([config.vocab_size, config.embedding_size], config.stack().output_size());
+    let tied = config.tie_weights.then(|| layout.add_weight("embedding.weight", table, width)).transpose()?;
+    if config.embedding_size > 0 && tied.is_none() {
+        layout.add_embedding("embedding.weight", table)?;
     }
     Stack::new(&mut layout, config.stack())?;
-    let width = config.stack().output_size();
-    layout.add_weight("linear.weight", [config.vocab_size, width], width)?;
+    match tied {
+        Some(tied) => layout.add_name("linear.weight", tied),
+        None => layout.add_weight("linear.weight", [config.vocab_size, width], width)?,
+    };
     layout.add_bias("linear.bias", config.vocab_size, width)?;
     Ok(layout)
 }
@@ -133,6 +137,7 @@ impl Case {
             minibatch: Minibatch { inputs, targets: self.targets.clone(), num_steps, batch_size },
             hidden: self.stack.hidden.clone(),
             cell: self.stack.cell.clone(),
+            mask: None,
         })
     }
 

@@ -1,12 +1,12 @@
 //! Every tensor operation once more, beside the walk: one obvious loop each, in double precision.
 
-use rnnlm_tensor::{Activation, Product};
+use rnnlm_tensor::{Activation, Mask, Product, Update};
 
-use crate::device::{Block, Operands, Operation};
+use crate::device::{Block, Operands, Operation, mask};
 
-/// The output's whole buffer and the losses' after the operation.
+/// The whole buffers of the output, the losses and the state after the operation.
 pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
-    let Operands { a, b, out, losses, ids, scalar } = operands;
+    let Operands { a, b, out, losses, state, ids, scalar } = operands;
     let scalar = f64::from(*scalar);
     let mut y = Matrix::new(out);
     let mut costs = Matrix::new(losses);
@@ -41,9 +41,76 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             let factor = scalar / (a.at(0, 0).sqrt() + 1e-6);
             if factor > 1.0 { 1.0 } else { factor }
         }),
-        Operation::Sgd => y.each(|r, c, old| old - scalar * a.at(0, 0) * b.at(r, c)),
+        Operation::Clamp => y.each(|_, _, old| old.clamp(-scalar, scalar)),
+        Operation::Dropout => y.each(|r, c, old| old * mask_at(mask(operands.scalar), out.shape()[1], r, c)),
+        Operation::Update(rule) => return update(rule.update(operands.scalar), operands),
     }
-    vec![y.values, costs.values]
+    let kept = state.each_ref().map(|block| Matrix::new(block).values);
+    [y.values, costs.values].into_iter().chain(kept).collect()
+}
+
+/// Every buffer after an update, from the formulas of PyTorch's documentation.
+fn update(rule: Update, operands: &Operands) -> Vec<Vec<f64>> {
+    let Operands { a, b, out, losses, state: [first, second], .. } = operands;
+    let (mut w, mut m, mut v) = (Matrix::new(out), Matrix::new(first), Matrix::new(second));
+    let [rows, cols] = out.shape();
+    for (r, c) in (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c))) {
+        let (old, g, place) = (out.at(r, c), a.at(0, 0) * b.at(r, c), out.index(r, c));
+        let (old_first, old_second) = (first.at(r, c), second.at(r, c));
+        match rule {
+            Update::Sgd { lr, momentum, nesterov, weight_decay } => {
+                let [lr, momentum, weight_decay] = [lr, momentum, weight_decay].map(f64::from);
+                let g = g + weight_decay * old;
+                let buffer = momentum * old_first + g;
+                let step = if nesterov { g + momentum * buffer } else { buffer };
+                if momentum > 0.0 {
+                    m.values[place] = buffer;
+                }
+                w.values[place] = old - lr * if momentum > 0.0 { step } else { g };
+            }
+            Update::Adam { lr, betas, eps, weight_decay, decoupled, bias_corrections } => {
+                let [lr, eps, weight_decay] = [lr, eps, weight_decay].map(f64::from);
+                let ([beta1, beta2], [correction, root]) = (betas.map(f64::from), bias_corrections.map(f64::from));
+                let (old, g) =
+                    if decoupled { (old - lr * weight_decay * old, g) } else { (old, g + weight_decay * old) };
+                m.values[place] = beta1 * old_first + (1.0 - beta1) * g;
+                v.values[place] = beta2 * old_second + (1.0 - beta2) * g * g;
+                let denominator = v.values[place].sqrt() / root + eps;
+                w.values[place] = old - lr * (m.values[place] / correction) / denominator;
+            }
+            Update::Rmsprop { lr, alpha, eps, weight_decay, momentum } => {
+                let [lr, alpha, eps, weight_decay, momentum] = [lr, alpha, eps, weight_decay, momentum].map(f64::from);
+                let g = g + weight_decay * old;
+                m.values[place] = alpha * old_first + (1.0 - alpha) * g * g;
+                let step = momentum * old_second + g / (m.values[place].sqrt() + eps);
+                if momentum > 0.0 {
+                    v.values[place] = step;
+                }
+                w.values[place] = old - lr * if momentum > 0.0 { step } else { g / (m.values[place].sqrt() + eps) };
+            }
+        }
+    }
+    vec![w.values, Matrix::new(losses).values, m.values, v.values]
+}
+
+/// What dropout multiplies an element of a matrix of `cols` columns by: Philox4x32-10, one word after the other.
+pub(super) fn mask_at(mask: Mask, cols: usize, row: usize, col: usize) -> f64 {
+    const LOW: u64 = u32::MAX as u64;
+    let index = (row * cols.div_ceil(4) + col / 4) as u64;
+    let mut x = [index, u64::from(mask.layer), mask.step & LOW, mask.step >> 32];
+    let mut key = [mask.seed & LOW, mask.seed >> 32];
+    for _ in 0..10 {
+        let products = [0xD251_1F53 * x[0], 0xCD9E_8D57 * x[2]];
+        x = [
+            products[1] >> 32 ^ x[1] ^ key[0],
+            products[1] & LOW,
+            products[0] >> 32 ^ x[3] ^ key[1],
+            products[0] & LOW,
+        ];
+        key = [(key[0] + 0x9E37_79B9) & LOW, (key[1] + 0xBB67_AE85) & LOW];
+    }
+    let probability = f64::from(mask.probability);
+    if (x[col % 4] as f64) < (probability * 4_294_967_296.0).floor() { 0.0 } else { 1.0 / (1.0 - probability) }
 }
 
 /// A block in double precision, to write.

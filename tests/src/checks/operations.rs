@@ -9,7 +9,7 @@ use super::naive;
 use crate::cases::Draw;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
-use crate::device::{Block, Operands, Operation};
+use crate::device::{Block, Operands, Operation, Rule};
 use crate::paths::Target;
 use crate::perturb::Perturbation;
 use crate::tolerance;
@@ -107,13 +107,21 @@ fn name(operation: Operation) -> String {
         Operation::Sum => "sum".to_owned(),
         Operation::SumSquares => "sum_squares".to_owned(),
         Operation::ClipFactor => "clip_factor".to_owned(),
-        Operation::Sgd => "sgd".to_owned(),
+        Operation::Clamp => "clamp".to_owned(),
+        Operation::Dropout => "dropout".to_owned(),
+        Operation::Update(Rule::AdamW) => "update AdamW".to_owned(),
+        Operation::Update(Rule::RmspropMomentum) => "update RMSprop momentum".to_owned(),
+        Operation::Update(Rule::Rmsprop) => "update RMSprop".to_owned(),
+        Operation::Update(Rule::Sgd) => "update SGD".to_owned(),
+        Operation::Update(rule) => format!("update {rule:?}"),
     }
 }
 
-/// The output's whole buffer, the frame around the block included, and the losses where there are some.
+/// The output's whole buffer, the frame around the block included, and losses and state where there are some.
 fn quantities(operands: &Operands, buffers: Vec<Vec<f64>>) -> Vec<Quantity> {
-    let named = [("output", &operands.out), ("losses", &operands.losses)].into_iter().zip(buffers);
+    let [first, second] = &operands.state;
+    let blocks = [("output", &operands.out), ("losses", &operands.losses), ("state 0", first), ("state 1", second)];
+    let named = blocks.into_iter().zip(buffers);
     let named = named.filter(|((_, block), _)| !block.values.is_empty());
     let quantity = |((name, block), values): ((&str, &Block), Vec<f64>)| {
         Quantity::new(name, vec![Axis::Row(block.outer[0]), Axis::Column(block.outer[1])], values)
@@ -124,7 +132,7 @@ fn quantities(operands: &Operands, buffers: Vec<Vec<f64>>) -> Vec<Quantity> {
 fn perturbations(case: &Case) -> Vec<Perturbation> {
     match case.operation {
         Operation::Fill => vec![Perturbation::Scalar],
-        Operation::ClipFactor | Operation::Axpy | Operation::Sgd => {
+        Operation::ClipFactor | Operation::Axpy | Operation::Update(_) => {
             vec![Perturbation::Input, Perturbation::Scalar, Perturbation::Nan]
         }
         Operation::GatherColumns | Operation::GatherRows | Operation::ScatterAddColumns | Operation::ScatterAddRows
@@ -172,7 +180,7 @@ impl Case {
             Operation::AddRow => [1, cols],
             Operation::GatherColumns => [cols, inner],
             Operation::GatherRows => [inner, cols],
-            Operation::ClipFactor | Operation::Sgd => [1, 1],
+            Operation::ClipFactor | Operation::Update(_) => [1, 1],
             _ => [rows, cols],
         }
     }
@@ -182,7 +190,7 @@ impl Case {
         match self.operation {
             Operation::Gemm(Product::ABt, _) => [cols, inner],
             Operation::Gemm(..) => [inner, cols],
-            Operation::Multiply(_) | Operation::Sgd => [rows, cols],
+            Operation::Multiply(_) | Operation::Update(_) => [rows, cols],
             _ => [0, 0],
         }
     }
@@ -198,6 +206,19 @@ impl Case {
         }
     }
 
+    /// An update has both kinds of state, whatever it keeps: what it does not keep must stay.
+    fn state(&self, draw: &mut Draw) -> [Block; 2] {
+        if !matches!(self.operation, Operation::Update(_)) {
+            return Default::default();
+        }
+        [(); 2].map(|()| {
+            let mut block = self.block(self.out_shape(), draw);
+            // means of squares are not negative
+            block.values.iter_mut().for_each(|value| *value = value.abs());
+            block
+        })
+    }
+
     /// The same values each time.
     fn operands(&self) -> Operands {
         let mut draw = Draw::new(0x0BE5);
@@ -210,6 +231,7 @@ impl Case {
             scalar: 0.7,
             ..Operands::default()
         };
+        operands.state = self.state(&mut draw);
         match (self.operation, self.setting) {
             (Operation::SoftmaxCrossEntropy, Setting::Extreme) => {
                 operands.losses = self.block([rows, 1], &mut draw);
@@ -242,7 +264,10 @@ impl Case {
 
     /// Damages one value that the operation reads.
     fn perturb(&self, perturbation: Perturbation, operands: &mut Operands) {
-        let in_place = matches!(self.operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy);
+        let in_place = matches!(
+            self.operation,
+            Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::Clamp | Operation::Dropout
+        );
         let (row, col) = match self.operation {
             // only the entries that ids name are read
             Operation::GatherColumns => (0, operands.ids[0] as usize),

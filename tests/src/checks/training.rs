@@ -99,9 +99,9 @@ impl Run {
             lr: 0.5,
             clip: 0.4, // about half of the first steps' norms are larger
             sampling: self.sampling,
-            reset_state: false,
             init: Init::Uniform,
             seed: 1,
+            ..TrainConfig::book()
         }
     }
 

@@ -72,9 +72,9 @@ fn inputs(cell: Cell, perturbation: Option<Perturbation>) -> Result<TrainInputs>
         lr: if cell == Cell::Rnn(Nonlinearity::Relu) { 0.1 } else { 0.5 },
         clip: 0.5,
         sampling: Sampling::Sequential,
-        reset_state: false,
         init: Init::Uniform,
         seed: 1,
+        ..TrainConfig::book()
     };
     match perturbation {
         Some(Perturbation::Weight) => parameters[0] += 0.01,

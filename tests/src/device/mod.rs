@@ -9,7 +9,8 @@ mod stack;
 use rnnlm_rnn::{Path, Recurrence};
 
 pub use model::{ModelInputs, ModelOutputs, TrainData, TrainInputs, TrainOutputs, UpdateInputs};
-pub use operations::{Block, Operands, Operation};
+pub(crate) use operations::mask;
+pub use operations::{Block, Operands, Operation, Rule};
 pub use schedules::{Bits, Schedules};
 pub(crate) use stack::layout;
 pub use stack::{Features, LayerOutputs, NamedTensor, StackInputs, StackOutputs};

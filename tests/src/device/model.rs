@@ -1,7 +1,8 @@
 //! A language model on a device, the walk's stages 4 to 8: one minibatch's loss and gradients, and whole training runs.
 
-use rnnlm_model::{LanguageModel, ModelConfig, Sgd, TrainConfig, Trainer};
+use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, TrainConfig, Trainer};
 use rnnlm_rnn::{ParameterLayout, ParameterSet, Path, Recurrence};
+use rnnlm_tensor::Mask;
 use rnnlm_vocab::Minibatch;
 
 use super::NamedTensor;
@@ -21,6 +22,8 @@ pub struct ModelInputs {
     pub hidden: Vec<f32>,
     /// The same for an LSTM's cell state, else empty.
     pub cell: Vec<f32>,
+    /// What is dropped between layers.
+    pub mask: Option<Mask>,
 }
 
 /// What the model made of it.
@@ -93,6 +96,7 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &ModelInputs) 
     state.hidden.write(backend, &inputs.hidden)?;
     state.cell.write(backend, &inputs.cell)?;
     workspace.load(backend, &inputs.minibatch)?;
+    workspace.drop_out(backend, inputs.mask)?;
     model.forward(&mut workspace, &mut state)?;
     let rows = workspace.rows();
     let mut logits = vec![0.0; rows * inputs.config.vocab_size];
@@ -139,8 +143,9 @@ pub(super) fn update<B: Recurrence>(backend: &B, inputs: &UpdateInputs) -> Resul
     let (mut gradients, mut parameters) =
         (ParameterSet::zeros(backend, &layout)?, ParameterSet::zeros(backend, &layout)?);
     gradients.write(backend, &inputs.gradients.concat())?;
-    let mut optimizer = Sgd::new(backend, inputs.lr, inputs.clip)?;
+    let train = TrainConfig { clip: inputs.clip, ..TrainConfig::book() };
+    let mut optimizer = Optimizer::new(backend, &train, layout.len())?;
     let norm = optimizer.gradient_norm(backend, &gradients)?;
-    optimizer.update(backend, &gradients, &mut parameters)?;
+    optimizer.update(backend, (inputs.lr, 1), &mut gradients, &mut parameters)?;
     Ok((norm, parameters.to_vec(backend)?))
 }

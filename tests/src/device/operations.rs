@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use rnnlm_tensor::{Activation, Backend, Product, Tensor, View, ViewMut, ops};
+use rnnlm_tensor::{Activation, Backend, Mask, Product, Tensor, Update, View, ViewMut, ops};
 
 use crate::Result;
 
@@ -44,13 +44,66 @@ pub enum Operation {
     SumSquares,
     /// [`ops::clip_factor`].
     ClipFactor,
-    /// [`ops::sgd`].
+    /// [`ops::clamp`].
+    Clamp,
+    /// [`ops::dropout`].
+    Dropout,
+    /// [`ops::update`] by each of its rules.
+    Update(Rule),
+}
+
+/// The forms of [`Update`], with settings that all count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Plain SGD.
     Sgd,
+    /// SGD with momentum.
+    Momentum,
+    /// SGD with Nesterov's momentum.
+    Nesterov,
+    /// Adam.
+    Adam,
+    /// AdamW.
+    AdamW,
+    /// RMSprop.
+    Rmsprop,
+    /// RMSprop with momentum.
+    RmspropMomentum,
+}
+
+impl Rule {
+    /// With the learning rate `lr`.
+    pub fn update(self, lr: f32) -> Update {
+        let sgd = |momentum, nesterov| Update::Sgd { lr, momentum, nesterov, weight_decay: 0.3 };
+        let adam = |decoupled| Update::Adam {
+            lr,
+            betas: [0.8, 0.9],
+            eps: 0.1,
+            weight_decay: 0.3,
+            decoupled,
+            bias_corrections: [0.36, 0.5],
+        };
+        let rmsprop = |momentum| Update::Rmsprop { lr, alpha: 0.9, eps: 0.1, weight_decay: 0.3, momentum };
+        match self {
+            Self::Sgd => sgd(0.0, false),
+            Self::Momentum => sgd(0.7, false),
+            Self::Nesterov => sgd(0.7, true),
+            Self::Adam => adam(false),
+            Self::AdamW => adam(true),
+            Self::Rmsprop => rmsprop(0.0),
+            Self::RmspropMomentum => rmsprop(0.7),
+        }
+    }
+}
+
+/// The mask of a dropout with this probability.
+pub(crate) fn mask(probability: f32) -> Mask {
+    Mask { probability, seed: 0x0123_4567_89AB_CDEF, layer: 2, step: 0x1_0000_0003 }
 }
 
 impl Operation {
     /// All of them; a new one joins the list of checks by standing here.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 36] = [
         Self::Fill,
         Self::Copy,
         Self::Axpy,
@@ -78,7 +131,15 @@ impl Operation {
         Self::Sum,
         Self::SumSquares,
         Self::ClipFactor,
-        Self::Sgd,
+        Self::Clamp,
+        Self::Dropout,
+        Self::Update(Rule::Sgd),
+        Self::Update(Rule::Momentum),
+        Self::Update(Rule::Nesterov),
+        Self::Update(Rule::Adam),
+        Self::Update(Rule::AdamW),
+        Self::Update(Rule::Rmsprop),
+        Self::Update(Rule::RmspropMomentum),
     ];
 }
 
@@ -135,9 +196,11 @@ pub struct Operands {
     pub out: Block,
     /// The losses of a softmax cross-entropy.
     pub losses: Block,
+    /// What an update keeps.
+    pub state: [Block; 2],
     /// Ids or targets.
     pub ids: Vec<u32>,
-    /// `alpha`, a value, a scale, a norm or a learning rate.
+    /// `alpha`, a value, a scale, a norm, a bound, a probability or a learning rate.
     pub scalar: f32,
 }
 
@@ -146,6 +209,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
     let (mut out, mut losses) = (operands.out.tensor(backend)?, operands.losses.tensor(backend)?);
     let mut ids = backend.allocate_indices(operands.ids.len())?;
     backend.write_indices(&operands.ids, &mut ids)?;
+    let (mut first, mut second) = (operands.state[0].tensor(backend)?, operands.state[1].tensor(backend)?);
     let (a, b, scalar) = (operands.a.view(&a), operands.b.view(&b), operands.scalar);
     let y = operands.out.view_mut(&mut out);
     match operation {
@@ -169,7 +233,12 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::Sum => ops::sum(backend, a, y)?,
         Operation::SumSquares => ops::sum_squares(backend, a, y)?,
         Operation::ClipFactor => ops::clip_factor(backend, a, scalar, y)?,
-        Operation::Sgd => ops::sgd(backend, scalar, a, b, y)?,
+        Operation::Clamp => ops::clamp(backend, scalar, y)?,
+        Operation::Dropout => ops::dropout(backend, mask(scalar), y)?,
+        Operation::Update(rule) => {
+            let state = [operands.state[0].view_mut(&mut first), operands.state[1].view_mut(&mut second)];
+            ops::update(backend, rule.update(scalar), a, b, state, y)?;
+        }
     }
-    Ok(vec![out.to_vec(backend)?, losses.to_vec(backend)?])
+    [out, losses, first, second].iter().map(|tensor| Ok(tensor.to_vec(backend)?)).collect()
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::settings::{Entry, Settings, flag, is_of_a_file, is_of_the_environment};
@@ -95,7 +96,16 @@ fn below_the_environment(plain: &Command, flags: &ArgMatches, names: &[String]) 
     let chosen = from_file.iter().position(|entry| entry.name == "preset").map(|place| from_file.remove(place));
     let chosen = above("preset").or_else(|| chosen?.values.pop().map(OsString::from));
     let preset = chosen.and_then(|name| preset::find(&name.to_string_lossy()).ok());
-    Ok(preset.into_iter().flat_map(|preset| preset.entries()).chain(from_file).collect())
+    // a preset's learning rate and its clipping are SGD's: another optimizer, another way of clipping go before them
+    let is_given = |name: &str| {
+        flags.value_source(name) == Some(ValueSource::CommandLine)
+            || std::env::var_os(environment::variable(name)).is_some()
+            || from_file.iter().any(|entry| entry.name == name)
+    };
+    let (own_optimizer, own_clipping) = (is_given("optimizer"), is_given("clip_value"));
+    let replaced = |name: &str| (name == "lr" && own_optimizer) || (name == "clip" && own_clipping);
+    let of_preset = preset.into_iter().flat_map(|preset| preset.entries()).filter(|entry| !replaced(&entry.name));
+    Ok(of_preset.chain(from_file).collect())
 }
 
 /// An error, with the place, unless the flag would take these values.

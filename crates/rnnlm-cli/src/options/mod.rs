@@ -17,19 +17,24 @@ mod layers;
 mod preset;
 mod print;
 mod settings;
+mod training;
 pub(crate) mod values;
 
 use std::path::PathBuf;
 
 use clap::Parser;
-use rnnlm_model::{CellKind, Init, NonlinearityKind};
+use rnnlm_model::{CellKind, Init, NonlinearityKind, OptimizerConfig};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
 pub(crate) use self::layers::{Refusal, parse};
 use self::preset::Preset;
 pub(crate) use self::print::print;
 pub(crate) use self::settings::Settings;
-use self::values::{cell, clip, init, nonlinearity, normalization, positive, rate, sampling, token_kind};
+pub(crate) use self::training::train_config;
+use self::values::{
+    ScheduleName, below_one, cell, factor, finite, init, nonlinearity, normalization, not_negative, optimizer,
+    positive, rate, sampling, schedule, share, token_kind,
+};
 use crate::args::{Args, Command, Compute, Format};
 use crate::checkpoint::Interval;
 
@@ -38,6 +43,7 @@ Examples:
   rnnlm train                                        no download, half a minute
   rnnlm train --corpus names.txt --epochs 100        a text of your own, as it is
   rnnlm train --corpus timemachine --token word      the book's text, word by word
+  rnnlm train --optimizer adamw --schedule cosine --val-fraction 0.1 --patience 10
   cat *.txt | rnnlm train --corpus - --out runs/all  several texts as one
   rnnlm train --resume runs/sample-rnn-1             on from where it was stopped or killed
 
@@ -95,6 +101,9 @@ pub(crate) struct TrainArgs {
     /// Units of each layer.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = positive, help_heading = "Model")]
     pub(crate) hidden_size: usize,
+    /// One tensor as embedding and as the output layer's weight; takes an embedding as wide as the layers' output.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) tie_weights: bool,
     /// Initial values: `uniform` as PyTorch, `normal` as the book's from-scratch code.
     #[arg(long, default_value = "uniform", value_parser = init, value_name = "uniform|normal", help_heading = "Model")]
     pub(crate) init: Init,
@@ -108,12 +117,15 @@ pub(crate) struct TrainArgs {
     /// Steps through which gradients flow.
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = positive, help_heading = "Training")]
     pub(crate) num_steps: usize,
-    /// Learning rate of SGD.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = rate, allow_negative_numbers = true, help_heading = "Training")]
-    pub(crate) lr: f32,
     /// Largest global norm of the gradients, 0 for no clipping.
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = clip, allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Training")]
     pub(crate) clip: f32,
+    /// Largest magnitude of each single gradient, instead of the norm; 0 for no clipping by value.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Training")]
+    pub(crate) clip_value: f32,
+    /// Probability of dropping each output of a layer on its way to the next; none after the last.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one, allow_negative_numbers = true, help_heading = "Training")]
+    pub(crate) dropout: f32,
     /// `sequential`: rows go on from one minibatch to the next and carry their state; `random`: they start anywhere.
     #[arg(long, default_value = "sequential", value_parser = sampling, value_name = "sequential|random",
           help_heading = "Training")]
@@ -127,6 +139,67 @@ pub(crate) struct TrainArgs {
     /// The seed of everything that is drawn; the same seed gives the same bytes.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
     pub(crate) seed: u64,
+
+    /// What moves the parameters, by PyTorch's formulas.
+    #[arg(long, default_value = "sgd", value_parser = optimizer, value_name = "sgd|adam|adamw|rmsprop", help_heading = "Optimizer")]
+    pub(crate) optimizer: OptimizerConfig,
+    /// Learning rate [default: 1 for sgd, 0.001 for adam and adamw, 0.01 for rmsprop].
+    #[arg(long, value_name = "X", value_parser = rate, allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub(crate) lr: Option<f32>,
+    /// Of sgd and rmsprop: how much of the earlier steps stays [default: 0].
+    #[arg(long, value_name = "X", value_parser = below_one, allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub(crate) momentum: Option<f32>,
+    /// Of sgd: Nesterov's form of momentum.
+    #[arg(long, help_heading = "Optimizer")]
+    pub(crate) nesterov: bool,
+    /// How much parameters shrink [default: 0, for adamw 0.01].
+    #[arg(long, value_name = "X", value_parser = not_negative, allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub(crate) weight_decay: Option<f32>,
+    /// Of adam and adamw: how much of the mean of gradients stays [default: 0.9].
+    #[arg(long, value_name = "X", value_parser = share, allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub(crate) beta1: Option<f64>,
+    /// Of adam and adamw: how much of the mean of their squares stays [default: 0.999].
+    #[arg(long, value_name = "X", value_parser = share, allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub(crate) beta2: Option<f64>,
+    /// Of rmsprop: how much of the mean of squares stays [default: 0.99].
+    #[arg(long, value_name = "X", value_parser = below_one, allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub(crate) alpha: Option<f32>,
+    /// Of all but sgd: added to the denominator [default: 1e-8].
+    #[arg(long, value_name = "X", value_parser = rate, allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub(crate) eps: Option<f32>,
+    /// How the learning rate changes from epoch to epoch; plateau waits for an epoch that is not better, on held-out text where
+    /// there is some.
+    #[arg(long, default_value = "constant", value_parser = schedule,
+          value_name = "constant|step|exponential|cosine|plateau", help_heading = "Schedule")]
+    pub(crate) schedule: ScheduleName,
+    /// Epochs in which the learning rate rises to its value, before the schedule begins.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Schedule")]
+    pub(crate) warmup: u64,
+    /// Of step: epochs between two changes.
+    #[arg(long, value_name = "N", help_heading = "Schedule")]
+    pub(crate) step_size: Option<u64>,
+    /// Of step and exponential: the factor of each change [default of step: 0.1].
+    #[arg(long, value_name = "X", value_parser = factor, allow_negative_numbers = true, help_heading = "Schedule")]
+    pub(crate) gamma: Option<f64>,
+    /// Of cosine: the learning rate at the end [default: 0].
+    #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true, help_heading = "Schedule")]
+    pub(crate) min_lr: Option<f64>,
+    /// Of plateau: the factor of each change [default: 0.1].
+    #[arg(long, value_name = "X", value_parser = factor, allow_negative_numbers = true, help_heading = "Schedule")]
+    pub(crate) plateau_factor: Option<f64>,
+    /// Of plateau: epochs that are put up with before a change [default: 10].
+    #[arg(long, value_name = "N", help_heading = "Schedule")]
+    pub(crate) plateau_patience: Option<u64>,
+
+    /// Hold out this share of the tokens, the last ones, and score them after every epoch.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = share, allow_negative_numbers = true, help_heading = "Validation")]
+    pub(crate) val_fraction: f64,
+    /// Score another text after every epoch, with the training's vocabulary: a name or a path.
+    #[arg(long, value_name = "NAME|PATH", conflicts_with = "val_fraction", help_heading = "Validation")]
+    pub(crate) val_corpus: Option<String>,
+    /// End when the held-out text has not been predicted better for N epochs, 0 for never.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Validation")]
+    pub(crate) patience: u64,
 
     /// Go on with a run exactly where it was last saved. What defines it is in its folder; --epochs may be raised, and
     /// --corpus may say where the same text is now.

@@ -12,8 +12,7 @@ pub(crate) struct Preset {
 }
 
 /// What every section of the book trains with.
-const BOOK: [(&str, &str); 5] =
-    [("epochs", "500"), ("batch_size", "32"), ("num_steps", "35"), ("lr", "1"), ("clip", "1")];
+const BOOK: [(&str, &str); 4] = [("epochs", "500"), ("batch_size", "32"), ("num_steps", "35"), ("clip", "1")];
 
 const PRESETS: [Preset; 6] = [
     Preset {

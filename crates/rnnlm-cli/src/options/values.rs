@@ -1,6 +1,6 @@
 //! Values on the command line and in files: what a text must be to stand for one, and what is said if it is not.
 
-use rnnlm_model::{CellKind, Init, NonlinearityKind};
+use rnnlm_model::{CellKind, Init, NonlinearityKind, OptimizerConfig};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
 /// One of some names, or an error that lists them.
@@ -61,8 +61,50 @@ pub(crate) fn rate(text: &str) -> Result<f32, String> {
     number(text, |x: f32| x.is_finite() && x > 0.0, "it must be a finite number above 0")
 }
 
-pub(crate) fn clip(text: &str) -> Result<f32, String> {
-    number(text, |x: f32| x.is_finite() && x >= 0.0, "it must be a finite number, 0 for no clipping")
+pub(crate) fn not_negative(text: &str) -> Result<f32, String> {
+    number(text, |x: f32| x.is_finite() && x >= 0.0, "it must be a finite number, 0 for none")
+}
+
+pub(crate) fn below_one(text: &str) -> Result<f32, String> {
+    number(text, |x: f32| (0.0..1.0).contains(&x), "it must be from 0 to below 1")
+}
+
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| (0.0..1.0).contains(&x), "it must be from 0 to below 1")
+}
+
+pub(crate) fn factor(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x > 0.0 && x <= 1.0, "it must be above 0 and at most 1")
+}
+
+pub(crate) fn finite(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x.is_finite() && x >= 0.0, "it must be a finite number, not below 0")
+}
+
+/// With PyTorch's settings; those that are given replace them later.
+pub(crate) fn optimizer(text: &str) -> Result<OptimizerConfig, String> {
+    one_of(text, &OptimizerConfig::ALL.map(|optimizer| (optimizer.as_str(), optimizer)))
+}
+
+/// A schedule, whose settings have flags of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScheduleName {
+    Constant,
+    Step,
+    Exponential,
+    Cosine,
+    Plateau,
+}
+
+pub(crate) fn schedule(text: &str) -> Result<ScheduleName, String> {
+    let names = [
+        ("constant", ScheduleName::Constant),
+        ("step", ScheduleName::Step),
+        ("exponential", ScheduleName::Exponential),
+        ("cosine", ScheduleName::Cosine),
+        ("plateau", ScheduleName::Plateau),
+    ];
+    one_of(text, &names)
 }
 
 pub(crate) fn temperature(text: &str) -> Result<f64, String> {

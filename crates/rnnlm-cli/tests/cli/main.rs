@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod devices;
+mod import;
 mod runs;
 mod settings;
 mod signals;
 mod support;
+mod validation;

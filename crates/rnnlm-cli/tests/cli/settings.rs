@@ -101,6 +101,45 @@ fn the_presets_are_the_sections_of_the_book() {
 }
 
 #[test]
+fn an_optimizer_has_pytorch_s_settings_and_a_preset_s_learning_rate_is_sgd_s() {
+    let place = Place::new();
+    let adamw = print(&place, &[], &["--preset", "deep-lstm", "--optimizer", "adamw", "--beta1", "0.8"]).succeeded();
+    for expected in ["lr = 0.001", "weight_decay = 0.01", "beta1 = 0.8  # --beta1", "beta2 = 0.999", "eps = 0.00000001"]
+    {
+        let (name, value) = expected.split_once(" = ").expect("a setting");
+        let found = line(&adamw, name).split_once(" = ").expect("a value").1;
+        let number = |text: &str| text.split(' ').next().and_then(|number| number.parse::<f64>().ok());
+        assert_eq!(number(found), number(value), "{expected}");
+    }
+    assert!(adamw.stdout.contains("# momentum has no value"), "{adamw:?}");
+    let cosine = print(&place, &[("RNNLM_OPTIMIZER", "rmsprop")], &["--schedule", "plateau"]).succeeded();
+    assert_eq!(line(&cosine, "lr"), "lr = 0.01");
+    assert_eq!(line(&cosine, "plateau_patience"), "plateau_patience = 10");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_named_before_anything_starts() {
+    let place = Place::new();
+    let refused = |flags: &[&str], words: &[&str]| {
+        place.run(&[&["train"], flags].concat()).failed(2, words);
+    };
+    refused(&["--beta1", "0.9"], &["--optimizer sgd has no --beta1"]);
+    refused(&["--optimizer", "adam", "--momentum", "0.9"], &["--optimizer adam has no --momentum"]);
+    refused(&["--optimizer", "lion"], &["sgd, adam, adamw, rmsprop"]);
+    refused(&["--schedule", "step"], &["--schedule step needs --step-size"]);
+    refused(&["--schedule", "cosine", "--gamma", "0.5"], &["--schedule cosine has no --gamma"]);
+    refused(&["--clip", "1", "--clip-value", "1"], &["clipped one way"]);
+    refused(&["--patience", "3"], &["--patience 3", "hint: --val-fraction"]);
+    refused(&["--val-fraction", "1"], &["below 1"]);
+    refused(&["--val-fraction", "0.1", "--val-corpus", "sample"], &["--val-corpus"]);
+    refused(&["--dropout", "1"], &["below 1"]);
+    place.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
+    let tied = ["train", "--tie-weights", "--embedding-size", "64"];
+    place.run(&tied).failed(2, &["tied weights", "64 and 256"]);
+    assert_eq!(place.snapshot().len(), 0, "nothing was trained");
+}
+
+#[test]
 fn what_is_printed_is_read_again_as_the_same() {
     let place = Place::new();
     let flags = ["--preset", "deep-lstm", "--lr", "0.1", "--seed", "18446744073709551615", "--clip", "1e-10"];
@@ -152,7 +191,9 @@ fn what_is_printed_is_in_the_order_of_the_help() {
     let printed = print(&place, &[("RNNLM_SEED", "1")], &["--preset", "lstm", "--epochs", "3"]).succeeded();
     let headings: Vec<_> =
         printed.stdout.lines().filter(|line| line.starts_with("# ") && !line.contains(" has ")).collect();
-    assert_eq!(headings, ["# Text", "# Model", "# Training", "# Saving", "# Output", "# Computation"]);
+    let middle = ["# Training", "# Optimizer", "# Schedule", "# Validation"];
+    let expected = [&["# Text", "# Model"][..], &middle, &["# Saving", "# Output", "# Computation"]].concat();
+    assert_eq!(headings, expected);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::log::LogRecord;
 use super::record::{FORMAT_VERSION, RunConfig, check_version};
 use crate::trainer::Best;
-use crate::{Error, ModelConfig, Position, Result};
+use crate::{Error, ModelConfig, Plateau, Position, Result};
 
 /// The metadata of a file of weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,8 @@ pub(crate) struct StoredPosition {
     gradient_norm_sum_bits: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     best: Option<StoredBest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plateau: Option<StoredPlateau>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,9 +76,21 @@ struct StoredBest {
     perplexity_bits: u64,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredPlateau {
+    best_bits: Option<u64>,
+    bad_epochs: u64,
+    reductions: u32,
+}
+
 impl From<Position> for StoredPosition {
     fn from(position: Position) -> Self {
         let best = |best: Best| StoredBest { epoch: best.epoch, perplexity_bits: best.perplexity.to_bits() };
+        let plateau = |Plateau { best, bad_epochs, reductions }| StoredPlateau {
+            best_bits: best.map(f64::to_bits),
+            bad_epochs,
+            reductions,
+        };
         Self {
             epoch: position.epoch,
             minibatch: position.minibatch,
@@ -84,6 +98,7 @@ impl From<Position> for StoredPosition {
             loss_sum_bits: position.loss_sum.to_bits(),
             gradient_norm_sum_bits: position.gradient_norm_sum.to_bits(),
             best: position.best.map(best),
+            plateau: (position.plateau != Plateau::default()).then(|| plateau(position.plateau)),
         }
     }
 }
@@ -91,6 +106,11 @@ impl From<Position> for StoredPosition {
 impl From<StoredPosition> for Position {
     fn from(stored: StoredPosition) -> Self {
         let best = |best: StoredBest| Best { epoch: best.epoch, perplexity: f64::from_bits(best.perplexity_bits) };
+        let plateau = |StoredPlateau { best_bits, bad_epochs, reductions }| Plateau {
+            best: best_bits.map(f64::from_bits),
+            bad_epochs,
+            reductions,
+        };
         Self {
             epoch: stored.epoch,
             minibatch: stored.minibatch,
@@ -98,6 +118,7 @@ impl From<StoredPosition> for Position {
             loss_sum: f64::from_bits(stored.loss_sum_bits),
             gradient_norm_sum: f64::from_bits(stored.gradient_norm_sum_bits),
             best: stored.best.map(best),
+            plateau: stored.plateau.map(plateau).unwrap_or_default(),
         }
     }
 }

@@ -5,9 +5,12 @@
 //! vocab.json           tokens in id order, normalisation
 //! trainer.safetensors  parameters, carried state, optimizer, position: what exact resumption needs
 //! model.safetensors    parameters under PyTorch's names, made from it
+//! best.safetensors     the model that predicted held-out text best, if text was held out
 //! metrics.jsonl        a line an epoch
 //! checkpoints/         earlier generations of trainer.safetensors, if any are kept
 //! ```
+//!
+//! A run that was imported has no trainer and no metrics.
 //!
 //! The first four carry a digest of their own bytes, which is checked whenever they are read, and are written whole or not
 //! at all. [`Run`] reads, [`RunWriter`] writes.
@@ -16,6 +19,7 @@ mod compare;
 mod digest;
 mod disk;
 mod files;
+mod import;
 mod log;
 mod metadata;
 mod record;
@@ -30,10 +34,12 @@ use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
 pub use self::compare::{Difference, differences};
 pub use self::disk::{Disk, System};
 use self::files::{io_error, lock, read_bounded, write_whole};
-pub use self::record::{CorpusRecord, FORMAT_VERSION, Metrics, RunConfig};
+pub use self::import::{Checkpoint, Unfit, read_vocab};
+use self::record::Config;
+pub use self::record::{CorpusRecord, FORMAT_VERSION, ImportRecord, Metrics, RunConfig, ValidationRecord};
 use self::weights::Checked;
 pub use self::writer::RunWriter;
-use crate::{Error, LanguageModel, Result};
+use crate::{Error, LanguageModel, ModelConfig, Result};
 
 const CONFIG: &str = "config.json";
 const VOCAB: &str = "vocab.json";
@@ -51,7 +57,7 @@ const VOCAB_BOUND: u64 = (1 << 28) + (1 << 10);
 #[derive(Debug)]
 pub struct Run {
     path: PathBuf,
-    config: RunConfig,
+    config: Config,
     vocab: Vocab,
     vocab_sha256: String,
 }
@@ -66,14 +72,15 @@ impl Run {
         require_run(path)?;
         let file = path.join(CONFIG);
         let (content, _) = record::read_sealed(&file, CONFIG_BOUND, FORMAT_VERSION)?;
-        let config: RunConfig = serde_json::from_value(content)
-            .map_err(|error| Error::Damaged { path: file, reason: error.to_string() })?;
+        let config =
+            Config::from_json(content).map_err(|error| Error::Damaged { path: file, reason: error.to_string() })?;
         let file = path.join(VOCAB);
         let (content, vocab_sha256) = record::read_sealed(&file, VOCAB_BOUND, VOCAB_FORMAT_VERSION)?;
         let vocab = Vocab::from_json(content.to_string().as_bytes())
             .map_err(|error| Error::Damaged { path: file.clone(), reason: error.to_string() })?;
-        if vocab.len() != config.model.vocab_size {
-            let reason = format!("it has {} entries, config.json says {}", vocab.len(), config.model.vocab_size);
+        let vocab_size = config.model().vocab_size;
+        if vocab.len() != vocab_size {
+            let reason = format!("it has {} entries, config.json says {vocab_size}", vocab.len());
             return Err(Error::Mismatch { path: file, reason });
         }
         Ok(Self { path: path.to_owned(), config, vocab, vocab_sha256 })
@@ -84,9 +91,20 @@ impl Run {
         &self.path
     }
 
-    /// What defines the run.
-    pub fn config(&self) -> &RunConfig {
-        &self.config
+    /// What defines the training.
+    ///
+    /// # Errors
+    /// [`Error::NeverTrained`] for a run that was imported.
+    pub fn config(&self) -> Result<&RunConfig> {
+        match &self.config {
+            Config::Trained(config) => Ok(config),
+            Config::Imported(_) => Err(Error::NeverTrained { path: self.path.clone() }),
+        }
+    }
+
+    /// The sizes of the model.
+    pub fn model(&self) -> &ModelConfig {
+        self.config.model()
     }
 
     /// Its vocabulary.
@@ -118,7 +136,7 @@ impl Run {
         };
         if stale && found.is_some() {
             // one of an earlier generation, or damaged, or another run's?
-            Checked::new(&model_path, &self.read_weights(&model_path)?, &self.config.model, &self.vocab_sha256)?;
+            Checked::new(&model_path, &self.read_weights(&model_path)?, self.model(), &self.vocab_sha256)?;
         }
         let file = if stale { trainer_path } else { model_path };
         let model = self.load_from(&file, backend, path)?;
@@ -132,11 +150,23 @@ impl Run {
         Ok(model)
     }
 
+    /// The model that predicted held-out text best, on a device.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`] if the run has none; else as [`Run::load`].
+    pub fn load_best<B: Recurrence>(&self, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
+        let file = self.path.join(BEST);
+        if !file.exists() {
+            return Err(self.without(BEST));
+        }
+        self.load_from(&file, backend, path)
+    }
+
     /// The model in one of the run's files of weights.
     fn load_from<B: Recurrence>(&self, file: &Path, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
         let bytes = self.read_weights(file)?;
-        let weights = Checked::new(file, &bytes, &self.config.model, &self.vocab_sha256)?;
-        let mut model = LanguageModel::new(backend, &self.config.model, path)?;
+        let weights = Checked::new(file, &bytes, self.model(), &self.vocab_sha256)?;
+        let mut model = LanguageModel::new(backend, self.model(), path)?;
         let values = weights.parameters(model.parameters().layout())?;
         model.parameters_mut().write(backend, &values)?;
         Ok(model)
@@ -145,7 +175,7 @@ impl Run {
     /// An error if the file is too short for the model that the configuration speaks of: what it says of sizes is not
     /// believed beyond what is there.
     fn require_room(&self, file: &Path) -> Result<()> {
-        let parameters = self.config.model.num_parameters();
+        let parameters = self.model().num_parameters();
         let length = file.metadata().map_err(io_error(file, "read"))?.len();
         if parameters > length.into() {
             let reason = format!("it has {length} bytes, too few for {parameters} parameters");
@@ -158,8 +188,8 @@ impl Run {
     fn read_weights(&self, file: &Path) -> Result<Vec<u8>> {
         self.require_room(file)?;
         // an optimizer keeps no more than a few values a parameter; the state is at most that of a wide minibatch
-        let state = self.config.model.state_len(self.config.train.batch_size);
-        let values = self.config.model.num_parameters().saturating_mul(8).saturating_add(state.saturating_mul(2));
+        let state = self.model().state_len(self.config.batch_size());
+        let values = self.model().num_parameters().saturating_mul(8).saturating_add(state.saturating_mul(2));
         read_bounded(file, weights::bound(usize::try_from(values).unwrap_or(usize::MAX)))
     }
 

@@ -39,9 +39,35 @@ impl CorpusRecord {
             options: options.clone(),
             tokens: corpus.tokens,
             used_tokens: corpus.ids.len() as u64,
-            ids_sha256: digest::sha256_of(corpus.ids.iter().map(|id| id.to_le_bytes())),
+            ids_sha256: sha256_of_ids(&corpus.ids),
         }
     }
+}
+
+/// Text that is held out of training and scored after every epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationRecord {
+    /// The share of the used tokens that is held out, the last of them; 0 where it is another text.
+    pub fraction: f64,
+    /// The name or path of the other text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<String>,
+    /// Tokens held out.
+    pub tokens: u64,
+    /// SHA-256 over their ids, as little-endian 32-bit numbers.
+    pub ids_sha256: String,
+}
+
+impl ValidationRecord {
+    /// The record of held-out ids.
+    pub fn new(fraction: f64, corpus: Option<String>, ids: &[u32]) -> Self {
+        Self { fraction, corpus, tokens: ids.len() as u64, ids_sha256: sha256_of_ids(ids) }
+    }
+}
+
+fn sha256_of_ids(ids: &[u32]) -> String {
+    digest::sha256_of(ids.iter().map(|id| id.to_le_bytes()))
 }
 
 /// `config.json`: everything that defines a run, resolved.
@@ -59,6 +85,30 @@ pub struct RunConfig {
     /// The run whose weights it began with, where they were not drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
+    /// The text that is held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationRecord>,
+}
+
+/// `config.json` of a run whose weights another program trained: what is known of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRecord {
+    /// The version of the formats in this folder.
+    pub format_version: u64,
+    /// The file that the weights come from, as it was given.
+    pub imported_from: String,
+    /// SHA-256 of that file.
+    pub imported_sha256: String,
+    /// The model.
+    pub model: ModelConfig,
+}
+
+/// What a `config.json` can be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Config {
+    Trained(Box<RunConfig>),
+    Imported(ImportRecord),
 }
 
 /// One line of `metrics.jsonl`.
@@ -68,6 +118,9 @@ pub struct Metrics {
     pub epoch: u64,
     /// Training perplexity of the epoch.
     pub perplexity: f64,
+    /// Perplexity on held-out text, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_perplexity: Option<f64>,
     /// Tokens a second.
     pub tokens_per_second: f64,
     /// Learning rate.
@@ -83,6 +136,7 @@ impl From<&EpochReport> for Metrics {
         Self {
             epoch: report.epoch,
             perplexity: report.perplexity,
+            val_perplexity: report.val_perplexity,
             tokens_per_second: report.tokens_per_second(),
             lr: report.lr,
             gradient_norm: report.gradient_norm,
@@ -94,7 +148,33 @@ impl From<&EpochReport> for Metrics {
 impl RunConfig {
     /// A configuration in today's format.
     pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
-        Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None }
+        Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None, validation: None }
+    }
+}
+
+impl Config {
+    /// Reads what was written, without its digest.
+    pub(crate) fn from_json(content: Value) -> serde_json::Result<Self> {
+        // told apart by hand, so that an error is about the one that it is
+        match content.get("imported_from") {
+            Some(_) => serde_json::from_value(content).map(Self::Imported),
+            None => serde_json::from_value(content).map(Self::Trained),
+        }
+    }
+
+    pub(crate) fn model(&self) -> &ModelConfig {
+        match self {
+            Self::Trained(config) => &config.model,
+            Self::Imported(record) => &record.model,
+        }
+    }
+
+    /// Rows of the state that is carried, of which a run that never trained has none.
+    pub(crate) fn batch_size(&self) -> usize {
+        match self {
+            Self::Trained(config) => config.train.batch_size,
+            Self::Imported(_) => 0,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::files::{read_bounded, read_start};
 use super::metadata::{Metadata, TrainerMetadata};
 use crate::{Error, ModelConfig, Result, Snapshot, Trainer};
 
-const KEY: &str = "rnnlm";
+pub(crate) const KEY: &str = "rnnlm";
 /// Room for the header beside the values: names, shapes and metadata are a few kilobytes.
 const HEADER_BOUND: u64 = 1 << 20;
 /// The carried state in `trainer.safetensors`.
@@ -68,14 +68,14 @@ fn serialize(metadata: &Metadata, tensors: &[Named<'_>]) -> (Vec<u8>, String) {
     (file, digest)
 }
 
-/// The parameters of a layout, cut out of their flat buffer.
+/// The parameters of a layout under all their names, cut out of their flat buffer.
 fn named_parameters<'a>(layout: &ParameterLayout, values: &'a [f32]) -> Vec<Named<'a>> {
     let named = |spec: &rnnlm_rnn::ParameterSpec| Named {
         name: spec.name.clone(),
         shape: spec.shape.clone(),
         values: &values[spec.range()],
     };
-    layout.specs().iter().map(named).collect()
+    layout.specs().iter().chain(layout.tied()).map(named).collect()
 }
 
 /// The bytes of `model.safetensors`, and their seal.
@@ -148,6 +148,15 @@ impl<'a> Checked<'a> {
         for spec in layout.specs() {
             self.values(&spec.name, &spec.shape, &mut values[spec.range()])?;
         }
+        for spec in layout.tied() {
+            let mut again = vec![0.0; spec.range().len()];
+            self.values(&spec.name, &spec.shape, &mut again)?;
+            let same = again.iter().zip(&values[spec.range()]).all(|(a, b)| a.to_bits() == b.to_bits());
+            if !same {
+                let reason = format!("tensor `{}` is not the tensor that the model ties it to", spec.name);
+                return Err(Error::Damaged { path: self.path.to_owned(), reason });
+            }
+        }
         Ok(values)
     }
 
@@ -184,7 +193,8 @@ pub(crate) fn bound(values: usize) -> u64 {
 
 /// The bytes of a file that holds what `trainer` needs.
 pub(crate) fn read_trainer<B: Recurrence>(path: &Path, trainer: &Trainer<B>) -> Result<Vec<u8>> {
-    let parameters = trainer.model().parameters().layout().len() * (1 + trainer.optimizer_buffers().len());
+    let layout = trainer.model().parameters().layout();
+    let parameters = layout.stored_len() + layout.len() * trainer.optimizer_buffers().len();
     let states = [trainer.state().hidden.shape(), trainer.state().cell.shape()];
     read_bounded(path, bound(parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>()))
 }
@@ -217,7 +227,7 @@ mod tests {
     use rnnlm_tensor::Cpu;
 
     use super::*;
-    use crate::{Best, Position, TrainConfig};
+    use crate::{Best, Plateau, Position, TrainConfig};
 
     #[test]
     fn numbers_and_buffers_come_back_to_the_bit() {
@@ -229,7 +239,15 @@ mod tests {
         let layout = trainer.model().parameters().layout();
         let buffer: Vec<f32> = (0..layout.len()).map(|index| 1.0 / (index as f32 + 3.0)).collect();
         let best = Some(Best { epoch: 5, perplexity: 0.1 + 0.2 });
-        let position = Position { epoch: 7, minibatch: 2, step: 30, loss_sum: 1.0 / 3.0, gradient_norm_sum: 0.7, best };
+        let position = Position {
+            epoch: 7,
+            minibatch: 2,
+            step: 30,
+            loss_sum: 1.0 / 3.0,
+            gradient_norm_sum: 0.7,
+            best,
+            plateau: Plateau { best: Some(0.7 - 0.1), bad_epochs: 3, reductions: 2 },
+        };
         let optimizer = vec![("exp_avg".to_owned(), buffer.clone())];
         let snapshot = Snapshot { optimizer, position, ..trainer.snapshot().unwrap() };
         let about = TrainerMetadata { position: position.into(), saved_with: None };

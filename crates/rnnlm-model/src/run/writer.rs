@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::Vocab;
+use serde::Serialize;
 
 use super::compare::{self, differences};
 use super::disk::{Disk, System};
@@ -19,7 +20,7 @@ use super::files::{
 };
 use super::log::Log;
 use super::metadata::{Metadata, SavedWith, TrainerMetadata};
-use super::record::{self, FORMAT_VERSION, Metrics, RunConfig};
+use super::record::{self, Config, FORMAT_VERSION, Metrics, RunConfig};
 use super::weights::{self, Checked};
 use super::{BEST, CHECKPOINTS, CONFIG, METRICS, MODEL, Run, TRAINER, VOCAB, require_run};
 use crate::{EpochReport, Error, Position, Result, Snapshot, Trainer};
@@ -28,6 +29,7 @@ use crate::{EpochReport, Error, Position, Result, Snapshot, Trainer};
 #[derive(Debug)]
 pub struct RunWriter {
     run: Run,
+    config: RunConfig,
     disk: Arc<dyn Disk>,
     /// Held until this value goes.
     _lock: File,
@@ -54,30 +56,12 @@ impl RunWriter {
     /// # Errors
     /// As there.
     pub fn create_on(disk: Arc<dyn Disk>, path: &Path, replace: bool, config: RunConfig, vocab: Vocab) -> Result<Self> {
-        may_be_made(path, replace)?;
-        if path.symlink_metadata().is_err() {
-            std::fs::create_dir_all(parent(path)).map_err(io_error(path, "created"))?;
-            match disk.create_folder(path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => may_be_made(path, replace),
-                outcome => outcome.map_err(io_error(path, "created")),
-            }?;
-            disk.sync_folder(parent(path)).map_err(io_error(path, "created"))?;
-        }
-        let lock = lock(path)?;
-        // once more, now that nobody else can make it
-        may_be_made(path, replace)?;
-        sweep(&*disk, path)?;
-        // the configuration goes first and comes last: without it the folder is no run, only the beginning of one
-        for name in [CONFIG, MODEL, TRAINER, BEST, METRICS, CHECKPOINTS, VOCAB] {
-            let old = path.join(name);
-            remove_if_there(&*disk, &old).map_err(io_error(&old, "replaced"))?;
-        }
-        let content = serde_json::from_str(&vocab.to_json()?).expect("a vocabulary's own JSON is JSON");
-        let vocab_sha256 = record::write_sealed(&*disk, &path.join(VOCAB), content)?;
+        let lock = prepare(&*disk, path, replace)?;
+        let vocab_sha256 = write_vocab(&*disk, path, &vocab)?;
         write_config(&*disk, path, &config)?;
-        let run = Run { path: path.to_owned(), config, vocab, vocab_sha256 };
+        let run = Run { path: path.to_owned(), config: Config::Trained(Box::new(config.clone())), vocab, vocab_sha256 };
         let log = Log::new(path.join(METRICS));
-        Ok(Self { run, disk, _lock: lock, log, keep: 0, committed: None })
+        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None })
     }
 
     /// Takes up a run to go on with it, and removes what an earlier process left unfinished.
@@ -97,13 +81,14 @@ impl RunWriter {
         let lock = lock(path)?;
         sweep(&*disk, path)?;
         let run = Run::open(path)?;
+        let config = run.config()?.clone();
         let trainer = path.join(TRAINER);
         if trainer.exists() {
             // before anybody makes room for a trainer of these sizes
             run.require_room(&trainer)?;
         }
         let log = Log::new(path.join(METRICS));
-        Ok(Self { run, disk, _lock: lock, log, keep: 0, committed: None })
+        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None })
     }
 
     /// How many generations before the last one to keep, in `checkpoints/step-N.safetensors`. Each is a
@@ -112,6 +97,11 @@ impl RunWriter {
     pub fn keeping(mut self, generations: usize) -> Self {
         self.keep = generations;
         self
+    }
+
+    /// What defines the training.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
     }
 
     /// The run as a reader sees it.
@@ -124,7 +114,7 @@ impl RunWriter {
     /// # Errors
     /// [`Error::FewerEpochs`] if they are fewer; else if the configuration cannot be written.
     pub fn raise_epochs(&mut self, epochs: u64) -> Result<()> {
-        let config = &self.run.config;
+        let config = &self.config;
         if epochs < config.train.epochs {
             return Err(Error::FewerEpochs { asked: epochs, configured: config.train.epochs });
         }
@@ -133,7 +123,8 @@ impl RunWriter {
             raised.format_version = FORMAT_VERSION;
             raised.train.epochs = epochs;
             write_config(&*self.disk, &self.run.path, &raised)?;
-            self.run.config = raised;
+            self.run.config = Config::Trained(Box::new(raised.clone()));
+            self.config = raised;
         }
         Ok(())
     }
@@ -182,7 +173,7 @@ impl RunWriter {
         let snapshot = trainer.snapshot()?;
         self.log.sync(&*self.disk)?;
         let (model_file, model_sha256) = self.model_file(trainer, &snapshot);
-        let saved_with = SavedWith { config: self.run.config.clone(), model_sha256, metrics: self.log.record() };
+        let saved_with = SavedWith { config: self.config.clone(), model_sha256, metrics: self.log.record() };
         let about = TrainerMetadata { position: snapshot.position.into(), saved_with: Some(saved_with) };
         let model = trainer.model();
         let metadata = Metadata::new(model.config(), &self.run.vocab_sha256, Some(about));
@@ -225,7 +216,7 @@ impl RunWriter {
         let path = self.run.path.join(MODEL);
         let (bytes, sha256) = self.model_file(trainer, snapshot);
         let layout = trainer.model().parameters().layout();
-        if let Some(found) = read_if_there(&path, weights::bound(layout.len()))? {
+        if let Some(found) = read_if_there(&path, weights::bound(layout.stored_len()))? {
             let model = trainer.model().config();
             if Checked::new(&path, &found, model, &self.run.vocab_sha256)?.metadata.sha256 == sha256 {
                 return Ok(());
@@ -248,7 +239,7 @@ impl RunWriter {
 
     /// An error if the trainer was saved under other settings than the run's; more epochs are the same training.
     fn require_configuration(&self, trainer: &Path, saved: &RunConfig) -> Result<()> {
-        let mut now = self.run.config.clone();
+        let mut now = self.config.clone();
         (now.train.epochs, now.format_version) = (saved.train.epochs, saved.format_version);
         match differences(saved, &now) {
             differences if differences.is_empty() => Ok(()),
@@ -291,6 +282,35 @@ impl RunWriter {
     }
 }
 
+/// Makes the folder of a run, or empties the one that may be replaced, and takes the right to write it.
+pub(crate) fn prepare(disk: &dyn Disk, path: &Path, replace: bool) -> Result<File> {
+    may_be_made(path, replace)?;
+    if path.symlink_metadata().is_err() {
+        std::fs::create_dir_all(parent(path)).map_err(io_error(path, "created"))?;
+        match disk.create_folder(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => may_be_made(path, replace),
+            outcome => outcome.map_err(io_error(path, "created")),
+        }?;
+        disk.sync_folder(parent(path)).map_err(io_error(path, "created"))?;
+    }
+    let lock = lock(path)?;
+    // once more, now that nobody else can make it
+    may_be_made(path, replace)?;
+    sweep(disk, path)?;
+    // the configuration goes first and comes last: without it the folder is no run, only the beginning of one
+    for name in [CONFIG, MODEL, TRAINER, BEST, METRICS, CHECKPOINTS, VOCAB] {
+        let old = path.join(name);
+        remove_if_there(disk, &old).map_err(io_error(&old, "replaced"))?;
+    }
+    Ok(lock)
+}
+
+/// Writes `vocab.json` and returns its digest.
+pub(crate) fn write_vocab(disk: &dyn Disk, folder: &Path, vocab: &Vocab) -> Result<String> {
+    let content = serde_json::from_str(&vocab.to_json()?).expect("a vocabulary's own JSON is JSON");
+    record::write_sealed(disk, &folder.join(VOCAB), content)
+}
+
 /// An error unless a run may be made at `path`.
 fn may_be_made(path: &Path, replace: bool) -> Result<()> {
     if path.symlink_metadata().is_err() || Run::is_unfinished(path) {
@@ -299,7 +319,8 @@ fn may_be_made(path: &Path, replace: bool) -> Result<()> {
     if replace { require_run(path) } else { Err(Error::Exists { path: path.to_owned() }) }
 }
 
-fn write_config(disk: &dyn Disk, folder: &Path, config: &RunConfig) -> Result<()> {
+/// Writes `config.json`.
+pub(crate) fn write_config(disk: &dyn Disk, folder: &Path, config: &impl Serialize) -> Result<()> {
     let content = serde_json::to_value(config).expect("plain values make JSON");
     record::write_sealed(disk, &folder.join(CONFIG), content).map(|_| ())
 }

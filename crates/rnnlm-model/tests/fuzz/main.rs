@@ -96,7 +96,7 @@ fn copy_of_format_1(path: &Path) -> Trainer<Cpu> {
         fs::copy(&from, path.join(from.file_name().unwrap())).unwrap();
     }
     let run = Run::open(path).unwrap();
-    Trainer::new(&Cpu::new(1).unwrap(), &run.config().model, &run.config().train, ComputePath::Auto).unwrap()
+    Trainer::new(&Cpu::new(1).unwrap(), run.model(), &run.config().unwrap().train, ComputePath::Auto).unwrap()
 }
 
 /// Runs `body` on [`CASES`] inputs made of `whole`.

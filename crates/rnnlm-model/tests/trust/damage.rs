@@ -40,7 +40,11 @@ impl Subject {
         let cpu = self.trainer.model().backend();
         let model = run.load(cpu, ComputePath::Auto)?;
         assert_eq!(model.parameters().to_vec(cpu).unwrap(), self.parameters, "another model was loaded silently");
-        assert_eq!((run.config(), run.vocab()), (&self.config, &self.vocab), "another run was loaded silently");
+        assert_eq!(
+            (run.config().unwrap(), run.vocab()),
+            (&self.config, &self.vocab),
+            "another run was loaded silently"
+        );
         Ok(())
     }
 

@@ -13,7 +13,7 @@ fn a_run_of_format_1_is_read_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     copy(&workspace("tests/fixtures/run-format-1"), folder.path());
     let run = Run::open(folder.path()).unwrap();
-    let config = run.config();
+    let config = run.config().unwrap();
     assert_eq!((config.format_version, config.model.cell, config.model.hidden_size), (1, CellKind::Lstm, 4));
     assert_eq!((config.corpus.name.as_str(), config.train.epochs, config.train.seed), ("sample", 4, 7));
     let metrics = run.metrics().unwrap();

@@ -1,6 +1,6 @@
 //! A training that is stopped anywhere, saved and restored goes on to the same bits as one that was not.
 
-use rnnlm_model::{CellKind, Error, ModelConfig, RunWriter, TrainConfig, Trainer};
+use rnnlm_model::{CellKind, Error, ModelConfig, OptimizerConfig, RunWriter, Schedule, TrainConfig, Trainer};
 use rnnlm_rnn::Path;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::Sampling;
@@ -11,12 +11,34 @@ use crate::setting::Setting;
 type Change<C> = (&'static str, fn(&mut C));
 
 /// Every cell that there is.
-const CELLS: [Change<ModelConfig>; 5] = [
+const CELLS: [Change<ModelConfig>; 6] = [
     ("rnn", |model| model.cell = CellKind::Rnn),
     ("gru", |model| model.cell = CellKind::Gru),
     ("rnn with an embedding", |model| model.embedding_size = 5),
     ("gru reset-before", |model| (model.cell, model.reset_before) = (CellKind::Gru, true)),
     ("lstm", |model| model.cell = CellKind::Lstm),
+    ("rnn with tied weights", |model| (model.embedding_size, model.tie_weights) = (5, true)),
+];
+
+/// Every optimizer and schedule, with all that they keep, and with dropout.
+const TRAININGS: [Change<TrainConfig>; 5] = [
+    ("momentum, plateau", |train| {
+        train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
+        train.schedule = Schedule::Plateau { factor: 0.5, patience: 0 };
+    }),
+    ("adam, exponential, dropout", |train| {
+        (train.optimizer, train.lr, train.dropout) = (OptimizerConfig::ADAM, 0.01, 0.3);
+        train.schedule = Schedule::Exponential { gamma: 0.5 };
+    }),
+    ("adamw, cosine with warm-up", |train| {
+        (train.optimizer, train.lr, train.warmup) = (OptimizerConfig::ADAMW, 0.01, 1);
+        train.schedule = Schedule::Cosine { min_lr: 0.0 };
+    }),
+    ("rmsprop, step", |train| {
+        (train.optimizer, train.lr) = (OptimizerConfig::RMSPROP, 0.01);
+        train.schedule = Schedule::Step { step_size: 1, gamma: 0.1 };
+    }),
+    ("clipping by value, dropout", |train| (train.clip, train.clip_value, train.dropout) = (0.0, 0.01, 0.5)),
 ];
 
 /// Every way of sampling.
@@ -36,6 +58,10 @@ fn every_step_can_be_the_last_before_a_restart() {
             });
             every_step_can_be_the_last(&setting, &format!("{cell}, {sampling}"));
         }
+    }
+    for (name, set) in TRAININGS {
+        let setting = Setting { held_out: true, ..Setting::new(|_, train| set(train)) };
+        every_step_can_be_the_last(&setting, name);
     }
 }
 

@@ -15,6 +15,8 @@ const TEXT: &str = "a traveller in time is a traveller still and has to be fed a
 pub(crate) struct Setting {
     pub(crate) corpus: Corpus,
     pub(crate) config: RunConfig,
+    /// Whether every epoch is scored, on the text's beginning.
+    pub(crate) held_out: bool,
 }
 
 impl Setting {
@@ -26,7 +28,7 @@ impl Setting {
         let mut train = TrainConfig { epochs: 3, batch_size: 3, num_steps: 10, ..TrainConfig::book() };
         change(&mut model, &mut train);
         let config = RunConfig::new(CorpusRecord::new("text", &options, &corpus), model, train);
-        Self { corpus, config }
+        Self { corpus, config, held_out: false }
     }
 
     pub(crate) fn trainer(&self) -> Trainer<Cpu> {
@@ -54,7 +56,10 @@ impl Setting {
         let left = AtomicUsize::new(steps);
         while left.load(Ordering::Relaxed) > 0 && trainer.position().epoch < self.config.train.epochs {
             let stop = || left.fetch_sub(1, Ordering::Relaxed) == 1;
-            if let Some(report) = self.epoch(trainer, &stop) {
+            if let Some(mut report) = self.epoch(trainer, &stop) {
+                if trainer.validate(self.held_out.then_some(&self.corpus.ids[..50]), &mut report).unwrap() {
+                    writer.save_best(trainer).unwrap();
+                }
                 writer.log(&report);
             }
         }
@@ -82,6 +87,7 @@ impl Setting {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Ending {
     model: Vec<u8>,
+    best: Option<Vec<u8>>,
     metrics: Vec<Metrics>,
 }
 
@@ -89,7 +95,9 @@ impl Ending {
     pub(crate) fn of(run: &Path) -> Self {
         let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
         let timeless = |line| Metrics { tokens_per_second: 0.0, seconds: 0.0, ..serde_json::from_str(line).unwrap() };
-        Self { model: fs::read(run.join("model.safetensors")).unwrap(), metrics: text.lines().map(timeless).collect() }
+        let (model, best) =
+            (fs::read(run.join("model.safetensors")).unwrap(), fs::read(run.join("best.safetensors")).ok());
+        Self { model, best, metrics: text.lines().map(timeless).collect() }
     }
 }
 

@@ -14,6 +14,13 @@ pub(super) fn fill(value: f32, mut out: ViewMut<'_, Cpu>) {
     }
 }
 
+/// `f32::clamp` lets a NaN through.
+pub(super) fn clamp(bound: f32, mut out: ViewMut<'_, Cpu>) {
+    for r in 0..out.layout.rows {
+        row_mut(&mut out, r).iter_mut().for_each(|value| *value = value.clamp(-bound, bound));
+    }
+}
+
 /// `f(a, &mut out)` for every pair of elements.
 pub(super) fn zip(a: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>, f: impl Fn(f32, &mut f32)) {
     for r in 0..a.layout.rows {

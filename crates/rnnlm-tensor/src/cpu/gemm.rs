@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::product::{Packed, Rows};
+use super::product::{DEPTH, Packed, Rows};
 use super::{Cpu, Isa, Kernel, Lanes, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
@@ -13,6 +13,9 @@ use crate::{Layout, Product, View, ViewMut};
 const SMALL: usize = 1 << 18;
 /// Rows of the output that a task has at the least; tiles are at most so high.
 const ROWS: usize = 8;
+/// Rows of the output, a multiple of [`ROWS`], that pass all panels together: their part of the left operand stays in the
+/// second-level cache.
+const BLOCK: usize = 256;
 
 /// Up to so many rows, laying the right operand out costs more than it saves.
 const FEW_ROWS: usize = 3;
@@ -39,76 +42,107 @@ pub(super) fn gemm(
     if product == Product::ABt && rows <= FEW_ROWS {
         return dot_products(cpu.isa, a, b, accumulate, out);
     }
-    let mut packed = take(cpu.isa);
-    packed.resize(inner, cols);
-    let source = &b.buffer[b.layout.span()];
-    match product {
-        Product::ABt => packed.pack_transposed(source, b.layout.stride),
-        Product::AB | Product::AtB => packed.pack(source, b.layout.stride),
-    }
-    let values = &a.buffer[a.layout.span()];
-    let (row_stride, col_stride) = match product {
-        Product::AtB => (1, a.layout.stride),
-        Product::AB | Product::ABt => (a.layout.stride, 1),
+    let (a, b) = match product {
+        Product::AB => (as_it_stands(&a), as_it_stands(&b)),
+        Product::ABt => (as_it_stands(&a), transposed(&b)),
+        Product::AtB => (transposed(&a), as_it_stands(&b)),
     };
     let out = &mut out.buffer[out.layout.span()];
-    let multiply = |first: usize, out: &mut [f32]| {
-        let rows = out.len().div_ceil(stride);
-        // an empty sum has no element of `a` to point at
-        let values = if inner == 0 { values } else { &values[first * row_stride..] };
-        packed.multiply(rows, Rows { values, row_stride, col_stride }, out, stride, accumulate);
-    };
+    let work = |first: usize, out: &mut [f32]| some_rows(cpu.isa, [inner, cols], a, b, first, out, stride, accumulate);
     if rows * cols * inner < SMALL {
-        multiply(0, out);
+        work(0, out);
     } else {
         let rows = rows.div_ceil(cpu.threads()).next_multiple_of(ROWS);
-        out.par_chunks_mut(rows * stride).enumerate().for_each(|(index, out)| multiply(index * rows, out));
+        out.par_chunks_mut(rows * stride).enumerate().for_each(|(index, out)| work(index * rows, out));
+    }
+}
+
+/// Rows `first..` of the output, as many as `out` has. Blocks of the right operand are laid out where they are used: what
+/// another core has laid out would have to come from its cache.
+fn some_rows(
+    isa: Isa,
+    [inner, cols]: [usize; 2],
+    a: Rows<'_>,
+    b: Rows<'_>,
+    first: usize,
+    out: &mut [f32],
+    stride: usize,
+    accumulate: bool,
+) {
+    let mut packed = take(isa);
+    for start in (0..inner.max(1)).step_by(DEPTH) {
+        packed.resize(DEPTH.min(inner - start), cols);
+        packed.lay_out(b.from([start, 0]), false);
+        for (index, out) in out.chunks_mut(BLOCK * stride).enumerate() {
+            let a = a.from([first + index * BLOCK, start]);
+            packed.multiply(out.len().div_ceil(stride), a, out, stride, accumulate || start > 0);
+        }
     }
     PACKED.set(Some(packed));
+}
+
+fn as_it_stands<'a>(a: &View<'a, Cpu>) -> Rows<'a> {
+    Rows { values: &a.buffer[a.layout.span()], row_stride: a.layout.stride, col_stride: 1 }
+}
+
+fn transposed<'a>(a: &View<'a, Cpu>) -> Rows<'a> {
+    Rows { values: &a.buffer[a.layout.span()], row_stride: 1, col_stride: a.layout.stride }
 }
 
 /// `a·bᵀ` for a few rows: every element is a product of two rows as they stand.
 fn dot_products(isa: Isa, a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, mut out: ViewMut<'_, Cpu>) {
     for r in 0..a.layout.rows {
-        let a = row(&a, r);
-        for (index, out) in row_mut(&mut out, r).iter_mut().enumerate() {
-            let dot = isa.run(Dot(a, row(&b, index)));
+        isa.run(Dots { a: row(&a, r), b: as_it_stands(&b), accumulate, out: row_mut(&mut out, r) });
+    }
+}
+
+/// `out[j] = Σ_p a[p]·b[j, p]`.
+struct Dots<'a> {
+    a: &'a [f32],
+    b: Rows<'a>,
+    accumulate: bool,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Dots<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { a, b, accumulate, out } = self;
+        for (j, out) in out.iter_mut().enumerate() {
+            let dot = dot::<L>(a, &b.values[j * b.row_stride..][..a.len()]);
             *out = if accumulate { *out + dot } else { dot };
         }
     }
 }
 
-struct Dot<'a>(&'a [f32], &'a [f32]);
-
-/// Partial sums of a [`Dot`], so that additions do not wait for each other; fixed, so that the order is.
+/// Partial sums of a [`dot`], so that additions do not wait for each other; fixed, so that the order is.
 const SUMS: usize = 64;
 
-impl Kernel for Dot<'_> {
-    type Output = f32;
-    #[inline(always)]
-    fn run<L: Lanes>(self) -> f32 {
-        let mut sums = [0.0_f32; SUMS];
-        let (a, a_rest) = self.0.as_chunks::<SUMS>();
-        let (b, b_rest) = self.1.as_chunks::<SUMS>();
-        for (a, b) in a.iter().zip(b) {
-            for j in 0..SUMS {
-                sums[j] = L::mul_add(a[j], b[j], sums[j]);
-            }
+/// `Σ a[p]·b[p]`.
+#[inline(always)]
+fn dot<L: Lanes>(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; SUMS];
+    let (a, a_rest) = a.as_chunks::<SUMS>();
+    let (b, b_rest) = b.as_chunks::<SUMS>();
+    for (a, b) in a.iter().zip(b) {
+        for j in 0..SUMS {
+            sums[j] = L::mul_add(a[j], b[j], sums[j]);
         }
-        let mut sum = 0.0;
-        for (a, b) in a_rest.iter().zip(b_rest) {
-            sum = L::mul_add(*a, *b, sum);
-        }
-        // halves are added to halves, all of the same width, so that this too is done side by side
-        let mut width = SUMS / 2;
-        while width > 0 {
-            for j in 0..width {
-                sums[j] += sums[j + width];
-            }
-            width /= 2;
-        }
-        sum + sums[0]
     }
+    let mut sum = 0.0;
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        sum = L::mul_add(*a, *b, sum);
+    }
+    // halves are added to halves, all of the same width, so that this too is done side by side
+    let mut width = SUMS / 2;
+    while width > 0 {
+        for j in 0..width {
+            sums[j] += sums[j + width];
+        }
+        width /= 2;
+    }
+    sum + sums[0]
 }
 
 /// This thread's buffer; another one if it is lent already, which happens when a task that waits takes up another's work.

@@ -1,6 +1,7 @@
 //! The CPU: buffers are vectors, the inner loops are compiled for each instruction set, rows are shared out to a rayon pool in
 //! such a way that the number of threads changes the time and never a bit.
 
+mod dropout;
 mod elementwise;
 mod gather;
 mod isa;
@@ -10,11 +11,12 @@ pub use isa::{Isa, Kernel, Lanes};
 mod gemm;
 mod loss;
 mod reduce;
+mod update;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{Activation, Backend, Error, Product, Result, View, ViewMut};
+use crate::{Activation, Backend, Error, Mask, Product, Result, Update, View, ViewMut};
 
 /// A CPU with a pool of threads of its own.
 #[derive(Clone, Debug)]
@@ -244,15 +246,25 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn sgd(
+    fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::clamp(bound, out);
+        Ok(())
+    }
+
+    fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()> {
+        self.run(|| dropout::dropout(self.isa, mask, out));
+        Ok(())
+    }
+
+    fn update(
         &self,
-        lr: f32,
+        rule: Update,
         factor: View<'_, Self>,
         gradients: View<'_, Self>,
+        state: [ViewMut<'_, Self>; 2],
         parameters: ViewMut<'_, Self>,
     ) -> Result<()> {
-        let rate = lr * row(&factor, 0)[0];
-        elementwise::zip(gradients, parameters, |gradient, parameter| *parameter -= rate * gradient);
+        update::update(rule, row(&factor, 0)[0], gradients, state, parameters);
         Ok(())
     }
 }

@@ -21,11 +21,9 @@ use rayon::prelude::*;
 use super::isa::{Isa, Kernel, Lanes};
 
 /// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 /// From so many values on, panels are laid out by several threads.
 const LARGE: usize = 1 << 15;
-/// Floats between the rows of a gathered strip, so that they do not fall into the same places of the cache.
-const STRIP_GAP: usize = 16;
 /// The most rows that a tile has.
 const MOST_ROWS: usize = 8;
 
@@ -46,10 +44,12 @@ impl Packed {
         Self { isa, k, n, panel, values: vec![0.0; n.div_ceil(panel) * panel * k] }
     }
 
-    /// Takes other sizes; allocates only if more room is needed than ever before.
+    /// Takes other sizes; what it holds is undefined until it is packed. Allocates only if more room is needed than ever
+    /// before, and never gives any back: growing again would fill it with zeros.
     pub fn resize(&mut self, k: usize, n: usize) {
         (self.k, self.n) = (k, n);
-        self.values.resize(n.div_ceil(self.panel) * self.panel * k, 0.0);
+        let len = n.div_ceil(self.panel) * self.panel * k;
+        self.values.resize(len.max(self.values.len()), 0.0);
     }
 
     /// The instruction set that it is laid out for.
@@ -64,35 +64,27 @@ impl Packed {
 
     /// Lays out `source[p·stride + j]`, a matrix `[k, n]` row by row.
     pub fn pack(&mut self, source: &[f32], stride: usize) {
-        self.each_panel(|first, cols, p, row| row[..cols].copy_from_slice(&source[p * stride + first..][..cols]));
+        self.lay_out(Rows { values: source, row_stride: stride, col_stride: 1 }, true);
     }
 
     /// Lays out the transpose of `source[j·stride + p]`, a matrix `[n, k]` row by row: PyTorch's layout of a weight.
     pub fn pack_transposed(&mut self, source: &[f32], stride: usize) {
-        self.each_panel(|first, cols, p, row| {
-            for (j, value) in row[..cols].iter_mut().enumerate() {
-                *value = source[(first + j) * stride + p];
-            }
-        });
+        self.lay_out(Rows { values: source, row_stride: 1, col_stride: stride }, true);
     }
 
-    /// Calls `fill` with the first column, the number of columns, `p` and the panel's row `p`, for every row of every panel;
-    /// what lies behind the last column is zero.
-    fn each_panel(&mut self, fill: impl Fn(usize, usize, usize, &mut [f32]) + Sync) {
-        let (k, n, panel) = (self.k, self.n, self.panel);
-        let pack = |(index, block): (usize, &mut [f32])| {
-            let first = index * panel;
-            let cols = panel.min(n - first);
-            for (p, row) in block.chunks_exact_mut(panel).enumerate() {
-                fill(first, cols, p, row);
-                row[cols..].fill(0.0);
-            }
+    /// Lays out `b`, `[k, n]`; several threads share in it if `shared` and if there is enough of it.
+    pub(super) fn lay_out(&mut self, b: Rows<'_>, shared: bool) {
+        let (isa, k, n, width) = (self.isa, self.k, self.n, self.panel);
+        let len = n.div_ceil(width) * width * k;
+        let pack = |(index, panel): (usize, &mut [f32])| {
+            let first = index * width;
+            isa.run(PackPanel { b: b.from([0, first]), cols: width.min(n - first), panel });
         };
-        let size = (k * panel).max(1);
-        if self.values.len() < LARGE {
-            self.values.chunks_exact_mut(size).enumerate().for_each(pack);
+        let panels = &mut self.values[..len];
+        if shared && len >= LARGE {
+            panels.par_chunks_exact_mut(k * width).enumerate().for_each(pack);
         } else {
-            self.values.par_chunks_exact_mut(size).enumerate().for_each(pack);
+            panels.chunks_exact_mut((k * width).max(1)).enumerate().for_each(pack);
         }
     }
 
@@ -123,6 +115,15 @@ pub struct Rows<'a> {
     pub col_stride: usize,
 }
 
+impl Rows<'_> {
+    /// The same rows and columns from this element on; nothing where there is none, as in an empty sum.
+    #[inline(always)]
+    pub(super) fn from(self, [row, col]: [usize; 2]) -> Self {
+        let start = row * self.row_stride + col * self.col_stride;
+        Self { values: self.values.get(start..).unwrap_or_default(), ..self }
+    }
+}
+
 struct PanelWidth;
 
 impl Kernel for PanelWidth {
@@ -130,6 +131,43 @@ impl Kernel for PanelWidth {
     #[inline(always)]
     fn run<L: Lanes>(self) -> usize {
         L::TILE[1]
+    }
+}
+
+/// One panel: `cols` columns of `b`, and zeros behind the last.
+struct PackPanel<'a> {
+    b: Rows<'a>,
+    cols: usize,
+    panel: &'a mut [f32],
+}
+
+impl Kernel for PackPanel<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        match L::TILE[1] {
+            32 => self.rows::<32>(),
+            16 => self.rows::<16>(),
+            8 => self.rows::<8>(),
+            cols => unreachable!("no tile of {cols} columns"),
+        }
+    }
+}
+
+impl PackPanel<'_> {
+    #[inline(always)]
+    fn rows<const NR: usize>(self) {
+        let Self { b: Rows { values, row_stride, col_stride }, cols, panel } = self;
+        for (p, row) in panel.as_chunks_mut::<NR>().0.iter_mut().enumerate() {
+            let source = &values[p * row_stride..];
+            // a length that is known is a few moves, another one a call
+            if col_stride == 1 && cols == NR {
+                row.copy_from_slice(&source[..NR]);
+            } else {
+                row[..cols].iter_mut().enumerate().for_each(|(j, value)| *value = source[j * col_stride]);
+                row[cols..].fill(0.0);
+            }
+        }
     }
 }
 
@@ -160,7 +198,7 @@ impl Multiply<'_> {
     #[inline(always)]
     fn tiles<L: Lanes, const MR: usize, const NR: usize>(self) {
         let Self { packed: &Packed { k, n, ref values, .. }, m, a, c, c_stride, accumulate } = self;
-        let mut strip = [0.0; (DEPTH + STRIP_GAP) * MOST_ROWS];
+        let mut strip = [0.0; DEPTH * MOST_ROWS];
         for start in (0..k.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(k - start);
             let panels = Panels { values, k, start, depth };
@@ -172,35 +210,37 @@ impl Multiply<'_> {
                 one_row::<L, NR>(&a.values[start..], &panels, n, c, out.accumulate);
                 continue;
             }
-            let strip_stride = depth + STRIP_GAP;
             let (outer, inner) = if gather { ((m, MR), (n, NR)) } else { ((n, NR), (m, MR)) };
             for out_first in (0..outer.0).step_by(outer.1) {
                 if gather {
-                    gather_strip(a, out_first, MR.min(m - out_first), [start, depth], &mut strip, strip_stride);
+                    gather_strip::<MR>(a, out_first, MR.min(m - out_first), [start, depth], &mut strip);
                 }
                 for in_first in (0..inner.0).step_by(inner.1) {
                     let (row, first) = if gather { (out_first, in_first) } else { (in_first, out_first) };
-                    let (rows, row_stride) = if gather {
-                        (&strip[..], strip_stride)
+                    let rows = if gather {
+                        Rows { values: &strip, row_stride: 1, col_stride: MR }
                     } else {
-                        (&a.values[row * a.row_stride + start..], a.row_stride)
+                        Rows { values: &a.values[row * a.row_stride + start..], ..a }
                     };
                     let size = [MR.min(m - row), NR.min(n - first)];
                     let c = &mut c[row * c_stride + first..];
-                    any_tile::<L, MR, NR>(size, rows, row_stride, panels.get::<NR>(first), c, out);
+                    any_tile::<L, MR, NR>(size, rows, panels.get::<NR>(first), c, out);
                 }
             }
         }
     }
 }
 
-/// Copies `rows` rows of a transposed operand, `depth` columns from `start` on, one behind the other.
+/// Copies `rows` rows of a transposed operand, `depth` columns from `start` on, column behind column.
 #[inline(always)]
-fn gather_strip(a: Rows<'_>, row: usize, rows: usize, [start, depth]: [usize; 2], strip: &mut [f32], stride: usize) {
-    for p in 0..depth {
+fn gather_strip<const MR: usize>(a: Rows<'_>, row: usize, rows: usize, [start, depth]: [usize; 2], strip: &mut [f32]) {
+    for (p, strip) in strip.as_chunks_mut::<MR>().0[..depth].iter_mut().enumerate() {
         let column = &a.values[row * a.row_stride + (start + p) * a.col_stride..];
-        for i in 0..rows {
-            strip[i * stride + p] = column[i * a.row_stride];
+        // a length that is known is a few moves, another one a call
+        if a.row_stride == 1 && rows == MR {
+            strip.copy_from_slice(&column[..MR]);
+        } else {
+            strip[..rows].iter_mut().enumerate().for_each(|(i, value)| *value = column[i * a.row_stride]);
         }
     }
 }
@@ -281,35 +321,33 @@ struct Out {
 #[inline(always)]
 fn any_tile<L: Lanes, const MR: usize, const NR: usize>(
     [rows, cols]: [usize; 2],
-    a: &[f32],
-    row_stride: usize,
+    a: Rows<'_>,
     panel: &[f32],
     c: &mut [f32],
     out: Out,
 ) {
     match rows {
-        _ if rows == MR => tile::<L, MR, NR>(a, row_stride, panel, c, cols, out),
-        1 => tile::<L, 1, NR>(a, row_stride, panel, c, cols, out),
-        2 => tile::<L, 2, NR>(a, row_stride, panel, c, cols, out),
-        3 => tile::<L, 3, NR>(a, row_stride, panel, c, cols, out),
-        4 => tile::<L, 4, NR>(a, row_stride, panel, c, cols, out),
-        5 => tile::<L, 5, NR>(a, row_stride, panel, c, cols, out),
-        6 => tile::<L, 6, NR>(a, row_stride, panel, c, cols, out),
-        _ => tile::<L, { MOST_ROWS - 1 }, NR>(a, row_stride, panel, c, cols, out),
+        _ if rows == MR => tile::<L, MR, NR>(a, panel, c, cols, out),
+        1 => tile::<L, 1, NR>(a, panel, c, cols, out),
+        2 => tile::<L, 2, NR>(a, panel, c, cols, out),
+        3 => tile::<L, 3, NR>(a, panel, c, cols, out),
+        4 => tile::<L, 4, NR>(a, panel, c, cols, out),
+        5 => tile::<L, 5, NR>(a, panel, c, cols, out),
+        6 => tile::<L, 6, NR>(a, panel, c, cols, out),
+        _ => tile::<L, { MOST_ROWS - 1 }, NR>(a, panel, c, cols, out),
     }
 }
 
 /// `c[i][j] = Σ_p a[i][p] · panel[p][j]` for a tile of `MR` rows and `cols ≤ NR` columns.
 #[inline(always)]
 fn tile<L: Lanes, const MR: usize, const NR: usize>(
-    a: &[f32],
-    row_stride: usize,
+    a: Rows<'_>,
     panel: &[f32],
     c: &mut [f32],
     cols: usize,
     Out { stride, accumulate }: Out,
 ) {
-    let sums = sums::<L, MR, NR>(a, row_stride, panel);
+    let sums = sums::<L, MR, NR>(a, panel);
     for (i, sums) in sums.iter().enumerate() {
         store_row(sums, &mut c[i * stride..][..cols], accumulate);
     }
@@ -317,15 +355,16 @@ fn tile<L: Lanes, const MR: usize, const NR: usize>(
 
 /// The sums of a tile, which only loops with constant bounds touch: that keeps them in registers.
 #[inline(always)]
-fn sums<L: Lanes, const MR: usize, const NR: usize>(a: &[f32], row_stride: usize, panel: &[f32]) -> [[f32; NR]; MR] {
+fn sums<L: Lanes, const MR: usize, const NR: usize>(a: Rows<'_>, panel: &[f32]) -> [[f32; NR]; MR] {
     let mut sums = [[0.0_f32; NR]; MR];
     let (steps, _) = panel.as_chunks::<NR>();
-    debug_assert!(steps.is_empty() || (MR - 1) * row_stride + steps.len() <= a.len());
+    let Rows { values, row_stride, col_stride } = a;
+    debug_assert!(steps.is_empty() || (MR - 1) * row_stride + (steps.len() - 1) * col_stride < values.len());
     for (p, b) in steps.iter().enumerate() {
         for (i, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `Packed::multiply` has checked that the last row's last element lies within the slice, and the
-            // tile's rows and this block's columns do not go past them
-            let a = unsafe { *a.get_unchecked(i * row_stride + p) };
+            // tile's rows and this block's columns do not go past them; a gathered strip has room for the largest tile
+            let a = unsafe { *values.get_unchecked(i * row_stride + p * col_stride) };
             for (sum, &b) in sums.iter_mut().zip(b) {
                 *sum = L::mul_add(a, b, *sum);
             }

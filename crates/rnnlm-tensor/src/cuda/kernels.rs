@@ -7,7 +7,7 @@ use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr
 
 use super::compile::Program;
 use super::launch::{Argument, Grid, Matrix, Table, launch};
-use crate::{Activation, Product};
+use crate::{Activation, Mask, Product, Update};
 
 /// Threads of a block, of most kernels.
 const THREADS: u32 = 256;
@@ -26,10 +26,11 @@ const DEPTH: usize = 16;
 /// The program that holds them all.
 pub(super) fn program() -> Program {
     let (elementwise, gather) = (include_str!("kernels/elementwise.cu"), include_str!("kernels/gather.cu"));
+    let (update, dropout) = (include_str!("kernels/update.cu"), include_str!("kernels/dropout.cu"));
     let (reduce, gemm) = (include_str!("kernels/reduce.cu"), include_str!("kernels/gemm.cu"));
     Program {
         name: "operations".to_owned(),
-        sources: vec![elementwise, gather, reduce, gemm, include_str!("kernels/loss.cu")],
+        sources: vec![elementwise, update, dropout, gather, reduce, gemm, include_str!("kernels/loss.cu")],
         constants: Vec::new(),
         block_size: THREADS,
         shared_bytes: tiles_bytes(TILES[1]) as u32,
@@ -52,7 +53,11 @@ pub(super) struct Kernels {
     add_row: CudaFunction,
     activate: CudaFunction,
     activate_backward: CudaFunction,
-    sgd: CudaFunction,
+    clamp: CudaFunction,
+    dropout: CudaFunction,
+    update_sgd: CudaFunction,
+    update_adam: CudaFunction,
+    update_rmsprop: CudaFunction,
     clip_factor: CudaFunction,
     gather: CudaFunction,
     scatter_add: CudaFunction,
@@ -86,7 +91,11 @@ impl Kernels {
             add_row: function("add_row")?,
             activate: function("activate")?,
             activate_backward: function("activate_backward")?,
-            sgd: function("sgd")?,
+            clamp: function("clamp")?,
+            dropout: function("dropout")?,
+            update_sgd: function("update_sgd")?,
+            update_adam: function("update_adam")?,
+            update_rmsprop: function("update_rmsprop")?,
             clip_factor: function("clip_factor")?,
             gather: function("gather")?,
             scatter_add: function("scatter_add")?,
@@ -139,9 +148,53 @@ impl Kernels {
         self.run(&self.activate_backward, elements(out), [number_of(activation), y, out_matrix])
     }
 
-    pub(super) fn sgd(&self, lr: f32, factor: Matrix, gradients: Matrix, parameters: Matrix) -> Result {
+    pub(super) fn clamp(&self, bound: f32, out: Matrix) -> Result {
+        self.run(&self.clamp, elements(out), [Argument::Float(bound), Argument::Matrix(out)])
+    }
+
+    pub(super) fn dropout(&self, mask: Mask, out: Matrix) -> Result {
+        let ([key, key_high], [layer, step, step_high]) = (mask.key(), mask.stream());
+        let counters = out.rows as usize * (out.cols as usize).div_ceil(4);
+        let grid = Grid::row(counters.div_ceil(THREADS as usize), THREADS, 0);
+        let [key, key_high, layer, step, step_high, threshold] =
+            [key, key_high, layer, step, step_high, mask.threshold()].map(Argument::Number);
+        let (scale, out) = (Argument::Float(mask.scale()), Argument::Matrix(out));
+        self.run(&self.dropout, grid, [key, key_high, layer, step, step_high, threshold, scale, out])
+    }
+
+    pub(super) fn update(
+        &self,
+        rule: Update,
+        factor: Matrix,
+        gradients: Matrix,
+        state: [Matrix; 2],
+        parameters: Matrix,
+    ) -> Result {
+        use Argument::{Float, Number};
+        let grid = elements(parameters);
+        let [first, second] = state.map(Argument::Matrix);
         let [factor, gradients, out] = [factor, gradients, parameters].map(Argument::Matrix);
-        self.run(&self.sgd, elements(parameters), [Argument::Float(lr), factor, gradients, out])
+        match rule {
+            Update::Sgd { lr, momentum, nesterov, weight_decay } => {
+                let [lr, momentum, weight_decay] = [lr, momentum, weight_decay].map(Float);
+                let nesterov = Number(nesterov.into());
+                let arguments = [lr, momentum, nesterov, weight_decay, factor, gradients, first, out];
+                self.run(&self.update_sgd, grid, arguments)
+            }
+            Update::Adam { lr, betas, eps, weight_decay, decoupled, bias_corrections } => {
+                let (shrunk, joined) = if decoupled { (1.0 - lr * weight_decay, 0.0) } else { (1.0, weight_decay) };
+                let rate = lr / bias_corrections[0];
+                let [rate, beta1, beta2, root, eps, shrunk, joined] =
+                    [rate, betas[0], betas[1], bias_corrections[1], eps, shrunk, joined].map(Float);
+                let arguments = [rate, beta1, beta2, root, eps, shrunk, joined, factor, gradients, first, second, out];
+                self.run(&self.update_adam, grid, arguments)
+            }
+            Update::Rmsprop { lr, alpha, eps, weight_decay, momentum } => {
+                let [lr, alpha, eps, weight_decay, momentum] = [lr, alpha, eps, weight_decay, momentum].map(Float);
+                let arguments = [lr, alpha, eps, weight_decay, momentum, factor, gradients, first, second, out];
+                self.run(&self.update_rmsprop, grid, arguments)
+            }
+        }
     }
 
     pub(super) fn clip_factor(&self, sum_squares: Matrix, max_norm: f32, out: Matrix) -> Result {

@@ -21,7 +21,7 @@ pub use self::device::{COMPILER, CudaDevice, CudaUnavailable, DRIVER, devices};
 use self::kernels::Kernels;
 pub use self::launch::{Argument, Grid, Matrix, Table};
 pub use self::module::Kernel;
-use crate::{Activation, Backend, Error, Layout, Product, Result, View, ViewMut};
+use crate::{Activation, Backend, Error, Layout, Mask, Product, Result, Update, View, ViewMut};
 
 /// A GPU with a stream of its own.
 #[derive(Clone, Debug)]
@@ -305,13 +305,23 @@ impl Backend for Cuda {
         self.done(self.kernels().clip_factor(sum_squares.into(), max_norm, out.into()))
     }
 
-    fn sgd(
+    fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()> {
+        self.done(self.kernels().clamp(bound, out.into()))
+    }
+
+    fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()> {
+        self.done(self.kernels().dropout(mask, out.into()))
+    }
+
+    fn update(
         &self,
-        lr: f32,
+        rule: Update,
         factor: View<'_, Self>,
         gradients: View<'_, Self>,
+        state: [ViewMut<'_, Self>; 2],
         parameters: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.done(self.kernels().sgd(lr, factor.into(), gradients.into(), parameters.into()))
+        let state = state.map(Matrix::from);
+        self.done(self.kernels().update(rule, factor.into(), gradients.into(), state, parameters.into()))
     }
 }

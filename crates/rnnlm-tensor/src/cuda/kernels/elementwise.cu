@@ -69,9 +69,12 @@ KERNEL(256) activate_backward(unsigned activation, Matrix y, Matrix out) {
   }
 }
 
-KERNEL(256) sgd(float lr, Matrix factor, Matrix gradients, Matrix parameters) {
-  const Element e = element_of(parameters);
-  if (e.exists) parameters.at(e.row, e.col) -= lr * factor.data[0] * gradients.at(e.row, e.col);
+// A NaN stays one.
+KERNEL(256) clamp(float bound, Matrix out) {
+  const Element e = element_of(out);
+  if (!e.exists) return;
+  float& x = out.at(e.row, e.col);
+  x = x < -bound ? -bound : x > bound ? bound : x;
 }
 
 // `min(1, max_norm / (√sum_squares + 10⁻⁶))`; a NaN stays one.

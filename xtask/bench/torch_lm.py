@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""The book's training in PyTorch, beside rnnlm's on the same GPU: one JSON object a run.
+"""The book's training and decoding in PyTorch, beside rnnlm's on the same CPU or GPU: one JSON object a run.
 
-    python3 torch_lm.py --text timemachine.txt --row device --epochs 60
+    python3 torch_lm.py --text timemachine.txt --seconds 3
+    python3 torch_lm.py --text timemachine.txt --cell lstm --mode generate
+    python3 torch_lm.py --text timemachine.txt --device cuda --row device --epochs 60
 
-Rows, which a fair comparison shows beside each other:
+Rows, which a fair comparison on a GPU shows beside each other:
     book         minibatches are cut on the host and copied one by one, as the book's loop does
     device       the text lies on the device; nothing goes back to the host before an epoch ends
     device-fp32  the same without TF32, as rnnlm computes
     graph        as `device`, with a whole step captured in a CUDA graph
 
 Tokens a second are N*T*minibatches over an epoch's seconds, from before the first minibatch is cut until the device is
-done. Epochs in which the clocks come up are left out.
+done. Epochs in which the clocks come up are left out. Decoding is greedy, one token at a time, from the zero state.
 """
 import argparse
 import collections
@@ -29,27 +31,30 @@ ROWS = ["book", "device", "device-fp32", "graph"]
 
 
 class LanguageModel(nn.Module):
-    """One-hot characters, recurrent layers, a linear layer: the book's RNNModel."""
+    """One-hot or embedded tokens, recurrent layers, a linear layer: the book's RNNModel."""
 
     def __init__(self, options, vocab_size):
         super().__init__()
-        self.rnn = CELLS[options.cell](vocab_size, options.hidden_size, options.num_layers)
+        size = options.embedding_size
+        self.embedding = nn.Embedding(vocab_size, size) if size else None
+        self.rnn = CELLS[options.cell](size or vocab_size, options.hidden_size, options.num_layers)
         self.linear = nn.Linear(options.hidden_size, vocab_size)
         self.vocab_size = vocab_size
 
     def forward(self, ids, state):
-        features = nn.functional.one_hot(ids, self.vocab_size).float()
+        features = self.embedding(ids) if self.embedding else nn.functional.one_hot(ids, self.vocab_size).float()
         output, state = self.rnn(features, state)
         return self.linear(output.flatten(0, 1)), state
 
 
-def read_characters(path, max_tokens):
-    """Ids of the book's characters: letters only, lower case, the most frequent first, `<unk>` before them all."""
-    with open(path, encoding="utf-8") as file:
-        text = "".join(re.sub("[^A-Za-z]+", " ", line).strip().lower() for line in file)
-    counts = sorted(collections.Counter(text).items(), key=lambda entry: (-entry[1], entry[0]))
-    ids = {character: 1 + index for index, (character, _) in enumerate(counts)}
-    return [ids[character] for character in text[: max_tokens or None]], 1 + len(ids)
+def read_tokens(options):
+    """Ids of the book's tokens: letters only, lower case, the most frequent first, `<unk>` before them all."""
+    with open(options.text, encoding="utf-8") as file:
+        lines = [re.sub("[^A-Za-z]+", " ", line).strip().lower() for line in file]
+    tokens = [token for line in lines for token in (line if options.token == "char" else line.split())]
+    counts = sorted(collections.Counter(tokens).items(), key=lambda entry: (-entry[1], entry[0]))
+    ids = {token: 1 + index for index, (token, _) in enumerate(counts)}
+    return [ids[token] for token in tokens[: options.max_tokens or None]], max(1 + len(ids), options.vocab_size)
 
 
 def minibatches(ids, batch_size, num_steps):
@@ -63,8 +68,8 @@ def minibatches(ids, batch_size, num_steps):
         yield inputs[:, steps].T, targets[:, steps].T.reshape(-1)
 
 
-def zero_state(options, device):
-    shape = (options.num_layers, options.batch_size, options.hidden_size)
+def zero_state(options, device, batch_size):
+    shape = (options.num_layers, batch_size, options.hidden_size)
     hidden = torch.zeros(shape, device=device)
     return (hidden, torch.zeros(shape, device=device)) if options.cell == "lstm" else hidden
 
@@ -83,7 +88,7 @@ class EagerStep:
         self.begin()
 
     def begin(self):
-        self.state = zero_state(self.options, self.device)
+        self.state = zero_state(self.options, self.device, self.options.batch_size)
 
     def __call__(self, inputs, targets):
         state = parts(self.state)
@@ -106,7 +111,7 @@ class GraphStep:
         self.criterion = nn.CrossEntropyLoss()
         self.inputs = torch.zeros(options.num_steps, options.batch_size, dtype=torch.long, device=device)
         self.targets = torch.zeros(options.num_steps * options.batch_size, dtype=torch.long, device=device)
-        self.state = zero_state(options, device)
+        self.state = zero_state(options, device, options.batch_size)
         self.loss = torch.zeros((), device=device)
         start = [parameter.detach().clone() for parameter in self.parameters]
         warm = torch.cuda.Stream()
@@ -145,11 +150,12 @@ class GraphStep:
 
 
 def train(options, model, ids, device):
-    """Seconds and perplexity of each epoch, and its tokens."""
+    """Seconds and perplexity of each epoch, and its tokens; at least as many epochs and seconds as are asked for."""
     ids = torch.tensor(ids, device="cpu" if options.row == "book" else device)
     step = (GraphStep if options.row == "graph" else EagerStep)(options, model, device)
     seconds, perplexities, tokens = [], [], 0
-    for _ in range(options.epochs):
+    until = time.perf_counter() + options.seconds
+    while len(seconds) < options.epochs or time.perf_counter() < until:
         if device.type == "cuda":
             torch.cuda.synchronize()
         start = time.perf_counter()
@@ -164,34 +170,72 @@ def train(options, model, ids, device):
     return seconds, perplexities, tokens
 
 
+@torch.no_grad()
+def generate(options, model, device):
+    """Seconds of each round of decoding, and its tokens."""
+    state, token = zero_state(options, device, 1), torch.zeros(1, 1, dtype=torch.long, device=device)
+    seconds, ids = [], []
+    until = time.perf_counter() + options.seconds
+    while len(seconds) < options.epochs or time.perf_counter() < until:
+        start = time.perf_counter()
+        for _ in range(options.num_tokens):
+            logits, state = model(token, state)
+            token = logits.argmax(dim=1).reshape(1, 1)
+            ids.append(int(token))
+        seconds.append(time.perf_counter() - start)
+    return seconds, options.num_tokens
+
+
+def peak_memory():
+    """Bytes that this process has had in memory at the most, or None where the system does not say."""
+    try:
+        with open("/proc/self/status", encoding="utf-8") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", required=True, help="a plain text file")
+    parser.add_argument("--mode", choices=["train", "generate"], default="train")
     parser.add_argument("--row", choices=ROWS, default="book")
+    parser.add_argument("--token", choices=["char", "word"], default="char")
     parser.add_argument("--cell", choices=CELLS, default="rnn")
     for name, value in [("hidden-size", 256), ("num-layers", 1), ("batch-size", 32), ("num-steps", 35)]:
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--embedding-size", type=int, default=0, help="0 for one-hot input")
+    parser.add_argument("--vocab-size", type=int, default=0, help="entries at the least, whether or not the text has them")
     parser.add_argument("--max-tokens", type=int, default=10_000, help="0 for the whole text")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--warm-up", type=int, default=10, help="epochs that are not counted")
+    parser.add_argument("--num-tokens", type=int, default=1000, help="tokens of a round of decoding")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs or rounds at the least")
+    parser.add_argument("--seconds", type=float, default=0, help="go on at least so long")
+    parser.add_argument("--warm-up", type=int, default=2, help="epochs that are not counted")
     parser.add_argument("--lr", type=float, default=1.0)
     parser.add_argument("--clip", type=float, default=1.0)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for as many as PyTorch takes")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     random.seed(0)
     if options.row == "device-fp32":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
     device = torch.device(options.device)
-    ids, vocab_size = read_characters(options.text, options.max_tokens)
+    ids, vocab_size = read_tokens(options)
     model = LanguageModel(options, vocab_size).to(device)
-    seconds, perplexities, tokens = train(options, model, ids, device)
+    if options.mode == "train":
+        seconds, perplexities, tokens = train(options, model, ids, device)
+    else:
+        (seconds, tokens), perplexities = generate(options, model, device), [None]
     rates = [tokens / second for second in seconds[options.warm_up :]]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     result = {"who": f"PyTorch {torch.__version__}", "row": options.row, "cell": options.cell, "device": name}
     result |= {"hidden_size": options.hidden_size, "num_layers": options.num_layers, "batch_size": options.batch_size}
     result |= {"median": statistics.median(rates), "best": max(rates), "perplexity": perplexities[-1]}
+    result |= {"threads": torch.get_num_threads(), "peak_memory": peak_memory()}
     print(json.dumps(result))
 
 

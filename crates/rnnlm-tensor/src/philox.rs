@@ -1,0 +1,99 @@
+//! Random bits by place: Philox4x32-10, a function of a key and a counter, so that every element of a mask has its own bits
+//! whatever device draws them and in whatever order (Salmon et al., *Parallel Random Numbers: As Easy as 1, 2, 3*, SC 2011).
+
+/// The multipliers of a round.
+const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+/// What is added to the key before each round but the first: the golden ratio and √3 − 1.
+const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+const ROUNDS: usize = 10;
+
+/// The four words of each of `N` counters, side by side so that they are computed side by side.
+#[inline(always)]
+pub(crate) fn philox<const N: usize>(mut key: [u32; 2], mut counters: [[u32; N]; 4]) -> [[u32; N]; 4] {
+    for round in 0..ROUNDS {
+        if round > 0 {
+            key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+        }
+        let mut next = counters;
+        for i in 0..N {
+            let first = u64::from(MULTIPLIERS[0]) * u64::from(counters[0][i]);
+            let second = u64::from(MULTIPLIERS[1]) * u64::from(counters[2][i]);
+            next[0][i] = (second >> 32) as u32 ^ counters[1][i] ^ key[0];
+            next[1][i] = second as u32;
+            next[2][i] = (first >> 32) as u32 ^ counters[3][i] ^ key[1];
+            next[3][i] = first as u32;
+        }
+        counters = next;
+    }
+    counters
+}
+
+/// A mask of dropout, `torch.nn.Dropout`: each element is 0 with some probability `p` and else `1 / (1 − p)`, as the bits at
+/// its place say.
+///
+/// Row `r` and column `c` of a matrix of `cols` columns have word `c mod 4` of counter `[r·⌈cols/4⌉ + c div 4, layer, step]`
+/// under the key `seed`, and are 0 where that word is below `p·2³²`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mask {
+    /// `p`, below 1.
+    pub probability: f32,
+    /// The key.
+    pub seed: u64,
+    /// Which layer's output it is for.
+    pub layer: u32,
+    /// Which step of the training.
+    pub step: u64,
+}
+
+impl Mask {
+    /// What kept elements are multiplied by.
+    pub fn scale(self) -> f32 {
+        1.0 / (1.0 - self.probability)
+    }
+
+    /// Words below this one are dropped.
+    pub fn threshold(self) -> u32 {
+        // 2³² times any number below 1 that a float holds is below 2³²
+        (f64::from(self.probability) * 4_294_967_296.0) as u32
+    }
+
+    /// The key's two words, the lower first.
+    pub fn key(self) -> [u32; 2] {
+        [self.seed as u32, (self.seed >> 32) as u32]
+    }
+
+    /// The counter's words behind the first.
+    pub fn stream(self) -> [u32; 3] {
+        [self.layer, self.step as u32, (self.step >> 32) as u32]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_known_answers_of_the_authors_library_come_out() {
+        // Random123, `kat_vectors`: philox4x32, 10 rounds
+        let known = [
+            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
+            (
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0],
+                [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+            ),
+        ];
+        for (counter, key, expected) in known {
+            assert_eq!(philox(key, counter.map(|word: u32| [word])).map(|[word]| word), expected);
+        }
+    }
+
+    #[test]
+    fn a_mask_s_numbers_are_those_of_its_probability() {
+        let mask = Mask { probability: 0.25, seed: 1 << 32 | 7, layer: 3, step: 5 << 32 | 9 };
+        assert_eq!((mask.scale(), mask.threshold()), (4.0 / 3.0, 1 << 30));
+        assert_eq!((mask.key(), mask.stream()), ([7, 1], [3, 9, 5]));
+        assert_eq!(Mask { probability: 0.0, ..mask }.threshold(), 0, "nothing is dropped");
+    }
+}

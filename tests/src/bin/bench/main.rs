@@ -1,0 +1,161 @@
+//! `cargo xtask bench`, beside the walk: trains and decodes for a table of sizes, and says how fast, how much of the
+//! machine's arithmetic that is, and how fast PyTorch is beside it. `docs/benchmarks.md` keeps results.
+//!
+//! Exit codes: 0; 1 if a measurement failed; 2 for a command line that cannot be understood.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose work is its report")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, ValueEnum};
+use rnnlm_tensor::Cpu;
+use serde_json::json;
+
+use measure::{Failure, Measurement};
+use peer::Peer;
+use program::Program;
+use report::Row;
+use sizes::{SIZES, Size};
+
+mod measure;
+mod peer;
+mod program;
+mod report;
+mod sizes;
+
+/// The text that every measurement reads unless another is given.
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/sample.txt");
+
+/// Says how fast this build trains and decodes on this machine: medians over processes, of medians over epochs.
+///
+/// A machine may change its speed from minute to minute: compare ratios of runs one after the other, and let it do nothing
+/// else meanwhile.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Arguments {
+    /// Only rows with this text in their name
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// Processes of each row
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds that each process measures
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Threads, 0 for one on each core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// A plain text, in place of the bundled one
+    #[arg(long, value_name = "FILE", default_value = SAMPLE, hide_default_value = true)]
+    corpus: PathBuf,
+    /// Run this beside it, in turn
+    #[arg(long, value_enum)]
+    against: Option<Against>,
+    /// The python that has PyTorch
+    #[arg(long, env = "RNNLM_PYTHON", default_value = "python3")]
+    python: PathBuf,
+    /// Also build the command from nothing and say how long it takes
+    #[arg(long)]
+    build: bool,
+    /// How to print the table
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// One measurement; set by this program for itself
+    #[arg(long, hide = true)]
+    measure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Against {
+    Torch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.measure {
+        Some(name) => measure_here(&arguments, name),
+        None => bench(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One measurement, printed for the process that asked for it.
+fn measure_here(arguments: &Arguments, name: &str) -> Result<(), Failure> {
+    let size = SIZES.iter().find(|size| size.name == name).ok_or_else(|| format!("there is no row `{name}`"))?;
+    let measurement = measure::measure(size, &arguments.corpus, arguments.threads, arguments.seconds)?;
+    println!("{}", serde_json::to_string(&measurement)?);
+    Ok(())
+}
+
+/// The whole table.
+fn bench(arguments: &Arguments) -> Result<(), Failure> {
+    let sizes: Vec<&Size> = SIZES.iter().filter(|size| size.name.contains(&arguments.filter)).collect();
+    if sizes.is_empty() {
+        let names: Vec<&str> = SIZES.iter().map(|size| size.name).collect();
+        return Err(format!("no row has `{}` in its name: {}", arguments.filter, names.join(", ")).into());
+    }
+    let cpu = Cpu::new(arguments.threads)?;
+    let peer = arguments.against.and_then(|Against::Torch| match Peer::new(arguments.python.clone()) {
+        Ok(peer) => Some(peer),
+        Err(error) => {
+            eprintln!("no comparison with PyTorch: {error}; --python or RNNLM_PYTHON names one");
+            None
+        }
+    });
+    let text = arguments.format == Format::Text;
+    if text {
+        let beside = peer.as_ref().map_or(String::new(), |peer| format!(", beside PyTorch {}", peer.version));
+        println!("{}, {}{beside}\n{}", rnnlm_tensor::Backend::name(&cpu), cpu.isa().name(), report::HEADER);
+    }
+    let mut rows = Vec::new();
+    for size in sizes {
+        let row = measure_row(arguments, size, cpu.threads(), peer.as_ref())?;
+        if text {
+            println!("{}", row.text());
+        }
+        rows.push(row);
+    }
+    let program = Program::measure(&arguments.corpus, cpu.threads(), arguments.rounds, arguments.build)?;
+    if text {
+        println!("{}", report::program_text(&program));
+    } else {
+        let torch = peer.map(|peer| peer.version);
+        let json = json!({"isa": cpu.isa().name(), "torch": torch, "rows": rows, "program": program});
+        println!("{}", serde_json::to_string_pretty(&json)?);
+    }
+    Ok(())
+}
+
+/// All rounds of a row, each followed by its peer's.
+fn measure_row(arguments: &Arguments, size: &Size, threads: usize, peer: Option<&Peer>) -> Result<Row, Failure> {
+    let mut rounds = Vec::new();
+    for _ in 0..arguments.rounds.max(1) {
+        let own = measure_apart(size, &arguments.corpus, threads, arguments.seconds)?;
+        let peer = peer.map(|peer| peer.measure(size, &arguments.corpus, threads, arguments.seconds)).transpose()?;
+        rounds.push((own, peer));
+    }
+    Ok(Row::new(size, threads, &rounds))
+}
+
+/// One measurement in a process of its own.
+fn measure_apart(size: &Size, text: &Path, threads: usize, seconds: f64) -> Result<Measurement, Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--measure", size.name, "--threads", &threads.to_string(), "--seconds", &seconds.to_string()]);
+    let output = command.arg("--corpus").arg(text).output()?;
+    if !output.status.success() {
+        return Err(format!("{}: {}", size.name, String::from_utf8_lossy(&output.stderr).trim()).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}

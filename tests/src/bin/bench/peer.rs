@@ -1,0 +1,56 @@
+//! The other side of a comparison: the project's own PyTorch script, in a process of its own, on the same text.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::measure::Failure;
+use crate::sizes::Size;
+
+/// A python that has PyTorch.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    python: PathBuf,
+    /// Its version, as it states it.
+    pub(crate) version: String,
+}
+
+/// What one run of the script says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PeerMeasurement {
+    /// Tokens a second, over epochs or rounds.
+    pub(crate) median: f64,
+    pub(crate) peak_memory: Option<u64>,
+}
+
+impl Peer {
+    /// An error that says what is missing, where this python has no PyTorch.
+    pub(crate) fn new(python: PathBuf) -> Result<Self, Failure> {
+        let version = Command::new(&python).args(["-c", "import torch; print(torch.__version__)"]).output();
+        let output = version.map_err(|error| format!("`{}` does not start: {error}", python.display()))?;
+        if !output.status.success() {
+            return Err(format!("`{}` has no PyTorch", python.display()).into());
+        }
+        Ok(Self { python, version: String::from_utf8_lossy(&output.stdout).trim().to_owned() })
+    }
+
+    /// Runs the script once.
+    pub(crate) fn measure(
+        &self,
+        size: &Size,
+        text: &std::path::Path,
+        threads: usize,
+        seconds: f64,
+    ) -> Result<PeerMeasurement, Failure> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../xtask/bench/torch_lm.py");
+        let mut command = Command::new(&self.python);
+        command.arg(script).arg("--text").arg(text).args(size.peer_arguments());
+        command.args(["--threads", &threads.to_string(), "--seconds", &seconds.to_string(), "--epochs", "4"]);
+        let output = command.output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned().into());
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}

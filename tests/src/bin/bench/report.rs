@@ -1,0 +1,100 @@
+//! The figures of a row, from the measurements of its rounds, and how they are printed.
+
+use serde::Serialize;
+
+use crate::measure::{Measurement, median};
+use crate::peer::PeerMeasurement;
+use crate::program::Program;
+use crate::sizes::Size;
+
+/// One row: medians over its rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) threads: usize,
+    pub(crate) rounds: usize,
+    pub(crate) path: String,
+    pub(crate) tokens_per_second: f64,
+    pub(crate) gflops: f64,
+    /// Of a product of 1024³ in the same process.
+    pub(crate) sgemm_gflops: f64,
+    /// Median of each process's share.
+    pub(crate) share: f64,
+    /// Bytes, where the system says.
+    pub(crate) peak_memory: Option<u64>,
+    pub(crate) peer: Option<PeerRow>,
+}
+
+/// PyTorch's side of a row.
+#[derive(Debug, Serialize)]
+pub(crate) struct PeerRow {
+    pub(crate) tokens_per_second: f64,
+    pub(crate) peak_memory: Option<u64>,
+    /// Median of the ratios of runs one after the other.
+    pub(crate) ratio: f64,
+}
+
+impl Row {
+    /// The medians of some rounds, one after the other: ours, and PyTorch's where there is one.
+    pub(crate) fn new(size: &Size, threads: usize, rounds: &[(Measurement, Option<PeerMeasurement>)]) -> Self {
+        let of = |figure: fn(&Measurement) -> f64| {
+            median(&mut rounds.iter().map(|(own, _)| figure(own)).collect::<Vec<_>>())
+        };
+        let pairs: Vec<_> = rounds.iter().filter_map(|(own, peer)| Some((own, peer.as_ref()?))).collect();
+        let of_pairs = |figure: fn(&(&Measurement, &PeerMeasurement)) -> f64| {
+            median(&mut pairs.iter().map(figure).collect::<Vec<_>>())
+        };
+        Self {
+            name: size.name,
+            threads,
+            rounds: rounds.len(),
+            path: rounds.first().map(|(own, _)| own.path.clone()).unwrap_or_default(),
+            tokens_per_second: of(|own| own.tokens_per_second),
+            gflops: of(|own| own.gflops),
+            sgemm_gflops: of(|own| own.sgemm_gflops),
+            share: of(|own| own.gflops / own.sgemm_gflops),
+            peak_memory: rounds.iter().filter_map(|(own, _)| own.peak_memory).max(),
+            peer: (!pairs.is_empty()).then(|| PeerRow {
+                tokens_per_second: of_pairs(|(_, peer)| peer.median),
+                peak_memory: pairs.iter().filter_map(|(_, peer)| peer.peak_memory).max(),
+                ratio: of_pairs(|(own, peer)| own.tokens_per_second / peer.median),
+            }),
+        }
+    }
+
+    /// A line of the table, under [`HEADER`].
+    pub(crate) fn text(&self) -> String {
+        let Self { name, threads, path, tokens_per_second, gflops, share, .. } = self;
+        let memory = megabytes(self.peak_memory);
+        let mut line = format!(
+            "{name:<18} {threads:>7} {path:<9} {tokens_per_second:>10.0} {gflops:>8.1} {:>7.0} % {memory:>7}",
+            share * 100.0
+        );
+        if let Some(PeerRow { tokens_per_second, peak_memory, ratio }) = &self.peer {
+            line.push_str(&format!(" {tokens_per_second:>10.0} {:>7} {ratio:>7.2} ×", megabytes(*peak_memory)));
+        }
+        line
+    }
+}
+
+/// The table's first line.
+pub(crate) const HEADER: &str =
+    "row                threads path        tokens/s  GFLOP/s  of sgemm    MB    PyTorch      MB    ratio";
+
+/// The lines below the table.
+pub(crate) fn program_text(program: &Program) -> String {
+    let mut text = format!(
+        "rnnlm train: {:.1} ms to the first epoch, {} MB at the most; the program has {:.1} MB",
+        1e3 * program.seconds_to_first_epoch,
+        megabytes(program.peak_memory),
+        program.binary_bytes as f64 / 1e6
+    );
+    if let Some(seconds) = program.build_seconds {
+        text.push_str(&format!("; a release build from nothing takes {seconds:.0} s"));
+    }
+    text
+}
+
+fn megabytes(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
+}
