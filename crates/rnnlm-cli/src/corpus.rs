@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::{CorpusArgs, CorpusCommand, Format};
 use crate::failure::{Exit, Failure, Result};
-use crate::{corpora, format, train};
+use crate::{corpora, describe, format};
 
 /// How many of the commonest are shown.
 const SHOWN: usize = 10;
@@ -75,8 +75,7 @@ fn stats(corpus: &Corpus, options: &CorpusOptions, format: Format) -> Result<()>
         }
         return writeln!(out, "{object}").map_err(Failure::Stream);
     }
-    let mut text =
-        format!("{} read: {}\n", format::bytes(corpus.source_bytes.into()), train::describe(corpus, options));
+    let mut text = format!("{} read: {}\n", format::bytes(corpus.source_bytes.into()), describe::text(corpus, options));
     for (name, table) in tables {
         text.push_str(&format!("commonest {name}\n"));
         for (token, count) in table {

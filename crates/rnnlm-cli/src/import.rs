@@ -10,8 +10,7 @@ use crate::args::{Format, ImportArgs};
 use crate::failure::{Exit, Failure, Result};
 use crate::out::Out;
 use crate::progress::error_line;
-use crate::train::name_model;
-use crate::{corpora, format, memory, space};
+use crate::{corpora, describe, format, memory, space};
 
 pub(crate) fn run(args: &ImportArgs) -> Result<Exit> {
     let vocab = read_vocab(&args.vocab, args.token, args.normalize)?;
@@ -51,7 +50,7 @@ fn introduce(args: &ImportArgs, model: &ModelConfig, parameters: usize, vocab: &
         size => format!("embedding of {size}"),
     };
     let parameters = format::thousands(parameters as u64);
-    error_line(&format!("model   {}, {input}, {parameters} parameters", name_model(model)));
+    error_line(&format!("model   {}, {input}, {parameters} parameters", describe::model(model)));
     if model.cell == CellKind::Rnn && args.nonlinearity.is_none() {
         error_line("note    shapes do not say whether an rnn is tanh or relu: --nonlinearity does");
     }

@@ -6,6 +6,7 @@ mod chart;
 mod checkpoint;
 mod corpora;
 mod corpus;
+mod describe;
 mod device;
 mod devices;
 mod eval;

@@ -5,11 +5,10 @@ use std::io::{Write, stdout};
 use std::time::Instant;
 
 use rnnlm_model::{
-    CorpusRecord, EpochReport, Generator, Metrics, ModelConfig, OptimizerConfig, Position, Run, RunConfig, Sampler,
-    Schedule, TrainConfig, Trainer,
+    CorpusRecord, EpochReport, Generator, Metrics, ModelConfig, Position, Run, RunConfig, Sampler, Trainer,
 };
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Batches, Corpus, CorpusOptions, LineEndings, Normalization, TokenKind, Vocab};
+use rnnlm_vocab::{Batches, CorpusOptions, LineEndings, Normalization, Vocab};
 use serde_json::json;
 
 use crate::args::Format;
@@ -21,7 +20,7 @@ use crate::options::{Settings, TrainArgs};
 use crate::out::Out;
 use crate::progress::Training;
 use crate::validation::Texts;
-use crate::{chart, corpora, devices, format, memory, options, resume, signals, space};
+use crate::{chart, corpora, describe, devices, format, memory, options, resume, signals, space};
 
 /// Tokens of the samples while training and at its end, and of what the untrained model says.
 const SAMPLE_TOKENS: usize = 50;
@@ -139,12 +138,12 @@ impl Session<'_> {
     /// What is trained on what.
     pub(crate) fn introduce<B: Recurrence>(&self, trainer: &Trainer<B>, needed: u128, options: &CorpusOptions) {
         let say = |text: &str| self.progress.say(text);
-        say(&format!("text    {}", describe(&self.texts.corpus, options)));
+        say(&format!("text    {}", describe::text(&self.texts.corpus, options)));
         let config = trainer.model().config();
         let parameters = trainer.model().parameters().layout().len() as u64;
         say(&format!(
             "model   {}, {} parameters, {} of memory",
-            name_model(config),
+            describe::model(config),
             format::thousands(parameters),
             format::bytes(needed)
         ));
@@ -160,7 +159,7 @@ impl Session<'_> {
             format::thousands(train.epochs),
             train.batch_size,
             train.num_steps,
-            name_training(train),
+            describe::training(train),
             train.seed
         ));
         if let Some(held_out) = self.texts.held_out() {
@@ -354,47 +353,6 @@ impl Session<'_> {
     }
 }
 
-/// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, both directions, 64 hidden units`.
-pub(crate) fn name_model(config: &ModelConfig) -> String {
-    let mut name = config.stack().cell.name().to_owned();
-    if config.num_layers > 1 {
-        name.push_str(&format!(", {} layers", config.num_layers));
-    }
-    if config.bidirectional {
-        name.push_str(", both directions");
-    }
-    name.push_str(&format!(", {} hidden units", config.hidden_size));
-    match (config.embedding_size, config.tie_weights) {
-        (0, _) => {}
-        (size, false) => name.push_str(&format!(", embedding of {size}")),
-        (size, true) => name.push_str(&format!(", embedding of {size}, tied")),
-    }
-    name
-}
-
-/// `learning rate 1, clip 1`; `adamw, learning rate 0.001, cosine after 2 epochs of warm-up, clip 1, dropout 0.5`.
-fn name_training(train: &TrainConfig) -> String {
-    let mut parts = Vec::new();
-    if train.optimizer != OptimizerConfig::SGD {
-        parts.push(train.optimizer.as_str().to_owned());
-    }
-    parts.push(format!("learning rate {}", train.lr));
-    let schedule = train.schedule.as_str();
-    match (train.schedule, train.warmup) {
-        (Schedule::Constant, 0) => {}
-        (_, 0) => parts.push(schedule.to_owned()),
-        (_, warmup) => parts.push(format!("{schedule} after {} of warm-up", format::count(warmup, "epoch"))),
-    }
-    parts.push(match train.clip_value {
-        0.0 => format!("clip {}", train.clip),
-        bound => format!("clip by value {bound}"),
-    });
-    if train.dropout > 0.0 {
-        parts.push(format!("dropout {}", train.dropout));
-    }
-    parts.join(", ")
-}
-
 /// Prefix and continuation, greedy.
 fn sample<B: Recurrence>(trainer: &Trainer<B>, vocab: &Vocab, prefix: &str, num_tokens: usize) -> Result<String> {
     let mut ids = vocab.encode_prefix(prefix).ids;
@@ -422,29 +380,4 @@ fn warn_unknown(progress: &Training, vocab: &Vocab, prefix: &str) {
         let names: Vec<String> = unknown.distinct().iter().map(|token| format!("{:?}", token.token)).collect();
         progress.warn(&format!("warning: prefix {prefix:?} has tokens that are read as <unk>: {}", names.join(" ")));
     }
-}
-
-/// `10,000 of 170,580 characters, 28 kinds, letters only, lower-case`.
-pub(crate) fn describe(corpus: &Corpus, options: &CorpusOptions) -> String {
-    let unit = match options.kind {
-        TokenKind::Char => "characters",
-        TokenKind::Word => "words",
-        TokenKind::Byte => "bytes",
-    };
-    let used = format::thousands(corpus.ids.len() as u64);
-    let all = format::thousands(corpus.tokens);
-    let amount = if used == all { format!("all {all}") } else { format!("{used} of {all}") };
-    let prepared = match options.normalization {
-        Normalization::Book => "letters only, lower-case",
-        Normalization::None => "as it is",
-    };
-    let kinds = format::thousands(corpus.vocab.len() as u64);
-    let unknown = match corpus.unknown.count() {
-        0 => String::new(),
-        count => {
-            let rate = format::percent(count, corpus.tokens as usize);
-            format!(", {} unknown ({rate})", format::thousands(count as u64))
-        }
-    };
-    format!("{amount} {unit}, {kinds} kinds, {prepared}{unknown}")
 }

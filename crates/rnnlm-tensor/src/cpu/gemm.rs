@@ -92,57 +92,46 @@ fn transposed<'a>(a: &View<'a, Cpu>) -> Rows<'a> {
 /// `a·bᵀ` for a few rows: every element is a product of two rows as they stand.
 fn dot_products(isa: Isa, a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, mut out: ViewMut<'_, Cpu>) {
     for r in 0..a.layout.rows {
-        isa.run(Dots { a: row(&a, r), b: as_it_stands(&b), accumulate, out: row_mut(&mut out, r) });
-    }
-}
-
-/// `out[j] = Σ_p a[p]·b[j, p]`.
-struct Dots<'a> {
-    a: &'a [f32],
-    b: Rows<'a>,
-    accumulate: bool,
-    out: &'a mut [f32],
-}
-
-impl Kernel for Dots<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let Self { a, b, accumulate, out } = self;
-        for (j, out) in out.iter_mut().enumerate() {
-            let dot = dot::<L>(a, &b.values[j * b.row_stride..][..a.len()]);
+        let a = row(&a, r);
+        for (index, out) in row_mut(&mut out, r).iter_mut().enumerate() {
+            let dot = isa.run(Dot(a, row(&b, index)));
             *out = if accumulate { *out + dot } else { dot };
         }
     }
 }
 
-/// Partial sums of a [`dot`], so that additions do not wait for each other; fixed, so that the order is.
+/// A kernel for each product: with the loop over them in one function its sums would not stay in registers.
+struct Dot<'a>(&'a [f32], &'a [f32]);
+
+/// Partial sums of a [`Dot`], so that additions do not wait for each other; fixed, so that the order is.
 const SUMS: usize = 64;
 
-/// `Σ a[p]·b[p]`.
-#[inline(always)]
-fn dot<L: Lanes>(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; SUMS];
-    let (a, a_rest) = a.as_chunks::<SUMS>();
-    let (b, b_rest) = b.as_chunks::<SUMS>();
-    for (a, b) in a.iter().zip(b) {
-        for j in 0..SUMS {
-            sums[j] = L::mul_add(a[j], b[j], sums[j]);
+impl Kernel for Dot<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> f32 {
+        let mut sums = [0.0_f32; SUMS];
+        let (a, a_rest) = self.0.as_chunks::<SUMS>();
+        let (b, b_rest) = self.1.as_chunks::<SUMS>();
+        for (a, b) in a.iter().zip(b) {
+            for j in 0..SUMS {
+                sums[j] = L::mul_add(a[j], b[j], sums[j]);
+            }
         }
-    }
-    let mut sum = 0.0;
-    for (a, b) in a_rest.iter().zip(b_rest) {
-        sum = L::mul_add(*a, *b, sum);
-    }
-    // halves are added to halves, all of the same width, so that this too is done side by side
-    let mut width = SUMS / 2;
-    while width > 0 {
-        for j in 0..width {
-            sums[j] += sums[j + width];
+        let mut sum = 0.0;
+        for (a, b) in a_rest.iter().zip(b_rest) {
+            sum = L::mul_add(*a, *b, sum);
         }
-        width /= 2;
+        // halves are added to halves, all of the same width, so that this too is done side by side
+        let mut width = SUMS / 2;
+        while width > 0 {
+            for j in 0..width {
+                sums[j] += sums[j + width];
+            }
+            width /= 2;
+        }
+        sum + sums[0]
     }
-    sum + sums[0]
 }
 
 /// This thread's buffer; another one if it is lent already, which happens when a task that waits takes up another's work.

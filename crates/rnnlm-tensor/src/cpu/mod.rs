@@ -10,6 +10,7 @@ pub mod product;
 pub use isa::{Isa, Kernel, Lanes};
 mod gemm;
 mod loss;
+mod pack;
 mod reduce;
 mod update;
 
@@ -179,7 +180,7 @@ impl Backend for Cpu {
     }
 
     fn sum_rows(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        reduce::sum_rows(a, out);
+        self.run(|| reduce::sum_rows(a, out));
         Ok(())
     }
 

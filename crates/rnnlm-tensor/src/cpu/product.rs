@@ -19,6 +19,7 @@
 use rayon::prelude::*;
 
 use super::isa::{Isa, Kernel, Lanes};
+use super::pack::PackPanel;
 
 /// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
 pub(super) const DEPTH: usize = 256;
@@ -100,6 +101,9 @@ impl Packed {
         assert!(self.k == 0 || last < a.values.len(), "a has {} values, its last is {last}", a.values.len());
         let end = (m - 1) * c_stride + self.n;
         assert!(end <= c.len() && (m == 1 || c_stride >= self.n), "c has {} values, {end} are needed", c.len());
+        if m == 1 && a.col_stride == 1 {
+            return self.isa.run(MultiplyRow { packed: self, a: a.values, c, accumulate });
+        }
         self.isa.run(Multiply { packed: self, m, a, c, c_stride, accumulate });
     }
 }
@@ -134,39 +138,34 @@ impl Kernel for PanelWidth {
     }
 }
 
-/// One panel: `cols` columns of `b`, and zeros behind the last.
-struct PackPanel<'a> {
-    b: Rows<'a>,
-    cols: usize,
-    panel: &'a mut [f32],
+/// A single row: a kernel of its own, because in one function with the tiles its sums would not stay in registers.
+struct MultiplyRow<'a> {
+    packed: &'a Packed,
+    a: &'a [f32],
+    c: &'a mut [f32],
+    accumulate: bool,
 }
 
-impl Kernel for PackPanel<'_> {
+impl Kernel for MultiplyRow<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
         match L::TILE[1] {
-            32 => self.rows::<32>(),
-            16 => self.rows::<16>(),
-            8 => self.rows::<8>(),
+            32 => self.panels::<L, 32>(),
+            16 => self.panels::<L, 16>(),
+            8 => self.panels::<L, 8>(),
             cols => unreachable!("no tile of {cols} columns"),
         }
     }
 }
 
-impl PackPanel<'_> {
+impl MultiplyRow<'_> {
     #[inline(always)]
-    fn rows<const NR: usize>(self) {
-        let Self { b: Rows { values, row_stride, col_stride }, cols, panel } = self;
-        for (p, row) in panel.as_chunks_mut::<NR>().0.iter_mut().enumerate() {
-            let source = &values[p * row_stride..];
-            // a length that is known is a few moves, another one a call
-            if col_stride == 1 && cols == NR {
-                row.copy_from_slice(&source[..NR]);
-            } else {
-                row[..cols].iter_mut().enumerate().for_each(|(j, value)| *value = source[j * col_stride]);
-                row[cols..].fill(0.0);
-            }
+    fn panels<L: Lanes, const NR: usize>(self) {
+        let Self { packed: &Packed { k, n, ref values, .. }, a, c, accumulate } = self;
+        for start in (0..k.max(1)).step_by(DEPTH) {
+            let panels = Panels { values, k, start, depth: DEPTH.min(k - start) };
+            one_row::<L, NR>(&a[start..], &panels, n, c, accumulate || start > 0);
         }
     }
 }
@@ -198,29 +197,25 @@ impl Multiply<'_> {
     #[inline(always)]
     fn tiles<L: Lanes, const MR: usize, const NR: usize>(self) {
         let Self { packed: &Packed { k, n, ref values, .. }, m, a, c, c_stride, accumulate } = self;
-        let mut strip = [0.0; DEPTH * MOST_ROWS];
+        let gather = a.col_stride != 1;
+        // zeros take their time, and most products need none
+        let mut strip = if gather { Some([0.0; DEPTH * MOST_ROWS]) } else { None };
         for start in (0..k.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(k - start);
             let panels = Panels { values, k, start, depth };
             let out = Out { stride: c_stride, accumulate: accumulate || start > 0 };
             // rows as they stand: a panel stays in the first-level cache while all rows pass; rows that must be gathered:
             // a strip is gathered once, and stays there while all panels pass
-            let gather = a.col_stride != 1;
-            if m == 1 && !gather {
-                one_row::<L, NR>(&a.values[start..], &panels, n, c, out.accumulate);
-                continue;
-            }
             let (outer, inner) = if gather { ((m, MR), (n, NR)) } else { ((n, NR), (m, MR)) };
             for out_first in (0..outer.0).step_by(outer.1) {
-                if gather {
-                    gather_strip::<MR>(a, out_first, MR.min(m - out_first), [start, depth], &mut strip);
+                if let Some(strip) = &mut strip {
+                    gather_strip::<MR>(a, out_first, MR.min(m - out_first), [start, depth], strip);
                 }
                 for in_first in (0..inner.0).step_by(inner.1) {
                     let (row, first) = if gather { (out_first, in_first) } else { (in_first, out_first) };
-                    let rows = if gather {
-                        Rows { values: &strip, row_stride: 1, col_stride: MR }
-                    } else {
-                        Rows { values: &a.values[row * a.row_stride + start..], ..a }
+                    let rows = match &strip {
+                        Some(strip) => Rows { values: strip, row_stride: 1, col_stride: MR },
+                        None => a.from([row, start]),
                     };
                     let size = [MR.min(m - row), NR.min(n - first)];
                     let c = &mut c[row * c_stride + first..];

@@ -21,8 +21,9 @@ use self::weights::LaidOut;
 use super::{Gradients, Pass, Recurrence, reference};
 use crate::{Cell, Dims, Input, Layer, Result, Tape, elman, gru, lstm};
 
-/// Rows that a group has at the most and, where there are enough, at the least: a product's tiles are 8 rows high.
-const GROUP: [usize; 2] = [8, 16];
+/// Rows that a group has at the least, where there are enough, and at the most: a product's tiles are 8 rows high, and 32
+/// rows pass a weight that is too large for the second-level cache before the next group reads it again.
+const GROUP: [usize; 2] = [8, 32];
 
 /// Laid-out weights and the way rows are shared out.
 #[derive(Debug)]
@@ -45,7 +46,10 @@ impl Recurrence for Cpu {
         if let Input::OneHot(ids) = pass.input {
             check_ids(ids, pass.layer.input_size)?;
         }
-        plan.weights.refresh(pass);
+        self.run(|| plan.weights.refresh(pass));
+        if let Input::Dense(x) = pass.input {
+            self.run(|| plan.weights.project(x, tape.pre_activations()));
+        }
         let (plan, dims) = (&*plan, tape.dims());
         let forward = Forward {
             plan,
@@ -166,12 +170,12 @@ impl Forward<'_> {
         let rows = Rows { values: h_before, row_stride: h, col_stride: 1 };
         match self.pass.layer.cell {
             Cell::Rnn(phi) => {
-                weights.project(self.pass.input, now, hidden);
+                weights.look_up(self.pass.input, now, hidden);
                 weights.recurrent[0].forward.multiply(m, rows, hidden, h, true);
                 elman::cpu::forward(*isa, phi.activation(), hidden);
             }
             Cell::Lstm => {
-                weights.project(self.pass.input, now, gates);
+                weights.look_up(self.pass.input, now, gates);
                 weights.recurrent[0].forward.multiply(m, rows, gates, 4 * h, true);
                 // SAFETY: these rows belong to this group alone, and the two blocks differ
                 let (c_before, c) = unsafe {
@@ -180,7 +184,7 @@ impl Forward<'_> {
                 lstm::cpu::forward(*isa, gates, c_before, c, hidden, h);
             }
             Cell::Gru { reset_after } => {
-                weights.project(self.pass.input, now, gates);
+                weights.look_up(self.pass.input, now, gates);
                 weights.recurrent[0].forward.multiply(m, rows, gates, 3 * h, true);
                 gru::cpu::activate_reset_update(*isa, gates, h);
                 if reset_after {

@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
 use rnnlm_tensor::cpu::Isa;
 use rnnlm_tensor::cpu::product::{Packed, Rows};
-use rnnlm_tensor::{Cpu, View};
+use rnnlm_tensor::{Cpu, View, ViewMut};
 
 use super::rows::dense_rows;
 use crate::recurrence::Pass;
 use crate::{Cell, Input, Layer, gru};
+
+/// Rows of a dense input that one task multiplies: they stay in the second-level cache while the weight passes.
+const ROWS_PER_TASK: usize = 128;
 
 /// A block of rows of `W_hh`, as right operand of both passes.
 #[derive(Debug)]
@@ -102,20 +106,26 @@ impl LaidOut {
         }
     }
 
-    /// The input's share of the pre-activations, biases included, of rows `range` of the input.
-    pub(super) fn project(&self, input: Input<'_, Cpu>, range: Range<usize>, out: &mut [f32]) {
+    /// A dense input's share of the pre-activations, biases included, of every step: one product, since none waits for
+    /// another.
+    pub(super) fn project(&self, x: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
         let width = self.bias.len();
-        match input {
-            Input::OneHot(ids) => {
-                for (out, &id) in out.chunks_exact_mut(width).zip(&ids[range]) {
-                    out.copy_from_slice(&self.table[id as usize * width..][..width]);
-                }
-            }
-            Input::Dense(x) => {
-                out.chunks_exact_mut(width).for_each(|out| out.copy_from_slice(&self.bias));
-                let (layout, m) = (x.layout.rows(range.clone()), range.len());
-                let rows = Rows { values: &x.buffer[layout.span()], row_stride: layout.stride, col_stride: 1 };
-                self.input.multiply(m, rows, out, width, true);
+        let span = out.layout.span();
+        out.buffer[span].par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, out)| {
+            out.chunks_exact_mut(width).for_each(|out| out.copy_from_slice(&self.bias));
+            let first = task * ROWS_PER_TASK;
+            let layout = x.layout.rows(first..first + out.len() / width);
+            let rows = Rows { values: &x.buffer[layout.span()], row_stride: layout.stride, col_stride: 1 };
+            self.input.multiply(layout.rows, rows, out, width, true);
+        });
+    }
+
+    /// A one-hot input's share, of rows `range`; a dense one's stands there already.
+    pub(super) fn look_up(&self, input: Input<'_, Cpu>, range: Range<usize>, out: &mut [f32]) {
+        let width = self.bias.len();
+        if let Input::OneHot(ids) = input {
+            for (out, &id) in out.chunks_exact_mut(width).zip(&ids[range]) {
+                out.copy_from_slice(&self.table[id as usize * width..][..width]);
             }
         }
     }

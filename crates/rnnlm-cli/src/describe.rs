@@ -1,0 +1,72 @@
+//! A text, a model and a training in a few words, for the first lines of what a command says.
+
+use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind};
+
+use crate::format;
+
+/// `10,000 of 170,580 characters, 28 kinds, letters only, lower-case`.
+pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
+    let unit = match options.kind {
+        TokenKind::Char => "characters",
+        TokenKind::Word => "words",
+        TokenKind::Byte => "bytes",
+    };
+    let used = format::thousands(corpus.ids.len() as u64);
+    let all = format::thousands(corpus.tokens);
+    let amount = if used == all { format!("all {all}") } else { format!("{used} of {all}") };
+    let prepared = match options.normalization {
+        Normalization::Book => "letters only, lower-case",
+        Normalization::None => "as it is",
+    };
+    let kinds = format::thousands(corpus.vocab.len() as u64);
+    let unknown = match corpus.unknown.count() {
+        0 => String::new(),
+        count => {
+            let rate = format::percent(count, corpus.tokens as usize);
+            format!(", {} unknown ({rate})", format::thousands(count as u64))
+        }
+    };
+    format!("{amount} {unit}, {kinds} kinds, {prepared}{unknown}")
+}
+
+/// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, both directions, 64 hidden units`.
+pub(crate) fn model(config: &ModelConfig) -> String {
+    let mut name = config.stack().cell.name().to_owned();
+    if config.num_layers > 1 {
+        name.push_str(&format!(", {} layers", config.num_layers));
+    }
+    if config.bidirectional {
+        name.push_str(", both directions");
+    }
+    name.push_str(&format!(", {} hidden units", config.hidden_size));
+    match (config.embedding_size, config.tie_weights) {
+        (0, _) => {}
+        (size, false) => name.push_str(&format!(", embedding of {size}")),
+        (size, true) => name.push_str(&format!(", embedding of {size}, tied")),
+    }
+    name
+}
+
+/// `learning rate 1, clip 1`; `adamw, learning rate 0.001, cosine after 2 epochs of warm-up, clip 1, dropout 0.5`.
+pub(crate) fn training(train: &TrainConfig) -> String {
+    let mut parts = Vec::new();
+    if train.optimizer != OptimizerConfig::SGD {
+        parts.push(train.optimizer.as_str().to_owned());
+    }
+    parts.push(format!("learning rate {}", train.lr));
+    let schedule = train.schedule.as_str();
+    match (train.schedule, train.warmup) {
+        (Schedule::Constant, 0) => {}
+        (_, 0) => parts.push(schedule.to_owned()),
+        (_, warmup) => parts.push(format!("{schedule} after {} of warm-up", format::count(warmup, "epoch"))),
+    }
+    parts.push(match train.clip_value {
+        0.0 => format!("clip {}", train.clip),
+        bound => format!("clip by value {bound}"),
+    });
+    if train.dropout > 0.0 {
+        parts.push(format!("dropout {}", train.dropout));
+    }
+    parts.join(", ")
+}
