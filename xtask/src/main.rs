@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod bench;
+mod bundle;
 mod ci;
 mod emulation;
 mod gate;
@@ -21,6 +22,7 @@ const COMMANDS: &[Command] = &[
     ("ci", "every check that a change must pass, the cheapest first; `ci STEP...` runs only the named ones", ci::run),
     ("cuda-gate", "every CUDA kernel compiled for every architecture, where there is an NVRTC", gate::run),
     ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),
+    ("gpu-bundle", "a folder with all that `gpu/run.sh` needs on a machine with a GPU", bundle::run),
     ("tidy", "the rules of this repository that no compiler knows", tidy::run),
     ("trust", "what is promised of a run's files, with the kills and the long run that `ci` leaves out", trust::run),
     ("verify", "the table of checks for this build on this machine; `verify --help` says more", verify::run),
