@@ -145,6 +145,9 @@ fn perturbations(case: &Case) -> Vec<Perturbation> {
         }
         // far out there is nothing left to move
         Operation::Activate(_) if case.setting == Setting::Extreme => vec![Perturbation::Sign, Perturbation::Nan],
+        // the first element is dropped, and the only one of the smallest case with it
+        Operation::Dropout if case.shape[0] == 1 => vec![Perturbation::Nan],
+        Operation::Dropout => vec![Perturbation::Scalar, Perturbation::Nan],
         // only the sign of what ReLU's derivative reads counts, and a NaN has none
         Operation::ActivateBackward(Activation::Relu) => vec![Perturbation::Input],
         // a certain outcome costs nothing and has no gradient, whatever its only logit is
@@ -280,8 +283,10 @@ impl Case {
         match perturbation {
             Perturbation::Nan => *value = f32::NAN,
             Perturbation::Sign => *value *= -1.0,
-            // ReLU's and its derivative's only difference is a sign
-            Perturbation::Input if self.is_relu() => *value = if *value > 0.0 { -0.5 } else { 0.5 },
+            // ReLU's and its derivative's only difference is a sign, and beyond its bound a clamp sees nothing else either
+            Perturbation::Input if self.is_relu() || self.operation == Operation::Clamp => {
+                *value = if *value > 0.0 { -0.5 } else { 0.5 }
+            }
             Perturbation::Input => *value = *value * 0.99 + 0.1,
             Perturbation::Scalar => operands.scalar *= 1.01,
             Perturbation::Id => operands.ids[0] = (operands.ids[0] + 1) % self.entries() as u32,

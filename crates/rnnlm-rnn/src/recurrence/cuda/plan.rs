@@ -67,8 +67,8 @@ impl Configuration {
     fn in_registers(&self) -> usize {
         match (self.units, self.group) {
             (512, 1) => 16,
-            (512, _) => 12,
-            (_, 1) => 40,
+            (512, _) => 8,
+            (_, 1) => 36,
             _ => 24,
         }
     }
