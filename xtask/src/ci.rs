@@ -44,6 +44,8 @@ const STEPS: &[Step] = &[
     },
     Step { name: "test", action: Action::Cargo(&["test", "--workspace"]) },
     Step { name: "emulation", action: Action::Cargo(&["xtask", "emulation"]) },
+    // where there is an NVRTC; it says so where there is none
+    Step { name: "cuda-gate", action: Action::Cargo(&["xtask", "cuda-gate"]) },
     Step { name: "verify", action: Action::Cargo(&["xtask", "verify"]) },
     Step { name: "self-test", action: Action::Cargo(&["xtask", "verify", "--self-test"]) },
     // Without `-p rnnlm-model`, which would compile dependencies again, with the features that one package asks for.

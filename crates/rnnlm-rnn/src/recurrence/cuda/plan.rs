@@ -68,8 +68,8 @@ impl Configuration {
         match (self.units, self.group) {
             (512, 1) => 16,
             (512, _) => 8,
-            (_, 1) => 36,
-            _ => 24,
+            (_, 1) => 32,
+            _ => 20,
         }
     }
 
