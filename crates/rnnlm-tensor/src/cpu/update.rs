@@ -1,5 +1,6 @@
 //! How parameters move, element by element: the equations are in [`Update`].
 
+use super::elementwise::zip;
 use super::{Cpu, row, row_mut};
 use crate::{Update, View, ViewMut};
 
@@ -13,7 +14,7 @@ pub(super) fn update(
 ) {
     match rule {
         Update::Sgd { lr, momentum: 0.0, weight_decay, .. } => {
-            each(gradients, parameters, |g, w| *w -= lr * (factor * g + weight_decay * *w));
+            zip(gradients, parameters, |g, w| *w -= lr * (factor * g + weight_decay * *w));
         }
         Update::Sgd { lr, momentum, nesterov, weight_decay } => {
             each_with(gradients, first, parameters, |g, m, w| {
@@ -48,10 +49,6 @@ pub(super) fn update(
             });
         }
     }
-}
-
-fn each(g: View<'_, Cpu>, w: ViewMut<'_, Cpu>, f: impl Fn(f32, &mut f32)) {
-    super::elementwise::zip(g, w, f);
 }
 
 fn each_with(g: View<'_, Cpu>, mut a: ViewMut<'_, Cpu>, mut w: ViewMut<'_, Cpu>, f: impl Fn(f32, &mut f32, &mut f32)) {
