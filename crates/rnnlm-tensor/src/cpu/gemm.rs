@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::product::{DEPTH, Packed, Rows};
+use super::product::{DEPTH, Multiply, Onto, Packed, Rows};
 use super::{Cpu, Isa, Kernel, Lanes, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
@@ -71,13 +71,22 @@ fn some_rows(
     stride: usize,
     accumulate: bool,
 ) {
+    let onto = if accumulate { Onto::Output } else { Onto::Nothing };
+    let rows = out.len().div_ceil(stride);
+    if a.col_stride != 1 {
+        let a = a.from([first, 0]);
+        if let Some(product) = Multiply::with_right_as_it_stands(isa, [rows, inner, cols], [a, b], out, stride, onto) {
+            return product.run_on(isa);
+        }
+    }
     let mut packed = take(isa);
     for start in (0..inner.max(1)).step_by(DEPTH) {
         packed.resize(DEPTH.min(inner - start), cols);
         packed.lay_out(b.from([start, 0]), false);
         for (index, out) in out.chunks_mut(BLOCK * stride).enumerate() {
             let a = a.from([first + index * BLOCK, start]);
-            packed.multiply(out.len().div_ceil(stride), a, out, stride, accumulate || start > 0);
+            let onto = if start > 0 { Onto::Output } else { onto };
+            packed.multiply(out.len().div_ceil(stride), a, out, stride, onto);
         }
     }
     PACKED.set(Some(packed));

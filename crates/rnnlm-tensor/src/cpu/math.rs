@@ -105,7 +105,8 @@ pub fn tanh_of<L: Lanes>(x: f32) -> f32 {
     }
     let near = L::mul_add(series * square, x, x);
     let end = if magnitude > TANH_END { TANH_END } else { magnitude };
-    let far = (1.0 - 2.0 / (exp_of::<L>(2.0 * end) + 1.0)).copysign(x);
+    let (series, exponent) = exp_parts::<L>(2.0 * end);
+    let far = (1.0 - 2.0 / (series * power_of_two(exponent) + 1.0)).copysign(x);
     if magnitude < TANH_SMALL { near } else { far }
 }
 
@@ -121,8 +122,7 @@ const EXP_RANGE: [f32; 2] = [-87.336_54, 88.722_83];
 /// 1.5·2²³: added and taken away again, it rounds to the nearest integer, which stands in the low bits meanwhile.
 const ROUND: f32 = 12_582_912.0;
 
-/// `e^x = 2^n · e^r` with `n` the integer nearest to `x / ln 2` and `|r| ≤ ln 2 / 2`, where the series of degree 7 is
-/// within 5e-9.
+/// `e^x`, also where it has no float or a subnormal one.
 #[inline(always)]
 pub(crate) fn exp_of<L: Lanes>(x: f32) -> f32 {
     let [lowest, highest] = EXP_RANGE;
@@ -133,18 +133,10 @@ pub(crate) fn exp_of<L: Lanes>(x: f32) -> f32 {
     } else {
         x
     };
-    let shifted = L::mul_add(clamped, LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = L::mul_add(-n, LN_2_LOW, L::mul_add(-n, LN_2_HIGH, clamped));
-    let mut series = 1.0 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        series = L::mul_add(series, r, coefficient);
-    }
+    let (series, exponent) = exp_parts::<L>(clamped);
     // two factors, because 2^128 has no float of its own
-    let exponent = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = exponent >> 1;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    let value = series * power(half) * power(exponent - half);
+    let value = series * power_of_two(half) * power_of_two(exponent - half);
     if x < lowest {
         0.0
     } else if x > highest {
@@ -152,6 +144,26 @@ pub(crate) fn exp_of<L: Lanes>(x: f32) -> f32 {
     } else {
         value
     }
+}
+
+/// `e^x = 2^n · e^r` with `n` the integer nearest to `x / ln 2` and `|r| ≤ ln 2 / 2`, where the series of degree 7 is
+/// within 5e-9: `e^r` and `n`.
+#[inline(always)]
+fn exp_parts<L: Lanes>(x: f32) -> (f32, i32) {
+    let shifted = L::mul_add(x, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = L::mul_add(-n, LN_2_LOW, L::mul_add(-n, LN_2_HIGH, x));
+    let mut series = 1.0 / 5040.0;
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        series = L::mul_add(series, r, coefficient);
+    }
+    (series, (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32))
+}
+
+/// `2^n` for an exponent that a float has.
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) << 23) as u32)
 }
 
 #[cfg(test)]

@@ -16,13 +16,12 @@
 //! **Invariant:** an element is summed over `p` in order, in blocks of `DEPTH`, whatever `m`, the tile it falls into, and
 //! the way in which rows and columns are shared out to threads. So is every bit of it.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::Buffer;
 use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
+pub use super::tile::Onto;
 use super::tile::{Out, Panels, any_tile, one_row};
 
 /// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
@@ -31,6 +30,8 @@ pub(super) const DEPTH: usize = 256;
 const LARGE: usize = 1 << 15;
 /// From so many values on, several threads share in the product of a single row: half a megabyte.
 const LARGE_ROW: usize = 1 << 17;
+/// Rows of a right operand that stands as it is are at the most so far apart: two to a page of memory.
+const NEAR: usize = 512;
 /// The most rows and columns that a tile has.
 pub(super) const MOST_ROWS: usize = 8;
 pub(super) const MOST_COLS: usize = 32;
@@ -98,34 +99,28 @@ impl Packed {
         }
     }
 
-    /// `c[m, n] = a[m, k] · self`, `+=` if `accumulate`.
+    /// `c[m, n] = a[m, k] · self`, added to what `onto` says.
     ///
     /// # Panics
     /// If a slice is too short for its rows.
-    pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, accumulate: bool) {
-        if m == 0 || self.n == 0 {
-            return;
+    pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
+        let right = Right { values: &self.values, panel_stride: self.k * self.panel, row_stride: self.panel };
+        let whole = Multiply { right, k: self.k, n: self.n, m, a, c, c_stride, onto };
+        let threads = rayon::current_num_threads();
+        if m != 1 || self.k * self.n < LARGE_ROW || threads == 1 {
+            return whole.run_on(self.isa);
         }
-        let last = (m - 1) * a.row_stride + self.k.saturating_sub(1) * a.col_stride;
-        assert!(self.k == 0 || last < a.values.len(), "a has {} values, its last is {last}", a.values.len());
-        let end = (m - 1) * c_stride + self.n;
-        assert!(end <= c.len() && (m == 1 || c_stride >= self.n), "c has {} values, {end} are needed", c.len());
-        let (isa, part) = (self.isa, |columns, c| Multiply { packed: self, columns, m, a, c, c_stride, accumulate });
-        if m == 1 && self.k * self.n >= LARGE_ROW && rayon::current_num_threads() > 1 {
-            // one row reads the whole weight for little arithmetic: two cores have twice the cache and its bandwidth
-            let panels = self.n.div_ceil(self.panel).div_ceil(rayon::current_num_threads());
-            let columns = panels * self.panel;
-            c[..self.n].par_chunks_mut(columns).enumerate().for_each(|(index, c)| {
-                let first = index * columns;
-                isa.run(part(first..first + c.len(), c));
-            });
-        } else {
-            isa.run(part(0..self.n, c));
-        }
+        // one row reads the whole weight for little arithmetic: two cores have twice the cache and its bandwidth
+        let panels = self.n.div_ceil(self.panel).div_ceil(threads);
+        whole.c[..self.n].par_chunks_mut(panels * self.panel).enumerate().for_each(|(index, c)| {
+            let values = &self.values[index * panels * right.panel_stride..];
+            let (n, onto) = (c.len(), onto.at(0, index * panels * self.panel));
+            Multiply { right: Right { values, ..right }, k: self.k, n, m, a, c, c_stride, onto }.run_on(self.isa);
+        });
     }
 }
 
-/// The left operand: element `(i, p)` is `values[i·row_stride + p·col_stride]`.
+/// An operand: element `(i, p)` is `values[i·row_stride + p·col_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     /// The memory.
@@ -155,15 +150,57 @@ impl Kernel for PanelWidth {
     }
 }
 
-/// Some columns of a product, whole panels of them; `c` begins with the first.
-struct Multiply<'a> {
-    packed: &'a Packed,
-    columns: Range<usize>,
+/// The right operand, cut into panels.
+#[derive(Clone, Copy)]
+struct Right<'a> {
+    values: &'a [f32],
+    /// Distance between panels.
+    panel_stride: usize,
+    /// Distance between a panel's rows.
+    row_stride: usize,
+}
+
+/// A product, `c[m, n] = a[m, k] · right`.
+pub(super) struct Multiply<'a> {
+    right: Right<'a>,
+    k: usize,
+    n: usize,
     m: usize,
     a: Rows<'a>,
     c: &'a mut [f32],
     c_stride: usize,
-    accumulate: bool,
+    onto: Onto<'a>,
+}
+
+impl<'a> Multiply<'a> {
+    /// A product with a right operand that need not be laid out: not transposed, with rows near enough to each other for a
+    /// panel of it to stay in the second-level cache, and wide enough for whole panels.
+    pub(super) fn with_right_as_it_stands(
+        isa: Isa,
+        [m, k, n]: [usize; 3],
+        [a, b]: [Rows<'a>; 2],
+        c: &'a mut [f32],
+        c_stride: usize,
+        onto: Onto<'a>,
+    ) -> Option<Self> {
+        let width = isa.run(PanelWidth);
+        let right = Right { values: b.values, panel_stride: width, row_stride: b.row_stride };
+        let stands = b.col_stride == 1 && b.row_stride <= NEAR && n.is_multiple_of(width);
+        stands.then_some(Self { right, k, n, m, a, c, c_stride, onto })
+    }
+
+    /// Runs it, once it is clear that all slices are long enough.
+    pub(super) fn run_on(self, isa: Isa) {
+        let Self { k, n, m, a, ref c, c_stride, .. } = self;
+        if m == 0 || n == 0 {
+            return;
+        }
+        let last = (m - 1) * a.row_stride + k.saturating_sub(1) * a.col_stride;
+        assert!(k == 0 || last < a.values.len(), "a has {} values, its last is {last}", a.values.len());
+        let end = (m - 1) * c_stride + n;
+        assert!(end <= c.len() && (m == 1 || c_stride >= n), "c has {} values, {end} are needed", c.len());
+        isa.run(self);
+    }
 }
 
 impl Kernel for Multiply<'_> {
@@ -183,11 +220,13 @@ impl Kernel for Multiply<'_> {
 impl Multiply<'_> {
     #[inline(always)]
     fn tiles<L: Lanes, const MR: usize, const NV: usize>(self) {
-        let Self { packed: &Packed { k, ref values, .. }, columns, m, a, c, c_stride, accumulate } = self;
-        let (values, n) = (&values[columns.start * k..], columns.len());
+        let Self { right, k, n, m, a, c, c_stride, onto } = self;
+        let Right { values, panel_stride, row_stride } = right;
         for start in (0..k.max(1)).step_by(DEPTH) {
-            let panels = Panels { values, k, n, start, depth: DEPTH.min(k - start), width: NV * L::LANES };
-            let out = Out { stride: c_stride, accumulate: accumulate || start > 0 };
+            let values = values.get(start * row_stride..).unwrap_or_default();
+            let (depth, width) = (DEPTH.min(k - start), NV * L::LANES);
+            let panels = Panels { values, panel_stride, row_stride, n, depth, width };
+            let out = Out { stride: c_stride, onto: if start > 0 { Onto::Output } else { onto } };
             let a = a.from([0, start]);
             if a.col_stride != 1 {
                 gathered::<L, MR, NV>(m, a, &panels, c, out);
@@ -207,12 +246,13 @@ fn as_they_stand<L: Lanes, const MR: usize, const NV: usize>(
     a: Rows<'_>,
     panels: &Panels<'_>,
     c: &mut [f32],
-    out: Out,
+    out: Out<'_>,
 ) {
     for first in panels.firsts() {
         for row in (0..m).step_by(MR) {
             let size = [MR.min(m - row), panels.cols(first)];
-            any_tile::<L, MR, NV>(size, a.from([row, 0]), panels.get(first), &mut c[row * out.stride + first..], out);
+            let (a, c) = (a.from([row, 0]), &mut c[row * out.stride + first..]);
+            any_tile::<L, MR, NV>(size, a, panels.get(first), c, out.at(row, first));
         }
     }
 }
@@ -225,7 +265,7 @@ fn gathered<L: Lanes, const MR: usize, const NV: usize>(
     a: Rows<'_>,
     panels: &Panels<'_>,
     c: &mut [f32],
-    out: Out,
+    out: Out<'_>,
 ) {
     let mut strips = [const { Strip([0.0; DEPTH * MOST_ROWS]) }; 2];
     for row in (0..m).step_by(2 * MR) {
@@ -240,7 +280,8 @@ fn gathered<L: Lanes, const MR: usize, const NV: usize>(
             for (row, Strip(strip)) in (row..m).step_by(MR).zip(&strips) {
                 let size = [MR.min(m - row), panels.cols(first)];
                 let rows = Rows { values: strip, row_stride: 1, col_stride: MR };
-                any_tile::<L, MR, NV>(size, rows, panels.get(first), &mut c[row * out.stride + first..], out);
+                let c = &mut c[row * out.stride + first..];
+                any_tile::<L, MR, NV>(size, rows, panels.get(first), c, out.at(row, first));
             }
         }
     }
@@ -302,7 +343,8 @@ mod tests {
         let before = values(m * c_stride);
         for accumulate in [false, true] {
             let mut c = before.clone();
-            packed.multiply(m, Rows { values: &a, row_stride: a_stride, col_stride: 1 }, &mut c, c_stride, accumulate);
+            let onto = if accumulate { Onto::Output } else { Onto::Nothing };
+            packed.multiply(m, Rows { values: &a, row_stride: a_stride, col_stride: 1 }, &mut c, c_stride, onto);
             for i in 0..m {
                 for j in 0..c_stride {
                     let old = f64::from(before[i * c_stride + j]);
@@ -339,8 +381,8 @@ mod tests {
             plain.pack(&b, n);
             other.pack_transposed(&transposed, k);
             let (mut c, mut d) = (vec![0.0; m * n], vec![0.0; m * n]);
-            plain.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut c, n, false);
-            other.multiply(m, Rows { values: &a_transposed, row_stride: 1, col_stride: m }, &mut d, n, false);
+            plain.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut c, n, Onto::Nothing);
+            other.multiply(m, Rows { values: &a_transposed, row_stride: 1, col_stride: m }, &mut d, n, Onto::Nothing);
             assert_eq!(c, d);
         }
     }
@@ -354,13 +396,13 @@ mod tests {
             let mut packed = Packed::new(isa, k, n);
             packed.pack(&b, n);
             let mut whole = vec![0.0; m * n];
-            packed.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut whole, n, false);
+            packed.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut whole, n, Onto::Nothing);
             assert!(whole[5 * n..6 * n].iter().all(|c| c.is_nan()) && whole[6 * n..].iter().all(|c| c.is_finite()));
             for rows in [1, 3, 8, 16] {
                 let mut parts = vec![0.0; m * n];
                 for first in (0..m).step_by(rows) {
                     let a = Rows { values: &a[first * k..], row_stride: k, col_stride: 1 };
-                    packed.multiply(rows.min(m - first), a, &mut parts[first * n..], n, false);
+                    packed.multiply(rows.min(m - first), a, &mut parts[first * n..], n, Onto::Nothing);
                 }
                 let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 assert_eq!(bits(&parts), bits(&whole), "{} in blocks of {rows}", isa.name());

@@ -7,64 +7,106 @@ use super::product::{MOST_COLS, MOST_ROWS, Rows};
 /// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
 /// other. The order of each sum is a tile's.
 #[inline(always)]
-pub(super) fn one_row<L: Lanes, const NV: usize>(a: &[f32], panels: &Panels<'_>, c: &mut [f32], out: Out) {
+pub(super) fn one_row<L: Lanes, const NV: usize>(a: &[f32], panels: &Panels<'_>, c: &mut [f32], out: Out<'_>) {
     const ABREAST: usize = 4;
     let whole = panels.n / panels.width / ABREAST * ABREAST;
     for index in (0..whole).step_by(ABREAST) {
         let firsts: [usize; ABREAST] = std::array::from_fn(|q| (index + q) * panels.width);
         let sums = row_sums::<L, NV, ABREAST>(a, firsts.map(|first| panels.get(first)));
         for (sums, first) in sums.iter().zip(firsts) {
-            store_row::<L, NV>(sums, &mut c[first..][..panels.width], out.accumulate);
+            store_row::<L, NV>(sums, &mut c[first..][..panels.width], out.onto.at(0, first));
         }
     }
     for first in (whole * panels.width..panels.n).step_by(panels.width) {
         let [sums] = row_sums::<L, NV, 1>(a, [panels.get(first)]);
-        store_row::<L, NV>(&sums, &mut c[first..][..panels.cols(first)], out.accumulate);
+        store_row::<L, NV>(&sums, &mut c[first..][..panels.cols(first)], out.onto.at(0, first));
     }
 }
 
 /// The sums of one row over some panels.
 #[inline(always)]
-fn row_sums<L: Lanes, const NV: usize, const P: usize>(a: &[f32], panels: [&[f32]; P]) -> [[L::Vector; NV]; P] {
+fn row_sums<L: Lanes, const NV: usize, const P: usize>(a: &[f32], panels: [Panel<'_>; P]) -> [[L::Vector; NV]; P] {
     let mut sums = [[L::splat(0.0); NV]; P];
-    let width = NV * L::LANES;
-    let depth = panels.iter().fold(a.len(), |depth, panel| depth.min(panel.len() / width));
-    for (p, &a) in a[..depth].iter().enumerate() {
+    for (p, &a) in a[..panels[0].depth].iter().enumerate() {
         let a = L::splat(a);
         for (sums, panel) in sums.iter_mut().zip(&panels) {
-            let b = &panel[p * width..][..width];
-            for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = L::mul_add_vector(a, L::load(&b[v * L::LANES..]), *sum);
+            let b = panel.row::<L, NV>(p);
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = L::mul_add_vector(a, b, *sum);
             }
         }
     }
     sums
 }
 
-/// Stores what of a row of sums has a place in `c`.
+/// What a product is added to.
+#[derive(Clone, Copy, Debug)]
+pub enum Onto<'a> {
+    /// Nothing: `c = a·b`.
+    Nothing,
+    /// What stands in the output: `c += a·b`.
+    Output,
+    /// The same row for every one: a bias.
+    Row(&'a [f32]),
+    /// Rows of a table, picked by id: `c = table[ids] + a·b`, as where one-hot input joins the recurrent product.
+    Table {
+        /// The table, row by row, from the column on that the first of the product is added to.
+        values: &'a [f32],
+        /// Distance between its rows.
+        stride: usize,
+        /// Which row each row of the product is added to.
+        ids: &'a [u32],
+    },
+}
+
+impl Onto<'_> {
+    /// What the part of the product is added to that begins with this row and column.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, col: usize) -> Self {
+        match self {
+            Self::Row(values) => Self::Row(&values[col..]),
+            Self::Table { values, stride, ids } => Self::Table { values: &values[col..], stride, ids: &ids[row..] },
+            Self::Nothing | Self::Output => self,
+        }
+    }
+}
+
+/// Stores what of a row of sums has a place in `c`, added to the first row of `onto`.
 #[inline(always)]
-fn store_row<L: Lanes, const NV: usize>(sums: &[L::Vector; NV], c: &mut [f32], accumulate: bool) {
+fn store_row<L: Lanes, const NV: usize>(sums: &[L::Vector; NV], c: &mut [f32], onto: Onto<'_>) {
+    let other = match onto {
+        Onto::Nothing | Onto::Output => None,
+        Onto::Row(values) => Some(&values[..c.len()]),
+        Onto::Table { values, stride, ids } => Some(&values[ids[0] as usize * stride..][..c.len()]),
+    };
     if c.len() == NV * L::LANES {
-        for (&sum, c) in sums.iter().zip(c.chunks_exact_mut(L::LANES)) {
-            L::store(if accumulate { L::add(L::load(c), sum) } else { sum }, c);
+        for (v, (&sum, c)) in sums.iter().zip(c.chunks_exact_mut(L::LANES)).enumerate() {
+            let sum = match (other, onto) {
+                (Some(other), _) => L::add(L::load(&other[v * L::LANES..]), sum),
+                (None, Onto::Output) => L::add(L::load(c), sum),
+                (None, _) => sum,
+            };
+            L::store(sum, c);
         }
         return;
     }
     let mut all = [0.0; MOST_COLS];
     sums.iter().zip(all.chunks_exact_mut(L::LANES)).for_each(|(&sum, all)| L::store(sum, all));
-    if accumulate {
-        c.iter_mut().zip(&all).for_each(|(c, sum)| *c += sum);
-    } else {
-        c.copy_from_slice(&all[..c.len()]);
+    match (other, onto) {
+        (Some(other), _) => c.iter_mut().zip(other).zip(&all).for_each(|((c, other), sum)| *c = other + sum),
+        (None, Onto::Output) => c.iter_mut().zip(&all).for_each(|(c, sum)| *c += sum),
+        (None, _) => c.copy_from_slice(&all[..c.len()]),
     }
 }
 
-/// The block of all panels that is being worked through.
+/// The block of all panels that is being worked through: laid out, or the right operand as it stands.
 pub(super) struct Panels<'a> {
     pub(super) values: &'a [f32],
-    pub(super) k: usize,
+    /// Distance between panels.
+    pub(super) panel_stride: usize,
+    /// Distance between a panel's rows.
+    pub(super) row_stride: usize,
     pub(super) n: usize,
-    pub(super) start: usize,
     pub(super) depth: usize,
     pub(super) width: usize,
 }
@@ -84,16 +126,42 @@ impl<'a> Panels<'a> {
 
     /// The block of that panel.
     #[inline(always)]
-    pub(super) fn get(&self, first: usize) -> &'a [f32] {
-        &self.values[first * self.k + self.start * self.width..][..self.depth * self.width]
+    pub(super) fn get(&self, first: usize) -> Panel<'a> {
+        let values = self.values.get(first / self.width * self.panel_stride..).unwrap_or_default();
+        Panel { values, stride: self.row_stride, depth: self.depth }
+    }
+}
+
+/// A block of a panel.
+#[derive(Clone, Copy)]
+pub(super) struct Panel<'a> {
+    values: &'a [f32],
+    stride: usize,
+    depth: usize,
+}
+
+impl Panel<'_> {
+    /// The first vectors of one of its rows: a tile at the right edge may need but one.
+    #[inline(always)]
+    fn row<L: Lanes, const NV: usize>(&self, p: usize) -> [L::Vector; NV] {
+        let row = &self.values[p * self.stride..][..NV * L::LANES];
+        std::array::from_fn(|v| L::load(&row[v * L::LANES..]))
     }
 }
 
 /// How a tile is stored.
 #[derive(Clone, Copy)]
-pub(super) struct Out {
+pub(super) struct Out<'a> {
     pub(super) stride: usize,
-    pub(super) accumulate: bool,
+    pub(super) onto: Onto<'a>,
+}
+
+impl Out<'_> {
+    /// How the tile is stored that begins with this row and column.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, col: usize) -> Self {
+        Self { onto: self.onto.at(row, col), ..self }
+    }
 }
 
 /// A tile of `MR` rows of `NV` vectors, or of less at the edges.
@@ -101,23 +169,15 @@ pub(super) struct Out {
 pub(super) fn any_tile<L: Lanes, const MR: usize, const NV: usize>(
     [rows, cols]: [usize; 2],
     a: Rows<'_>,
-    panel: &[f32],
+    panel: Panel<'_>,
     c: &mut [f32],
-    out: Out,
+    out: Out<'_>,
 ) {
-    let panel = Panel { values: panel, width: NV * L::LANES };
     if cols <= L::LANES {
         any_height::<L, MR, 1>(rows, a, panel, c, cols, out);
     } else {
         any_height::<L, MR, NV>(rows, a, panel, c, cols, out);
     }
-}
-
-/// A block of a panel, and the distance between its rows: a tile at the right edge may need but the first vector of each.
-#[derive(Clone, Copy)]
-struct Panel<'a> {
-    values: &'a [f32],
-    width: usize,
 }
 
 /// The same sums, one instantiation a height.
@@ -128,7 +188,7 @@ fn any_height<L: Lanes, const MR: usize, const NV: usize>(
     panel: Panel<'_>,
     c: &mut [f32],
     cols: usize,
-    out: Out,
+    out: Out<'_>,
 ) {
     match rows {
         _ if rows == MR => tile::<L, MR, NV>(a, panel, c, cols, out),
@@ -149,14 +209,14 @@ fn tile<L: Lanes, const MR: usize, const NV: usize>(
     panel: Panel<'_>,
     c: &mut [f32],
     cols: usize,
-    Out { stride, accumulate }: Out,
+    Out { stride, onto }: Out<'_>,
 ) {
     for i in 0..MR {
         prefetch(&c[i * stride..][..cols]);
     }
     let sums = sums::<L, MR, NV>(a, panel);
     for (i, sums) in sums.iter().enumerate() {
-        store_row::<L, NV>(sums, &mut c[i * stride..][..cols], accumulate);
+        store_row::<L, NV>(sums, &mut c[i * stride..][..cols], onto.at(i, 0));
     }
 }
 
@@ -165,15 +225,14 @@ fn tile<L: Lanes, const MR: usize, const NV: usize>(
 fn sums<L: Lanes, const MR: usize, const NV: usize>(a: Rows<'_>, panel: Panel<'_>) -> [[L::Vector; NV]; MR] {
     let mut sums = [[L::splat(0.0); NV]; MR];
     let Rows { values, row_stride, col_stride } = a;
-    let steps = panel.values.chunks_exact(panel.width);
     debug_assert!(
-        steps.len() == 0 || (MR - 1) * row_stride + (steps.len() - 1) * col_stride < values.len(),
+        panel.depth == 0 || (MR - 1) * row_stride + (panel.depth - 1) * col_stride < values.len(),
         "the left operand ends before the panel does"
     );
-    for (p, b) in steps.enumerate() {
-        let b: [L::Vector; NV] = std::array::from_fn(|v| L::load(&b[v * L::LANES..]));
+    for p in 0..panel.depth {
+        let b = panel.row::<L, NV>(p);
         for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `Packed::multiply` has checked that the last row's last element lies within the slice, and the
+            // SAFETY: `Multiply::run_on` has checked that the last row's last element lies within the slice, and the
             // tile's rows and this block's columns do not go past them; a gathered strip has room for the largest tile
             let a = L::splat(unsafe { *values.get_unchecked(i * row_stride + p * col_stride) });
             for (sum, &b) in sums.iter_mut().zip(&b) {

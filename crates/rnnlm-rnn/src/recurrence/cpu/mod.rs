@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use rnnlm_tensor::cpu::Isa;
-use rnnlm_tensor::cpu::product::Rows;
+use rnnlm_tensor::cpu::product::{Onto, Rows};
 use rnnlm_tensor::{Backend, Cpu, View};
 
 use self::rows::{SharedRows, dense_rows};
@@ -176,13 +176,13 @@ impl Forward<'_> {
         let rows = Rows { values: h_before, row_stride: hidden_size, col_stride: 1 };
         match self.pass.layer.cell {
             Cell::Rnn(phi) => {
-                weights.look_up(self.pass.input, now, hidden);
-                weights.recurrent[0].forward.multiply(m, rows, hidden, hidden_size, true);
+                let onto = weights.onto(self.pass.input, now, 0);
+                weights.recurrent[0].forward.multiply(m, rows, hidden, hidden_size, onto);
                 isa.run(elman::cpu::Forward { activation: phi.activation(), h: hidden });
             }
             Cell::Lstm => {
-                weights.look_up(self.pass.input, now, gates);
-                weights.recurrent[0].forward.multiply(m, rows, gates, 4 * hidden_size, true);
+                let onto = weights.onto(self.pass.input, now, 0);
+                weights.recurrent[0].forward.multiply(m, rows, gates, 4 * hidden_size, onto);
                 // SAFETY: these rows belong to this group alone, and the two blocks differ
                 let (c_before, c) = unsafe {
                     (&*self.cell.rows_mut(steps.rows(before, group)), self.cell.rows_mut(steps.rows(after, group)))
@@ -190,23 +190,17 @@ impl Forward<'_> {
                 isa.run(lstm::cpu::Forward { gates, c_before, c, h: hidden, hidden_size });
             }
             Cell::Gru { reset_after } => {
-                weights.look_up(self.pass.input, now, gates);
-                weights.recurrent[0].forward.multiply(m, rows, gates, 3 * hidden_size, true);
+                let onto = weights.onto(self.pass.input, now.clone(), 0);
+                weights.recurrent[0].forward.multiply(m, rows, gates, 3 * hidden_size, onto);
                 isa.run(gru::cpu::ResetUpdate { gates, h_before, m: candidate, reset_after, hidden_size });
+                let new = &weights.recurrent[1].forward;
                 if reset_after {
-                    candidate
-                        .chunks_exact_mut(hidden_size)
-                        .for_each(|row| row.copy_from_slice(&weights.candidate_bias));
-                    weights.recurrent[1].forward.multiply(m, rows, candidate, hidden_size, true);
+                    weights.look_up(self.pass.input, now, 2 * hidden_size, gates);
+                    new.multiply(m, rows, candidate, hidden_size, Onto::Row(&weights.candidate_bias));
                 } else {
                     let rows = Rows { values: candidate, ..rows };
-                    weights.recurrent[1].forward.multiply(
-                        m,
-                        rows,
-                        &mut gates[2 * hidden_size..],
-                        3 * hidden_size,
-                        true,
-                    );
+                    let onto = weights.onto(self.pass.input, now, 2 * hidden_size);
+                    new.multiply(m, rows, &mut gates[2 * hidden_size..], 3 * hidden_size, onto);
                 }
                 isa.run(gru::cpu::Finish { gates, h_before, m: candidate, h: hidden, reset_after, hidden_size });
             }
@@ -252,15 +246,15 @@ impl Backward<'_> {
         };
         add_rows(&self.output, now.clone(), dh, hidden_size);
         let (hidden, gates) = (self.tape.hidden.view(), self.tape.gates.view());
-        let product = |part: usize, values: &[f32], row_stride: usize, out: &mut [f32], accumulate: bool| {
+        let product = |part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
             let rows = Rows { values, row_stride, col_stride: 1 };
-            weights.recurrent[part].backward.multiply(m, rows, out, hidden_size, accumulate);
+            weights.recurrent[part].backward.multiply(m, rows, out, hidden_size, onto);
         };
         match self.cell {
             Cell::Rnn(phi) => {
                 let h = dense_rows(&hidden, after);
                 isa.run(elman::cpu::Backward { activation: phi.activation(), h, dh, dz: dgates });
-                product(0, dgates, hidden_size, dh, false);
+                product(0, dgates, hidden_size, dh, Onto::Nothing);
             }
             Cell::Lstm => {
                 let cell = self.tape.cell.view();
@@ -277,7 +271,7 @@ impl Backward<'_> {
                     dgates,
                     tanh_c: &mut scratch[..hidden_size],
                 });
-                product(0, dgates, 4 * hidden_size, dh, false);
+                product(0, dgates, 4 * hidden_size, dh, Onto::Nothing);
             }
             Cell::Gru { reset_after } => {
                 let candidate = self.tape.candidate.view();
@@ -285,12 +279,12 @@ impl Backward<'_> {
                 let m = dense_rows(&candidate, now);
                 isa.run(gru::cpu::Backward { gates, h_before, m, dh, dgates, dm, reset_after, hidden_size });
                 if reset_after {
-                    product(1, dm, hidden_size, dh, true);
+                    product(1, dm, hidden_size, dh, Onto::Output);
                 } else {
-                    product(1, &dgates[2 * hidden_size..], 3 * hidden_size, scratch, false);
+                    product(1, &dgates[2 * hidden_size..], 3 * hidden_size, scratch, Onto::Nothing);
                     isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dgates, dh, hidden_size });
                 }
-                product(0, dgates, 3 * hidden_size, dh, true);
+                product(0, dgates, 3 * hidden_size, dh, Onto::Output);
             }
         }
     }

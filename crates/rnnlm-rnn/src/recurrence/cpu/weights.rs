@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use rnnlm_tensor::cpu::Isa;
-use rnnlm_tensor::cpu::product::{Packed, Rows};
+use rnnlm_tensor::cpu::product::{Onto, Packed, Rows};
 use rnnlm_tensor::{Cpu, View, ViewMut};
 
 use super::rows::dense_rows;
@@ -112,20 +112,30 @@ impl LaidOut {
         let width = self.bias.len();
         let span = out.layout.span();
         out.buffer[span].par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, out)| {
-            out.chunks_exact_mut(width).for_each(|out| out.copy_from_slice(&self.bias));
             let first = task * ROWS_PER_TASK;
             let layout = x.layout.rows(first..first + out.len() / width);
             let rows = Rows { values: &x.buffer[layout.span()], row_stride: layout.stride, col_stride: 1 };
-            self.input.multiply(layout.rows, rows, out, width, true);
+            self.input.multiply(layout.rows, rows, out, width, Onto::Row(&self.bias));
         });
     }
 
-    /// A one-hot input's share, of rows `range`; a dense one's stands there already.
-    pub(super) fn look_up(&self, input: Input<'_, Cpu>, range: Range<usize>, out: &mut [f32]) {
+    /// What the recurrent product of rows `range` is added to, from column `first` on: a one-hot input's share, or a dense
+    /// one's, which stands there already.
+    pub(super) fn onto<'a>(&'a self, input: Input<'a, Cpu>, range: Range<usize>, first: usize) -> Onto<'a> {
+        match input {
+            Input::OneHot(ids) => {
+                Onto::Table { values: &self.table[first..], stride: self.bias.len(), ids: &ids[range] }
+            }
+            Input::Dense(_) => Onto::Output,
+        }
+    }
+
+    /// Puts a one-hot input's share where no product is added to it: columns from `first` on.
+    pub(super) fn look_up(&self, input: Input<'_, Cpu>, range: Range<usize>, first: usize, out: &mut [f32]) {
         let width = self.bias.len();
         if let Input::OneHot(ids) = input {
             for (out, &id) in out.chunks_exact_mut(width).zip(&ids[range]) {
-                out.copy_from_slice(&self.table[id as usize * width..][..width]);
+                out[first..].copy_from_slice(&self.table[id as usize * width..][first..width]);
             }
         }
     }
