@@ -202,6 +202,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_on_gpus_lists_the_faults() {
+        let page = std::fs::read_to_string(crate::root().join("docs/gpu.md")).unwrap();
+        for fault in FAULTS {
+            let (_, file) = fault.file.rsplit_once('/').unwrap();
+            assert!(page.contains(&format!("| {} | `{file}`", fault.what)), "{}", fault.what);
+        }
+        assert_eq!(page.matches(".cu`").count() + page.matches(".cuh`").count(), FAULTS.len() + 2, "and no other");
+    }
+
+    #[test]
     fn every_fault_is_found_in_its_source_and_changes_it() {
         for fault in FAULTS {
             assert_eq!(fault.find(), Ok(()), "{}", fault.what);
