@@ -1,92 +1,160 @@
 //! The GRU's part of the CPU's fused path: what happens to some rows between two products. Rows are `[r z n]`.
+//!
+//! One loop an equation, each writing one slice, as in the LSTM's part.
 
-use rnnlm_tensor::cpu::{Isa, math};
+use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
-/// `r` and `z` of every row become activated.
-pub(crate) fn activate_reset_update(isa: Isa, gates: &mut [f32], hidden_size: usize) {
-    gates.chunks_exact_mut(3 * hidden_size).for_each(|row| math::sigmoid(isa, &mut row[..2 * hidden_size]));
-}
-
-/// Reset after: `n` receives `r ∘ m` before its activation.
-pub(crate) fn add_reset_candidate(gates: &mut [f32], m: &[f32], hidden_size: usize) {
-    for (row, m) in gates.chunks_exact_mut(3 * hidden_size).zip(m.chunks_exact(hidden_size)) {
-        let (rz, n) = row.split_at_mut(2 * hidden_size);
-        n.iter_mut().zip(&rz[..hidden_size]).zip(m).for_each(|((n, r), m)| *n += r * m);
-    }
-}
-
-/// Reset before: `m = r ∘ h_before`.
-pub(crate) fn reset_hidden(gates: &[f32], h_before: &[f32], m: &mut [f32], hidden_size: usize) {
-    let rows = gates.chunks_exact(3 * hidden_size).zip(h_before.chunks_exact(hidden_size));
-    for ((row, before), m) in rows.zip(m.chunks_exact_mut(hidden_size)) {
-        m.iter_mut().zip(row).zip(before).for_each(|((m, r), h)| *m = r * h);
-    }
-}
-
-/// `n` becomes activated; `h = n + z ∘ (h_before − n)`.
-pub(crate) fn finish(isa: Isa, gates: &mut [f32], h_before: &[f32], h: &mut [f32], hidden_size: usize) {
-    let rows = gates.chunks_exact_mut(3 * hidden_size).zip(h_before.chunks_exact(hidden_size));
-    for ((row, before), h) in rows.zip(h.chunks_exact_mut(hidden_size)) {
-        let (rz, n) = row.split_at_mut(2 * hidden_size);
-        math::tanh(isa, n);
-        let z = &rz[hidden_size..];
-        h.iter_mut().zip(z).zip(n.iter().zip(before)).for_each(|((h, z), (n, before))| *h = n + z * (before - n));
-    }
-}
-
-/// What the backward pass of some rows reads.
-pub(crate) struct Rows<'a> {
-    /// Activated gates, `[m, 3H]`.
-    pub(crate) gates: &'a [f32],
+/// `r` and `z` become activated, and where the reset comes before the product, `m = r ∘ h_before` for it.
+pub(crate) struct ResetUpdate<'a> {
+    /// `[m, 3H]`.
+    pub(crate) gates: &'a mut [f32],
     /// Hidden state before the step, `[m, H]`.
     pub(crate) h_before: &'a [f32],
-    /// `W_hn h + b_hn`, `[m, H]`; read only by the form with reset after.
-    pub(crate) candidate: &'a [f32],
+    /// `[m, H]`.
+    pub(crate) m: &'a mut [f32],
+    /// Whether the reset comes after the product.
+    pub(crate) reset_after: bool,
+    /// **H**.
+    pub(crate) hidden_size: usize,
 }
 
-/// `∂z` and `∂n`, both before the product; `dh` keeps the share that went through `z`.
-pub(crate) fn backward_update_new(rows: &Rows<'_>, dh: &mut [f32], dgates: &mut [f32], hidden_size: usize) {
-    let blocks = rows.gates.chunks_exact(3 * hidden_size).zip(rows.h_before.chunks_exact(hidden_size));
-    let outs = dgates.chunks_exact_mut(3 * hidden_size).zip(dh.chunks_exact_mut(hidden_size));
-    for ((gates, before), (dgates, dh)) in blocks.zip(outs) {
-        let (z, n) = (&gates[hidden_size..2 * hidden_size], &gates[2 * hidden_size..]);
-        let (dz, dn) = dgates[hidden_size..].split_at_mut(hidden_size);
-        for (unit, dh) in dh.iter_mut().enumerate() {
-            let kept = *dh * z[unit];
-            dz[unit] = *dh * (before[unit] - n[unit]) * (z[unit] * (1.0 - z[unit]));
-            dn[unit] = (*dh - kept) * (1.0 - n[unit] * n[unit]);
-            *dh = kept;
+impl Kernel for ResetUpdate<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let size = self.hidden_size;
+        let rows = self.gates.chunks_exact_mut(3 * size).zip(self.h_before.chunks_exact(size));
+        for ((gates, before), m) in rows.zip(self.m.chunks_exact_mut(size)) {
+            math::sigmoid_each::<L>(&mut gates[..2 * size]);
+            if !self.reset_after {
+                m.iter_mut().zip(&gates[..size]).zip(before).for_each(|((m, r), h)| *m = r * h);
+            }
         }
     }
 }
 
-/// Reset after: `∂m = ∂n ∘ r`, `∂r = ∂n ∘ m ∘ r(1 − r)`.
-pub(crate) fn backward_reset_after(rows: &Rows<'_>, dgates: &mut [f32], dm: &mut [f32], hidden_size: usize) {
-    let blocks = rows.gates.chunks_exact(3 * hidden_size).zip(rows.candidate.chunks_exact(hidden_size));
-    let outs = dgates.chunks_exact_mut(3 * hidden_size).zip(dm.chunks_exact_mut(hidden_size));
-    for ((r, m), (dgates, dm)) in blocks.zip(outs) {
-        let (dr_dz, dn) = dgates.split_at_mut(2 * hidden_size);
-        for (unit, dm) in dm.iter_mut().enumerate() {
-            *dm = dn[unit] * r[unit];
-            dr_dz[unit] = dn[unit] * m[unit] * (r[unit] * (1.0 - r[unit]));
+/// `n` becomes activated, where the reset comes after the product with `r ∘ m` added; `h = n + z ∘ (h_before − n)`.
+pub(crate) struct Finish<'a> {
+    /// `[m, 3H]`.
+    pub(crate) gates: &'a mut [f32],
+    /// Hidden state before the step, `[m, H]`.
+    pub(crate) h_before: &'a [f32],
+    /// `W_hn h + b_hn`, `[m, H]`; read only where the reset comes after.
+    pub(crate) m: &'a [f32],
+    /// Hidden state after the step, `[m, H]`.
+    pub(crate) h: &'a mut [f32],
+    /// Whether the reset comes after the product.
+    pub(crate) reset_after: bool,
+    /// **H**.
+    pub(crate) hidden_size: usize,
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let size = self.hidden_size;
+        let rows = self.gates.chunks_exact_mut(3 * size).zip(self.h_before.chunks_exact(size));
+        let states = self.m.chunks_exact(size).zip(self.h.chunks_exact_mut(size));
+        for ((gates, before), (m, h)) in rows.zip(states) {
+            let (r_z, n) = gates.split_at_mut(2 * size);
+            let (r, z) = r_z.split_at(size);
+            if self.reset_after {
+                n.iter_mut().zip(r).zip(m).for_each(|((n, r), m)| *n = math::tanh_of::<L>(*n + r * m));
+            } else {
+                math::tanh_each::<L>(n);
+            }
+            h.iter_mut().zip(z).zip(n.iter().zip(before)).for_each(|((h, z), (n, before))| *h = n + z * (before - n));
+        }
+    }
+}
+
+/// `∂z` and `∂n`, both before the product; `dh` keeps the share that went through `z`. Where the reset comes after, also
+/// `∂m = ∂n ∘ r` and `∂r = ∂n ∘ m ∘ r(1 − r)`.
+pub(crate) struct Backward<'a> {
+    /// Activated gates, `[m, 3H]`.
+    pub(crate) gates: &'a [f32],
+    /// Hidden state before the step, `[m, H]`.
+    pub(crate) h_before: &'a [f32],
+    /// `W_hn h + b_hn`, `[m, H]`; read only where the reset comes after.
+    pub(crate) m: &'a [f32],
+    /// `[m, H]`.
+    pub(crate) dh: &'a mut [f32],
+    /// `[m, 3H]`.
+    pub(crate) dgates: &'a mut [f32],
+    /// `[m, H]`; written only where the reset comes after.
+    pub(crate) dm: &'a mut [f32],
+    /// Whether the reset comes after the product.
+    pub(crate) reset_after: bool,
+    /// **H**.
+    pub(crate) hidden_size: usize,
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let size = self.hidden_size;
+        let read = self.gates.chunks_exact(3 * size).zip(self.h_before.chunks_exact(size));
+        let candidates = self.m.chunks_exact(size).zip(self.dm.chunks_exact_mut(size));
+        let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
+        for (((gates, before), (m, dm)), (dgates, dh)) in read.zip(candidates).zip(written) {
+            let [r, z, n] = thirds(gates, size);
+            let (dr_dz, dn) = dgates.split_at_mut(2 * size);
+            let (dr, dz) = dr_dz.split_at_mut(size);
+            for ((dz, dh), ((before, n), z)) in dz.iter_mut().zip(&*dh).zip(before.iter().zip(n).zip(z)) {
+                *dz = dh * (before - n) * (z * (1.0 - z));
+            }
+            for ((dn, dh), (z, n)) in dn.iter_mut().zip(&*dh).zip(z.iter().zip(n)) {
+                *dn = (dh - dh * z) * (1.0 - n * n);
+            }
+            dh.iter_mut().zip(z).for_each(|(dh, z)| *dh *= z);
+            if self.reset_after {
+                dm.iter_mut().zip(&*dn).zip(r).for_each(|((dm, dn), r)| *dm = dn * r);
+                let through_m = dn.iter().zip(m).zip(r);
+                dr.iter_mut().zip(through_m).for_each(|(dr, ((dn, m), r))| *dr = dn * m * (r * (1.0 - r)));
+            }
         }
     }
 }
 
 /// Reset before, given `∂m = ∂n · W_hn`: `∂r = ∂m ∘ h_before ∘ r(1 − r)`, and `dh` receives `∂m ∘ r`.
-pub(crate) fn backward_reset_before(
-    rows: &Rows<'_>,
-    dm: &[f32],
-    dgates: &mut [f32],
-    dh: &mut [f32],
-    hidden_size: usize,
-) {
-    let blocks = rows.gates.chunks_exact(3 * hidden_size).zip(rows.h_before.chunks_exact(hidden_size));
-    let outs = dgates.chunks_exact_mut(3 * hidden_size).zip(dh.chunks_exact_mut(hidden_size));
-    for (((r, before), dm), (dgates, dh)) in blocks.zip(dm.chunks_exact(hidden_size)).zip(outs) {
-        for (unit, dh) in dh.iter_mut().enumerate() {
-            *dh += dm[unit] * r[unit];
-            dgates[unit] = dm[unit] * before[unit] * (r[unit] * (1.0 - r[unit]));
+pub(crate) struct BackwardResetBefore<'a> {
+    /// Activated gates, `[m, 3H]`.
+    pub(crate) gates: &'a [f32],
+    /// Hidden state before the step, `[m, H]`.
+    pub(crate) h_before: &'a [f32],
+    /// `[m, H]`.
+    pub(crate) dm: &'a [f32],
+    /// `[m, 3H]`.
+    pub(crate) dgates: &'a mut [f32],
+    /// `[m, H]`.
+    pub(crate) dh: &'a mut [f32],
+    /// **H**.
+    pub(crate) hidden_size: usize,
+}
+
+impl Kernel for BackwardResetBefore<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let size = self.hidden_size;
+        let read = self.gates.chunks_exact(3 * size).zip(self.h_before.chunks_exact(size));
+        let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
+        for (((gates, before), dm), (dgates, dh)) in read.zip(self.dm.chunks_exact(size)).zip(written) {
+            let (r, dr) = (&gates[..size], &mut dgates[..size]);
+            dh.iter_mut().zip(dm).zip(r).for_each(|((dh, dm), r)| *dh += dm * r);
+            for (dr, ((dm, before), r)) in dr.iter_mut().zip(dm.iter().zip(before).zip(r)) {
+                *dr = dm * before * (r * (1.0 - r));
+            }
         }
     }
+}
+
+/// The three gates of one row, each `H` long.
+#[inline(always)]
+fn thirds(row: &[f32], size: usize) -> [&[f32]; 3] {
+    let (r, z_n) = row.split_at(size);
+    let (z, n) = z_n.split_at(size);
+    [r, z, n]
 }

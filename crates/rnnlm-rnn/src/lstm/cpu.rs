@@ -1,26 +1,46 @@
 //! The LSTM's part of the CPU's fused path: what happens to some rows between two products. Rows are `[i f g o]`.
+//!
+//! One loop an equation, each writing one slice: the compiler turns such a loop into vector instructions, where one that
+//! writes five slices would have to be shown that none overlaps another. A row stays in the first-level cache meanwhile.
 
-use rnnlm_tensor::cpu::{Isa, math};
+use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
 /// Pre-activations become gates; `c = f ∘ c_before + i ∘ g`, `h = o ∘ tanh(c)`.
-pub(crate) fn forward(isa: Isa, gates: &mut [f32], c_before: &[f32], c: &mut [f32], h: &mut [f32], hidden_size: usize) {
-    let rows = gates.chunks_exact_mut(4 * hidden_size).zip(c_before.chunks_exact(hidden_size));
-    for ((gates, c_before), (c, h)) in rows.zip(c.chunks_exact_mut(hidden_size).zip(h.chunks_exact_mut(hidden_size))) {
-        math::sigmoid(isa, &mut gates[..2 * hidden_size]);
-        math::tanh(isa, &mut gates[2 * hidden_size..3 * hidden_size]);
-        math::sigmoid(isa, &mut gates[3 * hidden_size..]);
-        let [i, f, g, o] = quarters(gates, hidden_size);
-        for unit in 0..hidden_size {
-            c[unit] = f[unit] * c_before[unit] + i[unit] * g[unit];
+pub(crate) struct Forward<'a> {
+    /// `[m, 4H]`, pre-activations that become activated.
+    pub(crate) gates: &'a mut [f32],
+    /// Cell state before the step, `[m, H]`.
+    pub(crate) c_before: &'a [f32],
+    /// Cell state after the step, `[m, H]`.
+    pub(crate) c: &'a mut [f32],
+    /// Hidden state after the step, `[m, H]`.
+    pub(crate) h: &'a mut [f32],
+    /// **H**.
+    pub(crate) hidden_size: usize,
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let size = self.hidden_size;
+        let rows = self.gates.chunks_exact_mut(4 * size).zip(self.c_before.chunks_exact(size));
+        let states = self.c.chunks_exact_mut(size).zip(self.h.chunks_exact_mut(size));
+        for ((gates, c_before), (c, h)) in rows.zip(states) {
+            math::sigmoid_each::<L>(&mut gates[..2 * size]);
+            math::tanh_each::<L>(&mut gates[2 * size..3 * size]);
+            math::sigmoid_each::<L>(&mut gates[3 * size..]);
+            let [i, f, g, o] = quarters(gates, size);
+            let inputs = f.iter().zip(c_before).zip(i.iter().zip(g));
+            c.iter_mut().zip(inputs).for_each(|(c, ((f, c_before), (i, g)))| *c = f * c_before + i * g);
+            h.iter_mut().zip(&*c).zip(o).for_each(|((h, c), o)| *h = math::tanh_of::<L>(*c) * o);
         }
-        h.copy_from_slice(c);
-        math::tanh(isa, h);
-        h.iter_mut().zip(o).for_each(|(h, o)| *h *= o);
     }
 }
 
-/// What the backward pass of some rows reads.
-pub(crate) struct Rows<'a> {
+/// The mirror of [`Forward`]: `dgates` becomes the gradients of the pre-activations, `dc` is turned from `∂c_t` into
+/// `∂c_{t−1}`.
+pub(crate) struct Backward<'a> {
     /// Activated gates, `[m, 4H]`.
     pub(crate) gates: &'a [f32],
     /// Cell state before the step, `[m, H]`.
@@ -29,33 +49,59 @@ pub(crate) struct Rows<'a> {
     pub(crate) c: &'a [f32],
     /// `∂h`, `[m, H]`.
     pub(crate) dh: &'a [f32],
+    /// `∂c`, `[m, H]`.
+    pub(crate) dc: &'a mut [f32],
+    /// `[m, 4H]`.
+    pub(crate) dgates: &'a mut [f32],
+    /// Room for `tanh(c)` of one row, `[H]`.
+    pub(crate) tanh_c: &'a mut [f32],
 }
 
-/// `dgates` becomes the gradients of the pre-activations, `dc` is turned from `∂c_t` into `∂c_{t−1}`; `scratch` is one row.
-pub(crate) fn backward(isa: Isa, rows: &Rows<'_>, dc: &mut [f32], dgates: &mut [f32], scratch: &mut [f32]) {
-    let h = scratch.len();
-    for (row, (dgates, dc)) in dgates.chunks_exact_mut(4 * h).zip(dc.chunks_exact_mut(h)).enumerate() {
-        let (units, block) = (row * h..(row + 1) * h, row * 4 * h..(row + 1) * 4 * h);
-        let [i, f, g, o] = quarters(&rows.gates[block], h);
-        let (c_before, dh) = (&rows.c_before[units.clone()], &rows.dh[units.clone()]);
-        scratch.copy_from_slice(&rows.c[units]);
-        math::tanh(isa, scratch);
-        let (di_df, dg_do) = dgates.split_at_mut(2 * h);
-        let ((di, df), (dg, do_)) = (di_df.split_at_mut(h), dg_do.split_at_mut(h));
-        for unit in 0..h {
-            let tanh_c = scratch[unit];
-            let dc_now = dc[unit] + dh[unit] * o[unit] * (1.0 - tanh_c * tanh_c);
-            di[unit] = dc_now * g[unit] * (i[unit] * (1.0 - i[unit]));
-            df[unit] = dc_now * c_before[unit] * (f[unit] * (1.0 - f[unit]));
-            dg[unit] = dc_now * i[unit] * (1.0 - g[unit] * g[unit]);
-            do_[unit] = dh[unit] * tanh_c * (o[unit] * (1.0 - o[unit]));
-            dc[unit] = dc_now * f[unit];
+impl Kernel for Backward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let (size, tanh_c) = (self.tanh_c.len(), self.tanh_c);
+        let read = self.gates.chunks_exact(4 * size).zip(self.c_before.chunks_exact(size));
+        let states = self.c.chunks_exact(size).zip(self.dh.chunks_exact(size));
+        let written = self.dgates.chunks_exact_mut(4 * size).zip(self.dc.chunks_exact_mut(size));
+        for (((gates, c_before), (c, dh)), (dgates, dc)) in read.zip(states).zip(written) {
+            let [i, f, g, o] = quarters(gates, size);
+            let [di, df, dg, do_] = quarters_mut(dgates, size);
+            tanh_c.iter_mut().zip(c).for_each(|(tanh_c, c)| *tanh_c = math::tanh_of::<L>(*c));
+            let through_h = dh.iter().zip(o).zip(&*tanh_c);
+            for (dc, ((dh, o), tanh_c)) in dc.iter_mut().zip(through_h.clone()) {
+                *dc += dh * o * (1.0 - tanh_c * tanh_c);
+            }
+            for (do_, ((dh, o), tanh_c)) in do_.iter_mut().zip(through_h) {
+                *do_ = dh * tanh_c * (o * (1.0 - o));
+            }
+            let through_c = |factor, gate| dc.iter().zip::<&[f32]>(factor).zip::<&[f32]>(gate);
+            for (di, ((dc, g), i)) in di.iter_mut().zip(through_c(g, i)) {
+                *di = dc * g * (i * (1.0 - i));
+            }
+            for (df, ((dc, c_before), f)) in df.iter_mut().zip(through_c(c_before, f)) {
+                *df = dc * c_before * (f * (1.0 - f));
+            }
+            for (dg, ((dc, i), g)) in dg.iter_mut().zip(through_c(i, g)) {
+                *dg = dc * i * (1.0 - g * g);
+            }
+            dc.iter_mut().zip(f).for_each(|(dc, f)| *dc *= f);
         }
     }
 }
 
-/// The four gates of one row, each `H` long so that loops over units need no bounds check.
-fn quarters(row: &[f32], h: usize) -> [&[f32]; 4] {
-    let ((i, f), (g, o)) = (row[..2 * h].split_at(h), row[2 * h..4 * h].split_at(h));
+/// The four gates of one row, each `H` long.
+#[inline(always)]
+fn quarters(row: &[f32], size: usize) -> [&[f32]; 4] {
+    let ((i, f), (g, o)) = (row[..2 * size].split_at(size), row[2 * size..4 * size].split_at(size));
+    [i, f, g, o]
+}
+
+/// The same to write.
+#[inline(always)]
+fn quarters_mut(row: &mut [f32], size: usize) -> [&mut [f32]; 4] {
+    let (i_f, g_o) = row.split_at_mut(2 * size);
+    let ((i, f), (g, o)) = (i_f.split_at_mut(size), g_o.split_at_mut(size));
     [i, f, g, o]
 }

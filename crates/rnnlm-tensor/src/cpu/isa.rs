@@ -63,13 +63,27 @@ impl Isa {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx2>()
+    kernel.run::<x86::Avx2>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Avx512>()
+    kernel.run::<x86::Avx512>()
+}
+
+/// Asks for values to be brought into the second-level cache, for a loop that will want them after the next product. A hint,
+/// which changes no result and does nothing where there is no instruction for it.
+#[inline(always)]
+pub fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: every x86-64 CPU has the instruction, and it reads nothing
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
 }
 
 /// A loop that is compiled once for each instruction set. `run` must be `#[inline(always)]`, and so must all that it
@@ -81,18 +95,44 @@ pub trait Kernel {
     fn run<L: Lanes>(self) -> Self::Output;
 }
 
-/// What a loop must know of the instruction set it is compiled for.
+/// What a loop must know of the instruction set it is compiled for. Most loops are plain and the compiler vectorises them;
+/// sums that must stay in registers are written with [`Lanes::Vector`].
 pub trait Lanes {
     /// Whether `a·b + c` is one instruction; where it is not, `f32::mul_add` would call a library function.
     const FMA: bool;
-    /// Rows and columns of a tile of a product, whose sums are to stay in registers.
+    /// Numbers in a vector.
+    const LANES: usize;
+    /// Rows of a tile of a product and vectors in each, whose sums are to stay in registers.
     const TILE: [usize; 2];
+    /// A register's worth of numbers.
+    type Vector: Copy;
 
     /// `a·b + c`, rounded once where the hardware can.
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         if Self::FMA { a.mul_add(b, c) } else { a * b + c }
     }
+
+    /// The same number in every lane.
+    fn splat(value: f32) -> Self::Vector;
+
+    /// The first [`Lanes::LANES`] values.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    fn load(values: &[f32]) -> Self::Vector;
+
+    /// The mirror of [`Lanes::load`].
+    ///
+    /// # Panics
+    /// If there is less room.
+    fn store(vector: Self::Vector, values: &mut [f32]);
+
+    /// `a + b`, lane by lane.
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// [`Lanes::mul_add`], lane by lane.
+    fn mul_add_vector(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 }
 
 /// What every CPU of the architecture has: SSE2 on x86-64 (16 registers of 4), NEON on AArch64 (32 of 4).
@@ -101,27 +141,128 @@ pub(super) struct Portable;
 
 impl Lanes for Portable {
     const FMA: bool = cfg!(target_arch = "aarch64");
-    const TILE: [usize; 2] = [4, 8];
+    const LANES: usize = 8;
+    const TILE: [usize; 2] = [4, 1];
+    type Vector = [f32; 8];
+
+    #[inline(always)]
+    fn splat(value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    fn load(values: &[f32]) -> [f32; 8] {
+        std::array::from_fn(|lane| values[lane])
+    }
+
+    #[inline(always)]
+    fn store(vector: [f32; 8], values: &mut [f32]) {
+        values[..8].copy_from_slice(&vector);
+    }
+
+    #[inline(always)]
+    fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    fn mul_add_vector(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| Self::mul_add(a[lane], b[lane], c[lane]))
+    }
 }
 
-/// 16 registers of 8 lanes.
 #[cfg(target_arch = "x86_64")]
-#[derive(Debug)]
-pub(super) struct Avx2;
+mod x86 {
+    //! The registers of x86-64. Neither type leaves `isa.rs`, whose functions with the features are the only ones that run
+    //! a kernel with it, and the proof that the CPU has them is the [`Isa`](super::Isa).
 
-#[cfg(target_arch = "x86_64")]
-impl Lanes for Avx2 {
-    const FMA: bool = true;
-    const TILE: [usize; 2] = [4, 16];
-}
+    use std::arch::x86_64::*;
 
-/// 32 registers of 16 lanes.
-#[cfg(target_arch = "x86_64")]
-#[derive(Debug)]
-pub(super) struct Avx512;
+    use super::Lanes;
 
-#[cfg(target_arch = "x86_64")]
-impl Lanes for Avx512 {
-    const FMA: bool = true;
-    const TILE: [usize; 2] = [8, 32];
+    /// 16 registers of 8 lanes.
+    #[derive(Debug)]
+    pub(super) struct Avx2;
+
+    impl Lanes for Avx2 {
+        const FMA: bool = true;
+        const LANES: usize = 8;
+        const TILE: [usize; 2] = [4, 2];
+        type Vector = __m256;
+
+        #[inline(always)]
+        fn splat(value: f32) -> __m256 {
+            // SAFETY: only `run_avx2` runs kernels with this type
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn load(values: &[f32]) -> __m256 {
+            let values = &values[..Self::LANES];
+            // SAFETY: only `run_avx2` runs kernels with this type, and the slice has as many values as are read
+            unsafe { _mm256_loadu_ps(values.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn store(vector: __m256, values: &mut [f32]) {
+            let values = &mut values[..Self::LANES];
+            // SAFETY: only `run_avx2` runs kernels with this type, and the slice has room for what is written
+            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), vector) }
+        }
+
+        #[inline(always)]
+        fn add(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: only `run_avx2` runs kernels with this type
+            unsafe { _mm256_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add_vector(a: __m256, b: __m256, c: __m256) -> __m256 {
+            // SAFETY: only `run_avx2` runs kernels with this type
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+    }
+
+    /// 32 registers of 16 lanes.
+    #[derive(Debug)]
+    pub(super) struct Avx512;
+
+    impl Lanes for Avx512 {
+        const FMA: bool = true;
+        const LANES: usize = 16;
+        const TILE: [usize; 2] = [8, 2];
+        type Vector = __m512;
+
+        #[inline(always)]
+        fn splat(value: f32) -> __m512 {
+            // SAFETY: only `run_avx512` runs kernels with this type
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn load(values: &[f32]) -> __m512 {
+            let values = &values[..Self::LANES];
+            // SAFETY: only `run_avx512` runs kernels with this type, and the slice has as many values as are read
+            unsafe { _mm512_loadu_ps(values.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn store(vector: __m512, values: &mut [f32]) {
+            let values = &mut values[..Self::LANES];
+            // SAFETY: only `run_avx512` runs kernels with this type, and the slice has room for what is written
+            unsafe { _mm512_storeu_ps(values.as_mut_ptr(), vector) }
+        }
+
+        #[inline(always)]
+        fn add(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: only `run_avx512` runs kernels with this type
+            unsafe { _mm512_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul_add_vector(a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: only `run_avx512` runs kernels with this type
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+    }
 }

@@ -16,6 +16,18 @@ pub fn sigmoid(isa: Isa, values: &mut [f32]) {
     isa.run(Sigmoid(values));
 }
 
+/// [`tanh`] inside another kernel.
+#[inline(always)]
+pub fn tanh_each<L: Lanes>(values: &mut [f32]) {
+    values.iter_mut().for_each(|x| *x = tanh_of::<L>(*x));
+}
+
+/// [`sigmoid`] inside another kernel.
+#[inline(always)]
+pub fn sigmoid_each<L: Lanes>(values: &mut [f32]) {
+    values.iter_mut().for_each(|x| *x = sigmoid_of::<L>(*x));
+}
+
 /// Every element becomes `e^(x − shift)`; their sum is returned. With the largest element as `shift` no exponential passes
 /// 1: the softmax's numerators and denominator.
 pub fn exp_sum(isa: Isa, shift: f32, values: &mut [f32]) -> f32 {
@@ -28,9 +40,7 @@ impl Kernel for Tanh<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        for x in self.0 {
-            *x = tanh_of::<L>(*x);
-        }
+        tanh_each::<L>(self.0);
     }
 }
 
@@ -40,9 +50,7 @@ impl Kernel for Sigmoid<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        for x in self.0 {
-            *x = sigmoid_of::<L>(*x);
-        }
+        sigmoid_each::<L>(self.0);
     }
 }
 
@@ -74,7 +82,7 @@ impl Kernel for ExpSum<'_> {
 
 /// `1 / (1 + e^−x) = ½ + ½ tanh(x/2)`.
 #[inline(always)]
-pub(crate) fn sigmoid_of<L: Lanes>(x: f32) -> f32 {
+pub fn sigmoid_of<L: Lanes>(x: f32) -> f32 {
     L::mul_add(0.5, tanh_of::<L>(0.5 * x), 0.5)
 }
 
@@ -88,7 +96,7 @@ const TANH_END: f32 = 9.02;
 ///
 /// The polynomial is the least-squares fit in `x²` of `(tanh x / x − 1) / x²` at Chebyshev nodes on `[0, 0.625²]`.
 #[inline(always)]
-pub(crate) fn tanh_of<L: Lanes>(x: f32) -> f32 {
+pub fn tanh_of<L: Lanes>(x: f32) -> f32 {
     let magnitude = x.abs();
     let square = x * x;
     let mut series = TANH_SERIES[0];

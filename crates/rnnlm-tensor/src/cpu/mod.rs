@@ -1,13 +1,15 @@
-//! The CPU: buffers are vectors, the inner loops are compiled for each instruction set, rows are shared out to a rayon pool in
+//! The CPU: the inner loops are compiled for each instruction set, rows are shared out to a rayon pool in
 //! such a way that the number of threads changes the time and never a bit.
 
+mod buffer;
 mod dropout;
 mod elementwise;
 mod gather;
 mod isa;
 pub mod math;
 pub mod product;
-pub use isa::{Isa, Kernel, Lanes};
+pub use buffer::Buffer;
+pub use isa::{Isa, Kernel, Lanes, prefetch};
 mod gemm;
 mod loss;
 mod pack;
@@ -86,7 +88,7 @@ fn vector<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
 }
 
 impl Backend for Cpu {
-    type Buffer = Vec<f32>;
+    type Buffer = Buffer;
     type Indices = Vec<u32>;
 
     fn name(&self) -> String {
@@ -100,15 +102,15 @@ impl Backend for Cpu {
         self.pool.install(work)
     }
 
-    fn allocate(&self, len: usize) -> Result<Vec<f32>> {
-        vector(len)
+    fn allocate(&self, len: usize) -> Result<Buffer> {
+        Buffer::zeros(len)
     }
 
     fn allocate_indices(&self, len: usize) -> Result<Vec<u32>> {
         vector(len)
     }
 
-    fn write(&self, values: &[f32], to: &mut Vec<f32>, offset: usize) -> Result<()> {
+    fn write(&self, values: &[f32], to: &mut Buffer, offset: usize) -> Result<()> {
         let room = to.len().saturating_sub(offset);
         let target = to.get_mut(offset..offset.saturating_add(values.len())).ok_or(Error::Length {
             op: "write",
@@ -120,7 +122,7 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn read(&self, from: &Vec<f32>, offset: usize, values: &mut [f32]) -> Result<()> {
+    fn read(&self, from: &Buffer, offset: usize, values: &mut [f32]) -> Result<()> {
         let found = from.len().saturating_sub(offset);
         let source = from.get(offset..offset.saturating_add(values.len())).ok_or(Error::Length {
             op: "read",
@@ -188,7 +190,7 @@ impl Backend for Cpu {
     }
 
     fn sum_rows(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        self.run(|| reduce::sum_rows(a, out));
+        self.run(|| reduce::sum_rows(self.isa, a, out));
         Ok(())
     }
 

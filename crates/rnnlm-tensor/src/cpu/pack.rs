@@ -14,7 +14,7 @@ impl Kernel for PackPanel<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        match L::TILE[1] {
+        match L::TILE[1] * L::LANES {
             32 => self.rows::<32>(),
             16 => self.rows::<16>(),
             8 => self.rows::<8>(),

@@ -18,6 +18,7 @@
 
 use rayon::prelude::*;
 
+use super::Buffer;
 use super::isa::{Isa, Kernel, Lanes};
 use super::pack::PackPanel;
 
@@ -25,8 +26,9 @@ use super::pack::PackPanel;
 pub(super) const DEPTH: usize = 256;
 /// From so many values on, panels are laid out by several threads.
 const LARGE: usize = 1 << 15;
-/// The most rows that a tile has.
+/// The most rows and columns that a tile has.
 const MOST_ROWS: usize = 8;
+const MOST_COLS: usize = 32;
 
 /// The right operand `[k, n]` of products, laid out for one instruction set.
 #[derive(Debug)]
@@ -35,14 +37,14 @@ pub struct Packed {
     k: usize,
     n: usize,
     panel: usize,
-    values: Vec<f32>,
+    values: Buffer,
 }
 
 impl Packed {
     /// Room for `[k, n]`, all zero.
     pub fn new(isa: Isa, k: usize, n: usize) -> Self {
         let panel = isa.run(PanelWidth);
-        Self { isa, k, n, panel, values: vec![0.0; n.div_ceil(panel) * panel * k] }
+        Self { isa, k, n, panel, values: Buffer::small(n.div_ceil(panel) * panel * k) }
     }
 
     /// Takes other sizes; what it holds is undefined until it is packed. Allocates only if more room is needed than ever
@@ -50,7 +52,9 @@ impl Packed {
     pub fn resize(&mut self, k: usize, n: usize) {
         (self.k, self.n) = (k, n);
         let len = n.div_ceil(self.panel) * self.panel * k;
-        self.values.resize(len.max(self.values.len()), 0.0);
+        if len > self.values.len() {
+            self.values = Buffer::small(len);
+        }
     }
 
     /// The instruction set that it is laid out for.
@@ -101,9 +105,6 @@ impl Packed {
         assert!(self.k == 0 || last < a.values.len(), "a has {} values, its last is {last}", a.values.len());
         let end = (m - 1) * c_stride + self.n;
         assert!(end <= c.len() && (m == 1 || c_stride >= self.n), "c has {} values, {end} are needed", c.len());
-        if m == 1 && a.col_stride == 1 {
-            return self.isa.run(MultiplyRow { packed: self, a: a.values, c, accumulate });
-        }
         self.isa.run(Multiply { packed: self, m, a, c, c_stride, accumulate });
     }
 }
@@ -134,39 +135,7 @@ impl Kernel for PanelWidth {
     type Output = usize;
     #[inline(always)]
     fn run<L: Lanes>(self) -> usize {
-        L::TILE[1]
-    }
-}
-
-/// A single row: a kernel of its own, because in one function with the tiles its sums would not stay in registers.
-struct MultiplyRow<'a> {
-    packed: &'a Packed,
-    a: &'a [f32],
-    c: &'a mut [f32],
-    accumulate: bool,
-}
-
-impl Kernel for MultiplyRow<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        match L::TILE[1] {
-            32 => self.panels::<L, 32>(),
-            16 => self.panels::<L, 16>(),
-            8 => self.panels::<L, 8>(),
-            cols => unreachable!("no tile of {cols} columns"),
-        }
-    }
-}
-
-impl MultiplyRow<'_> {
-    #[inline(always)]
-    fn panels<L: Lanes, const NR: usize>(self) {
-        let Self { packed: &Packed { k, n, ref values, .. }, a, c, accumulate } = self;
-        for start in (0..k.max(1)).step_by(DEPTH) {
-            let panels = Panels { values, k, start, depth: DEPTH.min(k - start) };
-            one_row::<L, NR>(&a[start..], &panels, n, c, accumulate || start > 0);
-        }
+        L::TILE[1] * L::LANES
     }
 }
 
@@ -185,57 +154,95 @@ impl Kernel for Multiply<'_> {
     fn run<L: Lanes>(self) {
         // the tile is a constant of `L`: one arm is left
         match L::TILE {
-            [8, 32] => self.tiles::<L, 8, 32>(),
-            [4, 16] => self.tiles::<L, 4, 16>(),
-            [4, 8] => self.tiles::<L, 4, 8>(),
-            [rows, cols] => unreachable!("no tile of {rows} × {cols}"),
+            [8, 2] => self.tiles::<L, 8, 2>(),
+            [4, 2] => self.tiles::<L, 4, 2>(),
+            [4, 1] => self.tiles::<L, 4, 1>(),
+            [rows, vectors] => unreachable!("no tile of {rows} rows of {vectors} vectors"),
         }
     }
 }
 
 impl Multiply<'_> {
     #[inline(always)]
-    fn tiles<L: Lanes, const MR: usize, const NR: usize>(self) {
+    fn tiles<L: Lanes, const MR: usize, const NV: usize>(self) {
         let Self { packed: &Packed { k, n, ref values, .. }, m, a, c, c_stride, accumulate } = self;
-        let gather = a.col_stride != 1;
-        // zeros take their time, and most products need none
-        let mut strip = if gather { Some([0.0; DEPTH * MOST_ROWS]) } else { None };
         for start in (0..k.max(1)).step_by(DEPTH) {
-            let depth = DEPTH.min(k - start);
-            let panels = Panels { values, k, start, depth };
+            let panels = Panels { values, k, n, start, depth: DEPTH.min(k - start), width: NV * L::LANES };
             let out = Out { stride: c_stride, accumulate: accumulate || start > 0 };
-            // rows as they stand: a panel stays in the first-level cache while all rows pass; rows that must be gathered:
-            // a strip is gathered once, and stays there while all panels pass
-            let (outer, inner) = if gather { ((m, MR), (n, NR)) } else { ((n, NR), (m, MR)) };
-            for out_first in (0..outer.0).step_by(outer.1) {
-                if let Some(strip) = &mut strip {
-                    gather_strip::<MR>(a, out_first, MR.min(m - out_first), [start, depth], strip);
-                }
-                for in_first in (0..inner.0).step_by(inner.1) {
-                    let (row, first) = if gather { (out_first, in_first) } else { (in_first, out_first) };
-                    let rows = match &strip {
-                        Some(strip) => Rows { values: strip, row_stride: 1, col_stride: MR },
-                        None => a.from([row, start]),
-                    };
-                    let size = [MR.min(m - row), NR.min(n - first)];
-                    let c = &mut c[row * c_stride + first..];
-                    any_tile::<L, MR, NR>(size, rows, panels.get::<NR>(first), c, out);
-                }
+            let a = a.from([0, start]);
+            if a.col_stride != 1 {
+                gathered::<L, MR, NV>(m, a, &panels, c, out);
+            } else if m == 1 {
+                one_row::<L, NV>(a.values, &panels, c, out);
+            } else {
+                as_they_stand::<L, MR, NV>(m, a, &panels, c, out);
             }
         }
     }
 }
 
-/// Copies `rows` rows of a transposed operand, `depth` columns from `start` on, column behind column.
+/// The left operand's rows as they stand: a panel stays in the first-level cache while all of them pass.
 #[inline(always)]
-fn gather_strip<const MR: usize>(a: Rows<'_>, row: usize, rows: usize, [start, depth]: [usize; 2], strip: &mut [f32]) {
-    for (p, strip) in strip.as_chunks_mut::<MR>().0[..depth].iter_mut().enumerate() {
-        let column = &a.values[row * a.row_stride + (start + p) * a.col_stride..];
+fn as_they_stand<L: Lanes, const MR: usize, const NV: usize>(
+    m: usize,
+    a: Rows<'_>,
+    panels: &Panels<'_>,
+    c: &mut [f32],
+    out: Out,
+) {
+    for first in panels.firsts() {
+        for row in (0..m).step_by(MR) {
+            let size = [MR.min(m - row), panels.cols(first)];
+            any_tile::<L, MR, NV>(size, a.from([row, 0]), panels.get(first), &mut c[row * out.stride + first..], out);
+        }
+    }
+}
+
+/// A left operand that is transposed: two strips as high as a tile are copied, column behind column, and stay in the
+/// first-level cache while all panels pass. Two, because so many numbers of a row share a cache line.
+#[inline(always)]
+fn gathered<L: Lanes, const MR: usize, const NV: usize>(
+    m: usize,
+    a: Rows<'_>,
+    panels: &Panels<'_>,
+    c: &mut [f32],
+    out: Out,
+) {
+    let mut strips = [const { Strip([0.0; DEPTH * MOST_ROWS]) }; 2];
+    for row in (0..m).step_by(2 * MR) {
+        gather_strips::<MR>(a.from([row, 0]), m - row, panels.depth, &mut strips);
+        for first in panels.firsts() {
+            for (row, Strip(strip)) in (row..m).step_by(MR).zip(&strips) {
+                let size = [MR.min(m - row), panels.cols(first)];
+                let rows = Rows { values: strip, row_stride: 1, col_stride: MR };
+                any_tile::<L, MR, NV>(size, rows, panels.get(first), &mut c[row * out.stride + first..], out);
+            }
+        }
+    }
+}
+
+/// Columns of a tile's rows, from a cache line on.
+#[repr(align(64))]
+struct Strip([f32; DEPTH * MOST_ROWS]);
+
+/// Copies two strips of up to `MR` rows, `depth` columns.
+#[inline(always)]
+fn gather_strips<const MR: usize>(
+    a: Rows<'_>,
+    rows: usize,
+    depth: usize,
+    [Strip(upper), Strip(lower)]: &mut [Strip; 2],
+) {
+    let strips = upper.as_chunks_mut::<MR>().0.iter_mut().zip(lower.as_chunks_mut::<MR>().0);
+    for (p, (upper, lower)) in strips.take(depth).enumerate() {
+        let column = &a.values[p * a.col_stride..];
         // a length that is known is a few moves, another one a call
-        if a.row_stride == 1 && rows == MR {
-            strip.copy_from_slice(&column[..MR]);
+        if a.row_stride == 1 && rows >= 2 * MR {
+            upper.copy_from_slice(&column[..MR]);
+            lower.copy_from_slice(&column[MR..2 * MR]);
         } else {
-            strip[..rows].iter_mut().enumerate().for_each(|(i, value)| *value = column[i * a.row_stride]);
+            let both = upper.iter_mut().chain(lower);
+            both.take(rows).enumerate().for_each(|(i, value)| *value = column[i * a.row_stride]);
         }
     }
 }
@@ -243,34 +250,34 @@ fn gather_strip<const MR: usize>(a: Rows<'_>, row: usize, rows: usize, [start, d
 /// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
 /// other. The order of each sum is a tile's.
 #[inline(always)]
-fn one_row<L: Lanes, const NR: usize>(a: &[f32], panels: &Panels<'_>, n: usize, c: &mut [f32], accumulate: bool) {
-    let mut blocks = c[..n].chunks_mut(NR).enumerate();
-    let abreast = n / NR / 4 * 4;
-    for index in (0..abreast).step_by(4) {
-        let sums = row_sums::<L, NR, 4>(a, [0, 1, 2, 3].map(|q| panels.get::<NR>((index + q) * NR)));
-        for (sums, (_, c)) in sums.iter().zip(&mut blocks) {
-            store_row(sums, c, accumulate);
+fn one_row<L: Lanes, const NV: usize>(a: &[f32], panels: &Panels<'_>, c: &mut [f32], out: Out) {
+    const ABREAST: usize = 4;
+    let whole = panels.n / panels.width / ABREAST * ABREAST;
+    for index in (0..whole).step_by(ABREAST) {
+        let firsts: [usize; ABREAST] = std::array::from_fn(|q| (index + q) * panels.width);
+        let sums = row_sums::<L, NV, ABREAST>(a, firsts.map(|first| panels.get(first)));
+        for (sums, first) in sums.iter().zip(firsts) {
+            store_row::<L, NV>(sums, &mut c[first..][..panels.width], out.accumulate);
         }
     }
-    for (index, c) in blocks {
-        let [sums] = row_sums::<L, NR, 1>(a, [panels.get::<NR>(index * NR)]);
-        store_row(&sums, c, accumulate);
+    for first in (whole * panels.width..panels.n).step_by(panels.width) {
+        let [sums] = row_sums::<L, NV, 1>(a, [panels.get(first)]);
+        store_row::<L, NV>(&sums, &mut c[first..][..panels.cols(first)], out.accumulate);
     }
 }
 
-/// The sums of one row over some panels, which only loops with constant bounds touch: that keeps them in registers.
+/// The sums of one row over some panels.
 #[inline(always)]
-// plain indices: with iterators the sums leave the registers, and a row takes seven times as long
-fn row_sums<L: Lanes, const NR: usize, const P: usize>(a: &[f32], panels: [&[f32]; P]) -> [[f32; NR]; P] {
-    let mut sums = [[0.0_f32; NR]; P];
-    let panels = panels.map(|panel| panel.as_chunks::<NR>().0);
-    let depth = panels.iter().fold(a.len(), |depth, panel| depth.min(panel.len()));
-    for p in 0..depth {
-        let a = a[p];
-        for q in 0..P {
-            let b = &panels[q][p];
-            for j in 0..NR {
-                sums[q][j] = L::mul_add(a, b[j], sums[q][j]);
+fn row_sums<L: Lanes, const NV: usize, const P: usize>(a: &[f32], panels: [&[f32]; P]) -> [[L::Vector; NV]; P] {
+    let mut sums = [[L::splat(0.0); NV]; P];
+    let width = NV * L::LANES;
+    let depth = panels.iter().fold(a.len(), |depth, panel| depth.min(panel.len() / width));
+    for (p, &a) in a[..depth].iter().enumerate() {
+        let a = L::splat(a);
+        for (sums, panel) in sums.iter_mut().zip(&panels) {
+            let b = &panel[p * width..][..width];
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = L::mul_add_vector(a, L::load(&b[v * L::LANES..]), *sum);
             }
         }
     }
@@ -279,29 +286,49 @@ fn row_sums<L: Lanes, const NR: usize, const P: usize>(a: &[f32], panels: [&[f32
 
 /// Stores what of a row of sums has a place in `c`.
 #[inline(always)]
-fn store_row<const NR: usize>(sums: &[f32; NR], c: &mut [f32], accumulate: bool) {
-    match <&mut [f32; NR]>::try_from(&mut *c) {
-        Ok(c) if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
-        Ok(c) => *c = *sums,
-        Err(_) if accumulate => c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum),
-        Err(_) => c.copy_from_slice(&sums[..c.len()]),
+fn store_row<L: Lanes, const NV: usize>(sums: &[L::Vector; NV], c: &mut [f32], accumulate: bool) {
+    if c.len() == NV * L::LANES {
+        for (&sum, c) in sums.iter().zip(c.chunks_exact_mut(L::LANES)) {
+            L::store(if accumulate { L::add(L::load(c), sum) } else { sum }, c);
+        }
+        return;
+    }
+    let mut all = [0.0; MOST_COLS];
+    sums.iter().zip(all.chunks_exact_mut(L::LANES)).for_each(|(&sum, all)| L::store(sum, all));
+    if accumulate {
+        c.iter_mut().zip(&all).for_each(|(c, sum)| *c += sum);
+    } else {
+        c.copy_from_slice(&all[..c.len()]);
     }
 }
 
 /// The block of all panels that is being worked through.
-#[derive(Clone, Copy)]
 struct Panels<'a> {
     values: &'a [f32],
     k: usize,
+    n: usize,
     start: usize,
     depth: usize,
+    width: usize,
 }
 
 impl<'a> Panels<'a> {
-    /// The block of the panel that begins with column `first`.
+    /// The first column of each panel.
     #[inline(always)]
-    fn get<const NR: usize>(&self, first: usize) -> &'a [f32] {
-        &self.values[first * self.k + self.start * NR..][..self.depth * NR]
+    fn firsts(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.n).step_by(self.width)
+    }
+
+    /// The columns of the panel that begins with column `first`.
+    #[inline(always)]
+    fn cols(&self, first: usize) -> usize {
+        self.width.min(self.n - first)
+    }
+
+    /// The block of that panel.
+    #[inline(always)]
+    fn get(&self, first: usize) -> &'a [f32] {
+        &self.values[first * self.k + self.start * self.width..][..self.depth * self.width]
     }
 }
 
@@ -314,7 +341,7 @@ struct Out {
 
 /// A tile of `MR` rows, or of fewer at the lower edge: the same sums, one instantiation a height.
 #[inline(always)]
-fn any_tile<L: Lanes, const MR: usize, const NR: usize>(
+fn any_tile<L: Lanes, const MR: usize, const NV: usize>(
     [rows, cols]: [usize; 2],
     a: Rows<'_>,
     panel: &[f32],
@@ -322,46 +349,47 @@ fn any_tile<L: Lanes, const MR: usize, const NR: usize>(
     out: Out,
 ) {
     match rows {
-        _ if rows == MR => tile::<L, MR, NR>(a, panel, c, cols, out),
-        1 => tile::<L, 1, NR>(a, panel, c, cols, out),
-        2 => tile::<L, 2, NR>(a, panel, c, cols, out),
-        3 => tile::<L, 3, NR>(a, panel, c, cols, out),
-        4 => tile::<L, 4, NR>(a, panel, c, cols, out),
-        5 => tile::<L, 5, NR>(a, panel, c, cols, out),
-        6 => tile::<L, 6, NR>(a, panel, c, cols, out),
-        _ => tile::<L, { MOST_ROWS - 1 }, NR>(a, panel, c, cols, out),
+        _ if rows == MR => tile::<L, MR, NV>(a, panel, c, cols, out),
+        1 => tile::<L, 1, NV>(a, panel, c, cols, out),
+        2 => tile::<L, 2, NV>(a, panel, c, cols, out),
+        3 => tile::<L, 3, NV>(a, panel, c, cols, out),
+        4 => tile::<L, 4, NV>(a, panel, c, cols, out),
+        5 => tile::<L, 5, NV>(a, panel, c, cols, out),
+        6 => tile::<L, 6, NV>(a, panel, c, cols, out),
+        _ => tile::<L, { MOST_ROWS - 1 }, NV>(a, panel, c, cols, out),
     }
 }
 
-/// `c[i][j] = Σ_p a[i][p] · panel[p][j]` for a tile of `MR` rows and `cols ≤ NR` columns.
+/// `c[i][j] = Σ_p a[i][p] · panel[p][j]` for a tile of `MR` rows and `cols ≤ NV·LANES` columns.
 #[inline(always)]
-fn tile<L: Lanes, const MR: usize, const NR: usize>(
+fn tile<L: Lanes, const MR: usize, const NV: usize>(
     a: Rows<'_>,
     panel: &[f32],
     c: &mut [f32],
     cols: usize,
     Out { stride, accumulate }: Out,
 ) {
-    let sums = sums::<L, MR, NR>(a, panel);
+    let sums = sums::<L, MR, NV>(a, panel);
     for (i, sums) in sums.iter().enumerate() {
-        store_row(sums, &mut c[i * stride..][..cols], accumulate);
+        store_row::<L, NV>(sums, &mut c[i * stride..][..cols], accumulate);
     }
 }
 
-/// The sums of a tile, which only loops with constant bounds touch: that keeps them in registers.
+/// The sums of a tile, in registers.
 #[inline(always)]
-fn sums<L: Lanes, const MR: usize, const NR: usize>(a: Rows<'_>, panel: &[f32]) -> [[f32; NR]; MR] {
-    let mut sums = [[0.0_f32; NR]; MR];
-    let (steps, _) = panel.as_chunks::<NR>();
+fn sums<L: Lanes, const MR: usize, const NV: usize>(a: Rows<'_>, panel: &[f32]) -> [[L::Vector; NV]; MR] {
+    let mut sums = [[L::splat(0.0); NV]; MR];
     let Rows { values, row_stride, col_stride } = a;
-    debug_assert!(steps.is_empty() || (MR - 1) * row_stride + (steps.len() - 1) * col_stride < values.len());
-    for (p, b) in steps.iter().enumerate() {
+    let width = NV * L::LANES;
+    debug_assert!(panel.len() < width || (MR - 1) * row_stride + (panel.len() / width - 1) * col_stride < values.len());
+    for (p, b) in panel.chunks_exact(width).enumerate() {
+        let b: [L::Vector; NV] = std::array::from_fn(|v| L::load(&b[v * L::LANES..]));
         for (i, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `Packed::multiply` has checked that the last row's last element lies within the slice, and the
             // tile's rows and this block's columns do not go past them; a gathered strip has room for the largest tile
-            let a = unsafe { *values.get_unchecked(i * row_stride + p * col_stride) };
-            for (sum, &b) in sums.iter_mut().zip(b) {
-                *sum = L::mul_add(a, b, *sum);
+            let a = L::splat(unsafe { *values.get_unchecked(i * row_stride + p * col_stride) });
+            for (sum, &b) in sums.iter_mut().zip(&b) {
+                *sum = L::mul_add_vector(a, b, *sum);
             }
         }
     }

@@ -2,29 +2,58 @@
 
 use rayon::prelude::*;
 
-use super::{Cpu, row, row_mut};
+use super::{Cpu, Isa, Kernel, Lanes, row, row_mut};
 use crate::{View, ViewMut};
 
 /// Partial sums, so that additions do not wait for each other; fixed, so that the order is.
 const SUMS: usize = 16;
 
-/// Columns that a task of [`sum_rows`] adds up, down all rows: two cache lines of each, and no bit depends on it.
-const COLUMNS: usize = 32;
+/// Columns that a task of [`sum_rows`] adds up, down all rows: half a kilobyte of each row in one go, since every row may
+/// lie in another page. No bit depends on it.
+const COLUMNS: usize = 128;
 /// Below so many values starting a task costs more than it saves.
 const SMALL: usize = 1 << 16;
 
-pub(super) fn sum_rows(a: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
+pub(super) fn sum_rows(isa: Isa, a: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
+    let (values, stride) = (&a.buffer[a.layout.span()], a.layout.stride);
     let add = |(task, sums): (usize, &mut [f32])| {
-        for r in 0..a.layout.rows {
-            let part = &row(&a, r)[task * COLUMNS..][..sums.len()];
-            sums.iter_mut().zip(part).for_each(|(sum, a)| *sum += a);
-        }
+        isa.run(SumRows { values: values.get(task * COLUMNS..).unwrap_or_default(), stride, sums });
     };
     let out = row_mut(&mut out, 0);
     if a.layout.rows * a.layout.cols < SMALL {
         out.chunks_mut(COLUMNS).enumerate().for_each(add);
     } else {
         out.par_chunks_mut(COLUMNS).enumerate().for_each(add);
+    }
+}
+
+/// Adds rows that lie `stride` apart to `sums`, one after the other.
+struct SumRows<'a> {
+    values: &'a [f32],
+    stride: usize,
+    sums: &'a mut [f32],
+}
+
+impl Kernel for SumRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let rows = self.values.chunks(self.stride.max(1));
+        match <&mut [f32; COLUMNS]>::try_from(&mut *self.sums) {
+            // a copy whose size is known stays in registers
+            Ok(sums) => {
+                let mut local = *sums;
+                for row in rows {
+                    local.iter_mut().zip(&row[..COLUMNS]).for_each(|(sum, value)| *sum += value);
+                }
+                *sums = local;
+            }
+            Err(_) => {
+                for row in rows {
+                    self.sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                }
+            }
+        }
     }
 }
 

@@ -154,7 +154,7 @@ impl Forward<'_> {
 
     fn step(&self, t: usize, group: &Range<usize>) {
         let Self { plan: CpuPlan { isa, weights, .. }, steps, .. } = *self;
-        let (m, h) = (group.len(), steps.dims.hidden_size);
+        let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
         let [before, after] = steps.states(t);
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows, and within this one the
@@ -167,36 +167,42 @@ impl Forward<'_> {
                 self.candidate.rows_mut(now.clone()),
             )
         };
-        let rows = Rows { values: h_before, row_stride: h, col_stride: 1 };
+        let rows = Rows { values: h_before, row_stride: hidden_size, col_stride: 1 };
         match self.pass.layer.cell {
             Cell::Rnn(phi) => {
                 weights.look_up(self.pass.input, now, hidden);
-                weights.recurrent[0].forward.multiply(m, rows, hidden, h, true);
-                elman::cpu::forward(*isa, phi.activation(), hidden);
+                weights.recurrent[0].forward.multiply(m, rows, hidden, hidden_size, true);
+                isa.run(elman::cpu::Forward { activation: phi.activation(), h: hidden });
             }
             Cell::Lstm => {
                 weights.look_up(self.pass.input, now, gates);
-                weights.recurrent[0].forward.multiply(m, rows, gates, 4 * h, true);
+                weights.recurrent[0].forward.multiply(m, rows, gates, 4 * hidden_size, true);
                 // SAFETY: these rows belong to this group alone, and the two blocks differ
                 let (c_before, c) = unsafe {
                     (&*self.cell.rows_mut(steps.rows(before, group)), self.cell.rows_mut(steps.rows(after, group)))
                 };
-                lstm::cpu::forward(*isa, gates, c_before, c, hidden, h);
+                isa.run(lstm::cpu::Forward { gates, c_before, c, h: hidden, hidden_size });
             }
             Cell::Gru { reset_after } => {
                 weights.look_up(self.pass.input, now, gates);
-                weights.recurrent[0].forward.multiply(m, rows, gates, 3 * h, true);
-                gru::cpu::activate_reset_update(*isa, gates, h);
+                weights.recurrent[0].forward.multiply(m, rows, gates, 3 * hidden_size, true);
+                isa.run(gru::cpu::ResetUpdate { gates, h_before, m: candidate, reset_after, hidden_size });
                 if reset_after {
-                    candidate.chunks_exact_mut(h).for_each(|row| row.copy_from_slice(&weights.candidate_bias));
-                    weights.recurrent[1].forward.multiply(m, rows, candidate, h, true);
-                    gru::cpu::add_reset_candidate(gates, candidate, h);
+                    candidate
+                        .chunks_exact_mut(hidden_size)
+                        .for_each(|row| row.copy_from_slice(&weights.candidate_bias));
+                    weights.recurrent[1].forward.multiply(m, rows, candidate, hidden_size, true);
                 } else {
-                    gru::cpu::reset_hidden(gates, h_before, candidate, h);
                     let rows = Rows { values: candidate, ..rows };
-                    weights.recurrent[1].forward.multiply(m, rows, &mut gates[2 * h..], 3 * h, true);
+                    weights.recurrent[1].forward.multiply(
+                        m,
+                        rows,
+                        &mut gates[2 * hidden_size..],
+                        3 * hidden_size,
+                        true,
+                    );
                 }
-                gru::cpu::finish(*isa, gates, h_before, hidden, h);
+                isa.run(gru::cpu::Finish { gates, h_before, m: candidate, h: hidden, reset_after, hidden_size });
             }
         }
     }
@@ -226,7 +232,7 @@ impl Backward<'_> {
 
     fn step(&self, steps: &Steps, t: usize, group: &Range<usize>) {
         let CpuPlan { isa, weights, .. } = self.plan;
-        let (m, h) = (group.len(), steps.dims.hidden_size);
+        let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
         let [before, after] = steps.states(t).map(|block| steps.rows(block, group));
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows
@@ -238,42 +244,47 @@ impl Backward<'_> {
                 self.scratch.rows_mut(group.clone()),
             )
         };
-        add_rows(&self.output, now.clone(), dh, h);
+        add_rows(&self.output, now.clone(), dh, hidden_size);
         let (hidden, gates) = (self.tape.hidden.view(), self.tape.gates.view());
         let product = |part: usize, values: &[f32], row_stride: usize, out: &mut [f32], accumulate: bool| {
             let rows = Rows { values, row_stride, col_stride: 1 };
-            weights.recurrent[part].backward.multiply(m, rows, out, h, accumulate);
+            weights.recurrent[part].backward.multiply(m, rows, out, hidden_size, accumulate);
         };
         match self.cell {
             Cell::Rnn(phi) => {
-                elman::cpu::backward(phi.activation(), dense_rows(&hidden, after), dh, dgates);
-                product(0, dgates, h, dh, false);
+                let h = dense_rows(&hidden, after);
+                isa.run(elman::cpu::Backward { activation: phi.activation(), h, dh, dz: dgates });
+                product(0, dgates, hidden_size, dh, false);
             }
             Cell::Lstm => {
                 let cell = self.tape.cell.view();
                 let (c_before, c) = (dense_rows(&cell, before), dense_rows(&cell, after));
-                let rows = lstm::cpu::Rows { gates: dense_rows(&gates, now), c_before, c, dh };
+                let gates = dense_rows(&gates, now);
                 // SAFETY: these rows belong to this group alone
                 let dc = unsafe { self.cell_state.rows_mut(group.clone()) };
-                lstm::cpu::backward(*isa, &rows, dc, dgates, &mut scratch[..h]);
-                product(0, dgates, 4 * h, dh, false);
+                isa.run(lstm::cpu::Backward {
+                    gates,
+                    c_before,
+                    c,
+                    dh,
+                    dc,
+                    dgates,
+                    tanh_c: &mut scratch[..hidden_size],
+                });
+                product(0, dgates, 4 * hidden_size, dh, false);
             }
             Cell::Gru { reset_after } => {
                 let candidate = self.tape.candidate.view();
-                let rows = gru::cpu::Rows {
-                    gates: dense_rows(&gates, now.clone()),
-                    h_before: dense_rows(&hidden, before),
-                    candidate: dense_rows(&candidate, now),
-                };
-                gru::cpu::backward_update_new(&rows, dh, dgates, h);
+                let (gates, h_before) = (dense_rows(&gates, now.clone()), dense_rows(&hidden, before));
+                let m = dense_rows(&candidate, now);
+                isa.run(gru::cpu::Backward { gates, h_before, m, dh, dgates, dm, reset_after, hidden_size });
                 if reset_after {
-                    gru::cpu::backward_reset_after(&rows, dgates, dm, h);
-                    product(1, dm, h, dh, true);
+                    product(1, dm, hidden_size, dh, true);
                 } else {
-                    product(1, &dgates[2 * h..], 3 * h, scratch, false);
-                    gru::cpu::backward_reset_before(&rows, scratch, dgates, dh, h);
+                    product(1, &dgates[2 * hidden_size..], 3 * hidden_size, scratch, false);
+                    isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dgates, dh, hidden_size });
                 }
-                product(0, dgates, 3 * h, dh, true);
+                product(0, dgates, 3 * hidden_size, dh, true);
             }
         }
     }

@@ -1,0 +1,65 @@
+//! The CPU's memory: numbers from the start of a cache line on, so that a vector of them lies in one line, not across two.
+
+use std::ops::{Deref, DerefMut};
+
+use super::vector;
+use crate::Result;
+
+/// Numbers in a cache line of 64 bytes, which is also the widest vector.
+const LINE: usize = 16;
+
+/// A slice of numbers that begins at a cache line.
+#[derive(Debug)]
+pub struct Buffer {
+    values: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// `len` zeros, or an error where there is no room for them.
+    pub(super) fn zeros(len: usize) -> Result<Self> {
+        Ok(Self::within(vector(len.saturating_add(LINE - 1))?, len))
+    }
+
+    /// `len` zeros where `vec!` may abort: memory that is small beside what has been asked for with [`Buffer::zeros`].
+    pub(super) fn small(len: usize) -> Self {
+        Self::within(vec![0.0; len + LINE - 1], len)
+    }
+
+    /// A vector begins wherever the allocator likes; wherever it is moved to, its memory stays.
+    fn within(values: Vec<f32>, len: usize) -> Self {
+        let start = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+        Self { values, start, len }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[self.start..][..self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[self.start..][..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_begin_at_a_cache_line_and_are_as_many_as_asked_for() {
+        for len in [0, 1, 15, 16, 17, 100, 100_000] {
+            let mut buffer = Buffer::zeros(len).unwrap();
+            assert_eq!((buffer.len(), buffer.as_ptr() as usize % 64), (len, 0));
+            buffer.fill(1.0);
+            let moved = buffer;
+            assert!(moved.as_ptr() as usize % 64 == 0 && moved.iter().all(|&value| value == 1.0));
+        }
+    }
+}
