@@ -50,10 +50,9 @@ impl<B: Recurrence> Queue<B> {
         })
     }
 
-    /// Makes room for all steps of an epoch, as far as the device wants to go ahead.
-    pub(crate) fn reserve(&mut self, backend: &B, num_minibatches: usize) -> Result<()> {
-        let rows = self.minibatch.inputs.len();
-        let capacity = num_minibatches.min(backend.steps_ahead()).min(MAX_TOKENS / rows);
+    /// Makes room for so many steps, if their ids are not too many to lie ready.
+    pub(crate) fn reserve(&mut self, backend: &B, steps: usize) -> Result<()> {
+        let capacity = steps.min(MAX_TOKENS / self.minibatch.inputs.len());
         if capacity > self.capacity {
             let minibatch = std::mem::replace(&mut self.minibatch, Minibatch::new(0, 0));
             *self = Self::with_capacity(backend, minibatch, capacity)?;

@@ -20,6 +20,7 @@ pub struct Trainer<B: Recurrence> {
     gradients: ParameterSet<B>,
     optimizer: Optimizer<B>,
     queue: Queue<B>,
+    steps_ahead: usize,
     position: Position,
     /// Minibatches and time that this process has spent on the epoch under way, before it was last asked to stop.
     spent: (usize, Duration),
@@ -120,11 +121,19 @@ impl<B: Recurrence> Trainer<B> {
             gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
             optimizer: Optimizer::new(backend, config, model.parameters().layout().len())?,
             queue: Queue::new(backend, config.batch_size, config.num_steps)?,
+            steps_ahead: backend.steps_ahead(),
             config: config.clone(),
             position: Position::default(),
             spent: Default::default(),
             model,
         })
+    }
+
+    /// Hands over so many steps of an epoch at the most before it asks what came of them, instead of as many as the device
+    /// likes. No number that training gives depends on it.
+    #[must_use]
+    pub fn with_steps_ahead(self, steps_ahead: usize) -> Self {
+        Self { steps_ahead, ..self }
     }
 
     /// The model as it stands.
@@ -287,7 +296,7 @@ impl<B: Recurrence> Trainer<B> {
             self.reset_state()?;
         }
         let (first, end) = (self.position.minibatch, batches.num_minibatches());
-        self.queue.reserve(self.model.backend(), end.saturating_sub(first))?;
+        self.queue.reserve(self.model.backend(), end.saturating_sub(first).min(self.steps_ahead))?;
         for index in first..end {
             let mut step = self.step_of(&batches, index);
             let stopped = step.is_ok() && stop();
