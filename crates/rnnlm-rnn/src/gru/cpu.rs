@@ -96,12 +96,10 @@ impl Kernel for Backward<'_> {
     fn run<L: Lanes>(self) {
         let size = self.hidden_size;
         let read = self.gates.chunks_exact(3 * size).zip(self.h_before.chunks_exact(size));
-        let candidates = self.m.chunks_exact(size).zip(self.dm.chunks_exact_mut(size));
         let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
-        for (((gates, before), (m, dm)), (dgates, dh)) in read.zip(candidates).zip(written) {
-            let [r, z, n] = thirds(gates, size);
-            let (dr_dz, dn) = dgates.split_at_mut(2 * size);
-            let (dr, dz) = dr_dz.split_at_mut(size);
+        for ((gates, before), (dgates, dh)) in read.zip(written) {
+            let [_, z, n] = thirds(gates, size);
+            let (dz, dn) = dgates[size..].split_at_mut(size);
             for ((dz, dh), ((before, n), z)) in dz.iter_mut().zip(&*dh).zip(before.iter().zip(n).zip(z)) {
                 *dz = dh * (before - n) * (z * (1.0 - z));
             }
@@ -109,10 +107,15 @@ impl Kernel for Backward<'_> {
                 *dn = (dh - dh * z) * (1.0 - n * n);
             }
             dh.iter_mut().zip(z).for_each(|(dh, z)| *dh *= z);
-            if self.reset_after {
+        }
+        if self.reset_after {
+            let read = self.gates.chunks_exact(3 * size).zip(self.m.chunks_exact(size));
+            let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dm.chunks_exact_mut(size));
+            for ((gates, m), (dgates, dm)) in read.zip(written) {
+                let (r, (dr_dz, dn)) = (&gates[..size], dgates.split_at_mut(2 * size));
                 dm.iter_mut().zip(&*dn).zip(r).for_each(|((dm, dn), r)| *dm = dn * r);
                 let through_m = dn.iter().zip(m).zip(r);
-                dr.iter_mut().zip(through_m).for_each(|(dr, ((dn, m), r))| *dr = dn * m * (r * (1.0 - r)));
+                dr_dz.iter_mut().zip(through_m).for_each(|(dr, ((dn, m), r))| *dr = dn * m * (r * (1.0 - r)));
             }
         }
     }

@@ -59,7 +59,8 @@ mod tests {
             assert_eq!((buffer.len(), buffer.as_ptr() as usize % 64), (len, 0));
             buffer.fill(1.0);
             let moved = buffer;
-            assert!(moved.as_ptr() as usize % 64 == 0 && moved.iter().all(|&value| value == 1.0));
+            assert_eq!(moved.as_ptr() as usize % 64, 0);
+            assert!(moved.iter().all(|&value| value == 1.0));
         }
     }
 }

@@ -17,6 +17,8 @@ const ROWS: usize = 8;
 /// second-level cache.
 const BLOCK: usize = 256;
 
+/// The most numbers that a vector has.
+const MOST_LANES: usize = 16;
 /// Up to so many rows, laying the right operand out costs more than it saves.
 const FEW_ROWS: usize = 3;
 
@@ -91,47 +93,75 @@ fn transposed<'a>(a: &View<'a, Cpu>) -> Rows<'a> {
 
 /// `a·bᵀ` for a few rows: every element is a product of two rows as they stand.
 fn dot_products(isa: Isa, a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, mut out: ViewMut<'_, Cpu>) {
+    let (values, stride) = (&b.buffer[b.layout.span()], b.layout.stride);
     for r in 0..a.layout.rows {
-        let a = row(&a, r);
-        for (index, out) in row_mut(&mut out, r).iter_mut().enumerate() {
-            let dot = isa.run(Dot(a, row(&b, index)));
+        isa.run(Dots { a: row(&a, r), b: values, stride, accumulate, out: row_mut(&mut out, r) });
+    }
+}
+
+/// The products of one row with several, which lie `stride` apart.
+struct Dots<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    stride: usize,
+    accumulate: bool,
+    out: &'a mut [f32],
+}
+
+/// Partial sums of a product, so that additions do not wait for each other; fixed, so that the order is.
+const SUMS: usize = 64;
+
+impl Kernel for Dots<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { a, b, stride, accumulate, out } = self;
+        for (index, out) in out.iter_mut().enumerate() {
+            let b = b.get(index * stride..).unwrap_or_default();
+            // the number of vectors is a constant of `L`: one arm is left
+            let dot = match SUMS / L::LANES {
+                4 => dot::<L, 4>(a, &b[..a.len()]),
+                8 => dot::<L, 8>(a, &b[..a.len()]),
+                vectors => unreachable!("no product with {vectors} vectors"),
+            };
             *out = if accumulate { *out + dot } else { dot };
         }
     }
 }
 
-/// A kernel for each product: with the loop over them in one function its sums would not stay in registers.
-struct Dot<'a>(&'a [f32], &'a [f32]);
-
-/// Partial sums of a [`Dot`], so that additions do not wait for each other; fixed, so that the order is.
-const SUMS: usize = 64;
-
-impl Kernel for Dot<'_> {
-    type Output = f32;
-    #[inline(always)]
-    fn run<L: Lanes>(self) -> f32 {
-        let mut sums = [0.0_f32; SUMS];
-        let (a, a_rest) = self.0.as_chunks::<SUMS>();
-        let (b, b_rest) = self.1.as_chunks::<SUMS>();
-        for (a, b) in a.iter().zip(b) {
-            for j in 0..SUMS {
-                sums[j] = L::mul_add(a[j], b[j], sums[j]);
-            }
+#[inline(always)]
+fn dot<L: Lanes, const NV: usize>(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [L::splat(0.0); NV];
+    let (a, a_rest) = a.as_chunks::<SUMS>();
+    let (b, b_rest) = b.as_chunks::<SUMS>();
+    for (a, b) in a.iter().zip(b) {
+        for (v, sum) in sums.iter_mut().enumerate() {
+            let at = v * L::LANES;
+            *sum = L::mul_add_vector(L::load(&a[at..]), L::load(&b[at..]), *sum);
         }
-        let mut sum = 0.0;
-        for (a, b) in a_rest.iter().zip(b_rest) {
-            sum = L::mul_add(*a, *b, sum);
-        }
-        // halves are added to halves, all of the same width, so that this too is done side by side
-        let mut width = SUMS / 2;
-        while width > 0 {
-            for j in 0..width {
-                sums[j] += sums[j + width];
-            }
-            width /= 2;
-        }
-        sum + sums[0]
     }
+    let mut sum = 0.0;
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        sum = L::mul_add(*a, *b, sum);
+    }
+    // halves are added to halves, of vectors first and then of lanes, so that this too is done side by side
+    let mut vectors = NV / 2;
+    while vectors > 0 {
+        for v in 0..vectors {
+            sums[v] = L::add(sums[v], sums[v + vectors]);
+        }
+        vectors /= 2;
+    }
+    let mut lanes = [0.0; MOST_LANES];
+    L::store(sums[0], &mut lanes);
+    let mut width = L::LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    sum + lanes[0]
 }
 
 /// This thread's buffer; another one if it is lent already, which happens when a task that waits takes up another's work.

@@ -72,15 +72,15 @@ fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<x86::Avx512>()
 }
 
-/// Asks for values to be brought into the second-level cache, for a loop that will want them after the next product. A hint,
-/// which changes no result and does nothing where there is no instruction for it.
+/// Asks for values to be brought into the first-level cache. A hint, which changes no result and does nothing where there is
+/// no instruction for it.
 #[inline(always)]
-pub fn prefetch(values: &[f32]) {
+pub(super) fn prefetch(values: &[f32]) {
     #[cfg(target_arch = "x86_64")]
     for line in values.chunks(16) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: every x86-64 CPU has the instruction, and it reads nothing
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = values;

@@ -9,11 +9,12 @@ mod isa;
 pub mod math;
 pub mod product;
 pub use buffer::Buffer;
-pub use isa::{Isa, Kernel, Lanes, prefetch};
+pub use isa::{Isa, Kernel, Lanes};
 mod gemm;
 mod loss;
 mod pack;
 mod reduce;
+mod tile;
 mod update;
 
 use std::ops::Range;

@@ -16,19 +16,24 @@
 //! **Invariant:** an element is summed over `p` in order, in blocks of `DEPTH`, whatever `m`, the tile it falls into, and
 //! the way in which rows and columns are shared out to threads. So is every bit of it.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::Buffer;
 use super::isa::{Isa, Kernel, Lanes};
 use super::pack::PackPanel;
+use super::tile::{Out, Panels, any_tile, one_row};
 
 /// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
 pub(super) const DEPTH: usize = 256;
 /// From so many values on, panels are laid out by several threads.
 const LARGE: usize = 1 << 15;
+/// From so many values on, several threads share in the product of a single row: half a megabyte.
+const LARGE_ROW: usize = 1 << 17;
 /// The most rows and columns that a tile has.
-const MOST_ROWS: usize = 8;
-const MOST_COLS: usize = 32;
+pub(super) const MOST_ROWS: usize = 8;
+pub(super) const MOST_COLS: usize = 32;
 
 /// The right operand `[k, n]` of products, laid out for one instruction set.
 #[derive(Debug)]
@@ -105,7 +110,18 @@ impl Packed {
         assert!(self.k == 0 || last < a.values.len(), "a has {} values, its last is {last}", a.values.len());
         let end = (m - 1) * c_stride + self.n;
         assert!(end <= c.len() && (m == 1 || c_stride >= self.n), "c has {} values, {end} are needed", c.len());
-        self.isa.run(Multiply { packed: self, m, a, c, c_stride, accumulate });
+        let (isa, part) = (self.isa, |columns, c| Multiply { packed: self, columns, m, a, c, c_stride, accumulate });
+        if m == 1 && self.k * self.n >= LARGE_ROW && rayon::current_num_threads() > 1 {
+            // one row reads the whole weight for little arithmetic: two cores have twice the cache and its bandwidth
+            let panels = self.n.div_ceil(self.panel).div_ceil(rayon::current_num_threads());
+            let columns = panels * self.panel;
+            c[..self.n].par_chunks_mut(columns).enumerate().for_each(|(index, c)| {
+                let first = index * columns;
+                isa.run(part(first..first + c.len(), c));
+            });
+        } else {
+            isa.run(part(0..self.n, c));
+        }
     }
 }
 
@@ -139,8 +155,10 @@ impl Kernel for PanelWidth {
     }
 }
 
+/// Some columns of a product, whole panels of them; `c` begins with the first.
 struct Multiply<'a> {
     packed: &'a Packed,
+    columns: Range<usize>,
     m: usize,
     a: Rows<'a>,
     c: &'a mut [f32],
@@ -165,7 +183,8 @@ impl Kernel for Multiply<'_> {
 impl Multiply<'_> {
     #[inline(always)]
     fn tiles<L: Lanes, const MR: usize, const NV: usize>(self) {
-        let Self { packed: &Packed { k, n, ref values, .. }, m, a, c, c_stride, accumulate } = self;
+        let Self { packed: &Packed { k, ref values, .. }, columns, m, a, c, c_stride, accumulate } = self;
+        let (values, n) = (&values[columns.start * k..], columns.len());
         for start in (0..k.max(1)).step_by(DEPTH) {
             let panels = Panels { values, k, n, start, depth: DEPTH.min(k - start), width: NV * L::LANES };
             let out = Out { stride: c_stride, accumulate: accumulate || start > 0 };
@@ -245,155 +264,6 @@ fn gather_strips<const MR: usize>(
             both.take(rows).enumerate().for_each(|(i, value)| *value = column[i * a.row_stride]);
         }
     }
-}
-
-/// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
-/// other. The order of each sum is a tile's.
-#[inline(always)]
-fn one_row<L: Lanes, const NV: usize>(a: &[f32], panels: &Panels<'_>, c: &mut [f32], out: Out) {
-    const ABREAST: usize = 4;
-    let whole = panels.n / panels.width / ABREAST * ABREAST;
-    for index in (0..whole).step_by(ABREAST) {
-        let firsts: [usize; ABREAST] = std::array::from_fn(|q| (index + q) * panels.width);
-        let sums = row_sums::<L, NV, ABREAST>(a, firsts.map(|first| panels.get(first)));
-        for (sums, first) in sums.iter().zip(firsts) {
-            store_row::<L, NV>(sums, &mut c[first..][..panels.width], out.accumulate);
-        }
-    }
-    for first in (whole * panels.width..panels.n).step_by(panels.width) {
-        let [sums] = row_sums::<L, NV, 1>(a, [panels.get(first)]);
-        store_row::<L, NV>(&sums, &mut c[first..][..panels.cols(first)], out.accumulate);
-    }
-}
-
-/// The sums of one row over some panels.
-#[inline(always)]
-fn row_sums<L: Lanes, const NV: usize, const P: usize>(a: &[f32], panels: [&[f32]; P]) -> [[L::Vector; NV]; P] {
-    let mut sums = [[L::splat(0.0); NV]; P];
-    let width = NV * L::LANES;
-    let depth = panels.iter().fold(a.len(), |depth, panel| depth.min(panel.len() / width));
-    for (p, &a) in a[..depth].iter().enumerate() {
-        let a = L::splat(a);
-        for (sums, panel) in sums.iter_mut().zip(&panels) {
-            let b = &panel[p * width..][..width];
-            for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = L::mul_add_vector(a, L::load(&b[v * L::LANES..]), *sum);
-            }
-        }
-    }
-    sums
-}
-
-/// Stores what of a row of sums has a place in `c`.
-#[inline(always)]
-fn store_row<L: Lanes, const NV: usize>(sums: &[L::Vector; NV], c: &mut [f32], accumulate: bool) {
-    if c.len() == NV * L::LANES {
-        for (&sum, c) in sums.iter().zip(c.chunks_exact_mut(L::LANES)) {
-            L::store(if accumulate { L::add(L::load(c), sum) } else { sum }, c);
-        }
-        return;
-    }
-    let mut all = [0.0; MOST_COLS];
-    sums.iter().zip(all.chunks_exact_mut(L::LANES)).for_each(|(&sum, all)| L::store(sum, all));
-    if accumulate {
-        c.iter_mut().zip(&all).for_each(|(c, sum)| *c += sum);
-    } else {
-        c.copy_from_slice(&all[..c.len()]);
-    }
-}
-
-/// The block of all panels that is being worked through.
-struct Panels<'a> {
-    values: &'a [f32],
-    k: usize,
-    n: usize,
-    start: usize,
-    depth: usize,
-    width: usize,
-}
-
-impl<'a> Panels<'a> {
-    /// The first column of each panel.
-    #[inline(always)]
-    fn firsts(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.n).step_by(self.width)
-    }
-
-    /// The columns of the panel that begins with column `first`.
-    #[inline(always)]
-    fn cols(&self, first: usize) -> usize {
-        self.width.min(self.n - first)
-    }
-
-    /// The block of that panel.
-    #[inline(always)]
-    fn get(&self, first: usize) -> &'a [f32] {
-        &self.values[first * self.k + self.start * self.width..][..self.depth * self.width]
-    }
-}
-
-/// How a tile is stored.
-#[derive(Clone, Copy)]
-struct Out {
-    stride: usize,
-    accumulate: bool,
-}
-
-/// A tile of `MR` rows, or of fewer at the lower edge: the same sums, one instantiation a height.
-#[inline(always)]
-fn any_tile<L: Lanes, const MR: usize, const NV: usize>(
-    [rows, cols]: [usize; 2],
-    a: Rows<'_>,
-    panel: &[f32],
-    c: &mut [f32],
-    out: Out,
-) {
-    match rows {
-        _ if rows == MR => tile::<L, MR, NV>(a, panel, c, cols, out),
-        1 => tile::<L, 1, NV>(a, panel, c, cols, out),
-        2 => tile::<L, 2, NV>(a, panel, c, cols, out),
-        3 => tile::<L, 3, NV>(a, panel, c, cols, out),
-        4 => tile::<L, 4, NV>(a, panel, c, cols, out),
-        5 => tile::<L, 5, NV>(a, panel, c, cols, out),
-        6 => tile::<L, 6, NV>(a, panel, c, cols, out),
-        _ => tile::<L, { MOST_ROWS - 1 }, NV>(a, panel, c, cols, out),
-    }
-}
-
-/// `c[i][j] = Σ_p a[i][p] · panel[p][j]` for a tile of `MR` rows and `cols ≤ NV·LANES` columns.
-#[inline(always)]
-fn tile<L: Lanes, const MR: usize, const NV: usize>(
-    a: Rows<'_>,
-    panel: &[f32],
-    c: &mut [f32],
-    cols: usize,
-    Out { stride, accumulate }: Out,
-) {
-    let sums = sums::<L, MR, NV>(a, panel);
-    for (i, sums) in sums.iter().enumerate() {
-        store_row::<L, NV>(sums, &mut c[i * stride..][..cols], accumulate);
-    }
-}
-
-/// The sums of a tile, in registers.
-#[inline(always)]
-fn sums<L: Lanes, const MR: usize, const NV: usize>(a: Rows<'_>, panel: &[f32]) -> [[L::Vector; NV]; MR] {
-    let mut sums = [[L::splat(0.0); NV]; MR];
-    let Rows { values, row_stride, col_stride } = a;
-    let width = NV * L::LANES;
-    debug_assert!(panel.len() < width || (MR - 1) * row_stride + (panel.len() / width - 1) * col_stride < values.len());
-    for (p, b) in panel.chunks_exact(width).enumerate() {
-        let b: [L::Vector; NV] = std::array::from_fn(|v| L::load(&b[v * L::LANES..]));
-        for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `Packed::multiply` has checked that the last row's last element lies within the slice, and the
-            // tile's rows and this block's columns do not go past them; a gathered strip has room for the largest tile
-            let a = L::splat(unsafe { *values.get_unchecked(i * row_stride + p * col_stride) });
-            for (sum, &b) in sums.iter_mut().zip(&b) {
-                *sum = L::mul_add_vector(a, b, *sum);
-            }
-        }
-    }
-    sums
 }
 
 #[cfg(test)]

@@ -21,9 +21,16 @@ use self::weights::LaidOut;
 use super::{Gradients, Pass, Recurrence, reference};
 use crate::{Cell, Dims, Input, Layer, Result, Tape, elman, gru, lstm};
 
-/// Rows that a group has at the least, where there are enough, and at the most: a product's tiles are 8 rows high, and 32
-/// rows pass a weight that is too large for the second-level cache before the next group reads it again.
-const GROUP: [usize; 2] = [8, 32];
+/// Rows that a group has at the least, where there are enough, and at the most: fewer would read the weights for too
+/// little arithmetic, and 32 rows pass a weight that is too large for the second-level cache before the next group reads
+/// it again.
+const GROUP: [usize; 2] = [2, 32];
+
+/// How many rows a group has, so that all threads have as much to do.
+fn rows_per_group(batch_size: usize, threads: usize) -> usize {
+    let [least, most] = GROUP;
+    batch_size.div_ceil(batch_size.div_ceil(most).next_multiple_of(threads)).max(least)
+}
 
 /// Laid-out weights and the way rows are shared out.
 #[derive(Debug)]
@@ -37,8 +44,7 @@ impl Recurrence for Cpu {
     type Plan = CpuPlan;
 
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CpuPlan>> {
-        let [least, most] = GROUP;
-        let rows_per_group = dims.batch_size.div_ceil(self.threads()).next_multiple_of(least).clamp(least, most);
+        let rows_per_group = rows_per_group(dims.batch_size, self.threads());
         Ok(Some(CpuPlan { isa: self.isa(), weights: LaidOut::new(self.isa(), layer), rows_per_group }))
     }
 
