@@ -21,7 +21,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Buffer;
-use super::isa::{Isa, Kernel, Lanes};
+use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
 use super::tile::{Out, Panels, any_tile, one_row};
 
@@ -230,7 +230,13 @@ fn gathered<L: Lanes, const MR: usize, const NV: usize>(
     let mut strips = [const { Strip([0.0; DEPTH * MOST_ROWS]) }; 2];
     for row in (0..m).step_by(2 * MR) {
         gather_strips::<MR>(a.from([row, 0]), m - row, panels.depth, &mut strips);
+        let coming = if a.row_stride == 1 && row + 2 * MR < m { a.from([row + 2 * MR, 0]).values } else { &[] };
+        let mut coming = coming.chunks(a.col_stride);
+        let share = (panels.depth * panels.width).div_ceil(panels.n);
         for first in panels.firsts() {
+            for column in coming.by_ref().take(share) {
+                prefetch(&column[..column.len().min(2 * MR)]);
+            }
             for (row, Strip(strip)) in (row..m).step_by(MR).zip(&strips) {
                 let size = [MR.min(m - row), panels.cols(first)];
                 let rows = Rows { values: strip, row_stride: 1, col_stride: MR };

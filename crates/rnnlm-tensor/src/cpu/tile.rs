@@ -1,7 +1,7 @@
 //! Tiles of a product: the sums of some rows over a block of a panel, which stay in registers; `product.rs` shows where they
 //! lie.
 
-use super::isa::Lanes;
+use super::isa::{Lanes, prefetch};
 use super::product::{MOST_COLS, MOST_ROWS, Rows};
 
 /// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
@@ -151,6 +151,9 @@ fn tile<L: Lanes, const MR: usize, const NV: usize>(
     cols: usize,
     Out { stride, accumulate }: Out,
 ) {
+    for i in 0..MR {
+        prefetch(&c[i * stride..][..cols]);
+    }
     let sums = sums::<L, MR, NV>(a, panel);
     for (i, sums) in sums.iter().enumerate() {
         store_row::<L, NV>(sums, &mut c[i * stride..][..cols], accumulate);
