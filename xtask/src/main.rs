@@ -14,6 +14,7 @@ mod gate;
 mod tidy;
 mod trust;
 mod verify;
+mod waits;
 
 /// A command: its name, what the help says of it, and the function that takes its arguments.
 type Command = (&'static str, &'static str, fn(&[String]) -> ExitCode);
