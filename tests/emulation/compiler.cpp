@@ -113,6 +113,14 @@ int run(const std::vector<std::string>& command, const std::string& log) {
   return WEXITSTATUS(status);
 }
 
+// The source with the fault that the environment asks for: one text of it replaced by another, where it occurs.
+std::string with_fault(std::string source) {
+  const char* from = std::getenv("RNNLM_EMULATION_FAULT_FROM");
+  const char* to = std::getenv("RNNLM_EMULATION_FAULT_TO");
+  const std::size_t at = from && *from && to ? source.find(from) : std::string::npos;
+  return at == std::string::npos ? source : source.replace(at, std::strlen(from), to);
+}
+
 // The table of the kernels in a preprocessed source: an entry function is `emulation::entry<threads> name(`.
 std::string table(const std::string& source, const std::string& architecture) {
   const std::string marker = "emulation::entry<";
@@ -203,7 +211,7 @@ Result nvrtcCreateProgram(Program** program, const char* source, const char*, in
                           const char* const*) {
   // the host code hands in one text that includes nothing
   if (num_headers != 0) return INVALID_INPUT;
-  *program = new Program{source, "", ""};
+  *program = new Program{with_fault(source), "", ""};
   return SUCCESS;
 }
 

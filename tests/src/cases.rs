@@ -93,6 +93,20 @@ impl StackCase {
         LINES.into_iter().map(case).collect()
     }
 
+    /// A layer that is too large for a GPU's fused path: by its units, or by the weights of its gates.
+    pub fn beyond_fused(cell: Cell) -> Self {
+        Self {
+            cell,
+            num_steps: 2,
+            batch_size: 3,
+            width: Width::Dense(5),
+            hidden_size: if cell.num_gates() == 1 { 513 } else { 257 },
+            num_layers: 1,
+            bidirectional: false,
+            twist: Twist::State,
+        }
+    }
+
     /// The sizes, as the table shows them.
     pub fn shape(&self) -> String {
         let (letter, width) = match self.width {

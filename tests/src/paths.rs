@@ -27,6 +27,8 @@ pub struct Target {
     pub device: Arc<dyn Device>,
     /// The same with another number of threads, where that means something.
     pub with_threads: Option<Threads>,
+    /// The same on the path that it chooses itself, where a layer may have no fused one.
+    pub automatic: Option<Arc<dyn Device>>,
     /// The largest case that is worth its time here, in elements of a sequence of hidden states.
     pub largest: usize,
 }
@@ -117,10 +119,12 @@ impl Paths {
             path: format!("{label}{how}"),
             device: on(path),
             with_threads: None,
+            automatic: None,
             largest,
         };
         self.operations.push(target("operations", Path::Reference));
-        self.others.extend([target("reference", Path::Reference), target("fused", Path::Fused)]);
+        let fused = Target { automatic: Some(on(Path::Auto)), ..target("fused", Path::Fused) };
+        self.others.extend([target("reference", Path::Reference), fused]);
     }
 }
 
@@ -134,6 +138,7 @@ fn cpu(name: &str, isa: Isa, path: Path) -> Result<Target> {
         path: name.to_owned(),
         device,
         with_threads: Some(with_threads),
+        automatic: None,
         largest: usize::MAX,
     })
 }

@@ -17,7 +17,7 @@ pub struct Selection {
     pub backend: Option<String>,
     /// Only rows that hold this text in subject, shape, backend or path.
     pub filter: Option<String>,
-    /// Backends whose NOT CHECKED rows are failures; an emulated device is not asked for by that.
+    /// Backends whose NOT CHECKED rows are failures; an emulated device is asked for by its whole name alone.
     pub required: Vec<String>,
     /// Damage every check and see that it fails, instead of running it as it is.
     pub self_test: bool,
@@ -39,7 +39,11 @@ impl Selection {
 
     /// Turns what was not checked on a required backend into a failure.
     fn require(&self, row: Row) -> Row {
-        let required = self.required.iter().any(|backend| is_of(&row.backend, backend)) && row.backend != BACKEND;
+        let is_required = |wanted: &String| match row.backend.as_str() {
+            BACKEND => wanted == BACKEND,
+            backend => is_of(backend, wanted),
+        };
+        let required = self.required.iter().any(is_required);
         if row.status == Status::NotChecked && required {
             return Row { status: Status::Fail, reason: format!("required, but {}", row.reason), ..row };
         }

@@ -5,8 +5,11 @@
 #
 #   FOLDER/run.sh OUTPUT [TEXT]
 #
-# OUTPUT receives every result; TEXT is a plain text to train on, such as the book's The Time Machine (the bundled sample
-# otherwise). Exit code 1 if a check failed or could not be run; training that cannot run is said in the output.
+# OUTPUT receives every result, and in results.md what belongs into docs/benchmarks.md; TEXT is a plain text to train on, such
+# as the book's The Time Machine (the bundled sample otherwise).
+#
+# Exit codes: 0 if every check passed, 1 if one failed or could not be run, 2 for a command line that cannot be understood, 3 if
+# there is no GPU that can be used. Training that cannot run is said in the output.
 set -uo pipefail
 
 if [[ $# -lt 1 || $# -gt 2 ]]; then
@@ -14,15 +17,23 @@ if [[ $# -lt 1 || $# -gt 2 ]]; then
   exit 2
 fi
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+if [[ ! -x "$here/rnnlm" || ! -x "$here/verify" ]]; then
+  echo "error: there is no rnnlm beside this script: cargo xtask gpu-bundle FOLDER makes a folder where it is" >&2
+  exit 2
+fi
+text="${2:-$here/sample.txt}"
+if [[ ! -f "$text" ]]; then
+  echo "error: there is no text \`$text\`" >&2
+  exit 2
+fi
 mkdir -p "$1/runs"
 output="$(cd "$1" && pwd)"
-text="${2:-$here/sample.txt}"
-# beside this script in a folder made for another machine, else where the repository has it
-torch_lm="$here/torch_lm.py"
-[[ -f "$torch_lm" ]] || torch_lm="$here/../bench/torch_lm.py"
 python="${PYTHON:-python3}"
-# Epochs of a timed run, how often each is repeated, and the seconds that each use of compute-sanitizer may take.
+# Which models are trained, epochs of a timed run and how many of them come first and are not counted, how often each is
+# repeated, and the seconds that each use of compute-sanitizer may take.
+models="${MODELS:-rnn-256 gru-256 lstm-256 lstm-2x512}"
 epochs="${EPOCHS:-60}"
+warm_up="${WARM_UP:-10}"
 repeats="${REPEATS:-3}"
 patience="${PATIENCE:-120}"
 failures=0
@@ -63,8 +74,10 @@ environment() {
   grep -m1 'model name' /proc/cpuinfo
   nproc
   ldd --version | head -n 1
-  nvidia-smi
-  nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.max.sm,memory.total --format=csv
+  if command -v nvidia-smi; then
+    nvidia-smi
+    nvidia-smi --query-gpu=name,driver_version,compute_cap,clocks.sm,clocks.max.sm,memory.total --format=csv
+  fi
   ldconfig -p | grep -E 'libcuda\.|libnvrtc\.'
   echo "LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}"
   command -v compute-sanitizer nvcc "$python"
@@ -78,13 +91,13 @@ sanitize() {
   local sanitizer tool filter
   sanitizer="$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)"
   if [[ -z "$sanitizer" ]]; then
-    say "compute-sanitizer: SKIPPED, it is not on this machine" | tee "$output/sanitizer.txt"
+    say "compute-sanitizer: SKIPPED, it is not on this machine"
     return
   fi
   for tool in memcheck racecheck initcheck; do
     for filter in "9×33" "T2 N3 D5 H7" "T35 N3 V28 H33"; do
-      check "sanitizer-$tool-${filter// /-}" timeout "$patience" "$sanitizer" --tool "$tool" --error-exitcode 1 \
-        "$here/verify" --backend cuda --filter "$filter"
+      check "sanitizer-$tool-${filter// /-}" env "RNNLM_FIXTURES=$here/fixtures" timeout "$patience" \
+        "$sanitizer" --tool "$tool" --error-exitcode 1 "$here/verify" --backend cuda --filter "$filter"
     done
   done
 }
@@ -93,13 +106,14 @@ sanitize() {
 train() {
   local model="$1" number row
   shift
+  if [[ " $models " != *" $model "* ]]; then return; fi
   local options=("$@")
   for number in $(seq "$repeats"); do
     for row in book device device-fp32 graph; do
       say "$model, PyTorch, $row, run $number"
-      "$python" "$torch_lm" --device cuda --text "$text" --row "$row" --epochs "$epochs" --warm-up 10 "${options[@]}" \
-        >"$output/runs/$model.$row.$number.json" 2>"$output/train-error.txt" ||
-        { tail -n 3 "$output/train-error.txt"; rm -f "$output/runs/$model.$row.$number.json"; }
+      "$python" "$here/torch_lm.py" --device cuda --text "$text" --row "$row" --epochs "$epochs" --warm-up "$warm_up" \
+        "${options[@]}" >"$output/runs/$model.$row.$number.json" 2>"$output/train-error.txt" ||
+        { tail -n 1 "$output/train-error.txt"; rm -f "$output/runs/$model.$row.$number.json"; }
     done
     say "$model, rnnlm, run $number"
     rm -rf "$output/runs/$model.rnnlm.$number"
@@ -110,18 +124,19 @@ train() {
 }
 
 find_nvrtc
-export RNNLM_FIXTURES="$here/fixtures"
 say environment
 environment 2>&1 | tee "$output/environment.txt"
-check verify "$here/verify" --backend cuda --require cuda
-sanitize
-if [[ -f "$text" ]]; then
-  train rnn-256 --cell rnn --max-tokens 10000
-  train gru-256 --cell gru --max-tokens 10000
-  train lstm-256 --cell lstm --max-tokens 10000
-  train lstm-2x512 --cell lstm --num-layers 2 --hidden-size 512 --batch-size 64 --max-tokens 0
-  say "tokens a second"
-  "$python" "$here/summary.py" "$output" | tee "$output/summary.md"
+if ! grep -q '^cuda:0 ' "$output/environment.txt"; then
+  say "NO GPU: $(sed -n 's/^no gpu *//p' "$output/environment.txt"); nothing was checked"
+  exit 3
 fi
+check verify env "RNNLM_FIXTURES=$here/fixtures" "$here/verify" --backend cuda --require cuda
+sanitize
+train rnn-256 --cell rnn --max-tokens 10000
+train gru-256 --cell gru --max-tokens 10000
+train lstm-256 --cell lstm --max-tokens 10000
+train lstm-2x512 --cell lstm --num-layers 2 --hidden-size 512 --batch-size 64 --max-tokens 0
+say "results.md"
+"$python" "$here/summary.py" "$output" "$warm_up" | tee "$output/results.md"
 say "$failures checks failed; everything is in $output"
 [[ "$failures" -eq 0 ]]

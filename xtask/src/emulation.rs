@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::SystemTime;
 
+use crate::waits;
+
 /// Where the sources are, from the root of the workspace.
 const SOURCES: &str = "tests/emulation";
 /// What every part is built with. Fibers leave their stacks in ways that fortified sources take for an attack.
@@ -59,7 +61,8 @@ impl Emulation {
         [("RNNLM_EMULATION_LIBRARIES", self.libraries()), (CACHE, self.cache())]
     }
 
-    fn libraries(&self) -> PathBuf {
+    /// Where the libraries are.
+    pub(crate) fn libraries(&self) -> PathBuf {
         self.folder.join("lib")
     }
 
@@ -108,12 +111,13 @@ impl Emulation {
     }
 }
 
-/// Builds the stand-ins and runs their own test.
+/// Builds the stand-ins, runs their own test, and lets them count how often the host waits.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     if let Some(argument) = arguments.first() {
         return crate::usage_error(&format!("emulation takes no argument, and got `{argument}`"));
     }
-    match Emulation::build().and_then(|emulation| emulation.self_test()) {
+    let check = |emulation: Emulation| Ok(emulation.self_test()? && waits::check(&emulation, &emulation.folder)?);
+    match Emulation::build().and_then(check) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Absence::Unavailable(reason)) => {

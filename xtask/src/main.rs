@@ -9,10 +9,12 @@ mod bench;
 mod bundle;
 mod ci;
 mod emulation;
+mod faults;
 mod gate;
 mod tidy;
 mod trust;
 mod verify;
+mod waits;
 
 /// A command: its name, what the help says of it, and the function that takes its arguments.
 type Command = (&'static str, &'static str, fn(&[String]) -> ExitCode);
@@ -22,6 +24,7 @@ const COMMANDS: &[Command] = &[
     ("ci", "every check that a change must pass, the cheapest first; `ci STEP...` runs only the named ones", ci::run),
     ("cuda-gate", "every CUDA kernel compiled for every architecture, where there is an NVRTC", gate::run),
     ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),
+    ("faults", "mistakes put into CUDA kernels, one at a time: each must turn a row of `verify` red", faults::run),
     ("gpu-bundle", "a folder with all that `gpu/run.sh` needs on a machine with a GPU", bundle::run),
     ("tidy", "the rules of this repository that no compiler knows", tidy::run),
     ("trust", "what is promised of a run's files, with the kills and the long run that `ci` leaves out", trust::run),

@@ -16,10 +16,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let without = ["--help", "-h", "--self-test", "cpu", "--backend=cpu"];
     let wants_emulation = !arguments.iter().any(|argument| without.contains(&argument.as_str()));
     let emulation = wants_emulation.then(Emulation::build);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let verify = ["run", "--quiet", "--package", "rnnlm-tests", "--bin", "verify", "--"];
-    let mut command = Command::new(cargo);
-    command.args(verify).args(arguments).current_dir(crate::root());
+    let mut command = command(arguments);
     match emulation {
         None => {}
         Some(Ok(emulation)) => {
@@ -41,4 +38,13 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
             ExitCode::from(NOT_STARTED)
         }
     }
+}
+
+/// The table's program with these arguments.
+pub(crate) fn command(arguments: &[String]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let verify = ["run", "--quiet", "--package", "rnnlm-tests", "--bin", "verify", "--"];
+    let mut command = Command::new(cargo);
+    command.args(verify).args(arguments).current_dir(crate::root());
+    command
 }

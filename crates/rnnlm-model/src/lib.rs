@@ -43,6 +43,7 @@ mod init;
 mod model;
 mod optimizer;
 mod output;
+mod queue;
 mod run;
 mod trainer;
 

@@ -86,6 +86,16 @@ impl<B: Recurrence> Workspace<B> {
         Ok(backend.write_indices(&minibatch.targets, &mut self.targets)?)
     }
 
+    /// [`Workspace::load`] of minibatch number `index` of `inputs` and `targets`, which the device has already.
+    ///
+    /// # Errors
+    /// If there is no such minibatch, or the device fails.
+    pub(crate) fn take(&mut self, backend: &B, [inputs, targets]: &[B::Indices; 2], index: usize) -> Result<()> {
+        let offset = index * self.rows();
+        backend.copy_indices(inputs, offset, &mut self.inputs)?;
+        Ok(backend.copy_indices(targets, offset, &mut self.targets)?)
+    }
+
     /// Drops outputs of layers on their way to the next, as the mask says, until this is called again; `None` drops nothing.
     ///
     /// # Errors
@@ -108,6 +118,11 @@ impl<B: Recurrence> Workspace<B> {
     /// ones; the rows of the minibatch, all of them unless `V` is so large that they are worked through some at a time.
     pub fn logits(&self) -> View<'_, B> {
         self.logits.view()
+    }
+
+    /// `[1, 1]`: the sum of the negative log likelihoods of the targets, in nats.
+    pub fn loss_sum(&self) -> View<'_, B> {
+        self.loss_sum.view()
     }
 
     /// The rows whose logits are held at a time, one range after the other.
@@ -230,6 +245,15 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If a target is outside the vocabulary, or the device fails.
     pub fn loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<f32> {
+        self.leave_loss(workspace, gradients)?;
+        self.mean_loss(workspace)
+    }
+
+    /// [`LanguageModel::loss`] for who does not ask yet: the sum over the targets stays in [`Workspace::loss_sum`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn leave_loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
         ops::fill(&self.backend, 0.0, gradients.flat_mut())?;
         self.output_and_loss(workspace, Some(gradients))
     }
@@ -239,15 +263,12 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// As there.
     pub fn score(&self, workspace: &mut Workspace<B>) -> Result<f32> {
-        self.output_and_loss(workspace, None)
+        self.output_and_loss(workspace, None)?;
+        self.mean_loss(workspace)
     }
 
     /// Logits, their loss and their gradient, one part of the rows after the other: a large vocabulary's are never all there.
-    fn output_and_loss(
-        &self,
-        workspace: &mut Workspace<B>,
-        mut gradients: Option<&mut ParameterSet<B>>,
-    ) -> Result<f32> {
+    fn output_and_loss(&self, workspace: &mut Workspace<B>, mut gradients: Option<&mut ParameterSet<B>>) -> Result<()> {
         let (backend, parameters, count) = (&self.backend, &self.parameters, workspace.rows() as f32);
         for rows in workspace.chunks() {
             self.logits(workspace, rows.clone())?;
@@ -261,8 +282,11 @@ impl<B: Recurrence> LanguageModel<B> {
                 self.output.backward(backend, parameters, y, grad_logits, grad_y, gradients)?;
             }
         }
-        ops::sum(backend, workspace.losses.view(), workspace.loss_sum.view_mut())?;
-        Ok(self.scalar(&workspace.loss_sum)? / count)
+        Ok(ops::sum(backend, workspace.losses.view(), workspace.loss_sum.view_mut())?)
+    }
+
+    fn mean_loss(&self, workspace: &Workspace<B>) -> Result<f32> {
+        Ok(self.scalar(&workspace.loss_sum)? / workspace.rows() as f32)
     }
 
     /// Stage 7: from the gradient of the layers' output to that of every parameter below, added to `gradients`. The mirror

@@ -8,7 +8,7 @@
 //! ```
 
 use rnnlm_rnn::ParameterSet;
-use rnnlm_tensor::{Backend, Tensor, ops};
+use rnnlm_tensor::{Backend, Tensor, View, ops};
 
 use crate::{OptimizerConfig, Result, TrainConfig};
 
@@ -20,8 +20,10 @@ pub struct Optimizer<B: Backend> {
     clip_value: f32,
     /// `[1, 1]`: Σ g².
     sum_squares: Tensor<B>,
-    /// `[1, 1]`: what clipping by the norm multiplies gradients by.
+    /// `[1, 1]`: what clipping by the norm multiplies gradients by; NaN where an update is held back.
     factor: Tensor<B>,
+    /// `[1, 1]`: 1 from a step on that was not finite, else 0.
+    held: Tensor<B>,
     /// `[1, parameters]` each, or no columns where the optimizer keeps no more.
     state: [Tensor<B>; 2],
 }
@@ -42,6 +44,7 @@ impl<B: Backend> Optimizer<B> {
             clip_value: train.clip_value,
             sum_squares: Tensor::zeros(backend, 1, 1)?,
             factor: Tensor::from_slice(backend, 1, 1, &[1.0])?,
+            held: Tensor::zeros(backend, 1, 1)?,
             state: [buffer(0)?, buffer(1)?],
         })
     }
@@ -66,10 +69,37 @@ impl<B: Backend> Optimizer<B> {
     /// # Errors
     /// If the device fails.
     pub fn gradient_norm(&mut self, backend: &B, gradients: &ParameterSet<B>) -> Result<f32> {
-        ops::sum_squares(backend, gradients.flat(), self.sum_squares.view_mut())?;
+        self.measure(backend, gradients)?;
         let mut sum = [0.0];
         backend.read(self.sum_squares.view().buffer, 0, &mut sum)?;
         Ok(sum[0].sqrt())
+    }
+
+    /// [`Optimizer::gradient_norm`] for who does not ask yet: its square stays in [`Optimizer::sum_squares`].
+    pub(crate) fn measure(&mut self, backend: &B, gradients: &ParameterSet<B>) -> Result<()> {
+        ops::sum_squares(backend, gradients.flat(), self.sum_squares.view_mut())?;
+        let factor = self.factor.view_mut();
+        Ok(match self.clip {
+            clip if clip > 0.0 => ops::clip_factor(backend, self.sum_squares.view(), clip, factor),
+            _ => ops::fill(backend, 1.0, factor),
+        }?)
+    }
+
+    /// `[1, 1]`: the square of the norm that was measured.
+    pub(crate) fn sum_squares(&self) -> View<'_, B> {
+        self.sum_squares.view()
+    }
+
+    /// Holds every update back from now on if the step under way is not finite: its loss, which may be at most `bound`, or the
+    /// norm that was measured.
+    pub(crate) fn hold(&mut self, backend: &B, bound: f32, loss: View<'_, B>) -> Result<()> {
+        let (held, factor) = (self.held.view_mut(), self.factor.view_mut());
+        Ok(ops::hold(backend, bound, loss, self.sum_squares.view(), held, factor)?)
+    }
+
+    /// Holds nothing back any more.
+    pub(crate) fn release(&mut self, backend: &B) -> Result<()> {
+        Ok(ops::fill(backend, 0.0, self.held.view_mut())?)
     }
 
     /// Update `t`, from 1, at learning rate `lr`: clips, by the norm that [`Optimizer::gradient_norm`] has just measured or
@@ -84,9 +114,6 @@ impl<B: Backend> Optimizer<B> {
         gradients: &mut ParameterSet<B>,
         parameters: &mut ParameterSet<B>,
     ) -> Result<()> {
-        if self.clip > 0.0 {
-            ops::clip_factor(backend, self.sum_squares.view(), self.clip, self.factor.view_mut())?;
-        }
         if self.clip_value > 0.0 {
             ops::clamp(backend, self.clip_value, gradients.flat_mut())?;
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rnnlm_rnn::{ParameterSet, Path, Recurrence, State};
 use rnnlm_vocab::{Batches, Minibatch};
 
+use crate::queue::{LARGEST_LOSS, Queue};
 use crate::{Error, LanguageModel, ModelConfig, Optimizer, Plateau, Result, Schedule, TrainConfig, Workspace};
 
 /// A model on its way, with everything that training it needs.
@@ -18,7 +19,8 @@ pub struct Trainer<B: Recurrence> {
     state: State<B>,
     gradients: ParameterSet<B>,
     optimizer: Optimizer<B>,
-    minibatch: Minibatch,
+    queue: Queue<B>,
+    steps_ahead: usize,
     position: Position,
     /// Minibatches and time that this process has spent on the epoch under way, before it was last asked to stop.
     spent: (usize, Duration),
@@ -118,12 +120,20 @@ impl<B: Recurrence> Trainer<B> {
             state: model.zero_state(config.batch_size)?,
             gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
             optimizer: Optimizer::new(backend, config, model.parameters().layout().len())?,
-            minibatch: Minibatch::new(config.batch_size, config.num_steps),
+            queue: Queue::new(backend, config.batch_size, config.num_steps)?,
+            steps_ahead: backend.steps_ahead(),
             config: config.clone(),
             position: Position::default(),
             spent: Default::default(),
             model,
         })
+    }
+
+    /// Hands over so many steps of an epoch at the most before it asks what came of them, instead of as many as the device
+    /// likes. No number that training gives depends on it.
+    #[must_use]
+    pub fn with_steps_ahead(self, steps_ahead: usize) -> Self {
+        Self { steps_ahead, ..self }
     }
 
     /// The model as it stands.
@@ -222,29 +232,54 @@ impl<B: Recurrence> Trainer<B> {
     /// Stages 3 to 8: one minibatch, one update.
     ///
     /// # Errors
-    /// [`Error::Diverged`] before the update if loss, perplexity or gradient norm is not finite; else if an id is outside
+    /// [`Error::Diverged`] instead of the update if loss, perplexity or gradient norm is not finite; else if an id is outside
     /// the vocabulary or the device fails.
     pub fn step(&mut self, minibatch: &Minibatch) -> Result<StepReport> {
-        let Self { model, workspace, state, gradients, optimizer, .. } = self;
-        workspace.load(model.backend(), minibatch)?; //                           3 minibatch
-        workspace.drop_out(model.backend(), self.config.mask_at(self.position.step))?;
+        self.workspace.load(self.model.backend(), minibatch)?; //                 3 minibatch
+        self.walk()?;
+        self.settle()
+    }
+
+    /// Stages 4 to 8 of the loaded minibatch. Nothing here waits for the device: what came of the step is in the queue, and a
+    /// step that is not finite holds its update back, and those of all that follow.
+    fn walk(&mut self) -> Result<()> {
+        let Self { model, workspace, state, gradients, optimizer, queue, .. } = self;
+        let backend = model.backend().clone();
+        let (lr, step) = (self.config.lr_at(&self.position), self.position.step + queue.len() as u64);
+        workspace.drop_out(&backend, self.config.mask_at(step))?;
         if self.config.resets_state() {
-            state.reset(model.backend())?;
+            state.reset(&backend)?;
         }
         model.forward(workspace, state)?; //                                      4 input, 5 layers
-        let loss = model.loss(workspace, gradients)?; //                          6 output, loss
+        model.leave_loss(workspace, gradients)?; //                               6 output, loss
         model.backward(workspace, gradients)?; //                                 7 gradients
-        let backend = model.backend().clone();
-        let gradient_norm = optimizer.gradient_norm(&backend, gradients)?;
-        let report = StepReport { loss, gradient_norm };
+        optimizer.measure(&backend, gradients)?;
+        optimizer.hold(&backend, LARGEST_LOSS * workspace.rows() as f32, workspace.loss_sum())?;
+        optimizer.update(&backend, (lr, step + 1), gradients, model.parameters_mut())?; // 8 update
+        queue.push(&backend, workspace.loss_sum(), optimizer.sum_squares())
+    }
+
+    /// Waits for the steps in the queue and takes them into account, in their order, up to the first that is not finite; the
+    /// report of the last one.
+    fn settle(&mut self) -> Result<StepReport> {
+        let backend = self.model.backend().clone();
         let lr = self.config.lr_at(&self.position);
-        self.position.count(report, lr)?;
-        optimizer.update(&backend, (lr, self.position.step), gradients, model.parameters_mut())?; // 8 update
-        Ok(report)
+        let mut last = StepReport { loss: 0.0, gradient_norm: 0.0 };
+        for (report, is_finite) in self.queue.settle(&backend)? {
+            if !is_finite {
+                self.optimizer.release(&backend)?;
+                let (StepReport { loss, gradient_norm }, Position { epoch, step, .. }) = (report, self.position);
+                return Err(Error::Diverged { epoch: epoch + 1, step: step + 1, loss, gradient_norm, lr });
+            }
+            self.position.count(report);
+            last = report;
+        }
+        Ok(last)
     }
 
     /// Goes once through the corpus, or through what is left of an epoch begun earlier. `stop` is asked after every step;
-    /// when it says yes, `None` is returned and the next call goes on with the next minibatch.
+    /// when it says yes, `None` is returned and the next call goes on with the next minibatch. What came of the steps is asked
+    /// for as seldom as the device likes: on a GPU once an epoch, so that a step that is not finite is reported at its end.
     ///
     /// # Errors
     /// As [`Trainer::step`]; and if the corpus is too short for one minibatch.
@@ -260,25 +295,39 @@ impl<B: Recurrence> Trainer<B> {
         if self.position.minibatch == 0 {
             self.reset_state()?;
         }
-        // taken out for the time of the loop, since `step` needs all of `self`; an empty one allocates nothing
-        let mut minibatch = std::mem::replace(&mut self.minibatch, Minibatch::new(0, 0));
-        let first = self.position.minibatch;
-        for index in first..batches.num_minibatches() {
-            let step = batches.fill(index, &mut minibatch).map_err(Error::from).and_then(|()| self.step(&minibatch));
-            let last = index + 1 == batches.num_minibatches();
-            if step.is_err() || (stop() && !last) {
-                self.minibatch = minibatch;
+        let (first, end) = (self.position.minibatch, batches.num_minibatches());
+        self.queue.reserve(self.model.backend(), end.saturating_sub(first).min(self.steps_ahead))?;
+        for index in first..end {
+            let mut step = self.step_of(&batches, index);
+            let stopped = step.is_ok() && stop();
+            if stopped {
+                step = self.settle().map(drop);
+            }
+            if step.is_err() || (stopped && index + 1 < end) {
                 self.spent = (self.spent.0 + index + 1 - first, self.spent.1 + start.elapsed());
-                return step.map(|_| None);
+                return step.map(|()| None);
             }
         }
-        self.minibatch = minibatch;
         let rows = self.workspace.rows();
         let (before, spent) = std::mem::take(&mut self.spent);
-        let trained = before + batches.num_minibatches().saturating_sub(first);
+        let trained = before + end.saturating_sub(first);
         let duration = spent + start.elapsed();
         let lr = self.config.lr_at(&self.position);
         Ok(Some(self.position.finish_epoch(lr, (trained * rows) as u64, duration)))
+    }
+
+    /// Stages 3 to 8 of a minibatch of the epoch; asks what came of it and of those before when the queue is full, and at the
+    /// end.
+    fn step_of(&mut self, batches: &Batches<'_>, index: usize) -> Result<()> {
+        let Self { model, workspace, queue, .. } = self;
+        let next = queue.len();
+        let ids = queue.ids(model.backend(), batches, index)?;
+        let walked = workspace.take(model.backend(), ids, next).and_then(|()| self.walk()); // 3 minibatch
+        if walked.is_err() || self.queue.is_full() || index + 1 == batches.num_minibatches() {
+            // what came before a failure counts
+            return self.settle().and(walked);
+        }
+        walked
     }
 
     /// Scores held-out text after an epoch, as [`LanguageModel::evaluate`] does, if there is any, and tells the schedule how the
@@ -308,16 +357,12 @@ impl<B: Recurrence> Trainer<B> {
 }
 
 impl Position {
-    /// Takes a minibatch into account, or refuses one that is not finite.
-    fn count(&mut self, StepReport { loss, gradient_norm }: StepReport, lr: f32) -> Result<()> {
-        if !(f64::from(loss).exp().is_finite() && gradient_norm.is_finite()) {
-            return Err(Error::Diverged { epoch: self.epoch + 1, step: self.step + 1, loss, gradient_norm, lr });
-        }
+    /// Takes a minibatch into account.
+    fn count(&mut self, StepReport { loss, gradient_norm }: StepReport) {
         self.minibatch += 1;
         self.step += 1;
         self.loss_sum += f64::from(loss);
         self.gradient_norm_sum += f64::from(gradient_norm);
-        Ok(())
     }
 
     /// Closes the epoch. Minibatches are of one size, so the mean of their means is the mean over all tokens.

@@ -47,6 +47,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         work()
     }
 
+    /// How many training steps may be handed over before what came of them is asked for: one where an operation is done when
+    /// its call returns, more where a question waits for everything before it.
+    fn steps_ahead(&self) -> usize {
+        1
+    }
+
     /// `len` zeros.
     ///
     /// # Errors
@@ -76,6 +82,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the lengths differ, or the device fails.
     fn write_indices(&self, ids: &[u32], to: &mut Self::Indices) -> Result<()>;
+
+    /// `to = from[offset..]`, as many as `to` has room for.
+    ///
+    /// # Errors
+    /// If there are not that many, or the device fails.
+    fn copy_indices(&self, from: &Self::Indices, offset: usize, to: &mut Self::Indices) -> Result<()>;
 
     /// Number of ids in `indices`.
     fn indices_len(&self, indices: &Self::Indices) -> usize;
@@ -146,6 +158,17 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, both `[1, 1]`: the factor of `clip_grad_norm_`.
     fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
+    /// `held` becomes 1 unless `|loss| ≤ bound` and `sum_squares` is finite, and `factor` becomes NaN unless `held` is 0; all
+    /// are `[1, 1]`.
+    fn hold(
+        &self,
+        bound: f32,
+        loss: View<'_, Self>,
+        sum_squares: View<'_, Self>,
+        held: ViewMut<'_, Self>,
+        factor: ViewMut<'_, Self>,
+    ) -> Result<()>;
+
     /// Every element is held to `−bound..=bound`; a NaN stays one.
     fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
@@ -153,6 +176,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()>;
 
     /// Parameters move as `rule` says by `factor·gradients`; `factor` is `[1, 1]`, and of `state` there is what the rule keeps.
+    /// A factor that is NaN leaves both as they are.
     fn update(
         &self,
         rule: Update,

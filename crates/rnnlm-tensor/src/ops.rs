@@ -237,6 +237,26 @@ pub fn clip_factor<B: Backend>(
     backend.clip_factor(sum_squares, max_norm, out)
 }
 
+/// Holds updates back from a step on whose loss or gradient is not finite: `held` becomes 1 unless `|loss| ≤ bound` and
+/// `sum_squares` is finite, and `factor` becomes NaN unless `held` is 0.
+///
+/// # Errors
+/// If one of them is not one element, or the device fails.
+pub fn hold<B: Backend>(
+    backend: &B,
+    bound: f32,
+    loss: View<'_, B>,
+    sum_squares: View<'_, B>,
+    held: ViewMut<'_, B>,
+    factor: ViewMut<'_, B>,
+) -> Result<()> {
+    check_shape("hold", "loss", loss.shape(), [1, 1])?;
+    check_shape("hold", "sum_squares", sum_squares.shape(), [1, 1])?;
+    check_shape("hold", "held", held.shape(), [1, 1])?;
+    check_shape("hold", "factor", factor.shape(), [1, 1])?;
+    backend.hold(bound, loss, sum_squares, held, factor)
+}
+
 /// Every element is held to `−bound..=bound`, as `torch.nn.utils.clip_grad_value_` does; a NaN stays one.
 ///
 /// # Errors
@@ -254,6 +274,7 @@ pub fn dropout<B: Backend>(backend: &B, mask: Mask, out: ViewMut<'_, B>) -> Resu
 }
 
 /// Parameters move as `rule` says by `factor·gradients`; of `state`, what the rule keeps is updated and the rest not looked at.
+/// A factor that is NaN leaves both as they are.
 ///
 /// # Errors
 /// If the shapes differ, `factor` is not one element, or the device fails.

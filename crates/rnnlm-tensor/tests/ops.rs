@@ -131,6 +131,48 @@ fn clipping_takes_the_global_norm_to_its_bound_and_sgd_follows() -> Check {
 }
 
 #[test]
+fn a_step_that_is_not_finite_holds_its_update_and_all_that_follow() -> Check {
+    let adam = Update::Adam {
+        lr: 0.5,
+        betas: [0.9, 0.99],
+        eps: 1e-8,
+        weight_decay: 0.1,
+        decoupled: true,
+        bias_corrections: [0.1, 0.1],
+    };
+    for (loss, sum_squares, is_held) in
+        [(3.0, 1.0, 0.0), (3.5, 1.0, 1.0), (f32::NAN, 1.0, 1.0), (3.0, f32::INFINITY, 1.0), (3.0, f32::NAN, 1.0)]
+    {
+        let what = format!("loss {loss}, Σ g² {sum_squares}");
+        let mut held = matrix(1, 1, &[0.0]);
+        // a second, finite step changes nothing
+        for (loss, sum_squares) in [(loss, sum_squares), (1.0, 1.0)] {
+            let (loss, sum_squares) = (matrix(1, 1, &[loss]), matrix(1, 1, &[sum_squares]));
+            let mut factor = matrix(1, 1, &[1.0]);
+            ops::hold(&cpu(), 3.0, loss.view(), sum_squares.view(), held.view_mut(), factor.view_mut())?;
+            assert_eq!(held.to_vec(&cpu())?, [is_held], "{what}");
+            let [mut means, mut squares, mut parameters] = [2.0, 3.0, 4.0].map(|value| matrix(1, 1, &[value]));
+            let (gradients, state) = (matrix(1, 1, &[5.0]), [means.view_mut(), squares.view_mut()]);
+            ops::update(&cpu(), adam, factor.view(), gradients.view(), state, parameters.view_mut())?;
+            for (tensor, before) in [(means, 2.0), (squares, 3.0), (parameters, 4.0)] {
+                assert_eq!(tensor.to_vec(&cpu())?[0] == before, is_held == 1.0, "{what}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn ids_are_copied_from_the_middle_of_others_and_not_from_behind_their_end() -> Check {
+    let (all, mut some) = (ids(&[4, 5, 6, 7]), ids(&[0, 0]));
+    cpu().copy_indices(&all, 1, &mut some)?;
+    assert_eq!(some, [5, 6]);
+    let error = cpu().copy_indices(&all, 3, &mut some).unwrap_err();
+    assert_eq!(error.to_string(), "copy_indices: 2 ids are needed, 1 were given");
+    Ok(())
+}
+
+#[test]
 fn biases_are_added_to_rows_and_their_gradients_summed_over_them() -> Check {
     let mut out = matrix(2, 2, &[1.0, 2.0, 3.0, 4.0]);
     ops::add_row(&cpu(), matrix(1, 2, &[10.0, 20.0]).view(), out.view_mut())?;

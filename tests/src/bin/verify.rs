@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use rnnlm_tests::emulated::Emulation;
+use rnnlm_tests::emulated::{BACKEND, Emulation};
 use rnnlm_tests::run::{Selection, run};
 use rnnlm_tests::table::Table;
 
@@ -66,7 +66,11 @@ impl Arguments {
                 Backend::All => None,
             },
             filter: self.filter.clone(),
-            required: self.require.iter().map(|Required::Cuda| "cuda".to_owned()).collect(),
+            // what is emulated can do all that is checked
+            required: (self.require.iter().map(|Required::Cuda| "cuda"))
+                .chain(self.emulated.then_some(BACKEND))
+                .map(str::to_owned)
+                .collect(),
             self_test: self.self_test,
             emulation: if self.emulated || self.backend == Backend::Cpu { None } else { Some(emulation()) },
         }

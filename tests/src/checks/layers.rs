@@ -22,10 +22,18 @@ enum Pass {
     Backward,
 }
 
-/// A check forward and a check backward of `target` for every cell and case.
+/// A check forward and a check backward of `target` for every cell and case, and of what it chooses itself for layers that
+/// it has no fused path for.
 pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
-    let cases = Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.largest);
-    cases.flat_map(|case| [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass))).collect()
+    let both = |target: &Target, case| [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass));
+    let cases = || Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.largest);
+    let mut checks: Vec<Check> = cases().flat_map(|case| both(target, case)).collect();
+    if let Some(device) = &target.automatic {
+        let path = target.path.replace("fused", "automatic");
+        let automatic = Target { path, device: Arc::clone(device), ..target.clone() };
+        checks.extend(Cell::ALL.into_iter().flat_map(|cell| both(&automatic, StackCase::beyond_fused(cell))));
+    }
+    checks
 }
 
 fn check(reference: &Target, target: &Target, case: StackCase, pass: Pass) -> Check {

@@ -41,6 +41,13 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             let factor = scalar / (a.at(0, 0).sqrt() + 1e-6);
             if factor > 1.0 { 1.0 } else { factor }
         }),
+        Operation::Hold => {
+            let is_finite = a.at(0, 0).abs() <= scalar && b.at(0, 0).is_finite();
+            y.each(|_, _, old| if is_finite { old } else { 1.0 });
+            let mut factor = Matrix::new(&state[0]);
+            factor.each(|_, _, old| if is_finite && out.at(0, 0) == 0.0 { old } else { f64::NAN });
+            return vec![y.values, costs.values, factor.values, Matrix::new(&state[1]).values];
+        }
         Operation::Clamp => y.each(|_, _, old| old.clamp(-scalar, scalar)),
         Operation::Dropout => y.each(|r, c, old| old * mask_at(mask(operands.scalar), out.shape()[1], r, c)),
         Operation::Update(rule) => return update(rule.update(operands.scalar), operands),
@@ -53,7 +60,8 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
 fn update(rule: Update, operands: &Operands) -> Vec<Vec<f64>> {
     let Operands { a, b, out, losses, state: [first, second], .. } = operands;
     let (mut w, mut m, mut v) = (Matrix::new(out), Matrix::new(first), Matrix::new(second));
-    let [rows, cols] = out.shape();
+    // a factor that is not a number holds the update back
+    let [rows, cols] = if a.at(0, 0).is_nan() { [0, 0] } else { out.shape() };
     for (r, c) in (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c))) {
         let (old, g, place) = (out.at(r, c), a.at(0, 0) * b.at(r, c), out.index(r, c));
         let (old_first, old_second) = (first.at(r, c), second.at(r, c));

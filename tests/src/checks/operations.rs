@@ -50,7 +50,10 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let mut checks = Vec::new();
     for operation in Operation::ALL {
         checks.extend(CASES.map(|(shape, setting)| check(target, Case { operation, shape, setting })));
-        if matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy) {
+        let has_extremes =
+            matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::Hold)
+                || matches!(operation, Operation::Update(_));
+        if has_extremes {
             checks.push(check(target, Case { operation, shape: [4, 12, 1], setting: Setting::Extreme }));
         }
     }
@@ -107,6 +110,7 @@ fn name(operation: Operation) -> String {
         Operation::Sum => "sum".to_owned(),
         Operation::SumSquares => "sum_squares".to_owned(),
         Operation::ClipFactor => "clip_factor".to_owned(),
+        Operation::Hold => "hold".to_owned(),
         Operation::Clamp => "clamp".to_owned(),
         Operation::Dropout => "dropout".to_owned(),
         Operation::Update(Rule::AdamW) => "update AdamW".to_owned(),
@@ -132,6 +136,9 @@ fn quantities(operands: &Operands, buffers: Vec<Vec<f64>>) -> Vec<Quantity> {
 fn perturbations(case: &Case) -> Vec<Perturbation> {
     match case.operation {
         Operation::Fill => vec![Perturbation::Scalar],
+        // what is held stays so, until the number that holds it is one
+        Operation::Update(_) | Operation::Hold if case.setting == Setting::Extreme => vec![Perturbation::Input],
+        Operation::Hold => vec![Perturbation::Nan],
         Operation::ClipFactor | Operation::Axpy | Operation::Update(_) => {
             vec![Perturbation::Input, Perturbation::Scalar, Perturbation::Nan]
         }
@@ -183,7 +190,7 @@ impl Case {
             Operation::AddRow => [1, cols],
             Operation::GatherColumns => [cols, inner],
             Operation::GatherRows => [inner, cols],
-            Operation::ClipFactor | Operation::Update(_) => [1, 1],
+            Operation::ClipFactor | Operation::Hold | Operation::Update(_) => [1, 1],
             _ => [rows, cols],
         }
     }
@@ -194,6 +201,7 @@ impl Case {
             Operation::Gemm(Product::ABt, _) => [cols, inner],
             Operation::Gemm(..) => [inner, cols],
             Operation::Multiply(_) | Operation::Update(_) => [rows, cols],
+            Operation::Hold => [1, 1],
             _ => [0, 0],
         }
     }
@@ -204,14 +212,14 @@ impl Case {
             Operation::SumRows => [1, cols],
             Operation::ScatterAddColumns => [cols, inner],
             Operation::ScatterAddRows => [inner, cols],
-            Operation::Sum | Operation::SumSquares | Operation::ClipFactor => [1, 1],
+            Operation::Sum | Operation::SumSquares | Operation::ClipFactor | Operation::Hold => [1, 1],
             _ => [rows, cols],
         }
     }
 
     /// An update has both kinds of state, whatever it keeps: what it does not keep must stay.
     fn state(&self, draw: &mut Draw) -> [Block; 2] {
-        if !matches!(self.operation, Operation::Update(_)) {
+        if !matches!(self.operation, Operation::Update(_) | Operation::Hold) {
             return Default::default();
         }
         [(); 2].map(|()| {
@@ -248,6 +256,13 @@ impl Case {
                 let row = [40.0, -40.0, 88.8, -88.8, 104.0, -104.0, 0.0, -0.0, 1e-30, f32::INFINITY, 20.0, f32::NAN];
                 operands.out.values = [row, row.map(|x| -x), row.map(|x| x / 3.0), row.map(|x| x * 1e-3)].concat();
             }
+            // nothing is held before
+            (Operation::Hold, setting) => {
+                operands.out.values.fill(0.0);
+                let factor = if setting == Setting::Extreme { f32::NAN } else { 0.3 };
+                operands.a.values.iter_mut().for_each(|value| *value *= factor);
+            }
+            (Operation::Update(_), Setting::Extreme) => operands.a.values.fill(f32::NAN),
             // a squared norm above the limit, so that the limit counts
             (Operation::ClipFactor, _) => operands.a.values.iter_mut().for_each(|value| *value = 1.0 + value.abs()),
             (Operation::ActivateBackward(_), _) => operands.a.values.iter_mut().for_each(|value| *value *= 0.5),
@@ -287,6 +302,7 @@ impl Case {
             Perturbation::Input if self.is_relu() || self.operation == Operation::Clamp => {
                 *value = if *value > 0.0 { -0.5 } else { 0.5 }
             }
+            Perturbation::Input if value.is_nan() => *value = 0.5,
             Perturbation::Input => *value = *value * 0.99 + 0.1,
             Perturbation::Scalar => operands.scalar *= 1.01,
             Perturbation::Id => operands.ids[0] = (operands.ids[0] + 1) % self.entries() as u32,

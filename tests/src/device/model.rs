@@ -1,6 +1,6 @@
 //! A language model on a device, the walk's stages 4 to 8: one minibatch's loss and gradients, and whole training runs.
 
-use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, TrainConfig, Trainer};
+use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, Position, TrainConfig, Trainer};
 use rnnlm_rnn::{ParameterLayout, ParameterSet, Path, Recurrence};
 use rnnlm_tensor::Mask;
 use rnnlm_vocab::Minibatch;
@@ -63,14 +63,17 @@ pub enum TrainData {
     Minibatches(Vec<Minibatch>),
     /// A corpus, gone through as often as the configuration says.
     Corpus(Vec<u32>),
+    /// A corpus in whose first epoch a step's loss is not finite.
+    Diverging(Vec<u32>),
 }
 
 /// What a training run gave.
 #[derive(Clone, Debug)]
 pub struct TrainOutputs {
-    /// Each step's loss, before its update; of a corpus, each epoch's perplexity.
+    /// Each step's loss, before its update; of a corpus, each epoch's perplexity; of one that diverges, the sum of the losses
+    /// until then.
     pub losses: Vec<f64>,
-    /// Each step's gradient norm, before clipping; of a corpus, each epoch's mean.
+    /// Each step's gradient norm, before clipping; of a corpus, each epoch's mean; of one that diverges, the sum.
     pub gradient_norms: Vec<f64>,
     /// The parameters at the end, by name.
     pub parameters: Vec<NamedTensor>,
@@ -130,6 +133,14 @@ pub(super) fn train<B: Recurrence>(backend: &B, path: Path, inputs: &TrainInputs
                 gradient_norms.extend(report.map(|report| report.gradient_norm));
             }
         }
+        TrainData::Diverging(ids) => match trainer.epoch(ids, &|| false) {
+            Err(rnnlm_model::Error::Diverged { .. }) => {
+                let Position { loss_sum, gradient_norm_sum, .. } = trainer.position();
+                losses.push(loss_sum);
+                gradient_norms.push(gradient_norm_sum);
+            }
+            other => drop(other?),
+        },
     }
     Ok(TrainOutputs { losses, gradient_norms, parameters: named(backend, trainer.model().parameters())? })
 }

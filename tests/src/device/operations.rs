@@ -44,6 +44,8 @@ pub enum Operation {
     SumSquares,
     /// [`ops::clip_factor`].
     ClipFactor,
+    /// [`ops::hold`].
+    Hold,
     /// [`ops::clamp`].
     Clamp,
     /// [`ops::dropout`].
@@ -103,7 +105,7 @@ pub(crate) fn mask(probability: f32) -> Mask {
 
 impl Operation {
     /// All of them; a new one joins the list of checks by standing here.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Fill,
         Self::Copy,
         Self::Axpy,
@@ -131,6 +133,7 @@ impl Operation {
         Self::Sum,
         Self::SumSquares,
         Self::ClipFactor,
+        Self::Hold,
         Self::Clamp,
         Self::Dropout,
         Self::Update(Rule::Sgd),
@@ -196,7 +199,7 @@ pub struct Operands {
     pub out: Block,
     /// The losses of a softmax cross-entropy.
     pub losses: Block,
-    /// What an update keeps.
+    /// What an update keeps; first, the factor that is held.
     pub state: [Block; 2],
     /// Ids or targets.
     pub ids: Vec<u32>,
@@ -207,8 +210,11 @@ pub struct Operands {
 pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Operands) -> Result<Vec<Vec<f32>>> {
     let (a, b) = (operands.a.tensor(backend)?, operands.b.tensor(backend)?);
     let (mut out, mut losses) = (operands.out.tensor(backend)?, operands.losses.tensor(backend)?);
+    // ids are taken out of the middle of others, as those of a minibatch are
     let mut ids = backend.allocate_indices(operands.ids.len())?;
-    backend.write_indices(&operands.ids, &mut ids)?;
+    let mut all = backend.allocate_indices(operands.ids.len() + 2)?;
+    backend.write_indices(&[&[0], &operands.ids[..], &[0]].concat(), &mut all)?;
+    backend.copy_indices(&all, 1, &mut ids)?;
     let (mut first, mut second) = (operands.state[0].tensor(backend)?, operands.state[1].tensor(backend)?);
     let (a, b, scalar) = (operands.a.view(&a), operands.b.view(&b), operands.scalar);
     let y = operands.out.view_mut(&mut out);
@@ -233,6 +239,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::Sum => ops::sum(backend, a, y)?,
         Operation::SumSquares => ops::sum_squares(backend, a, y)?,
         Operation::ClipFactor => ops::clip_factor(backend, a, scalar, y)?,
+        Operation::Hold => ops::hold(backend, scalar, a, b, y, operands.state[0].view_mut(&mut first))?,
         Operation::Clamp => ops::clamp(backend, scalar, y)?,
         Operation::Dropout => ops::dropout(backend, mask(scalar), y)?,
         Operation::Update(rule) => {

@@ -141,6 +141,14 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn copy_indices(&self, from: &Vec<u32>, offset: usize, to: &mut Vec<u32>) -> Result<()> {
+        let (expected, found) = (to.len(), from.len().saturating_sub(offset));
+        let ids = from.get(offset..offset.saturating_add(expected));
+        let ids = ids.ok_or(Error::Length { op: "copy_indices", what: "ids", expected, found })?;
+        to.copy_from_slice(ids);
+        Ok(())
+    }
+
     fn indices_len(&self, indices: &Vec<u32>) -> usize {
         indices.len()
     }
@@ -250,6 +258,24 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn hold(
+        &self,
+        bound: f32,
+        loss: View<'_, Self>,
+        sum_squares: View<'_, Self>,
+        mut held: ViewMut<'_, Self>,
+        mut factor: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        // a NaN is within no bound
+        if !(row(&loss, 0)[0].abs() <= bound && row(&sum_squares, 0)[0].is_finite()) {
+            row_mut(&mut held, 0)[0] = 1.0;
+        }
+        if row_mut(&mut held, 0)[0] != 0.0 {
+            row_mut(&mut factor, 0)[0] = f32::NAN;
+        }
+        Ok(())
+    }
+
     fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()> {
         elementwise::clamp(bound, out);
         Ok(())
@@ -268,7 +294,10 @@ impl Backend for Cpu {
         state: [ViewMut<'_, Self>; 2],
         parameters: ViewMut<'_, Self>,
     ) -> Result<()> {
-        update::update(rule, row(&factor, 0)[0], gradients, state, parameters);
+        let factor = row(&factor, 0)[0];
+        if !factor.is_nan() {
+            update::update(rule, factor, gradients, state, parameters);
+        }
         Ok(())
     }
 }

@@ -59,6 +59,7 @@ pub(super) struct Kernels {
     update_adam: CudaFunction,
     update_rmsprop: CudaFunction,
     clip_factor: CudaFunction,
+    hold: CudaFunction,
     gather: CudaFunction,
     scatter_add: CudaFunction,
     partial_sums: CudaFunction,
@@ -97,6 +98,7 @@ impl Kernels {
             update_adam: function("update_adam")?,
             update_rmsprop: function("update_rmsprop")?,
             clip_factor: function("clip_factor")?,
+            hold: function("hold")?,
             gather: function("gather")?,
             scatter_add: function("scatter_add")?,
             partial_sums: function("partial_sums")?,
@@ -200,6 +202,12 @@ impl Kernels {
     pub(super) fn clip_factor(&self, sum_squares: Matrix, max_norm: f32, out: Matrix) -> Result {
         let arguments = [Argument::Matrix(sum_squares), Argument::Float(max_norm), Argument::Matrix(out)];
         self.run(&self.clip_factor, Grid::row(1, WARP, 0), arguments)
+    }
+
+    pub(super) fn hold(&self, bound: f32, loss: Matrix, sum_squares: Matrix, held: Matrix, factor: Matrix) -> Result {
+        let [loss, sum_squares, held, factor] = [loss, sum_squares, held, factor].map(Argument::Matrix);
+        let arguments = [Argument::Float(bound), loss, sum_squares, held, factor];
+        self.run(&self.hold, Grid::row(1, WARP, 0), arguments)
     }
 
     pub(super) fn gather(&self, table: Table, ids: u64, out: Matrix) -> Result {

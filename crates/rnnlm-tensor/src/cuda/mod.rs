@@ -170,6 +170,11 @@ impl Backend for Cuda {
         self.shared.name.clone()
     }
 
+    /// As many as the largest epoch of most texts has; the driver itself makes the host wait when its queue is full.
+    fn steps_ahead(&self) -> usize {
+        1024
+    }
+
     fn allocate(&self, len: usize) -> Result<Buffer> {
         let (slice, address) = self.zeros(len)?;
         Ok(Buffer { slice, len, address })
@@ -206,6 +211,16 @@ impl Backend for Cuda {
             return Ok(());
         }
         self.done(self.stream().memcpy_htod(ids, &mut to.slice))
+    }
+
+    fn copy_indices(&self, from: &Indices, offset: usize, to: &mut Indices) -> Result<()> {
+        check_range("copy_indices", "ids", offset, to.len, from.len)?;
+        to.largest = from.largest;
+        if to.len == 0 {
+            return Ok(());
+        }
+        let source = from.slice.slice(offset..offset + to.len);
+        self.done(self.stream().memcpy_dtod(&source, &mut to.slice))
     }
 
     fn indices_len(&self, indices: &Indices) -> usize {
@@ -303,6 +318,17 @@ impl Backend for Cuda {
 
     fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, out: ViewMut<'_, Self>) -> Result<()> {
         self.done(self.kernels().clip_factor(sum_squares.into(), max_norm, out.into()))
+    }
+
+    fn hold(
+        &self,
+        bound: f32,
+        loss: View<'_, Self>,
+        sum_squares: View<'_, Self>,
+        held: ViewMut<'_, Self>,
+        factor: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.done(self.kernels().hold(bound, loss.into(), sum_squares.into(), held.into(), factor.into()))
     }
 
     fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()> {

@@ -38,6 +38,9 @@ KERNEL(256) add_row(Matrix row, Matrix out) {
   if (e.exists) out.at(e.row, e.col) += row.at(0, e.col);
 }
 
+// The largest finite number.
+constexpr float LARGEST = 3.402823466e38f;
+
 // By the order of `Activation`.
 enum Activation { TANH, RELU, SIGMOID };
 
@@ -81,4 +84,13 @@ KERNEL(256) clamp(float bound, Matrix out) {
 KERNEL(32) clip_factor(Matrix sum_squares, float max_norm, Matrix out) {
   const float factor = max_norm / (sqrtf(sum_squares.data[0]) + 1e-6f);
   if (thread_index() == 0) out.data[0] = factor > 1.0f ? 1.0f : factor;
+}
+
+// Holds updates back from a step on that is not finite; a NaN is within no bound.
+KERNEL(32) hold(float bound, Matrix loss, Matrix sum_squares, Matrix held, Matrix factor) {
+  if (thread_index() > 0) return;
+  const bool is_finite = fabsf(loss.data[0]) <= bound && fabsf(sum_squares.data[0]) <= LARGEST;
+  if (!is_finite) held.data[0] = 1.0f;
+  // a NaN without a header
+  if (held.data[0] != 0.0f) factor.data[0] = sqrtf(-1.0f);
 }
