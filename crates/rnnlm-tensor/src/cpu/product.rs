@@ -409,4 +409,31 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_single_row_over_a_large_weight_has_the_bits_of_a_row_among_others() {
+        // more values than `LARGE_ROW`, and a last panel that is not whole
+        let (k, n, ids) = (515, 301, [1, 0]);
+        let (a, b, table) = (values(2 * k), values(k * n), values(2 * n));
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        for isa in Isa::available() {
+            let mut packed = Packed::new(isa, k, n);
+            packed.pack(&b, n);
+            for onto in
+                [Onto::Nothing, Onto::Output, Onto::Row(&b), Onto::Table { values: &table, stride: n, ids: &ids }]
+            {
+                let run = |threads: usize, m: usize| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let mut c = values(m * n);
+                    let a = Rows { values: &a, row_stride: k, col_stride: 1 };
+                    pool.install(|| packed.multiply(m, a, &mut c, n, onto));
+                    c
+                };
+                let expected = bits(&run(1, 2)[..n]);
+                for threads in [1, 2, 3, 16] {
+                    assert_eq!(bits(&run(threads, 1)), expected, "{} {onto:?} on {threads} threads", isa.name());
+                }
+            }
+        }
+    }
 }

@@ -298,3 +298,28 @@ fn add_rows(matrix: &View<'_, Cpu>, range: Range<usize>, out: &mut [f32], cols: 
         out.iter_mut().zip(row).for_each(|(out, value)| *out += value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rows_per_group;
+
+    #[test]
+    fn groups_are_of_one_size_and_as_many_as_threads_or_a_multiple() {
+        // (batch_size, threads) → rows of a group
+        let cases = [
+            ((32, 1), 32),
+            ((32, 2), 16),
+            ((20, 2), 10),
+            ((32, 8), 4),
+            ((32, 16), 2),
+            ((32, 64), 2),
+            ((1, 2), 2),
+            // four groups of 25, where as many as fit would be three of 32 and one of 4
+            ((100, 2), 25),
+            ((256, 2), 32),
+        ];
+        for ((batch_size, threads), expected) in cases {
+            assert_eq!(rows_per_group(batch_size, threads), expected, "{batch_size} rows on {threads} threads");
+        }
+    }
+}
