@@ -49,6 +49,24 @@ fn a_few_rows_are_multiplied_without_laying_the_weight_out() -> Check {
 }
 
 #[test]
+fn a_right_operand_of_whole_panels_is_multiplied_as_it_stands() -> Check {
+    // 64 and 96 columns are whole panels on every instruction set, 300 rows more than are summed in one go; one matrix with
+    // gaps between its rows. Small whole numbers, so that nothing is rounded
+    let (k, m) = (300, 19);
+    let a: Vec<f32> = (0..k * m).map(|i| (i % 11) as f32 - 5.0).collect();
+    for (n, gap) in [(64, 0), (96, 0), (64, 7)] {
+        let stride = n + gap;
+        let b: Vec<f32> = (0..k * stride).map(|i| (i % 13) as f32 - 6.0).collect();
+        let mut out = matrix(m, n, &vec![1.0; m * n]);
+        let (left, right) = (matrix(k, m, &a), matrix(k, stride, &b));
+        ops::gemm(&cpu(), Product::AtB, left.view(), right.view().cols(0..n), true, out.view_mut())?;
+        let element = |i: usize| (0..k).map(|p| a[p * m + i / n] * b[p * stride + i % n]).sum::<f32>() + 1.0;
+        assert_eq!(out.to_vec(&cpu())?, (0..m * n).map(element).collect::<Vec<_>>(), "{n} columns, {stride} apart");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_block_of_columns_is_a_matrix_of_its_own() -> Check {
     let a = matrix(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let mut out = matrix(2, 3, &[0.0; 6]);

@@ -15,12 +15,13 @@ use crate::perturb::Perturbation;
 use crate::tolerance;
 
 /// Rows, columns, the inner dimension of a product or the entries of a table; and where the operands lie.
-const CASES: [([usize; 3], Setting); 8] = [
+const CASES: [([usize; 3], Setting); 9] = [
     ([1, 1, 1], Setting::Whole),
     ([3, 2, 7], Setting::Block),
     ([9, 33, 8], Setting::Whole),
     ([9, 33, 8], Setting::Block),
     ([32, 28, 64], Setting::Whole),
+    ([70, 64, 257], Setting::Whole),
     ([70, 65, 257], Setting::Whole),
     ([70, 65, 257], Setting::Block),
     ([35, 1000, 2], Setting::Whole),
