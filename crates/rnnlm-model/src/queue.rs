@@ -54,8 +54,7 @@ impl<B: Recurrence> Queue<B> {
     pub(crate) fn reserve(&mut self, backend: &B, steps: usize) -> Result<()> {
         let capacity = steps.min(MAX_TOKENS / self.minibatch.inputs.len());
         if capacity > self.capacity {
-            let minibatch = std::mem::replace(&mut self.minibatch, Minibatch::new(0, 0));
-            *self = Self::with_capacity(backend, minibatch, capacity)?;
+            *self = Self::with_capacity(backend, self.minibatch.clone(), capacity)?;
         }
         Ok(())
     }

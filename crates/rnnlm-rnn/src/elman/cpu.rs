@@ -1,25 +1,15 @@
 //! The Elman cell's part of the CPU's fused path: what happens to some rows between two products.
 
 use rnnlm_tensor::Activation;
-use rnnlm_tensor::cpu::{Kernel, Lanes, math};
+use rnnlm_tensor::cpu::{Isa, Kernel, Lanes, math};
 
 /// `h = φ(h)` in place.
-pub(crate) struct Forward<'a> {
-    pub(crate) activation: Activation,
-    /// `[m, H]`.
-    pub(crate) h: &'a mut [f32],
-}
-
-impl Kernel for Forward<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<L: Lanes>(self) {
-        match self.activation {
-            Activation::Tanh => math::tanh_each::<L>(self.h),
-            Activation::Sigmoid => math::sigmoid_each::<L>(self.h),
-            // `f32::max` would turn NaN into 0 and hide a divergence
-            Activation::Relu => self.h.iter_mut().for_each(|h| *h = if *h <= 0.0 { 0.0 } else { *h }),
-        }
+pub(crate) fn forward(isa: Isa, activation: Activation, h: &mut [f32]) {
+    match activation {
+        Activation::Tanh => math::tanh(isa, h),
+        Activation::Sigmoid => math::sigmoid(isa, h),
+        // `f32::max` would turn NaN into 0 and hide a divergence
+        Activation::Relu => h.iter_mut().for_each(|h| *h = if *h <= 0.0 { 0.0 } else { *h }),
     }
 }
 

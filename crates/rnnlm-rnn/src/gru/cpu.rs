@@ -98,7 +98,7 @@ impl Kernel for Backward<'_> {
         let read = self.gates.chunks_exact(3 * size).zip(self.h_before.chunks_exact(size));
         let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
         for ((gates, before), (dgates, dh)) in read.zip(written) {
-            let [_, z, n] = thirds(gates, size);
+            let (z, n) = gates[size..].split_at(size);
             let (dz, dn) = dgates[size..].split_at_mut(size);
             for ((dz, dh), ((before, n), z)) in dz.iter_mut().zip(&*dh).zip(before.iter().zip(n).zip(z)) {
                 *dz = dh * (before - n) * (z * (1.0 - z));
@@ -152,12 +152,4 @@ impl Kernel for BackwardResetBefore<'_> {
             }
         }
     }
-}
-
-/// The three gates of one row, each `H` long.
-#[inline(always)]
-fn thirds(row: &[f32], size: usize) -> [&[f32]; 3] {
-    let (r, z_n) = row.split_at(size);
-    let (z, n) = z_n.split_at(size);
-    [r, z, n]
 }

@@ -72,10 +72,9 @@ fn some_rows(
     accumulate: bool,
 ) {
     let onto = if accumulate { Onto::Output } else { Onto::Nothing };
-    let rows = out.len().div_ceil(stride);
     if a.col_stride != 1 {
-        let a = a.from([first, 0]);
-        if let Some(product) = Multiply::with_right_as_it_stands(isa, [rows, inner, cols], [a, b], out, stride, onto) {
+        let (sizes, a) = ([out.len().div_ceil(stride), inner, cols], a.from([first, 0]));
+        if let Some(product) = Multiply::with_right_as_it_stands(isa, sizes, [a, b], out, stride, onto) {
             return product.run_on(isa);
         }
     }

@@ -178,7 +178,7 @@ impl Forward<'_> {
             Cell::Rnn(phi) => {
                 let onto = weights.onto(self.pass.input, now, 0);
                 weights.recurrent[0].forward.multiply(m, rows, hidden, hidden_size, onto);
-                isa.run(elman::cpu::Forward { activation: phi.activation(), h: hidden });
+                elman::cpu::forward(*isa, phi.activation(), hidden);
             }
             Cell::Lstm => {
                 let onto = weights.onto(self.pass.input, now, 0);
