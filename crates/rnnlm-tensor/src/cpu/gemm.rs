@@ -11,8 +11,8 @@ use crate::{Layout, Product, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
 const SMALL: usize = 1 << 18;
-/// Rows of the output that a task has at the least; tiles are at most so high.
-const ROWS: usize = 8;
+/// Rows of the output that tasks have a multiple of: half the height of the highest tile.
+const ROWS: usize = 4;
 /// Rows of the output, a multiple of [`ROWS`], that pass all panels together: their part of the left operand stays in the
 /// second-level cache.
 const BLOCK: usize = 256;
@@ -72,13 +72,12 @@ fn some_rows(
     accumulate: bool,
 ) {
     let onto = if accumulate { Onto::Output } else { Onto::Nothing };
-    if a.col_stride != 1 {
-        let (sizes, a) = ([out.len().div_ceil(stride), inner, cols], a.from([first, 0]));
-        if let Some(product) = Multiply::with_right_as_it_stands(isa, sizes, [a, b], out, stride, onto) {
-            return product.run_on(isa);
-        }
-    }
     let mut packed = take(isa);
+    if a.col_stride != 1 && Multiply::can_stand(b) {
+        let sizes = [out.len().div_ceil(stride), inner, cols];
+        Multiply::with_right_as_it_stands(sizes, [a.from([first, 0]), b], &mut packed, out, stride, onto).run_on(isa);
+        return PACKED.set(Some(packed));
+    }
     for start in (0..inner.max(1)).step_by(DEPTH) {
         packed.resize(DEPTH.min(inner - start), cols);
         packed.lay_out(b.from([start, 0]), false);

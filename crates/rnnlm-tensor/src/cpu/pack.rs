@@ -27,7 +27,14 @@ impl PackPanel<'_> {
     #[inline(always)]
     fn rows<const NR: usize>(self) {
         let Self { b: Rows { values, row_stride, col_stride }, cols, panel } = self;
-        for (p, row) in panel.as_chunks_mut::<NR>().0.iter_mut().enumerate() {
+        let (panel, _) = panel.as_chunks_mut::<NR>();
+        if row_stride == 1 && col_stride != 1 {
+            for (block, panel) in panel.chunks_mut(LINE).enumerate() {
+                transpose_block(&values[block * LINE..], col_stride, cols, panel);
+            }
+            return;
+        }
+        for (p, row) in panel.iter_mut().enumerate() {
             let source = &values[p * row_stride..];
             // a length that is known is a few moves, another one a call
             if col_stride == 1 && cols == NR {
@@ -36,6 +43,25 @@ impl PackPanel<'_> {
                 row[..cols].iter_mut().enumerate().for_each(|(j, value)| *value = source[j * col_stride]);
                 row[cols..].fill(0.0);
             }
+        }
+    }
+}
+
+/// Numbers in a cache line.
+const LINE: usize = 16;
+
+/// A cache line of each column becomes as many rows of a panel: the columns of a matrix whose rows are a power of two apart
+/// share so few places of the cache that none would still be there for the next row.
+#[inline(always)]
+fn transpose_block<const NR: usize>(values: &[f32], col_stride: usize, cols: usize, panel: &mut [[f32; NR]]) {
+    for row in panel.iter_mut() {
+        row[cols..].fill(0.0);
+    }
+    for (j, column) in values.chunks(col_stride).take(cols).enumerate() {
+        match (<&mut [[f32; NR]; LINE]>::try_from(&mut *panel), column.first_chunk::<LINE>()) {
+            // sizes that are known are moves without a check
+            (Ok(panel), Some(column)) => panel.iter_mut().zip(column).for_each(|(row, value)| row[j] = *value),
+            _ => panel.iter_mut().zip(column).for_each(|(row, value)| row[j] = *value),
         }
     }
 }

@@ -104,7 +104,8 @@ impl Packed {
     /// # Panics
     /// If a slice is too short for its rows.
     pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
-        let right = Right { values: &self.values, panel_stride: self.k * self.panel, row_stride: self.panel };
+        let right =
+            Right { values: &self.values, panel_stride: self.k * self.panel, row_stride: self.panel, rest: None };
         let whole = Multiply { right, k: self.k, n: self.n, m, a, c, c_stride, onto };
         let threads = rayon::current_num_threads();
         if m != 1 || self.k * self.n < LARGE_ROW || threads == 1 {
@@ -158,6 +159,8 @@ struct Right<'a> {
     panel_stride: usize,
     /// Distance between a panel's rows.
     row_stride: usize,
+    /// The last panel, where it is not whole and laid out elsewhere.
+    rest: Option<&'a [f32]>,
 }
 
 /// A product, `c[m, n] = a[m, k] · right`.
@@ -173,20 +176,27 @@ pub(super) struct Multiply<'a> {
 }
 
 impl<'a> Multiply<'a> {
-    /// A product with a right operand that need not be laid out: not transposed, with rows near enough to each other for a
-    /// panel of it to stay in the second-level cache, and wide enough for whole panels.
+    /// Whether a right operand need not be laid out: not transposed, with rows near enough to each other for a panel of it
+    /// to stay in the second-level cache.
+    pub(super) fn can_stand(b: Rows<'_>) -> bool {
+        b.col_stride == 1 && b.row_stride <= NEAR
+    }
+
+    /// A product with such a right operand; only the columns behind its last whole panel are laid out, in `rest`.
     pub(super) fn with_right_as_it_stands(
-        isa: Isa,
         [m, k, n]: [usize; 3],
         [a, b]: [Rows<'a>; 2],
+        rest: &'a mut Packed,
         c: &'a mut [f32],
         c_stride: usize,
         onto: Onto<'a>,
-    ) -> Option<Self> {
-        let width = isa.run(PanelWidth);
-        let right = Right { values: b.values, panel_stride: width, row_stride: b.row_stride };
-        let stands = b.col_stride == 1 && b.row_stride <= NEAR && n.is_multiple_of(width);
-        stands.then_some(Self { right, k, n, m, a, c, c_stride, onto })
+    ) -> Self {
+        let width = rest.panel;
+        rest.resize(k, n % width);
+        rest.lay_out(b.from([0, n - n % width]), false);
+        let rest = Some(&*rest.values);
+        let right = Right { values: b.values, panel_stride: width, row_stride: b.row_stride, rest };
+        Self { right, k, n, m, a, c, c_stride, onto }
     }
 
     /// Runs it, once it is clear that all slices are long enough.
@@ -221,11 +231,12 @@ impl Multiply<'_> {
     #[inline(always)]
     fn tiles<L: Lanes, const MR: usize, const NV: usize>(self) {
         let Self { right, k, n, m, a, c, c_stride, onto } = self;
-        let Right { values, panel_stride, row_stride } = right;
+        let Right { values, panel_stride, row_stride, rest } = right;
         for start in (0..k.max(1)).step_by(DEPTH) {
             let values = values.get(start * row_stride..).unwrap_or_default();
             let (depth, width) = (DEPTH.min(k - start), NV * L::LANES);
-            let panels = Panels { values, panel_stride, row_stride, n, depth, width };
+            let rest = rest.map(|rest| rest.get(start * width..).unwrap_or_default());
+            let panels = Panels { values, panel_stride, row_stride, n, depth, width, rest };
             let out = Out { stride: c_stride, onto: if start > 0 { Onto::Output } else { onto } };
             let a = a.from([0, start]);
             if a.col_stride != 1 {
@@ -248,9 +259,11 @@ fn as_they_stand<L: Lanes, const MR: usize, const NV: usize>(
     c: &mut [f32],
     out: Out<'_>,
 ) {
+    // tiles of one height: ten rows are five and five
+    let height = m.div_ceil(m.div_ceil(MR));
     for first in panels.firsts() {
-        for row in (0..m).step_by(MR) {
-            let size = [MR.min(m - row), panels.cols(first)];
+        for row in (0..m).step_by(height) {
+            let size = [height.min(m - row), panels.cols(first)];
             let (a, c) = (a.from([row, 0]), &mut c[row * out.stride + first..]);
             any_tile::<L, MR, NV>(size, a, panels.get(first), c, out.at(row, first));
         }
