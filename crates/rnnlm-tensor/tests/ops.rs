@@ -49,12 +49,13 @@ fn a_few_rows_are_multiplied_without_laying_the_weight_out() -> Check {
 }
 
 #[test]
-fn a_right_operand_of_whole_panels_is_multiplied_as_it_stands() -> Check {
-    // 64 and 96 columns are whole panels on every instruction set, 300 rows more than are summed in one go; one matrix with
-    // gaps between its rows. Small whole numbers, so that nothing is rounded
+fn a_right_operand_is_multiplied_as_it_stands_but_for_columns_that_fill_no_panel() -> Check {
+    // 64 and 96 columns are whole panels on every instruction set, 70 and 100 are not, and 5 are less than one; 300 rows are
+    // more than are summed in one go; some matrices with gaps between their rows. Small whole numbers, so that nothing is
+    // rounded
     let (k, m) = (300, 19);
     let a: Vec<f32> = (0..k * m).map(|i| (i % 11) as f32 - 5.0).collect();
-    for (n, gap) in [(64, 0), (96, 0), (64, 7)] {
+    for (n, gap) in [(64, 0), (96, 0), (64, 7), (70, 0), (100, 3), (5, 0)] {
         let stride = n + gap;
         let b: Vec<f32> = (0..k * stride).map(|i| (i % 13) as f32 - 6.0).collect();
         let mut out = matrix(m, n, &vec![1.0; m * n]);
@@ -110,6 +111,45 @@ fn activations_keep_nan_and_relu_is_flat_at_zero() -> Check {
     let mut gradient = matrix(1, 3, &[5.0, 5.0, 5.0]);
     ops::activate_backward(&cpu(), Activation::Relu, values.view().cols(0..3), gradient.view_mut())?;
     assert_eq!(gradient.to_vec(&cpu())?, [0.0, 0.0, 5.0]);
+    Ok(())
+}
+
+#[test]
+fn each_of_many_rows_has_its_own_softmax() -> Check {
+    // more rows of 28 than exponentials are taken of in one go; two logits stand out, so that e^0 + 26·e^−40 + e^0 is 2: a
+    // loss of ln 2 and a gradient of ½ − 1 and ½
+    for gap in [0, 3] {
+        let (rows, cols) = (150, 28);
+        let stride = cols + gap;
+        let places = |row: usize| [row % cols, (row * 5 + 3) % cols];
+        let target = |row: usize| places(row)[row % 2] as u32;
+        let mut logits = vec![-7.0; rows * stride];
+        for row in 0..rows {
+            logits[row * stride..][..cols].fill(row as f32 - 40.0);
+            for place in places(row) {
+                logits[row * stride + place] = row as f32;
+            }
+        }
+        let mut logits = matrix(rows, stride, &logits);
+        let (targets, mut losses) = ((0..rows).map(target).collect::<Vec<_>>(), matrix(rows, 1, &vec![0.0; rows]));
+        let view = logits.view_mut().cols(0..cols);
+        ops::softmax_cross_entropy(&cpu(), 1.0, &targets, 0..rows, view, losses.view_mut())?;
+        let (losses, gradients) = (losses.to_vec(&cpu())?, logits.to_vec(&cpu())?);
+        for row in 0..rows {
+            let [one, other] = places(row);
+            if one == other {
+                continue;
+            }
+            // half a unit in the last place of a number below 1
+            assert!((losses[row] - std::f32::consts::LN_2).abs() < 1e-7, "row {row}, gaps of {gap}: {}", losses[row]);
+            for (place, gradient) in gradients[row * stride..][..cols].iter().enumerate() {
+                let of_target = if place as u32 == target(row) { -0.5 } else { 0.5 };
+                let expected = if place == one || place == other { of_target } else { 0.0 };
+                assert!((gradient - expected).abs() < 1e-7, "row {row}, place {place}, gaps of {gap}: {gradient}");
+            }
+            assert!(gradients[row * stride + cols..][..gap].iter().all(|&value| value == -7.0), "a gap was written");
+        }
+    }
     Ok(())
 }
 
@@ -205,6 +245,53 @@ fn biases_are_added_to_rows_and_their_gradients_summed_over_them() -> Check {
     ops::multiply(&cpu(), out.view(), out.view(), false, product.view_mut())?;
     ops::fill(&cpu(), 0.0, product.view_mut().rows(0..1))?;
     assert_eq!(product.to_vec(&cpu())?, [0.0, 0.0, 169.0, 576.0]);
+    Ok(())
+}
+
+#[test]
+fn a_bias_is_added_to_every_one_of_many_rows_with_and_without_gaps() -> Check {
+    // more rows of 28 than are worked on in one go, and rows of 300, which are longer
+    for (rows, cols, gap) in [(40, 28, 0), (40, 28, 5), (3, 300, 0), (37, 1, 0)] {
+        let bias: Vec<f32> = (0..cols).map(|i| i as f32).collect();
+        let mut out = matrix(rows, cols + gap, &vec![0.5; rows * (cols + gap)]);
+        ops::add_row(&cpu(), matrix(1, cols, &bias).view(), out.view_mut().cols(0..cols))?;
+        let expected = |i: usize| if i % (cols + gap) < cols { (i % (cols + gap)) as f32 + 0.5 } else { 0.5 };
+        let expected: Vec<f32> = (0..rows * (cols + gap)).map(expected).collect();
+        assert_eq!(out.to_vec(&cpu())?, expected, "{rows} × {cols}, gaps of {gap}");
+    }
+    Ok(())
+}
+
+#[test]
+fn all_parameters_are_summed_filled_and_moved_in_parts_whatever_the_number_of_threads() -> Check {
+    // a whole part, a whole and one more, several and a rest
+    for len in [1 << 14, (1 << 14) + 1, 50_001] {
+        // small whole numbers: no sum rounds
+        let values: Vec<f32> = (0..len).map(|i| (i % 5) as f32 - 1.0).collect();
+        let (mut sum, mut squares) = (0.0, 0.0);
+        values.iter().for_each(|v| (sum, squares) = (sum + v, squares + v * v));
+        for threads in [1, 2, 3] {
+            let cpu = Cpu::new(threads)?;
+            let gradients = Tensor::from_slice(&cpu, 1, len, &values)?;
+            let mut out = Tensor::zeros(&cpu, 1, 1)?;
+            ops::sum(&cpu, gradients.view(), out.view_mut())?;
+            assert_eq!(out.to_vec(&cpu)?, [sum], "{len} on {threads} threads");
+            ops::sum_squares(&cpu, gradients.view(), out.view_mut())?;
+            assert_eq!(out.to_vec(&cpu)?, [squares], "{len} on {threads} threads");
+            let mut parameters = Tensor::zeros(&cpu, 1, len)?;
+            ops::fill(&cpu, 3.0, parameters.view_mut())?;
+            ops::fill(&cpu, 0.5, out.view_mut())?;
+            let (rule, mut buffers) = (
+                Update::Sgd { lr: 2.0, momentum: 0.5, nesterov: false, weight_decay: 0.0 },
+                [Tensor::from_slice(&cpu, 1, len, &vec![2.0; len])?, Tensor::zeros(&cpu, 1, 0)?],
+            );
+            let state = buffers.each_mut().map(Tensor::view_mut);
+            ops::update(&cpu, rule, out.view(), gradients.view(), state, parameters.view_mut())?;
+            // m = ½·2 + ½·g, w = 3 − 2·m
+            let expected: Vec<f32> = values.iter().map(|g| 3.0 - 2.0 * (1.0 + 0.5 * g)).collect();
+            assert_eq!(parameters.to_vec(&cpu)?, expected, "{len} on {threads} threads");
+        }
+    }
     Ok(())
 }
 

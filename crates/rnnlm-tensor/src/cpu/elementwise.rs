@@ -7,10 +7,15 @@ use crate::{Activation, View, ViewMut};
 
 /// Rows that one task activates; fixed, so that the split does not follow the number of threads.
 const ROWS_PER_TASK: usize = 8;
+/// Elements of a row that a task takes, where a row is as long as all parameters together; fixed, for the same reason.
+pub(super) const PART: usize = 1 << 14;
+
+/// Elements of short rows without gaps that [`add_row`] works on in one go.
+const TOGETHER: usize = 512;
 
 pub(super) fn fill(value: f32, mut out: ViewMut<'_, Cpu>) {
     for r in 0..out.layout.rows {
-        row_mut(&mut out, r).fill(value);
+        row_mut(&mut out, r).par_chunks_mut(PART).for_each(|part| part.fill(value));
     }
 }
 
@@ -40,11 +45,22 @@ pub(super) fn multiply(a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, mut
 }
 
 pub(super) fn add_row(addend: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
-    for r in 0..out.layout.rows {
-        for (out, a) in row_mut(&mut out, r).iter_mut().zip(row(&addend, 0)) {
-            *out += a;
-        }
+    let addend = row(&addend, 0);
+    if out.layout.is_dense() && (1..=TOGETHER / 2).contains(&addend.len()) {
+        let mut repeated = [0.0; TOGETHER];
+        let len = TOGETHER / addend.len() * addend.len();
+        repeated[..len].chunks_exact_mut(addend.len()).for_each(|row| row.copy_from_slice(addend));
+        let span = out.layout.span();
+        out.buffer[span].chunks_mut(len).for_each(|rows| add(rows, &repeated));
+        return;
     }
+    for r in 0..out.layout.rows {
+        add(row_mut(&mut out, r), addend);
+    }
+}
+
+fn add(out: &mut [f32], addend: &[f32]) {
+    out.iter_mut().zip(addend).for_each(|(out, a)| *out += a);
 }
 
 /// The scalar functions of the standard library: this is the path that others are measured against.

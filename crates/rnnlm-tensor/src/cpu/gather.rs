@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Cpu, check_id, row, row_mut};
+use super::{Cpu, Isa, Kernel, Lanes, check_id, row, row_mut};
 use crate::{Result, View, ViewMut};
 
 /// Columns of the gradient that one task adds up, and ids for which it does so at a time: what fits a first-level cache
@@ -22,7 +22,7 @@ pub(super) fn columns(table: View<'_, Cpu>, ids: &[u32], mut out: ViewMut<'_, Cp
 
 /// Rows are added up by id side by side and only then transposed into the table: walking down a column of it for every
 /// row would touch a cache line for every element.
-pub(super) fn add_columns(a: View<'_, Cpu>, ids: &[u32], table: ViewMut<'_, Cpu>) -> Result<()> {
+pub(super) fn add_columns(isa: Isa, a: View<'_, Cpu>, ids: &[u32], table: ViewMut<'_, Cpu>) -> Result<()> {
     for &id in ids {
         check_id("scatter_add_columns", id, table.layout.cols)?;
     }
@@ -32,17 +32,39 @@ pub(super) fn add_columns(a: View<'_, Cpu>, ids: &[u32], table: ViewMut<'_, Cpu>
         let width = COLUMNS.min(a.layout.cols - first);
         for first_id in (0..entries).step_by(IDS) {
             let mut sums = [[0.0_f32; COLUMNS]; IDS];
-            for (r, &id) in ids.iter().enumerate() {
-                if let Some(sums) = (id as usize).checked_sub(first_id).and_then(|index| sums.get_mut(index)) {
-                    sums.iter_mut().zip(&row(&a, r)[first..][..width]).for_each(|(sum, a)| *sum += a);
-                }
-            }
+            isa.run(AddById { a: a.cols(first..first + width), ids, first_id, sums: &mut sums });
             for (c, row) in table.chunks_mut(stride).enumerate() {
                 row[first_id..entries].iter_mut().zip(&sums).for_each(|(value, sums)| *value += sums[c]);
             }
         }
     });
     Ok(())
+}
+
+/// Adds each row to the sum of its id, where that is one of those from `first_id` on.
+struct AddById<'a> {
+    a: View<'a, Cpu>,
+    ids: &'a [u32],
+    first_id: usize,
+    sums: &'a mut [[f32; COLUMNS]; IDS],
+}
+
+impl Kernel for AddById<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let rows = self.a.buffer[self.a.layout.span()].chunks(self.a.layout.stride.max(1));
+        for (row, &id) in rows.zip(self.ids) {
+            let Some(sums) = (id as usize).checked_sub(self.first_id).and_then(|index| self.sums.get_mut(index)) else {
+                continue;
+            };
+            match row.first_chunk::<COLUMNS>() {
+                // a length that is known needs no loop for a rest
+                Some(row) if self.a.layout.cols == COLUMNS => sums.iter_mut().zip(row).for_each(|(sum, a)| *sum += a),
+                _ => sums.iter_mut().zip(&row[..self.a.layout.cols]).for_each(|(sum, a)| *sum += a),
+            }
+        }
+    }
 }
 
 pub(super) fn rows(table: View<'_, Cpu>, ids: &[u32], mut out: ViewMut<'_, Cpu>) -> Result<()> {

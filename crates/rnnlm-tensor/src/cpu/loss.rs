@@ -2,11 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::{Cpu, Isa, check_id, math};
+use super::{Cpu, Isa, Kernel, Lanes, check_id, math};
 use crate::{Result, ViewMut};
 
 /// Rows that one task takes; fixed, so that the split does not follow the number of threads.
 const ROWS_PER_TASK: usize = 64;
+/// Logits of several rows whose exponentials are taken in one go: the rows of a small vocabulary are shorter than what the
+/// CPU works on at a time.
+const TOGETHER: usize = 1 << 11;
 
 pub(super) fn softmax_cross_entropy(
     isa: Isa,
@@ -25,25 +28,57 @@ pub(super) fn softmax_cross_entropy(
         .zip(losses.buffer[loss_span].par_chunks_mut(ROWS_PER_TASK * loss_stride))
         .zip(targets.par_chunks(ROWS_PER_TASK))
         .for_each(|((logits, losses), targets)| {
-            let rows = logits.chunks_mut(stride).zip(losses.chunks_mut(loss_stride)).zip(targets);
-            for ((logits, loss), &target) in rows {
-                loss[0] = softmax_row(isa, scale, target as usize, &mut logits[..cols]);
-            }
+            isa.run(SoftmaxRows { scale, targets, logits, stride, cols, losses, loss_stride });
         });
     Ok(())
 }
 
-/// One row: `−ln softmax[target]` is returned, `scale·(softmax − one_hot)` is left behind.
-///
-/// The largest logit is subtracted first, so that no exponential overflows and the sum is at least 1.
-fn softmax_row(isa: Isa, scale: f32, target: usize, logits: &mut [f32]) -> f32 {
-    let largest = logits.iter().fold(f32::NEG_INFINITY, |largest, &logit| largest.max(logit));
-    let of_target = logits[target] - largest;
-    let sum = math::exp_sum(isa, largest, logits);
-    let factor = scale / sum;
-    for logit in logits.iter_mut() {
-        *logit *= factor;
+/// Some rows: `−ln softmax[target]` goes to `losses`, `scale·(softmax − one_hot)` is left behind.
+struct SoftmaxRows<'a> {
+    scale: f32,
+    targets: &'a [u32],
+    logits: &'a mut [f32],
+    stride: usize,
+    cols: usize,
+    losses: &'a mut [f32],
+    loss_stride: usize,
+}
+
+impl Kernel for SoftmaxRows<'_> {
+    type Output = ();
+    /// The largest logit is subtracted first, so that no exponential overflows and their sum is at least 1.
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { scale, targets, logits, stride, cols, losses, loss_stride } = self;
+        let together = if stride == cols { (TOGETHER / cols).max(1) } else { 1 };
+        let blocks = logits.chunks_mut(together * stride).zip(losses.chunks_mut(together * loss_stride));
+        for ((logits, losses), targets) in blocks.zip(targets.chunks(together)) {
+            for ((logits, loss), &target) in rows(logits, stride, losses, loss_stride).zip(targets) {
+                let logits = &mut logits[..cols];
+                let largest = math::largest(logits);
+                logits.iter_mut().for_each(|logit| *logit -= largest);
+                *loss = logits[target as usize];
+            }
+            math::exp_each::<L>(&mut logits[..(targets.len() - 1) * stride + cols]);
+            for ((logits, loss), &target) in rows(logits, stride, losses, loss_stride).zip(targets) {
+                let logits = &mut logits[..cols];
+                let sum = math::sum(logits);
+                let factor = scale / sum;
+                logits.iter_mut().for_each(|logit| *logit *= factor);
+                logits[target as usize] -= scale;
+                *loss = sum.ln() - *loss;
+            }
+        }
     }
-    logits[target] -= scale;
-    sum.ln() - of_target
+}
+
+/// Rows of logits, each with the place of its loss.
+#[inline(always)]
+fn rows<'a>(
+    logits: &'a mut [f32],
+    stride: usize,
+    losses: &'a mut [f32],
+    loss_stride: usize,
+) -> impl Iterator<Item = (&'a mut [f32], &'a mut f32)> {
+    logits.chunks_mut(stride).zip(losses.iter_mut().step_by(loss_stride))
 }

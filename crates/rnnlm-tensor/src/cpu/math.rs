@@ -28,12 +28,6 @@ pub fn sigmoid_each<L: Lanes>(values: &mut [f32]) {
     values.iter_mut().for_each(|x| *x = sigmoid_of::<L>(*x));
 }
 
-/// Every element becomes `e^(x − shift)`; their sum is returned. With the largest element as `shift` no exponential passes
-/// 1: the softmax's numerators and denominator.
-pub fn exp_sum(isa: Isa, shift: f32, values: &mut [f32]) -> f32 {
-    isa.run(ExpSum(shift, values))
-}
-
 struct Tanh<'a>(&'a mut [f32]);
 
 impl Kernel for Tanh<'_> {
@@ -54,30 +48,41 @@ impl Kernel for Sigmoid<'_> {
     }
 }
 
-struct ExpSum<'a>(f32, &'a mut [f32]);
+/// Every element becomes `e^x`.
+#[inline(always)]
+pub(crate) fn exp_each<L: Lanes>(values: &mut [f32]) {
+    values.iter_mut().for_each(|x| *x = exp_of::<L>(*x));
+}
 
-/// Partial sums of [`exp_sum`], so that additions do not wait for each other; fixed, so that the order is.
-const SUMS: usize = 16;
+/// Partial sums and maxima, so that one operation does not wait for another; fixed, so that the order is.
+const PARTIAL: usize = 16;
 
-impl Kernel for ExpSum<'_> {
-    type Output = f32;
-    #[inline(always)]
-    fn run<L: Lanes>(self) -> f32 {
-        let Self(shift, values) = self;
-        let mut sums = [0.0_f32; SUMS];
-        let (blocks, rest) = values.as_chunks_mut::<SUMS>();
-        for block in blocks {
-            for (sum, x) in sums.iter_mut().zip(block) {
-                *x = exp_of::<L>(*x - shift);
-                *sum += *x;
-            }
-        }
-        for (sum, x) in sums.iter_mut().zip(rest) {
-            *x = exp_of::<L>(*x - shift);
-            *sum += *x;
-        }
-        sums.iter().sum()
+/// The largest element, NaN left out.
+#[inline(always)]
+pub(crate) fn largest(values: &[f32]) -> f32 {
+    let larger = |largest: f32, x: f32| if x > largest { x } else { largest };
+    let Some(last) = values.last_chunk::<PARTIAL>() else {
+        return values.iter().fold(f32::NEG_INFINITY, |largest, &x| larger(largest, x));
+    };
+    // the last block may overlap the one before it
+    let mut largest = [f32::NEG_INFINITY; PARTIAL];
+    for block in values.as_chunks::<PARTIAL>().0.iter().chain([last]) {
+        largest.iter_mut().zip(block).for_each(|(largest, &x)| *largest = larger(*largest, x));
     }
+    largest.into_iter().fold(f32::NEG_INFINITY, larger)
+}
+
+/// The sum of all elements.
+#[inline(always)]
+pub(crate) fn sum(values: &[f32]) -> f32 {
+    let (blocks, rest) = values.as_chunks::<PARTIAL>();
+    let mut sums = [0.0_f32; PARTIAL];
+    sums.iter_mut().zip(rest).for_each(|(sum, x)| *sum = *x);
+    let mut whole = [0.0_f32; PARTIAL];
+    for block in blocks {
+        whole.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
+    }
+    whole.iter().zip(sums).map(|(whole, rest)| whole + rest).sum()
 }
 
 /// `1 / (1 + e^−x) = ½ + ½ tanh(x/2)`.
@@ -217,18 +222,45 @@ mod tests {
         }
     }
 
+    struct Exp<'a>(&'a mut [f32]);
+
+    impl Kernel for Exp<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<L: Lanes>(self) {
+            exp_each::<L>(self.0);
+        }
+    }
+
     #[test]
     fn exp_is_within_four_ulps_where_it_is_normal_and_ends_in_zero_and_infinity() {
         for isa in Isa::available() {
             let error = |y: f32, e: f64| if e < f64::from(f32::MIN_POSITIVE) { f64::from(y) } else { ulps(y, e) };
-            let exp = |values: &mut [f32]| values.iter_mut().for_each(|x| *x = exp_sum(isa, 0.0, &mut [*x]));
+            let exp = |values: &mut [f32]| isa.run(Exp(values));
             let finite = |y: f32, e: f64| if e > f64::from(f32::MAX) { 0.0 } else { error(y, e) };
             let (error, at) = worst(exp, f64::exp, finite);
             assert!(error <= 4.0, "{}: {error} ulp at {at:e}", isa.name());
             let mut ends = [f32::NEG_INFINITY, -200.0, 0.0, 89.0, f32::NAN];
-            ends.iter_mut().for_each(|x| *x = exp_sum(isa, 0.0, &mut [*x]));
+            exp(&mut ends);
             assert_eq!(ends[..4], [0.0, 0.0, 1.0, f32::INFINITY]);
             assert!(ends[4].is_nan());
+        }
+    }
+
+    #[test]
+    fn the_largest_and_the_sum_of_every_length_take_each_element_once() {
+        for len in 0..70 {
+            // whole numbers, so that no order of adding rounds; the largest at every place, and a NaN that is left out
+            let values: Vec<f32> = (0..len).map(|i| (i * 37 % 71) as f32).collect();
+            assert_eq!(sum(&values), values.iter().sum::<f32>(), "length {len}");
+            for place in 0..len {
+                let mut values = values.clone();
+                values[place] = 1000.0;
+                assert_eq!(largest(&values), 1000.0, "place {place} of {len}");
+                values[place] = f32::NAN;
+                let others = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                assert_eq!(largest(&values), others, "NaN at place {place} of {len}");
+            }
         }
     }
 

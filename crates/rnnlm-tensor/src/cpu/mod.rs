@@ -154,7 +154,7 @@ impl Backend for Cpu {
     }
 
     fn fill(&self, value: f32, out: ViewMut<'_, Self>) -> Result<()> {
-        elementwise::fill(value, out);
+        self.run(|| elementwise::fill(value, out));
         Ok(())
     }
 
@@ -200,7 +200,7 @@ impl Backend for Cpu {
     }
 
     fn scatter_add_columns(&self, a: View<'_, Self>, ids: &Vec<u32>, table: ViewMut<'_, Self>) -> Result<()> {
-        self.run(|| gather::add_columns(a, ids, table))
+        self.run(|| gather::add_columns(self.isa, a, ids, table))
     }
 
     fn gather_rows(&self, table: View<'_, Self>, ids: &Vec<u32>, out: ViewMut<'_, Self>) -> Result<()> {
@@ -241,12 +241,12 @@ impl Backend for Cpu {
     }
 
     fn sum(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {
-        row_mut(&mut out, 0)[0] = reduce::sum_of(a, f64::from) as f32;
+        row_mut(&mut out, 0)[0] = self.run(|| reduce::sum_of(a, f64::from)) as f32;
         Ok(())
     }
 
     fn sum_squares(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {
-        row_mut(&mut out, 0)[0] = reduce::sum_of(a, |a| f64::from(a) * f64::from(a)) as f32;
+        row_mut(&mut out, 0)[0] = self.run(|| reduce::sum_of(a, |a| f64::from(a) * f64::from(a))) as f32;
         Ok(())
     }
 
@@ -296,7 +296,7 @@ impl Backend for Cpu {
     ) -> Result<()> {
         let factor = row(&factor, 0)[0];
         if !factor.is_nan() {
-            update::update(rule, factor, gradients, state, parameters);
+            self.run(|| update::update(rule, factor, gradients, state, parameters));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::elementwise::PART;
 use super::{Cpu, Isa, Kernel, Lanes, row, row_mut};
 use crate::{View, ViewMut};
 
@@ -58,14 +59,25 @@ impl Kernel for SumRows<'_> {
 }
 
 /// `Σ f(a)` in double precision.
-pub(super) fn sum_of(a: View<'_, Cpu>, f: impl Fn(f32) -> f64) -> f64 {
-    let mut sums = [0.0; SUMS];
-    for r in 0..a.layout.rows {
-        let (blocks, rest) = row(&a, r).as_chunks::<SUMS>();
-        for block in blocks {
-            sums.iter_mut().zip(block).for_each(|(sum, &a)| *sum += f(a));
-        }
-        sums.iter_mut().zip(rest).for_each(|(sum, &a)| *sum += f(a));
+pub(super) fn sum_of(a: View<'_, Cpu>, f: impl Fn(f32) -> f64 + Sync) -> f64 {
+    if a.layout.is_dense() {
+        return sum_of_values(&a.buffer[a.layout.span()], &f);
     }
+    (0..a.layout.rows).map(|r| sum_of_values(row(&a, r), &f)).sum()
+}
+
+/// Halves are summed side by side and then added: which values end up together follows from their number alone.
+fn sum_of_values(values: &[f32], f: &(impl Fn(f32) -> f64 + Sync)) -> f64 {
+    if values.len() > PART {
+        let (left, right) = values.split_at((values.len() / 2).next_multiple_of(PART));
+        let (left, right) = rayon::join(|| sum_of_values(left, f), || sum_of_values(right, f));
+        return left + right;
+    }
+    let mut sums = [0.0; SUMS];
+    let (blocks, rest) = values.as_chunks::<SUMS>();
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, &a)| *sum += f(a));
+    }
+    sums.iter_mut().zip(rest).for_each(|(sum, &a)| *sum += f(a));
     sums.iter().sum()
 }

@@ -1,6 +1,8 @@
 //! How parameters move, element by element: the equations are in [`Update`].
 
-use super::elementwise::zip;
+use rayon::prelude::*;
+
+use super::elementwise::PART;
 use super::{Cpu, row, row_mut};
 use crate::{Update, View, ViewMut};
 
@@ -14,7 +16,7 @@ pub(super) fn update(
 ) {
     match rule {
         Update::Sgd { lr, momentum: 0.0, weight_decay, .. } => {
-            zip(gradients, parameters, |g, w| *w -= lr * (factor * g + weight_decay * *w));
+            each(gradients, parameters, |g, w| *w -= lr * (factor * g + weight_decay * *w));
         }
         Update::Sgd { lr, momentum, nesterov, weight_decay } => {
             each_with(gradients, first, parameters, |g, m, w| {
@@ -51,10 +53,24 @@ pub(super) fn update(
     }
 }
 
-fn each_with(g: View<'_, Cpu>, mut a: ViewMut<'_, Cpu>, mut w: ViewMut<'_, Cpu>, f: impl Fn(f32, &mut f32, &mut f32)) {
+fn each(g: View<'_, Cpu>, mut w: ViewMut<'_, Cpu>, f: impl Fn(f32, &mut f32) + Sync) {
     for r in 0..g.layout.rows {
-        let pairs = row_mut(&mut a, r).iter_mut().zip(row_mut(&mut w, r));
-        row(&g, r).iter().zip(pairs).for_each(|(&g, (a, w))| f(g, a, w));
+        let parts = row(&g, r).par_chunks(PART).zip(row_mut(&mut w, r).par_chunks_mut(PART));
+        parts.for_each(|(g, w)| g.iter().zip(w).for_each(|(&g, w)| f(g, w)));
+    }
+}
+
+fn each_with(
+    g: View<'_, Cpu>,
+    mut a: ViewMut<'_, Cpu>,
+    mut w: ViewMut<'_, Cpu>,
+    f: impl Fn(f32, &mut f32, &mut f32) + Sync,
+) {
+    for r in 0..g.layout.rows {
+        let moved = row_mut(&mut a, r).par_chunks_mut(PART).zip(row_mut(&mut w, r).par_chunks_mut(PART));
+        row(&g, r).par_chunks(PART).zip(moved).for_each(|(g, (a, w))| {
+            g.iter().zip(a.iter_mut().zip(w)).for_each(|(&g, (a, w))| f(g, a, w));
+        });
     }
 }
 
@@ -62,11 +78,13 @@ fn each_with_both(
     g: View<'_, Cpu>,
     [mut a, mut b]: [ViewMut<'_, Cpu>; 2],
     mut w: ViewMut<'_, Cpu>,
-    f: impl Fn(f32, &mut f32, &mut f32, &mut f32),
+    f: impl Fn(f32, &mut f32, &mut f32, &mut f32) + Sync,
 ) {
     for r in 0..g.layout.rows {
-        let states = row_mut(&mut a, r).iter_mut().zip(row_mut(&mut b, r));
-        let pairs = states.zip(row_mut(&mut w, r));
-        row(&g, r).iter().zip(pairs).for_each(|(&g, ((a, b), w))| f(g, a, b, w));
+        let states = row_mut(&mut a, r).par_chunks_mut(PART).zip(row_mut(&mut b, r).par_chunks_mut(PART));
+        let moved = states.zip(row_mut(&mut w, r).par_chunks_mut(PART));
+        row(&g, r).par_chunks(PART).zip(moved).for_each(|(g, ((a, b), w))| {
+            g.iter().zip(a.iter_mut().zip(b).zip(w)).for_each(|(&g, ((a, b), w))| f(g, a, b, w));
+        });
     }
 }
