@@ -72,6 +72,8 @@ pub struct StackMemory<B: Recurrence> {
     descending: [Tensor<B>; 2],
     /// Layers that have one above them.
     boundaries: usize,
+    /// Whether [`Stack::backward`] goes on to the initial state.
+    initial_gradients: bool,
 }
 
 /// What a layer reads of the one below it, where that is not simply its output.
@@ -126,6 +128,12 @@ impl<B: Recurrence> StackMemory<B> {
     /// The gradients of one layer and direction, in PyTorch's order.
     pub fn adjoint(&self, index: usize) -> &Adjoint<B> {
         &self.layers[index].adjoint
+    }
+
+    /// Lets the backward pass end at the first step, where nobody asks for the gradient of the initial state: a product less.
+    #[must_use]
+    pub fn without_initial_gradients(self) -> Self {
+        Self { initial_gradients: false, ..self }
     }
 
     /// Drops outputs of layers on their way to the next, as the mask says, until this is called again: `dropout` of
@@ -240,6 +248,7 @@ impl Stack {
             },
             descending: [Tensor::zeros(backend, rows, between)?, Tensor::zeros(backend, rows, between)?],
             boundaries: self.config.num_layers - 1,
+            initial_gradients: true,
         })
     }
 
@@ -299,7 +308,7 @@ impl Stack {
         mut grad_input: Option<ViewMut<'_, B>>,
     ) -> Result<()> {
         let (directions, h) = (self.config.num_directions(), self.config.hidden_size);
-        let StackMemory { layers, between, descending, .. } = memory;
+        let StackMemory { layers, between, descending, initial_gradients, .. } = memory;
         let [mut above, mut below_gradient] = descending.each_mut();
         for index in (0..self.config.num_layers).rev() {
             let top = index + 1 == self.config.num_layers;
@@ -322,6 +331,7 @@ impl Stack {
                         0 => grad_input.as_mut().map(|out| ViewMut::new(&mut *out.buffer, out.layout)),
                         _ => Some(below_gradient.view_mut()),
                     },
+                    initial_state: *initial_gradients,
                 };
                 match plan {
                     Some(plan) => backend.fused_backward(plan, &pass, tape, gradients)?,

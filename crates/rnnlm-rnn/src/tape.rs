@@ -143,6 +143,8 @@ pub struct Adjoint<B: Backend> {
     pub cell: Tensor<B>,
     /// `[N, H]`: an intermediate value within a step.
     pub(crate) scratch: Tensor<B>,
+    /// `[1, G·H]`: the sum of all rows of `gates`.
+    pub(crate) bias: Tensor<B>,
 }
 
 impl<B: Backend> Adjoint<B> {
@@ -159,6 +161,7 @@ impl<B: Backend> Adjoint<B> {
             hidden: Tensor::zeros(backend, n, h)?,
             cell: Tensor::zeros(backend, n, width(cell.has_cell_state()))?,
             scratch: Tensor::zeros(backend, n, h)?,
+            bias: Tensor::zeros(backend, 1, cell.num_gates() * h)?,
         })
     }
 

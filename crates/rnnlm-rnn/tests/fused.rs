@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use rnnlm_rnn::{Cell, Input, ParameterLayout, ParameterSet, Path, Stack, StackConfig};
+use rnnlm_rnn::{Cell, Input, ParameterLayout, ParameterSet, Path, Stack, StackConfig, StackMemory};
 use rnnlm_tensor::cpu::Isa;
 use rnnlm_tensor::{Cpu, Tensor};
 
@@ -15,11 +15,24 @@ fn values(len: usize, salt: u64) -> Vec<f32> {
 struct Results {
     output: Vec<f32>,
     state: Vec<f32>,
+    /// Of the first layer's initial hidden state, where it was wanted.
+    initial: Vec<f32>,
     gradients: Vec<f32>,
     input: Vec<f32>,
 }
 
-fn run(cpu: &Cpu, path: Path, config: StackConfig, [t, n]: [usize; 2], one_hot: bool) -> Results {
+fn run(cpu: &Cpu, path: Path, config: StackConfig, sizes: [usize; 2], one_hot: bool) -> Results {
+    run_with(cpu, path, config, sizes, one_hot, |memory| memory)
+}
+
+fn run_with(
+    cpu: &Cpu,
+    path: Path,
+    config: StackConfig,
+    [t, n]: [usize; 2],
+    one_hot: bool,
+    settle: impl Fn(StackMemory<Cpu>) -> StackMemory<Cpu>,
+) -> Results {
     let mut layout = ParameterLayout::default();
     let stack = Stack::new(&mut layout, config).unwrap();
     let mut parameters = ParameterSet::zeros(cpu, &layout).unwrap();
@@ -30,7 +43,7 @@ fn run(cpu: &Cpu, path: Path, config: StackConfig, [t, n]: [usize; 2], one_hot: 
     state.hidden.write(cpu, &values(rows * cols, 2)).unwrap();
     let [rows, cols] = state.cell.shape();
     state.cell.write(cpu, &values(rows * cols, 3)).unwrap();
-    let mut memory = stack.memory(cpu, path, [t, n]).unwrap();
+    let mut memory = settle(stack.memory(cpu, path, [t, n]).unwrap());
     let ids: Vec<u32> = (0..t * n).map(|i| (i * 7 % config.input_size) as u32).collect();
     let x = Tensor::from_slice(cpu, t * n, config.input_size, &values(t * n * config.input_size, 4)).unwrap();
     let input = if one_hot { Input::OneHot(&ids) } else { Input::Dense(x.view()) };
@@ -46,6 +59,7 @@ fn run(cpu: &Cpu, path: Path, config: StackConfig, [t, n]: [usize; 2], one_hot: 
     Results {
         output: copy.to_vec(cpu).unwrap(),
         state: [state.hidden.to_vec(cpu).unwrap(), state.cell.to_vec(cpu).unwrap()].concat(),
+        initial: memory.adjoint(0).hidden.to_vec(cpu).unwrap(),
         gradients: gradients.to_vec(cpu).unwrap(),
         input: dx.to_vec(cpu).unwrap(),
     }
@@ -88,6 +102,22 @@ fn every_cell_agrees_with_the_reference_on_every_instruction_set() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn leaving_out_the_initial_states_gradients_changes_no_other_bit() {
+    let cpu = Cpu::new(2).unwrap();
+    for cell in Cell::ALL {
+        for path in [Path::Reference, Path::Fused] {
+            let config = StackConfig { cell, input_size: 9, hidden_size: 12, num_layers: 2, bidirectional: true };
+            let all = run(&cpu, path, config, [4, 6], false);
+            let less = run_with(&cpu, path, config, [4, 6], false, StackMemory::without_initial_gradients);
+            assert_eq!(all.gradients, less.gradients, "{} {path:?}", cell.name());
+            assert_eq!(all.input, less.input, "{} {path:?}", cell.name());
+            // the reference computes them all the same
+            assert_eq!(all.initial != less.initial, path == Path::Fused, "{} {path:?}", cell.name());
         }
     }
 }

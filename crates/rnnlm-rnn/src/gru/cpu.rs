@@ -97,9 +97,11 @@ impl Kernel for Backward<'_> {
         let size = self.hidden_size;
         let read = self.gates.chunks_exact(3 * size).zip(self.h_before.chunks_exact(size));
         let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
+        let mut candidates = self.m.chunks_exact(size).zip(self.dm.chunks_exact_mut(size));
         for ((gates, before), (dgates, dh)) in read.zip(written) {
-            let (z, n) = gates[size..].split_at(size);
-            let (dz, dn) = dgates[size..].split_at_mut(size);
+            let (r, (z, n)) = (&gates[..size], gates[size..].split_at(size));
+            let (dr, dz_dn) = dgates.split_at_mut(size);
+            let (dz, dn) = dz_dn.split_at_mut(size);
             for ((dz, dh), ((before, n), z)) in dz.iter_mut().zip(&*dh).zip(before.iter().zip(n).zip(z)) {
                 *dz = dh * (before - n) * (z * (1.0 - z));
             }
@@ -107,15 +109,12 @@ impl Kernel for Backward<'_> {
                 *dn = (dh - dh * z) * (1.0 - n * n);
             }
             dh.iter_mut().zip(z).for_each(|(dh, z)| *dh *= z);
-        }
-        if self.reset_after {
-            let read = self.gates.chunks_exact(3 * size).zip(self.m.chunks_exact(size));
-            let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dm.chunks_exact_mut(size));
-            for ((gates, m), (dgates, dm)) in read.zip(written) {
-                let (r, (dr_dz, dn)) = (&gates[..size], dgates.split_at_mut(2 * size));
+            if self.reset_after
+                && let Some((m, dm)) = candidates.next()
+            {
                 dm.iter_mut().zip(&*dn).zip(r).for_each(|((dm, dn), r)| *dm = dn * r);
                 let through_m = dn.iter().zip(m).zip(r);
-                dr_dz.iter_mut().zip(through_m).for_each(|(dr, ((dn, m), r))| *dr = dn * m * (r * (1.0 - r)));
+                dr.iter_mut().zip(through_m).for_each(|(dr, ((dn, m), r))| *dr = dn * m * (r * (1.0 - r)));
             }
         }
     }

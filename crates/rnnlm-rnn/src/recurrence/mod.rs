@@ -57,7 +57,7 @@ pub trait Recurrence: Backend {
 
     /// Adds the gradients of the layer's parameters to `gradients`, and of its input to `grad_input`, as
     /// the reference does; `adjoint.hidden` and `adjoint.cell` are turned from the final state's gradients into the
-    /// initial state's.
+    /// initial state's, where those are wanted.
     ///
     /// # Errors
     /// If the device fails.
@@ -81,4 +81,6 @@ pub struct Gradients<'a, B: Backend> {
     pub parameters: &'a mut ParameterSet<B>,
     /// `[T·N, D]`: the gradient of a dense input, added to; `None` where nobody needs it.
     pub input: Option<ViewMut<'a, B>>,
+    /// Whether somebody needs the gradient of the initial state; a path may compute it even so.
+    pub initial_state: bool,
 }

@@ -72,14 +72,22 @@ pub(crate) fn parameter_gradients<B: Backend>(
     gradients: &mut Gradients<'_, B>,
 ) -> Result<()> {
     let (layer, out) = (pass.layer, &mut *gradients.parameters);
-    let da = gradients.adjoint.gates.view();
+    let Adjoint { gates, bias, .. } = &mut *gradients.adjoint;
+    ops::fill(backend, 0.0, bias.view_mut())?;
+    ops::sum_rows(backend, gates.view(), bias.view_mut())?;
+    ops::axpy(backend, 1.0, bias.view(), out.view_mut(layer.bias_ih))?;
     for part in recurrent_parts(layer.cell, tape, gradients.adjoint) {
         let rows = part.rows.clone();
         let weight_hh = out.view_mut(layer.weight_hh).rows(rows.clone());
         ops::gemm(backend, Product::AtB, part.gradient, part.operand, true, weight_hh)?;
-        ops::sum_rows(backend, part.gradient, out.view_mut(layer.bias_hh).cols(rows))?;
+        let bias_hh = out.view_mut(layer.bias_hh).cols(rows.clone());
+        if part.joins_input {
+            ops::axpy(backend, 1.0, gradients.adjoint.bias.view().cols(rows), bias_hh)?;
+        } else {
+            ops::sum_rows(backend, part.gradient, bias_hh)?;
+        }
     }
-    ops::sum_rows(backend, da, out.view_mut(layer.bias_ih))?;
+    let da = gradients.adjoint.gates.view();
     match pass.input {
         Input::OneHot(ids) => ops::scatter_add_columns(backend, da, ids, out.view_mut(layer.weight_ih))?,
         Input::Dense(x) => ops::gemm(backend, Product::AtB, da, x, true, out.view_mut(layer.weight_ih))?,
@@ -95,6 +103,8 @@ struct RecurrentPart<'a, B: Backend> {
     rows: std::ops::Range<usize>,
     gradient: View<'a, B>,
     operand: View<'a, B>,
+    /// Whether it adds to the input's share as it stands, so that both biases have one gradient.
+    joins_input: bool,
 }
 
 /// The blocks of `W_hh`: one, but for a GRU, whose third gate stands inside (or behind) the reset gate.
@@ -105,13 +115,14 @@ fn recurrent_parts<'a, B: Backend>(
 ) -> impl Iterator<Item = RecurrentPart<'a, B>> {
     let h = tape.dims().hidden_size;
     let (gates, before) = (adjoint.gates.view(), tape.hidden.view().rows(tape.all_previous()));
-    let part = |rows: std::ops::Range<usize>, gradient, operand| RecurrentPart { rows, gradient, operand };
+    let part =
+        |rows: std::ops::Range<usize>, gradient, operand| RecurrentPart { rows, gradient, operand, joins_input: true };
     let parts = match cell {
         Cell::Rnn(_) | Cell::Lstm => [Some(part(0..cell.num_gates() * h, gates, before)), None],
         Cell::Gru { reset_after } => {
             let [rz, n] = gru::gate_columns(h);
             let new = if reset_after {
-                part(n, adjoint.candidate.view(), before)
+                RecurrentPart { joins_input: false, ..part(n, adjoint.candidate.view(), before) }
             } else {
                 part(n.clone(), gates.cols(n), tape.candidate.view())
             };

@@ -12,8 +12,8 @@ mod weights;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use rnnlm_tensor::cpu::Isa;
 use rnnlm_tensor::cpu::product::{Onto, Rows};
+use rnnlm_tensor::cpu::{Isa, Kernel, Lanes};
 use rnnlm_tensor::{Backend, Cpu, View};
 
 use self::rows::{SharedRows, dense_rows};
@@ -83,6 +83,7 @@ impl Recurrence for Cpu {
             plan,
             cell: pass.layer.cell,
             tape,
+            initial_state: gradients.initial_state,
             output: gradients.output,
             gates: SharedRows::new(adjoint.gates.view_mut()),
             candidate: SharedRows::new(adjoint.candidate.view_mut()),
@@ -213,6 +214,7 @@ struct Backward<'a> {
     plan: &'a CpuPlan,
     cell: Cell,
     tape: &'a Tape<Cpu>,
+    initial_state: bool,
     output: View<'a, Cpu>,
     gates: SharedRows<'a>,
     candidate: SharedRows<'a>,
@@ -244,17 +246,24 @@ impl Backward<'_> {
                 self.scratch.rows_mut(group.clone()),
             )
         };
-        add_rows(&self.output, now.clone(), dh, hidden_size);
+        isa.run(AddRows { rows: self.output.rows(now.clone()), out: dh, hidden_size });
         let (hidden, gates) = (self.tape.hidden.view(), self.tape.gates.view());
         let product = |part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
             let rows = Rows { values, row_stride, col_stride: 1 };
             weights.recurrent[part].backward.multiply(m, rows, out, hidden_size, onto);
         };
+        // nothing comes before the first step but the initial state
+        let goes_on = self.initial_state || t != steps.direction.first(steps.dims.num_steps);
+        let product_before = |part: usize, values: &[f32], row_stride: usize, dh: &mut [f32], onto: Onto<'_>| {
+            if goes_on {
+                product(part, values, row_stride, dh, onto);
+            }
+        };
         match self.cell {
             Cell::Rnn(phi) => {
                 let h = dense_rows(&hidden, after);
                 isa.run(elman::cpu::Backward { activation: phi.activation(), h, dh, dz: dgates });
-                product(0, dgates, hidden_size, dh, Onto::Nothing);
+                product_before(0, dgates, hidden_size, dh, Onto::Nothing);
             }
             Cell::Lstm => {
                 let cell = self.tape.cell.view();
@@ -271,7 +280,7 @@ impl Backward<'_> {
                     dgates,
                     tanh_c: &mut scratch[..hidden_size],
                 });
-                product(0, dgates, 4 * hidden_size, dh, Onto::Nothing);
+                product_before(0, dgates, 4 * hidden_size, dh, Onto::Nothing);
             }
             Cell::Gru { reset_after } => {
                 let candidate = self.tape.candidate.view();
@@ -279,23 +288,33 @@ impl Backward<'_> {
                 let m = dense_rows(&candidate, now);
                 isa.run(gru::cpu::Backward { gates, h_before, m, dh, dgates, dm, reset_after, hidden_size });
                 if reset_after {
-                    product(1, dm, hidden_size, dh, Onto::Output);
+                    product_before(1, dm, hidden_size, dh, Onto::Output);
                 } else {
                     product(1, &dgates[2 * hidden_size..], 3 * hidden_size, scratch, Onto::Nothing);
                     isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dgates, dh, hidden_size });
                 }
-                product(0, dgates, 3 * hidden_size, dh, Onto::Output);
+                product_before(0, dgates, 3 * hidden_size, dh, Onto::Output);
             }
         }
     }
 }
 
-/// `out += matrix[range]`, where the matrix's rows may have gaps: half of a bidirectional layer's output.
-fn add_rows(matrix: &View<'_, Cpu>, range: Range<usize>, out: &mut [f32], cols: usize) {
-    let layout = matrix.layout.rows(range);
-    let source = matrix.buffer[layout.span()].chunks(layout.stride);
-    for (out, row) in out.chunks_exact_mut(cols).zip(source) {
-        out.iter_mut().zip(row).for_each(|(out, value)| *out += value);
+/// `out += rows`, where the rows may have gaps: half of a bidirectional layer's output.
+struct AddRows<'a> {
+    rows: View<'a, Cpu>,
+    out: &'a mut [f32],
+    hidden_size: usize,
+}
+
+impl Kernel for AddRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let layout = self.rows.layout;
+        let rows = self.rows.buffer[layout.span()].chunks(layout.stride);
+        for (out, row) in self.out.chunks_exact_mut(self.hidden_size).zip(rows) {
+            out.iter_mut().zip(row).for_each(|(out, value)| *out += value);
+        }
     }
 }
 

@@ -74,36 +74,27 @@ impl LaidOut {
         self.version = Some(pass.parameters.version());
         let weights = pass.layer.weights(pass.parameters);
         let h = pass.layer.hidden_size;
-        for Recurrent { rows, forward, backward } in &mut self.recurrent {
+        let Self { recurrent, bias, candidate_bias, table, input, .. } = self;
+        let refresh_recurrent = |Recurrent { rows, forward, backward }: &mut Recurrent| {
             let block = dense_rows(&weights.weight_hh, rows.clone());
-            forward.pack_transposed(block, h);
-            backward.pack(block, h);
-        }
+            rayon::join(|| forward.pack_transposed(block, h), || backward.pack(block, h));
+        };
         let (b_ih, b_hh) = (dense_rows(&weights.bias_ih, 0..1), dense_rows(&weights.bias_hh, 0..1));
         // b_hn of a GRU with reset after stays apart
-        let together = self.bias.len() - self.candidate_bias.len();
-        self.bias.copy_from_slice(b_ih);
-        self.bias[..together].iter_mut().zip(b_hh).for_each(|(bias, b_hh)| *bias += b_hh);
-        self.candidate_bias.copy_from_slice(&b_hh[together..]);
-        match pass.input {
-            Input::OneHot(_) => self.refresh_table(&weights.weight_ih),
+        let together = bias.len() - candidate_bias.len();
+        bias.copy_from_slice(b_ih);
+        bias[..together].iter_mut().zip(b_hh).for_each(|(bias, b_hh)| *bias += b_hh);
+        candidate_bias.copy_from_slice(&b_hh[together..]);
+        let [rows, cols] = weights.weight_ih.shape();
+        let weight_ih = dense_rows(&weights.weight_ih, 0..rows);
+        let refresh_input = || match pass.input {
+            Input::OneHot(_) => refresh_table(table, weight_ih, bias),
             Input::Dense(_) => {
-                let [rows, cols] = weights.weight_ih.shape();
-                self.input.resize(cols, rows);
-                self.input.pack_transposed(dense_rows(&weights.weight_ih, 0..rows), cols);
+                input.resize(cols, rows);
+                input.pack_transposed(weight_ih, cols);
             }
-        }
-    }
-
-    fn refresh_table(&mut self, weight_ih: &View<'_, Cpu>) {
-        let [rows, ids] = weight_ih.shape();
-        let source = dense_rows(weight_ih, 0..rows);
-        self.table.resize(ids * rows, 0.0);
-        for (id, row) in self.table.chunks_exact_mut(rows).enumerate() {
-            for ((value, bias), weights) in row.iter_mut().zip(&self.bias).zip(source.chunks_exact(ids)) {
-                *value = weights[id] + bias;
-            }
-        }
+        };
+        rayon::join(|| recurrent.par_iter_mut().for_each(refresh_recurrent), refresh_input);
     }
 
     /// A dense input's share of the pre-activations, biases included, of every step: one product, since none waits for
@@ -137,6 +128,17 @@ impl LaidOut {
             for (out, &id) in out.chunks_exact_mut(width).zip(&ids[range]) {
                 out[first..].copy_from_slice(&self.table[id as usize * width..][first..width]);
             }
+        }
+    }
+}
+
+/// One-hot input: `W_ihᵀ + bias` from `W_ih [G·H, D]`.
+fn refresh_table(table: &mut Vec<f32>, weight_ih: &[f32], bias: &[f32]) {
+    let ids = weight_ih.len() / bias.len();
+    table.resize(weight_ih.len(), 0.0);
+    for (id, row) in table.chunks_exact_mut(bias.len()).enumerate() {
+        for ((value, bias), weights) in row.iter_mut().zip(bias).zip(weight_ih.chunks_exact(ids)) {
+            *value = weights[id] + bias;
         }
     }
 }
