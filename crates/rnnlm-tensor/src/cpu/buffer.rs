@@ -6,7 +6,7 @@ use super::vector;
 use crate::Result;
 
 /// Numbers in a cache line of 64 bytes, which is also the widest vector.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// A slice of numbers that begins at a cache line.
 #[derive(Debug)]

@@ -76,13 +76,14 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
     let (blocks, rest) = values.as_chunks::<PARTIAL>();
+    // the rest becomes a block first: added to the sums one by one, each element would wait for the store before it
+    let mut last = [0.0_f32; PARTIAL];
+    last.iter_mut().zip(rest).for_each(|(last, x)| *last = *x);
     let mut sums = [0.0_f32; PARTIAL];
-    sums.iter_mut().zip(rest).for_each(|(sum, x)| *sum = *x);
-    let mut whole = [0.0_f32; PARTIAL];
     for block in blocks {
-        whole.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
+        sums.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
     }
-    whole.iter().zip(sums).map(|(whole, rest)| whole + rest).sum()
+    sums.iter().zip(last).map(|(sum, last)| sum + last).sum()
 }
 
 /// `1 / (1 + e^−x) = ½ + ½ tanh(x/2)`.

@@ -1,5 +1,6 @@
 //! Laying out the right operand of a product, panel by panel; what a panel is, `product.rs` shows.
 
+use super::buffer::LINE;
 use super::isa::{Kernel, Lanes};
 use super::product::Rows;
 
@@ -46,9 +47,6 @@ impl PackPanel<'_> {
         }
     }
 }
-
-/// Numbers in a cache line.
-const LINE: usize = 16;
 
 /// A cache line of each column becomes as many rows of a panel: the columns of a matrix whose rows are a power of two apart
 /// share so few places of the cache that none would still be there for the next row.
