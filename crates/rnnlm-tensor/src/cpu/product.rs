@@ -22,7 +22,7 @@ use super::Buffer;
 use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
 pub use super::tile::Onto;
-use super::tile::{Out, Panels, any_tile, one_row};
+use super::tile::{self, Out, Panels, any_tile, one_row};
 
 /// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
 pub(super) const DEPTH: usize = 256;
@@ -141,7 +141,8 @@ impl Rows<'_> {
     }
 }
 
-struct PanelWidth;
+/// How many columns a panel has.
+pub(super) struct PanelWidth;
 
 impl Kernel for PanelWidth {
     type Output = usize;
@@ -237,7 +238,7 @@ impl Multiply<'_> {
             let (depth, width) = (DEPTH.min(k - start), NV * L::LANES);
             let rest = rest.map(|rest| rest.get(start * width..).unwrap_or_default());
             let panels = Panels { values, panel_stride, row_stride, n, depth, width, rest };
-            let out = Out { stride: c_stride, onto: if start > 0 { Onto::Output } else { onto } };
+            let out = Out { stride: c_stride, apart: 1, onto: if start > 0 { Onto::Output } else { onto } };
             let a = a.from([0, start]);
             if a.col_stride != 1 {
                 gathered::<L, MR, NV>(m, a, &panels, c, out);
@@ -263,9 +264,10 @@ fn as_they_stand<L: Lanes, const MR: usize, const NV: usize>(
     let height = m.div_ceil(m.div_ceil(MR));
     for first in panels.firsts() {
         for row in (0..m).step_by(height) {
-            let size = [height.min(m - row), panels.cols(first)];
+            let (rows, cols) = (height.min(m - row), panels.cols(first));
             let (a, c) = (a.from([row, 0]), &mut c[row * out.stride + first..]);
-            any_tile::<L, MR, NV>(size, a, panels.get(first), c, out.at(row, first));
+            let (panel, out) = (panels.get(first), out.at(row, first));
+            any_tile::<L, MR, NV>([rows, cols], tile::Product { a, panel, c, cols, out });
         }
     }
 }
@@ -291,10 +293,11 @@ fn gathered<L: Lanes, const MR: usize, const NV: usize>(
                 prefetch(&column[..column.len().min(2 * MR)]);
             }
             for (row, Strip(strip)) in (row..m).step_by(MR).zip(&strips) {
-                let size = [MR.min(m - row), panels.cols(first)];
-                let rows = Rows { values: strip, row_stride: 1, col_stride: MR };
-                let c = &mut c[row * out.stride + first..];
-                any_tile::<L, MR, NV>(size, rows, panels.get(first), c, out.at(row, first));
+                let (rows, cols) = (MR.min(m - row), panels.cols(first));
+                let (a, c) =
+                    (Rows { values: strip, row_stride: 1, col_stride: MR }, &mut c[row * out.stride + first..]);
+                let (panel, out) = (panels.get(first), out.at(row, first));
+                any_tile::<L, MR, NV>([rows, cols], tile::Product { a, panel, c, cols, out });
             }
         }
     }

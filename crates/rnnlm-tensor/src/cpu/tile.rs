@@ -73,20 +73,21 @@ impl Onto<'_> {
 
 /// Stores what of a tile's sums has a place in `c`, added to `onto`.
 #[inline(always)]
-fn store<L: Lanes, const MR: usize, const NV: usize>(
+pub(super) fn store<L: Lanes, const MR: usize, const NV: usize>(
     sums: &[[L::Vector; NV]; MR],
     c: &mut [f32],
     cols: usize,
-    Out { stride, onto }: Out<'_>,
+    Out { stride, apart, onto }: Out<'_>,
 ) {
+    let stride = apart * stride;
     if cols < NV * L::LANES {
         for (i, sums) in sums.iter().enumerate() {
-            store_part::<L, NV>(sums, &mut c[i * stride..][..cols], onto.at(i, 0));
+            store_part::<L, NV>(sums, &mut c[i * stride..][..cols], onto.at(i * apart, 0));
         }
         return;
     }
     // what the sums are added to is asked for once, and each loop is short enough to be unrolled, so that they never leave
-    // their registers; one loop with a closure for the addition is 7 % slower
+    // their registers; one loop would need a closure for the addition, which is not compiled for the instruction set
     match onto {
         Onto::Nothing => {
             for (i, sums) in sums.iter().enumerate() {
@@ -106,7 +107,7 @@ fn store<L: Lanes, const MR: usize, const NV: usize>(
         }
         Onto::Table { values, stride: distance, ids } => {
             for (i, sums) in sums.iter().enumerate() {
-                let values = &values[ids[i] as usize * distance..];
+                let values = &values[ids[i * apart] as usize * distance..];
                 store_row::<L, NV>(add_row::<L, NV>(values, *sums), &mut c[i * stride..]);
             }
         }
@@ -186,9 +187,10 @@ impl<'a> Panels<'a> {
 /// A block of a panel.
 #[derive(Clone, Copy)]
 pub(super) struct Panel<'a> {
-    values: &'a [f32],
-    stride: usize,
-    depth: usize,
+    pub(super) values: &'a [f32],
+    /// Distance between its rows.
+    pub(super) stride: usize,
+    pub(super) depth: usize,
 }
 
 impl Panel<'_> {
@@ -203,7 +205,10 @@ impl Panel<'_> {
 /// How a tile is stored.
 #[derive(Clone, Copy)]
 pub(super) struct Out<'a> {
+    /// Distance between rows of the product.
     pub(super) stride: usize,
+    /// How many rows of the product a tile's next row is further down: 1, or 2 where it has every other one.
+    pub(super) apart: usize,
     pub(super) onto: Onto<'a>,
 }
 
@@ -215,75 +220,75 @@ impl Out<'_> {
     }
 }
 
+/// Work on a tile, compiled once for each size that one may have.
+pub(super) trait Tile {
+    /// The work on `MR` rows of `NV` vectors.
+    fn run<L: Lanes, const MR: usize, const NV: usize>(self);
+}
+
 /// A tile of `MR` rows of `NV` vectors, or of less at the edges.
 #[inline(always)]
-pub(super) fn any_tile<L: Lanes, const MR: usize, const NV: usize>(
-    [rows, cols]: [usize; 2],
-    a: Rows<'_>,
-    panel: Panel<'_>,
-    c: &mut [f32],
-    out: Out<'_>,
-) {
+pub(super) fn any_tile<L: Lanes, const MR: usize, const NV: usize>([rows, cols]: [usize; 2], tile: impl Tile) {
     if cols <= L::LANES {
-        any_height::<L, MR, 1>(rows, a, panel, c, cols, out);
+        any_height::<L, MR, 1>(rows, tile);
     } else {
-        any_height::<L, MR, NV>(rows, a, panel, c, cols, out);
+        any_height::<L, MR, NV>(rows, tile);
     }
 }
 
-/// The same sums, one instantiation a height.
+/// The same tile, one instantiation a height.
 #[inline(always)]
-fn any_height<L: Lanes, const MR: usize, const NV: usize>(
-    rows: usize,
-    a: Rows<'_>,
-    panel: Panel<'_>,
-    c: &mut [f32],
-    cols: usize,
-    out: Out<'_>,
-) {
+pub(super) fn any_height<L: Lanes, const MR: usize, const NV: usize>(rows: usize, tile: impl Tile) {
     match rows {
-        _ if rows == MR => tile::<L, MR, NV>(a, panel, c, cols, out),
-        1 => tile::<L, 1, NV>(a, panel, c, cols, out),
-        2 => tile::<L, 2, NV>(a, panel, c, cols, out),
-        3 => tile::<L, 3, NV>(a, panel, c, cols, out),
-        4 => tile::<L, 4, NV>(a, panel, c, cols, out),
-        5 => tile::<L, 5, NV>(a, panel, c, cols, out),
-        6 => tile::<L, 6, NV>(a, panel, c, cols, out),
-        _ => tile::<L, { MOST_ROWS - 1 }, NV>(a, panel, c, cols, out),
+        _ if rows == MR => tile.run::<L, MR, NV>(),
+        1 => tile.run::<L, 1, NV>(),
+        2 => tile.run::<L, 2, NV>(),
+        3 => tile.run::<L, 3, NV>(),
+        4 => tile.run::<L, 4, NV>(),
+        5 => tile.run::<L, 5, NV>(),
+        6 => tile.run::<L, 6, NV>(),
+        _ => tile.run::<L, { MOST_ROWS - 1 }, NV>(),
     }
 }
 
-/// `c[i][j] = Σ_p a[i][p] · panel[p][j]` for a tile of `MR` rows and `cols ≤ NV·LANES` columns.
+/// `c[i][j] = Σ_p a[i][p] · panel[p][j]` for the rows of a tile and `cols ≤ NV·LANES` columns.
+pub(super) struct Product<'a> {
+    pub(super) a: Rows<'a>,
+    pub(super) panel: Panel<'a>,
+    pub(super) c: &'a mut [f32],
+    pub(super) cols: usize,
+    pub(super) out: Out<'a>,
+}
+
+impl Tile for Product<'_> {
+    #[inline(always)]
+    fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
+        let Self { a, panel, c, cols, out } = self;
+        for i in 0..MR {
+            let row = &c[i * out.stride..];
+            prefetch(row.get(..NV * L::LANES).unwrap_or(row));
+        }
+        let sums = add_products::<L, MR, NV>([[L::splat(0.0); NV]; MR], a, panel);
+        store::<L, MR, NV>(&sums, c, cols, out);
+    }
+}
+
+/// `sums[i][j] + Σ_p a[i][p] · panel[p][j]`, in registers.
 #[inline(always)]
-fn tile<L: Lanes, const MR: usize, const NV: usize>(
+pub(super) fn add_products<L: Lanes, const MR: usize, const NV: usize>(
+    mut sums: [[L::Vector; NV]; MR],
     a: Rows<'_>,
     panel: Panel<'_>,
-    c: &mut [f32],
-    cols: usize,
-    out: Out<'_>,
-) {
-    for i in 0..MR {
-        let row = &c[i * out.stride..];
-        prefetch(row.get(..NV * L::LANES).unwrap_or(row));
-    }
-    let sums = sums::<L, MR, NV>(a, panel);
-    store::<L, MR, NV>(&sums, c, cols, out);
-}
-
-/// The sums of a tile, in registers.
-#[inline(always)]
-fn sums<L: Lanes, const MR: usize, const NV: usize>(a: Rows<'_>, panel: Panel<'_>) -> [[L::Vector; NV]; MR] {
-    let mut sums = [[L::splat(0.0); NV]; MR];
+) -> [[L::Vector; NV]; MR] {
     let Rows { values, row_stride, col_stride } = a;
-    debug_assert!(
+    assert!(
         panel.depth == 0 || (MR - 1) * row_stride + (panel.depth - 1) * col_stride < values.len(),
         "the left operand ends before the panel does"
     );
     for p in 0..panel.depth {
         let b = panel.row::<L, NV>(p);
         for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: `Multiply::run_on` has checked that the last row's last element lies within the slice, and the
-            // tile's rows and this block's columns do not go past them; a gathered strip has room for the largest tile
+            // SAFETY: i < MR and p < depth, and the last of these places lies within the slice, as asserted above
             let a = L::splat(unsafe { *values.get_unchecked(i * row_stride + p * col_stride) });
             for (sum, &b) in sums.iter_mut().zip(&b) {
                 *sum = L::mul_add_vector(a, b, *sum);

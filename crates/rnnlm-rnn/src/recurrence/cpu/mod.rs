@@ -3,8 +3,9 @@
 //! pointwise part (`elman/cpu.rs`, `gru/cpu.rs`, `lstm/cpu.rs`). Weights are laid out anew once an update, in both
 //! directions, so that every product reads rows.
 //!
-//! A row's arithmetic does not depend on the group that it falls into, so the size of the groups may follow the number of
-//! threads and no bit does. What sums over rows (`∂W`, `∂b`) is done afterwards, in one order.
+//! The arithmetic of a row, or of a pair of neighbours where they are multiplied together, does not depend on the group
+//! that it falls into, so the size of the groups may follow the number of threads and no bit does. What sums over rows
+//! (`∂W`, `∂b`) is done afterwards, in one order.
 
 mod rows;
 mod weights;
@@ -14,7 +15,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use rnnlm_tensor::cpu::product::{Onto, Rows};
 use rnnlm_tensor::cpu::{Isa, Kernel, Lanes};
-use rnnlm_tensor::{Backend, Cpu, View};
+use rnnlm_tensor::{Backend, Cpu, Tensor, View};
 
 use self::rows::{SharedRows, dense_rows};
 use self::weights::LaidOut;
@@ -26,10 +27,10 @@ use crate::{Cell, Dims, Input, Layer, Result, Tape, elman, gru, lstm};
 /// it again.
 const GROUP: [usize; 2] = [2, 32];
 
-/// How many rows a group has, so that all threads have as much to do.
+/// How many rows a group has, so that all threads have as much to do. An even number: some products take rows in pairs.
 fn rows_per_group(batch_size: usize, threads: usize) -> usize {
     let [least, most] = GROUP;
-    batch_size.div_ceil(batch_size.div_ceil(most).next_multiple_of(threads)).max(least)
+    batch_size.div_ceil(batch_size.div_ceil(most).next_multiple_of(threads)).max(least).next_multiple_of(2)
 }
 
 /// Laid-out weights and the way rows are shared out.
@@ -37,6 +38,8 @@ fn rows_per_group(batch_size: usize, threads: usize) -> usize {
 pub struct CpuPlan {
     isa: Isa,
     weights: LaidOut,
+    /// `[N, …]`: room for what products with pairs of rows need beside their operands.
+    pair_sums: Tensor<Cpu>,
     rows_per_group: usize,
 }
 
@@ -45,7 +48,9 @@ impl Recurrence for Cpu {
 
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CpuPlan>> {
         let rows_per_group = rows_per_group(dims.batch_size, self.threads());
-        Ok(Some(CpuPlan { isa: self.isa(), weights: LaidOut::new(self.isa(), layer), rows_per_group }))
+        let weights = LaidOut::new(self.isa(), layer, dims);
+        let pair_sums = Tensor::zeros(self, dims.batch_size, weights.scratch_cols())?;
+        Ok(Some(CpuPlan { isa: self.isa(), weights, pair_sums, rows_per_group }))
     }
 
     fn fused_forward(&self, plan: &mut CpuPlan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()> {
@@ -56,9 +61,12 @@ impl Recurrence for Cpu {
         if let Input::Dense(x) = pass.input {
             self.run(|| plan.weights.project(x, tape.pre_activations()));
         }
-        let (plan, dims) = (&*plan, tape.dims());
+        let dims = tape.dims();
+        let CpuPlan { isa, weights, pair_sums, rows_per_group } = plan;
         let forward = Forward {
-            plan,
+            isa: *isa,
+            weights,
+            pair_sums: SharedRows::new(pair_sums.view_mut()),
             pass,
             steps: Steps::of(tape),
             gates: SharedRows::new(tape.gates.view_mut()),
@@ -66,7 +74,7 @@ impl Recurrence for Cpu {
             cell: SharedRows::new(tape.cell.view_mut()),
             candidate: SharedRows::new(tape.candidate.view_mut()),
         };
-        self.run(|| for_each_group(dims.batch_size, plan.rows_per_group, |group| forward.run(&group)));
+        self.run(|| for_each_group(dims.batch_size, *rows_per_group, |group| forward.run(&group)));
         Ok(())
     }
 
@@ -77,10 +85,13 @@ impl Recurrence for Cpu {
         tape: &Tape<Self>,
         mut gradients: Gradients<'_, Self>,
     ) -> Result<()> {
-        let (plan, dims) = (&*plan, tape.dims());
+        let dims = tape.dims();
+        let CpuPlan { isa, weights, pair_sums, rows_per_group } = plan;
         let adjoint = &mut *gradients.adjoint;
         let backward = Backward {
-            plan,
+            isa: *isa,
+            weights,
+            pair_sums: SharedRows::new(pair_sums.view_mut()),
             cell: pass.layer.cell,
             tape,
             initial_state: gradients.initial_state,
@@ -91,7 +102,7 @@ impl Recurrence for Cpu {
             cell_state: SharedRows::new(adjoint.cell.view_mut()),
             scratch: SharedRows::new(adjoint.scratch.view_mut()),
         };
-        self.run(|| for_each_group(dims.batch_size, plan.rows_per_group, |group| backward.run(&group)));
+        self.run(|| for_each_group(dims.batch_size, *rows_per_group, |group| backward.run(&group)));
         self.run(|| reference::parameter_gradients(self, pass, tape, &mut gradients))
     }
 }
@@ -142,7 +153,9 @@ impl Steps {
 
 /// The forward pass, shared by the groups.
 struct Forward<'a> {
-    plan: &'a CpuPlan,
+    isa: Isa,
+    weights: &'a LaidOut,
+    pair_sums: SharedRows<'a>,
     pass: &'a Pass<'a, Cpu>,
     steps: Steps,
     gates: SharedRows<'a>,
@@ -160,14 +173,15 @@ impl Forward<'_> {
     }
 
     fn step(&self, t: usize, group: &Range<usize>) {
-        let Self { plan: CpuPlan { isa, weights, .. }, steps, .. } = *self;
+        let Self { isa, weights, steps, .. } = *self;
         let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
         let [before, after] = steps.states(t);
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows, and within this one the
         // state before a step and the state after it are different blocks
-        let (gates, h_before, hidden, candidate) = unsafe {
+        let (pair_sums, gates, h_before, hidden, candidate) = unsafe {
             (
+                self.pair_sums.rows_mut(group.clone()),
                 self.gates.rows_mut(now.clone()),
                 &*self.hidden.rows_mut(steps.rows(before, group)),
                 self.hidden.rows_mut(steps.rows(after, group)),
@@ -178,12 +192,12 @@ impl Forward<'_> {
         match self.pass.layer.cell {
             Cell::Rnn(phi) => {
                 let onto = weights.onto(self.pass.input, now, 0);
-                weights.recurrent[0].forward.multiply(m, rows, hidden, hidden_size, onto);
-                elman::cpu::forward(*isa, phi.activation(), hidden);
+                weights.recurrent[0].forward.multiply(m, rows, pair_sums, hidden, hidden_size, onto);
+                elman::cpu::forward(isa, phi.activation(), hidden);
             }
             Cell::Lstm => {
                 let onto = weights.onto(self.pass.input, now, 0);
-                weights.recurrent[0].forward.multiply(m, rows, gates, 4 * hidden_size, onto);
+                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, 4 * hidden_size, onto);
                 // SAFETY: these rows belong to this group alone, and the two blocks differ
                 let (c_before, c) = unsafe {
                     (&*self.cell.rows_mut(steps.rows(before, group)), self.cell.rows_mut(steps.rows(after, group)))
@@ -192,16 +206,16 @@ impl Forward<'_> {
             }
             Cell::Gru { reset_after } => {
                 let onto = weights.onto(self.pass.input, now.clone(), 0);
-                weights.recurrent[0].forward.multiply(m, rows, gates, 3 * hidden_size, onto);
+                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, 3 * hidden_size, onto);
                 isa.run(gru::cpu::ResetUpdate { gates, h_before, m: candidate, reset_after, hidden_size });
                 let new = &weights.recurrent[1].forward;
                 if reset_after {
                     weights.look_up(self.pass.input, now, 2 * hidden_size, gates);
-                    new.multiply(m, rows, candidate, hidden_size, Onto::Row(&weights.candidate_bias));
+                    new.multiply(m, rows, pair_sums, candidate, hidden_size, Onto::Row(&weights.candidate_bias));
                 } else {
                     let rows = Rows { values: candidate, ..rows };
                     let onto = weights.onto(self.pass.input, now, 2 * hidden_size);
-                    new.multiply(m, rows, &mut gates[2 * hidden_size..], 3 * hidden_size, onto);
+                    new.multiply(m, rows, pair_sums, &mut gates[2 * hidden_size..], 3 * hidden_size, onto);
                 }
                 isa.run(gru::cpu::Finish { gates, h_before, m: candidate, h: hidden, reset_after, hidden_size });
             }
@@ -211,7 +225,9 @@ impl Forward<'_> {
 
 /// The backward pass, shared by the groups.
 struct Backward<'a> {
-    plan: &'a CpuPlan,
+    isa: Isa,
+    weights: &'a LaidOut,
+    pair_sums: SharedRows<'a>,
     cell: Cell,
     tape: &'a Tape<Cpu>,
     initial_state: bool,
@@ -233,13 +249,14 @@ impl Backward<'_> {
     }
 
     fn step(&self, steps: &Steps, t: usize, group: &Range<usize>) {
-        let CpuPlan { isa, weights, .. } = self.plan;
+        let Self { isa, weights, .. } = *self;
         let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
         let [before, after] = steps.states(t).map(|block| steps.rows(block, group));
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows
-        let (dgates, dm, dh, scratch) = unsafe {
+        let (pair_sums, dgates, dm, dh, scratch) = unsafe {
             (
+                self.pair_sums.rows_mut(group.clone()),
                 self.gates.rows_mut(now.clone()),
                 self.candidate.rows_mut(now.clone()),
                 self.hidden.rows_mut(group.clone()),
@@ -248,22 +265,19 @@ impl Backward<'_> {
         };
         isa.run(AddRows { rows: self.output.rows(now.clone()), out: dh, hidden_size });
         let (hidden, gates) = (self.tape.hidden.view(), self.tape.gates.view());
-        let product = |part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
-            let rows = Rows { values, row_stride, col_stride: 1 };
-            weights.recurrent[part].backward.multiply(m, rows, out, hidden_size, onto);
-        };
         // nothing comes before the first step but the initial state
         let goes_on = self.initial_state || t != steps.direction.first(steps.dims.num_steps);
-        let product_before = |part: usize, values: &[f32], row_stride: usize, dh: &mut [f32], onto: Onto<'_>| {
-            if goes_on {
-                product(part, values, row_stride, dh, onto);
+        let mut product = |wanted, part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
+            if wanted {
+                let (weight, rows) = (&weights.recurrent[part].backward, Rows { values, row_stride, col_stride: 1 });
+                weight.multiply(m, rows, pair_sums, out, hidden_size, onto);
             }
         };
         match self.cell {
             Cell::Rnn(phi) => {
                 let h = dense_rows(&hidden, after);
                 isa.run(elman::cpu::Backward { activation: phi.activation(), h, dh, dz: dgates });
-                product_before(0, dgates, hidden_size, dh, Onto::Nothing);
+                product(goes_on, 0, dgates, hidden_size, dh, Onto::Nothing);
             }
             Cell::Lstm => {
                 let cell = self.tape.cell.view();
@@ -280,7 +294,7 @@ impl Backward<'_> {
                     dgates,
                     tanh_c: &mut scratch[..hidden_size],
                 });
-                product_before(0, dgates, 4 * hidden_size, dh, Onto::Nothing);
+                product(goes_on, 0, dgates, 4 * hidden_size, dh, Onto::Nothing);
             }
             Cell::Gru { reset_after } => {
                 let candidate = self.tape.candidate.view();
@@ -288,12 +302,12 @@ impl Backward<'_> {
                 let m = dense_rows(&candidate, now);
                 isa.run(gru::cpu::Backward { gates, h_before, m, dh, dgates, dm, reset_after, hidden_size });
                 if reset_after {
-                    product_before(1, dm, hidden_size, dh, Onto::Output);
+                    product(goes_on, 1, dm, hidden_size, dh, Onto::Output);
                 } else {
-                    product(1, &dgates[2 * hidden_size..], 3 * hidden_size, scratch, Onto::Nothing);
+                    product(true, 1, &dgates[2 * hidden_size..], 3 * hidden_size, scratch, Onto::Nothing);
                     isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dgates, dh, hidden_size });
                 }
-                product_before(0, dgates, 3 * hidden_size, dh, Onto::Output);
+                product(goes_on, 0, dgates, 3 * hidden_size, dh, Onto::Output);
             }
         }
     }
@@ -323,7 +337,7 @@ mod tests {
     use super::rows_per_group;
 
     #[test]
-    fn groups_are_of_one_size_and_as_many_as_threads_or_a_multiple() {
+    fn groups_are_of_one_even_size_and_as_many_as_threads_or_a_multiple() {
         // (batch_size, threads) → rows of a group
         let cases = [
             ((32, 1), 32),
@@ -333,8 +347,9 @@ mod tests {
             ((32, 16), 2),
             ((32, 64), 2),
             ((1, 2), 2),
-            // four groups of 25, where as many as fit would be three of 32 and one of 4
-            ((100, 2), 25),
+            // four groups of about 25, where as many as fit would be three of 32 and one of 4
+            ((100, 2), 26),
+            ((20, 8), 4),
             ((256, 2), 32),
         ];
         for ((batch_size, threads), expected) in cases {

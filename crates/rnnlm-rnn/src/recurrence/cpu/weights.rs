@@ -5,11 +5,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 use rnnlm_tensor::cpu::Isa;
 use rnnlm_tensor::cpu::product::{Onto, Packed, Rows};
+use rnnlm_tensor::cpu::strassen::Paired;
 use rnnlm_tensor::{Cpu, View, ViewMut};
 
 use super::rows::dense_rows;
 use crate::recurrence::Pass;
-use crate::{Cell, Input, Layer, gru};
+use crate::{Cell, Dims, Input, Layer, gru};
 
 /// Rows of a dense input that one task multiplies: they stay in the second-level cache while the weight passes.
 const ROWS_PER_TASK: usize = 128;
@@ -19,9 +20,66 @@ const ROWS_PER_TASK: usize = 128;
 pub(super) struct Recurrent {
     rows: Range<usize>,
     /// `W_hhᵀ`: `h · W_hhᵀ`.
-    pub(super) forward: Packed,
+    pub(super) forward: Weight,
     /// `W_hh`: `∂gates · W_hh`.
-    pub(super) backward: Packed,
+    pub(super) backward: Weight,
+}
+
+/// A right operand, multiplied with rows in pairs where that is faster. Which, follows from sizes alone, so that no number
+/// depends on how rows are shared out.
+#[derive(Debug)]
+pub(super) enum Weight {
+    Single(Packed),
+    Paired(Paired),
+}
+
+impl Weight {
+    /// Room for `[k, n]`, to be multiplied with groups of rows out of `batch_size`.
+    fn new(isa: Isa, batch_size: usize, [k, n]: [usize; 2]) -> Self {
+        if Paired::suits([batch_size, k, n]) {
+            Self::Paired(Paired::new(isa, k, n))
+        } else {
+            Self::Single(Packed::new(isa, k, n))
+        }
+    }
+
+    fn pack(&mut self, source: &[f32], stride: usize) {
+        match self {
+            Self::Single(weight) => weight.pack(source, stride),
+            Self::Paired(weight) => weight.pack(source, stride),
+        }
+    }
+
+    fn pack_transposed(&mut self, source: &[f32], stride: usize) {
+        match self {
+            Self::Single(weight) => weight.pack_transposed(source, stride),
+            Self::Paired(weight) => weight.pack_transposed(source, stride),
+        }
+    }
+
+    /// How many numbers [`Weight::multiply`] needs beside its operands for one row.
+    fn scratch_cols(&self) -> usize {
+        match self {
+            Self::Single(_) => 0,
+            Self::Paired(weight) => weight.scratch_cols(),
+        }
+    }
+
+    /// `c[m, n] = a[m, k] · self`, added to what `onto` says; `scratch` is overwritten.
+    pub(super) fn multiply(
+        &self,
+        m: usize,
+        a: Rows<'_>,
+        scratch: &mut [f32],
+        c: &mut [f32],
+        c_stride: usize,
+        onto: Onto<'_>,
+    ) {
+        match self {
+            Self::Single(weight) => weight.multiply(m, a, c, c_stride, onto),
+            Self::Paired(weight) => weight.multiply(m, a, scratch, c, c_stride, onto),
+        }
+    }
 }
 
 /// Everything that is laid out.
@@ -43,7 +101,7 @@ pub(super) struct LaidOut {
 
 impl LaidOut {
     /// Room for a layer's weights.
-    pub(super) fn new(isa: Isa, layer: &Layer) -> Self {
+    pub(super) fn new(isa: Isa, layer: &Layer, dims: Dims) -> Self {
         let (h, rows) = (layer.hidden_size, layer.cell.num_gates() * layer.hidden_size);
         let [rz, n] = gru::gate_columns(h);
         let (first, second) = match layer.cell {
@@ -51,8 +109,8 @@ impl LaidOut {
             Cell::Rnn(_) | Cell::Lstm => (0..rows, None),
         };
         let recurrent = std::iter::once(first).chain(second).map(|rows| Recurrent {
-            forward: Packed::new(isa, h, rows.len()),
-            backward: Packed::new(isa, rows.len(), h),
+            forward: Weight::new(isa, dims.batch_size, [h, rows.len()]),
+            backward: Weight::new(isa, dims.batch_size, [rows.len(), h]),
             rows,
         });
         let candidate = if layer.cell == (Cell::Gru { reset_after: true }) { h } else { 0 };
@@ -64,6 +122,12 @@ impl LaidOut {
             table: Vec::new(),
             input: Packed::new(isa, 0, 0),
         }
+    }
+
+    /// How many numbers its recurrent products need beside their operands for each row.
+    pub(super) fn scratch_cols(&self) -> usize {
+        let both = self.recurrent.iter().flat_map(|part| [&part.forward, &part.backward]);
+        both.map(Weight::scratch_cols).max().unwrap_or(0)
     }
 
     /// Makes everything anew if the parameters have changed since it was made.
