@@ -1,6 +1,6 @@
 //! The cases of recurrent layers, beside the walk's stage 5: sizes chosen to hurt, and the values drawn for them.
 //!
-//! Every listed value occurs with every cell: T in {1, 2, 35}, N in {1, 3, 32}, H in {1, 7, 8, 9, 33, 64, 256}, V in
+//! Every listed value occurs with every cell: T in {1, 2, 35}, N in {1, 3, 32, 70}, H in {1, 7, 8, 9, 33, 64, 128, 256}, V in
 //! {2, 28, 1000}, D other than H; states that start at zero or not; gates driven to ±40; a NaN; several minibatches.
 
 use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
@@ -61,7 +61,7 @@ const PROBED_UNIT: usize = 0;
 /// T, N, width, H, L, bidirectional, twist.
 type Line = (usize, usize, Width, usize, usize, bool, Twist);
 
-const LINES: [Line; 13] = [
+const LINES: [Line; 14] = [
     (1, 1, Width::Dense(3), 1, 1, false, Twist::State),
     (2, 3, Width::Dense(5), 7, 1, false, Twist::State),
     (35, 1, Width::OneHot(2), 8, 1, false, Twist::ZeroState),
@@ -75,22 +75,26 @@ const LINES: [Line; 13] = [
     (2, 3, Width::OneHot(28), 33, 1, false, Twist::Carried),
     (2, 3, Width::Dense(5), 7, 2, false, Twist::State),
     (35, 3, Width::OneHot(2), 8, 2, true, Twist::State),
+    IN_PAIRS,
 ];
+
+/// A batch whose rows a CPU multiplies in pairs, and that two and three threads share out in different ways.
+const IN_PAIRS: Line = (2, 70, Width::OneHot(28), 128, 1, false, Twist::State);
 
 impl StackCase {
     /// Every case of a cell.
     pub fn all(cell: Cell) -> Vec<Self> {
-        let case = |(num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist)| Self {
-            cell,
-            num_steps,
-            batch_size,
-            width,
-            hidden_size,
-            num_layers,
-            bidirectional,
-            twist,
-        };
-        LINES.into_iter().map(case).collect()
+        LINES.into_iter().map(|line| Self::of(cell, line)).collect()
+    }
+
+    /// The case whose rows a CPU multiplies in pairs.
+    pub fn in_pairs(cell: Cell) -> Self {
+        Self::of(cell, IN_PAIRS)
+    }
+
+    fn of(cell: Cell, line: Line) -> Self {
+        let (num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist) = line;
+        Self { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist }
     }
 
     /// A layer that is too large for a GPU's fused path: by its units, or by the weights of its gates.
@@ -282,8 +286,8 @@ mod tests {
     fn every_listed_value_occurs() {
         let set = |of: fn(&Line) -> Option<usize>| LINES.iter().filter_map(of).collect::<BTreeSet<_>>();
         assert_eq!(set(|line| Some(line.0)), [1, 2, 35].into());
-        assert_eq!(set(|line| Some(line.1)), [1, 3, 32].into());
-        assert_eq!(set(|line| Some(line.3)), [1, 7, 8, 9, 33, 64, 256].into());
+        assert_eq!(set(|line| Some(line.1)), [1, 3, 32, 70].into());
+        assert_eq!(set(|line| Some(line.3)), [1, 7, 8, 9, 33, 64, 128, 256].into());
         let vocab_size = |line: &Line| match line.2 {
             Width::OneHot(v) => Some(v),
             Width::Dense(_) => None,

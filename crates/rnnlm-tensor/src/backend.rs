@@ -123,8 +123,15 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// `out[r, :] = table[:, ids[r]]`: the product of one-hot rows with a weight in PyTorch's layout.
     fn gather_columns(&self, table: View<'_, Self>, ids: &Self::Indices, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `table[:, ids[r]] += a[r, :]`, in the order of the rows: the gradient of [`Backend::gather_columns`].
-    fn scatter_add_columns(&self, a: View<'_, Self>, ids: &Self::Indices, table: ViewMut<'_, Self>) -> Result<()>;
+    /// `table[:, ids[r]] += a[r, :]`, in the order of the rows, the gradient of [`Backend::gather_columns`], and
+    /// `sum += Σ_r a[r, :]`, `[1, cols]`.
+    fn scatter_add_columns(
+        &self,
+        a: View<'_, Self>,
+        ids: &Self::Indices,
+        table: ViewMut<'_, Self>,
+        sum: ViewMut<'_, Self>,
+    ) -> Result<()>;
 
     /// `out[r, :] = table[ids[r], :]`: rows of a learned embedding.
     fn gather_rows(&self, table: View<'_, Self>, ids: &Self::Indices, out: ViewMut<'_, Self>) -> Result<()>;

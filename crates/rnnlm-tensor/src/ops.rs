@@ -122,7 +122,8 @@ pub fn gather_columns<B: Backend>(
     backend.gather_columns(table, ids, out)
 }
 
-/// `table[:, ids[r]] += a[r, :]`: the gradient of [`gather_columns`].
+/// `table[:, ids[r]] += a[r, :]`, the gradient of [`gather_columns`], and `sum += Σ_r a[r, :]`, `[1, cols]`, that of a bias:
+/// every row is in some id's sum.
 ///
 /// # Errors
 /// As [`gather_columns`].
@@ -131,10 +132,12 @@ pub fn scatter_add_columns<B: Backend>(
     a: View<'_, B>,
     ids: &B::Indices,
     table: ViewMut<'_, B>,
+    sum: ViewMut<'_, B>,
 ) -> Result<()> {
     check_len("scatter_add_columns", "ids", a.layout.rows, backend.indices_len(ids))?;
     check_shape("scatter_add_columns", "table", table.shape(), [a.layout.cols, table.layout.cols])?;
-    backend.scatter_add_columns(a, ids, table)
+    check_shape("scatter_add_columns", "sum", sum.shape(), [1, a.layout.cols])?;
+    backend.scatter_add_columns(a, ids, table, sum)
 }
 
 /// `out[r, :] = table[ids[r], :]`: rows of a learned embedding `[V, cols]`.

@@ -84,8 +84,10 @@ fn a_one_hot_product_is_a_gather_and_its_gradient_a_scatter() -> Check {
     ops::gather_columns(&cpu(), table.view(), &ids, out.view_mut())?;
     assert_eq!(out.to_vec(&cpu())?, [3.0, 6.0, 1.0, 4.0, 3.0, 6.0]);
     let mut gradient = matrix(2, 3, &[0.0; 6]);
-    ops::scatter_add_columns(&cpu(), out.view(), &ids, gradient.view_mut())?;
+    let mut sum = matrix(1, 2, &[0.5, 0.0]);
+    ops::scatter_add_columns(&cpu(), out.view(), &ids, gradient.view_mut(), sum.view_mut())?;
     assert_eq!(gradient.to_vec(&cpu())?, [1.0, 0.0, 6.0, 4.0, 0.0, 12.0]);
+    assert_eq!(sum.to_vec(&cpu())?, [7.5, 16.0]);
     Ok(())
 }
 

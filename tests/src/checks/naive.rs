@@ -10,6 +10,7 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
     let scalar = f64::from(*scalar);
     let mut y = Matrix::new(out);
     let mut costs = Matrix::new(losses);
+    let column_sum = |c| (0..a.shape()[0]).map(|r| a.at(r, c)).sum::<f64>();
     match operation {
         Operation::Fill => y.each(|_, _, _| scalar),
         Operation::Copy => y.each(|r, c, _| a.at(r, c)),
@@ -21,10 +22,15 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             start + dot(product, a, b, r, c)
         }),
         Operation::AddRow => y.each(|_, c, old| old + a.at(0, c)),
-        Operation::SumRows => y.each(|_, c, old| old + (0..a.shape()[0]).map(|r| a.at(r, c)).sum::<f64>()),
+        Operation::SumRows => y.each(|_, c, old| old + column_sum(c)),
         Operation::GatherColumns => y.each(|r, c, _| a.at(c, ids[r] as usize)),
         Operation::GatherRows => y.each(|r, c, _| a.at(ids[r] as usize, c)),
-        Operation::ScatterAddColumns => y.each(|r, c, old| old + sum_where(ids, c, |row| a.at(row, r))),
+        Operation::ScatterAddColumns => {
+            y.each(|r, c, old| old + sum_where(ids, c, |row| a.at(row, r)));
+            let mut sum = Matrix::new(&state[0]);
+            sum.each(|_, c, old| old + column_sum(c));
+            return vec![y.values, costs.values, sum.values, Matrix::new(&state[1]).values];
+        }
         Operation::ScatterAddRows => y.each(|r, c, old| old + sum_where(ids, r, |row| a.at(row, c))),
         Operation::Activate(activation) => y.each(|_, _, old| activate(activation, old)),
         Operation::ActivateBackward(activation) => y.each(|r, c, old| old * slope(activation, a.at(r, c))),

@@ -220,8 +220,10 @@ impl Case {
 
     /// An update has both kinds of state, whatever it keeps: what it does not keep must stay.
     fn state(&self, draw: &mut Draw) -> [Block; 2] {
-        if !matches!(self.operation, Operation::Update(_) | Operation::Hold) {
-            return Default::default();
+        match self.operation {
+            Operation::Update(_) | Operation::Hold => {}
+            Operation::ScatterAddColumns => return [self.block([1, self.shape[1]], draw), Block::default()],
+            _ => return Default::default(),
         }
         [(); 2].map(|()| {
             let mut block = self.block(self.out_shape(), draw);

@@ -28,8 +28,9 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let cases = Cell::ALL.into_iter().map(|cell| StackCase::all(cell)[4]);
     checks.extend(cases.clone().map(|case| batch_permutation(target, case, 2)));
     if let Some(with_threads) = &target.with_threads {
-        let pairs = cases.flat_map(|case| [2, 3].map(|threads| (case, threads)));
-        checks.extend(pairs.map(|(case, threads)| thread_count(target, with_threads, case, threads)));
+        let paired = Cell::ALL.into_iter().map(StackCase::in_pairs);
+        let runs = cases.chain(paired).flat_map(|case| [2, 3].map(|threads| (case, threads)));
+        checks.extend(runs.map(|(case, threads)| thread_count(target, with_threads, case, threads)));
     }
     checks
 }

@@ -199,7 +199,7 @@ pub struct Operands {
     pub out: Block,
     /// The losses of a softmax cross-entropy.
     pub losses: Block,
-    /// What an update keeps; first, the factor that is held.
+    /// What an update keeps; first, the factor that is held, or the sum of all rows.
     pub state: [Block; 2],
     /// Ids or targets.
     pub ids: Vec<u32>,
@@ -227,7 +227,9 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::AddRow => ops::add_row(backend, a, y)?,
         Operation::SumRows => ops::sum_rows(backend, a, y)?,
         Operation::GatherColumns => ops::gather_columns(backend, a, &ids, y)?,
-        Operation::ScatterAddColumns => ops::scatter_add_columns(backend, a, &ids, y)?,
+        Operation::ScatterAddColumns => {
+            ops::scatter_add_columns(backend, a, &ids, y, operands.state[0].view_mut(&mut first))?;
+        }
         Operation::GatherRows => ops::gather_rows(backend, a, &ids, y)?,
         Operation::ScatterAddRows => ops::scatter_add_rows(backend, a, &ids, y)?,
         Operation::Activate(activation) => ops::activate(backend, activation, y)?,

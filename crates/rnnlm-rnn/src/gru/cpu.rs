@@ -60,10 +60,9 @@ impl Kernel for Finish<'_> {
             let (r_z, n) = gates.split_at_mut(2 * size);
             let (r, z) = r_z.split_at(size);
             if self.reset_after {
-                n.iter_mut().zip(r).zip(m).for_each(|((n, r), m)| *n = math::tanh_of::<L>(*n + r * m));
-            } else {
-                math::tanh_each::<L>(n);
+                n.iter_mut().zip(r).zip(m).for_each(|((n, r), m)| *n += r * m);
             }
+            math::tanh_each::<L>(n);
             h.iter_mut().zip(z).zip(n.iter().zip(before)).for_each(|((h, z), (n, before))| *h = n + z * (before - n));
         }
     }

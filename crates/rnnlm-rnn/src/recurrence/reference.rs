@@ -74,7 +74,14 @@ pub(crate) fn parameter_gradients<B: Backend>(
     let (layer, out) = (pass.layer, &mut *gradients.parameters);
     let Adjoint { gates, bias, .. } = &mut *gradients.adjoint;
     ops::fill(backend, 0.0, bias.view_mut())?;
-    ops::sum_rows(backend, gates.view(), bias.view_mut())?;
+    let (da, weight_ih) = (gates.view(), out.view_mut(layer.weight_ih));
+    match pass.input {
+        Input::OneHot(ids) => ops::scatter_add_columns(backend, da, ids, weight_ih, bias.view_mut())?,
+        Input::Dense(x) => {
+            ops::gemm(backend, Product::AtB, da, x, true, weight_ih)?;
+            ops::sum_rows(backend, da, bias.view_mut())?;
+        }
+    }
     ops::axpy(backend, 1.0, bias.view(), out.view_mut(layer.bias_ih))?;
     for part in recurrent_parts(layer.cell, tape, gradients.adjoint) {
         let rows = part.rows.clone();
@@ -87,12 +94,8 @@ pub(crate) fn parameter_gradients<B: Backend>(
             ops::sum_rows(backend, part.gradient, bias_hh)?;
         }
     }
-    let da = gradients.adjoint.gates.view();
-    match pass.input {
-        Input::OneHot(ids) => ops::scatter_add_columns(backend, da, ids, out.view_mut(layer.weight_ih))?,
-        Input::Dense(x) => ops::gemm(backend, Product::AtB, da, x, true, out.view_mut(layer.weight_ih))?,
-    }
     if let Some(dx) = gradients.input.take() {
+        let da = gradients.adjoint.gates.view();
         ops::gemm(backend, Product::AB, da, pass.parameters.view(layer.weight_ih), true, dx)?;
     }
     Ok(())

@@ -21,18 +21,28 @@ pub(super) fn columns(table: View<'_, Cpu>, ids: &[u32], mut out: ViewMut<'_, Cp
 }
 
 /// Rows are added up by id side by side and only then transposed into the table: walking down a column of it for every
-/// row would touch a cache line for every element.
-pub(super) fn add_columns(isa: Isa, a: View<'_, Cpu>, ids: &[u32], table: ViewMut<'_, Cpu>) -> Result<()> {
+/// row would touch a cache line for every element. The sum of all rows is that of all ids, of which there are fewer.
+pub(super) fn add_columns(
+    isa: Isa,
+    a: View<'_, Cpu>,
+    ids: &[u32],
+    table: ViewMut<'_, Cpu>,
+    mut sum: ViewMut<'_, Cpu>,
+) -> Result<()> {
     for &id in ids {
         check_id("scatter_add_columns", id, table.layout.cols)?;
     }
     let (entries, stride, span) = (table.layout.cols, table.layout.stride, table.layout.span());
-    table.buffer[span].par_chunks_mut(COLUMNS * stride).enumerate().for_each(|(task, table)| {
+    let parts = table.buffer[span].par_chunks_mut(COLUMNS * stride).zip(row_mut(&mut sum, 0).par_chunks_mut(COLUMNS));
+    parts.enumerate().for_each(|(task, (table, sum))| {
         let first = task * COLUMNS;
         let width = COLUMNS.min(a.layout.cols - first);
         for first_id in (0..entries).step_by(IDS) {
             let mut sums = [[0.0_f32; COLUMNS]; IDS];
             isa.run(AddById { a: a.cols(first..first + width), ids, first_id, sums: &mut sums });
+            for sums in &sums {
+                sum.iter_mut().zip(sums).for_each(|(sum, of_id)| *sum += of_id);
+            }
             for (c, row) in table.chunks_mut(stride).enumerate() {
                 row[first_id..entries].iter_mut().zip(&sums).for_each(|(value, sums)| *value += sums[c]);
             }

@@ -200,8 +200,14 @@ impl Backend for Cpu {
         gather::columns(table, ids, out)
     }
 
-    fn scatter_add_columns(&self, a: View<'_, Self>, ids: &Vec<u32>, table: ViewMut<'_, Self>) -> Result<()> {
-        self.run(|| gather::add_columns(self.isa, a, ids, table))
+    fn scatter_add_columns(
+        &self,
+        a: View<'_, Self>,
+        ids: &Vec<u32>,
+        table: ViewMut<'_, Self>,
+        sum: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.run(|| gather::add_columns(self.isa, a, ids, table, sum))
     }
 
     fn gather_rows(&self, table: View<'_, Self>, ids: &Vec<u32>, out: ViewMut<'_, Self>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Matrix products over weights that are laid out once and used many times.
+//! Matrix products over weights that are laid out once and used many times; `strassen.rs` has those with rows in pairs.
 //!
 //! The right operand is cut into panels of as many columns as a tile has, each stored row by row without gaps; a tile of
 //! sums stays in registers while it walks down a panel:

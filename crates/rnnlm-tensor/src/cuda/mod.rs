@@ -268,10 +268,17 @@ impl Backend for Cuda {
         self.done(self.kernels().gather(by_columns(table), ids.address, out.into()))
     }
 
-    fn scatter_add_columns(&self, a: View<'_, Self>, ids: &Indices, table: ViewMut<'_, Self>) -> Result<()> {
+    fn scatter_add_columns(
+        &self,
+        a: View<'_, Self>,
+        ids: &Indices,
+        table: ViewMut<'_, Self>,
+        sum: ViewMut<'_, Self>,
+    ) -> Result<()> {
         let table = Matrix::from(table);
         check_ids("scatter_add_columns", ids, table.cols)?;
-        self.done(self.kernels().scatter_add(a.into(), ids.address, by_columns(table)))
+        self.done(self.kernels().scatter_add(a.into(), ids.address, by_columns(table)))?;
+        self.sum_rows(a, sum)
     }
 
     fn gather_rows(&self, table: View<'_, Self>, ids: &Indices, out: ViewMut<'_, Self>) -> Result<()> {

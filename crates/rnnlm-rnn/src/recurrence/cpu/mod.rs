@@ -48,7 +48,7 @@ impl Recurrence for Cpu {
 
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CpuPlan>> {
         let rows_per_group = rows_per_group(dims.batch_size, self.threads());
-        let weights = LaidOut::new(self.isa(), layer, dims);
+        let weights = LaidOut::new(self.isa(), layer, dims.batch_size);
         let pair_sums = Tensor::zeros(self, dims.batch_size, weights.scratch_cols())?;
         Ok(Some(CpuPlan { isa: self.isa(), weights, pair_sums, rows_per_group }))
     }

@@ -10,7 +10,7 @@ use rnnlm_tensor::{Cpu, View, ViewMut};
 
 use super::rows::dense_rows;
 use crate::recurrence::Pass;
-use crate::{Cell, Dims, Input, Layer, gru};
+use crate::{Cell, Input, Layer, gru};
 
 /// Rows of a dense input that one task multiplies: they stay in the second-level cache while the weight passes.
 const ROWS_PER_TASK: usize = 128;
@@ -100,8 +100,8 @@ pub(super) struct LaidOut {
 }
 
 impl LaidOut {
-    /// Room for a layer's weights.
-    pub(super) fn new(isa: Isa, layer: &Layer, dims: Dims) -> Self {
+    /// Room for a layer's weights, to be multiplied with groups of rows out of `batch_size`.
+    pub(super) fn new(isa: Isa, layer: &Layer, batch_size: usize) -> Self {
         let (h, rows) = (layer.hidden_size, layer.cell.num_gates() * layer.hidden_size);
         let [rz, n] = gru::gate_columns(h);
         let (first, second) = match layer.cell {
@@ -109,8 +109,8 @@ impl LaidOut {
             Cell::Rnn(_) | Cell::Lstm => (0..rows, None),
         };
         let recurrent = std::iter::once(first).chain(second).map(|rows| Recurrent {
-            forward: Weight::new(isa, dims.batch_size, [h, rows.len()]),
-            backward: Weight::new(isa, dims.batch_size, [rows.len(), h]),
+            forward: Weight::new(isa, batch_size, [h, rows.len()]),
+            backward: Weight::new(isa, batch_size, [rows.len(), h]),
             rows,
         });
         let candidate = if layer.cell == (Cell::Gru { reset_after: true }) { h } else { 0 };
