@@ -92,6 +92,11 @@ impl StackCase {
         Self::of(cell, IN_PAIRS)
     }
 
+    /// Whether it is that one.
+    pub fn is_in_pairs(&self) -> bool {
+        self.batch_size == IN_PAIRS.1
+    }
+
     fn of(cell: Cell, line: Line) -> Self {
         let (num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist) = line;
         Self { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist }

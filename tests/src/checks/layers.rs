@@ -38,10 +38,15 @@ pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
 
 fn check(reference: &Target, target: &Target, case: StackCase, pass: Pass) -> Check {
     let (theirs, ours) = (Arc::clone(&reference.device), Arc::clone(&target.device));
-    let (name, tolerance, perturbations) = match pass {
-        Pass::Forward => ("forward", tolerance::PATH_FORWARD, forward_perturbations(&case)),
-        Pass::Backward => ("backward", tolerance::PATH_GRADIENT, backward_perturbations(&case)),
+    let (name, [in_rows, in_pairs], perturbations) = match pass {
+        Pass::Forward => {
+            ("forward", [tolerance::PATH_FORWARD, tolerance::PATH_FORWARD_IN_PAIRS], forward_perturbations(&case))
+        }
+        Pass::Backward => {
+            ("backward", [tolerance::PATH_GRADIENT, tolerance::PATH_GRADIENT_IN_PAIRS], backward_perturbations(&case))
+        }
     };
+    let tolerance = if case.is_in_pairs() { in_pairs } else { in_rows };
     Check {
         family: Family::Paths,
         subject: format!("{} {name}", case.cell.name()),

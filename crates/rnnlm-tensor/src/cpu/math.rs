@@ -2,7 +2,7 @@
 //!
 //! Results do not depend on an element's place in its slice: the loops have no carried state, and a tail is computed by
 //! the same arithmetic. NaN stays NaN. Errors against double precision, over the whole range, are asserted by the tests:
-//! `tanh`, `exp` and `σ` within 4 units in the last place, where that is a normal number.
+//! `tanh`, `exp` and `σ` within 3 units in the last place, where that is a normal number.
 
 use super::isa::{Isa, Kernel, Lanes};
 
@@ -191,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn tanh_is_within_four_ulps_everywhere_and_never_past_one() {
+    fn tanh_is_within_three_ulps_everywhere_and_never_past_one() {
         for isa in Isa::available() {
             let (error, at) = worst(|x| tanh(isa, x), f64::tanh, ulps);
-            assert!(error <= 4.0, "{}: {error} ulp at {at:e}", isa.name());
+            assert!(error <= 3.0, "{}: {error} ulp at {at:e}", isa.name());
             let mut ends = [0.0, -0.0, 40.0, -40.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
             tanh(isa, &mut ends);
             assert_eq!(ends[..6], [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]);
@@ -205,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn sigmoid_is_within_four_ulps_where_it_is_normal_and_ends_in_zero_and_one() {
+    fn sigmoid_is_within_three_ulps_where_it_is_normal_and_ends_in_zero_and_one() {
         for isa in Isa::available() {
             let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
             // what is left at the lower end is no more than twice the smallest normal number
             let smallest = 2.0 * f64::from(f32::MIN_POSITIVE);
             let error = |y: f32, e: f64| if e < smallest { f64::from(y) / smallest } else { ulps(y, e) };
             let (error, at) = worst(|x| sigmoid(isa, x), logistic, error);
-            assert!(error <= 4.0, "{}: {error} at {at:e}", isa.name());
+            assert!(error <= 3.0, "{}: {error} at {at:e}", isa.name());
             let mut ends = [0.0, 40.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
             sigmoid(isa, &mut ends);
             assert_eq!(ends[..3], [0.5, 1.0, 1.0]);
@@ -231,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn exp_is_within_four_ulps_where_it_is_normal_and_ends_in_zero_and_infinity() {
+    fn exp_is_within_three_ulps_where_it_is_normal_and_ends_in_zero_and_infinity() {
         for isa in Isa::available() {
             let error = |y: f32, e: f64| if e < f64::from(f32::MIN_POSITIVE) { f64::from(y) } else { ulps(y, e) };
             let exp = |values: &mut [f32]| isa.run(Exp(values));
             let finite = |y: f32, e: f64| if e > f64::from(f32::MAX) { 0.0 } else { error(y, e) };
             let (error, at) = worst(exp, f64::exp, finite);
-            assert!(error <= 4.0, "{}: {error} ulp at {at:e}", isa.name());
+            assert!(error <= 3.0, "{}: {error} ulp at {at:e}", isa.name());
             let mut ends = [f32::NEG_INFINITY, -200.0, 0.0, 89.0, f32::NAN];
             exp(&mut ends);
             assert_eq!(ends[..4], [0.0, 0.0, 1.0, f32::INFINITY]);
