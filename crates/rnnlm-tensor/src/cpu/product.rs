@@ -22,7 +22,7 @@ use super::Buffer;
 use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
 pub use super::tile::Onto;
-use super::tile::{self, Out, Panels, any_tile, one_row};
+use super::tile::{self, Out, Panels, Tile, any_tile, one_row};
 
 /// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
 pub(super) const DEPTH: usize = 256;
@@ -218,19 +218,13 @@ impl Kernel for Multiply<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        // the tile is a constant of `L`: one arm is left
-        match L::TILE {
-            [8, 2] => self.tiles::<L, 8, 2>(),
-            [4, 2] => self.tiles::<L, 4, 2>(),
-            [4, 1] => self.tiles::<L, 4, 1>(),
-            [rows, vectors] => unreachable!("no tile of {rows} rows of {vectors} vectors"),
-        }
+        tile::largest::<L>(self);
     }
 }
 
-impl Multiply<'_> {
+impl Tile for Multiply<'_> {
     #[inline(always)]
-    fn tiles<L: Lanes, const MR: usize, const NV: usize>(self) {
+    fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
         let Self { right, k, n, m, a, c, c_stride, onto } = self;
         let Right { values, panel_stride, row_stride, rest } = right;
         for start in (0..k.max(1)).step_by(DEPTH) {
@@ -330,11 +324,11 @@ fn gather_strips<const MR: usize>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Numbers of about unit size without a pattern that a wrong index would survive.
-    fn values(len: usize) -> Vec<f32> {
+    pub(in crate::cpu) fn values(len: usize) -> Vec<f32> {
         (0..len as u64).map(|i| ((i * 2_654_435_761 + 12_345) % 10_007) as f32 / 5_003.5 - 1.0).collect()
     }
 
@@ -403,6 +397,10 @@ mod tests {
         }
     }
 
+    pub(in crate::cpu) fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
     #[test]
     fn the_way_rows_are_shared_out_changes_no_bit_and_nan_stays() {
         for isa in Isa::available() {
@@ -420,7 +418,6 @@ mod tests {
                     let a = Rows { values: &a[first * k..], row_stride: k, col_stride: 1 };
                     packed.multiply(rows.min(m - first), a, &mut parts[first * n..], n, Onto::Nothing);
                 }
-                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 assert_eq!(bits(&parts), bits(&whole), "{} in blocks of {rows}", isa.name());
             }
         }
@@ -431,7 +428,6 @@ mod tests {
         // more values than `LARGE_ROW`, and a last panel that is not whole
         let (k, n, ids) = (515, 301, [1, 0]);
         let (a, b, table) = (values(2 * k), values(k * n), values(2 * n));
-        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         for isa in Isa::available() {
             let mut packed = Packed::new(isa, k, n);
             packed.pack(&b, n);

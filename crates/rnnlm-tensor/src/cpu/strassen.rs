@@ -2,7 +2,7 @@
 //! 13, 1969) in Winograd's form, which adds least, taken once, inside a tile.
 //!
 //! All three matrices are cut in half: the rows of `a` and `c` into even and odd ones, the columns of `b` and `c` into left
-//! and right ones, and what is summed over into a first and a second half, block by block of [`DEPTH`].
+//! and right ones, and what is summed over into a first and a second half, in blocks of 512.
 //!
 //! ```text
 //!   c11 c12     a11 a12     b11 b12        s1 = a21 + a22     t1 = b12 − b11
@@ -15,15 +15,15 @@
 //! products in an order in which most are added to the sums that are in the registers already, so that no intermediate
 //! matrix is ever written:
 //!
-//! | product | added to | which then is |
+//! | product | added to | the sum is |
 //! |---|---|---|
-//! | `a11·b11` | nothing | parked, `p` |
-//! | `a12·b21` | it | **c11**; `p` comes back |
-//! | `s2·t2` | `p` | parked, `u` |
-//! | `s3·t3` | `u` | parked, `v` |
-//! | `a22·t4` | `v` | **c21** |
-//! | `s1·t1` | nothing | **c22** together with `v`; with `u` it stays |
-//! | `s4·b22` | it | **c12** |
+//! | `a11·b11` | nothing | parked as `p` |
+//! | `a12·b21` | it | **c11** |
+//! | `s2·t2` | `p` | parked as `u` |
+//! | `s3·t3` | it | parked as `v` |
+//! | `a22·t4` | it | **c21** |
+//! | `s1·t1` | nothing | with `v`, **c22** |
+//! | `s4·b22` | it and `u` | **c12** |
 //!
 //! What it costs: an element is rounded at the size of its whole pair, two to four times as coarsely as a sum of its own
 //! products; a NaN in one row is one in its neighbour; and tiles need twice as many rows to keep all sums at work.
@@ -187,19 +187,13 @@ impl Kernel for Multiply<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        // the tile is a constant of `L`: one arm is left
-        match L::TILE {
-            [8, 2] => self.tiles::<L, 8, 2>(),
-            [4, 2] => self.tiles::<L, 4, 2>(),
-            [4, 1] => self.tiles::<L, 4, 1>(),
-            [rows, vectors] => unreachable!("no tile of {rows} rows of {vectors} vectors"),
-        }
+        tile::largest::<L>(self);
     }
 }
 
-impl Multiply<'_> {
+impl Tile for Multiply<'_> {
     #[inline(always)]
-    fn tiles<L: Lanes, const MR: usize, const NV: usize>(self) {
+    fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
         let Self { b, m, a, scratch, c, c_stride, onto } = self;
         let (pairs, right, width) = (m / 2, b.n / 2, b.width);
         // tiles of one height: ten pairs are five and five
@@ -342,12 +336,8 @@ fn place<L: Lanes, const MR: usize, const NV: usize>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::product::tests::{bits, values};
     use super::*;
-
-    /// Numbers of about unit size without a pattern that a wrong index would survive.
-    fn values(len: usize) -> Vec<f32> {
-        (0..len as u64).map(|i| ((i * 2_654_435_761 + 12_345) % 10_007) as f32 / 5_003.5 - 1.0).collect()
-    }
 
     fn multiply(b: &Paired, m: usize, a: &[f32], a_stride: usize, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
         let mut scratch = vec![f32::NAN; m * b.scratch_cols()];
@@ -427,7 +417,6 @@ mod tests {
             multiply(&paired, m, &a, k, &mut whole, n, Onto::Nothing);
             assert!(whole[5 * n..6 * n].iter().all(|c| c.is_nan()));
             assert!(whole[..4 * n].iter().chain(&whole[6 * n..]).all(|c| c.is_finite()));
-            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             for rows in [2, 4, 6, 16] {
                 let mut parts = vec![0.0; m * n];
                 for first in (0..m).step_by(rows) {

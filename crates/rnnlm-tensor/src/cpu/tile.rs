@@ -220,10 +220,22 @@ impl Out<'_> {
     }
 }
 
-/// Work on a tile, compiled once for each size that one may have.
+/// Work on a tile, or on tiles, compiled once for each size that they may have.
 pub(super) trait Tile {
-    /// The work on `MR` rows of `NV` vectors.
+    /// The work, for tiles of `MR` rows of `NV` vectors.
     fn run<L: Lanes, const MR: usize, const NV: usize>(self);
+}
+
+/// Work for tiles of the size that an instruction set has registers for.
+#[inline(always)]
+pub(super) fn largest<L: Lanes>(work: impl Tile) {
+    // the tile is a constant of `L`: one arm is left
+    match L::TILE {
+        [8, 2] => work.run::<L, 8, 2>(),
+        [4, 2] => work.run::<L, 4, 2>(),
+        [4, 1] => work.run::<L, 4, 1>(),
+        [rows, vectors] => unreachable!("no tile of {rows} rows of {vectors} vectors"),
+    }
 }
 
 /// A tile of `MR` rows of `NV` vectors, or of less at the edges.
