@@ -75,6 +75,7 @@ static inline Index block_index() { return primitives->place().block; }
 static inline Index num_blocks() { return primitives->place().num_blocks; }
 static inline void* shared_memory() { return primitives->shared_memory(); }
 static inline void block_barrier() { primitives->block_barrier(); }
+static inline unsigned count_bits(unsigned bits) { return static_cast<unsigned>(__builtin_popcount(bits)); }
 
 // The value of another lane, 32 bits at a time.
 template <class Value>

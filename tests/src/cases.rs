@@ -102,8 +102,8 @@ impl StackCase {
         Self { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist }
     }
 
-    /// A layer that is too large for a GPU's fused path: by its units, or by the weights of its gates.
-    pub fn beyond_fused(cell: Cell) -> Self {
+    /// A layer that is too large for a GPU's pass in one launch: by its units, or by the weights of its gates.
+    pub fn beyond_one_launch(cell: Cell) -> Self {
         Self {
             cell,
             num_steps: 2,
@@ -111,7 +111,7 @@ impl StackCase {
             width: Width::Dense(5),
             hidden_size: if cell.num_gates() == 1 { 513 } else { 257 },
             num_layers: 1,
-            bidirectional: false,
+            bidirectional: true,
             twist: Twist::State,
         }
     }

@@ -90,7 +90,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "a product without the last columns",
         file: GEMM,
-        change: Change::Text { from: "first < depth; first += DEPTH", to: "first + DEPTH <= depth; first += DEPTH" },
+        change: Change::Text { from: "at < end; at += DEPTH", to: "at + DEPTH <= end; at += DEPTH" },
         rows: "gemm A·Bᵀ 70×65×257",
     },
     Fault {
@@ -102,7 +102,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "a product with a block too few",
         file: GEMM,
-        change: Change::BlockTooFew { declared: "GEMM(gemm_abt_32, 32, ABT)", kernel: "gemm_abt_32" },
+        change: Change::BlockTooFew { declared: "GEMM(gemm_abt_32, 32, 32, ABT)", kernel: "gemm_abt_32" },
         rows: "gemm A·Bᵀ 70×65×257",
     },
     Fault {

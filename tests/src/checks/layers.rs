@@ -23,7 +23,7 @@ enum Pass {
 }
 
 /// A check forward and a check backward of `target` for every cell and case, and of what it chooses itself for layers that
-/// it has no fused path for.
+/// it may have no fused path for.
 pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
     let both = |target: &Target, case| [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass));
     let cases = || Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.largest);
@@ -31,7 +31,7 @@ pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
     if let Some(device) = &target.automatic {
         let path = target.path.replace("fused", "automatic");
         let automatic = Target { path, device: Arc::clone(device), ..target.clone() };
-        checks.extend(Cell::ALL.into_iter().flat_map(|cell| both(&automatic, StackCase::beyond_fused(cell))));
+        checks.extend(Cell::ALL.into_iter().flat_map(|cell| both(&automatic, StackCase::beyond_one_launch(cell))));
     }
     checks
 }

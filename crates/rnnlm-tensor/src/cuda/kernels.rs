@@ -16,12 +16,16 @@ const WARP: u32 = 32;
 const PARTIAL_SUMS: usize = 256;
 /// Elements that one block sums before another is worth its while.
 const SUMMED_BY_BLOCK: usize = 4 * THREADS as usize;
-/// Sides of the tiles that `gemm.cu` is compiled for.
-const TILES: [usize; 2] = [32, 64];
+/// The tiles that `gemm.cu` is compiled for: side, and columns of an operand that are in shared memory at a time.
+const TILES: [[usize; 2]; 2] = [[32, 32], [64, 16]];
 /// Output tiles of the larger size from which on they fill a GPU.
 const FULL: usize = 64;
-/// Columns of an operand of a product that are in shared memory at a time, as in `gemm.cu`.
-const DEPTH: usize = 16;
+/// Blocks up to which a product of few tiles is cut into slices, and the least columns of one: shorter ones cost more in
+/// sums of slices than they save. Constants, so that no bit depends on how many blocks a GPU can have.
+const SLICED_BLOCKS: usize = 256;
+const SLICE: usize = 128;
+/// Elements of all slices at the most: no tile is larger than a large one.
+const SLICED: usize = SLICED_BLOCKS * TILES[1][0] * TILES[1][0];
 
 /// The program that holds them all.
 pub(super) fn program() -> Program {
@@ -33,13 +37,13 @@ pub(super) fn program() -> Program {
         sources: vec![elementwise, update, dropout, gather, reduce, gemm, include_str!("kernels/loss.cu")],
         constants: Vec::new(),
         block_size: THREADS,
-        shared_bytes: tiles_bytes(TILES[1]) as u32,
+        shared_bytes: TILES.map(tiles_bytes).into_iter().max().unwrap_or(0) as u32,
     }
 }
 
-/// Shared memory for the tiles of both operands of a product.
-fn tiles_bytes(tile: usize) -> usize {
-    2 * DEPTH * (tile + 1) * size_of::<f32>()
+/// Shared memory for the columns of both operands of a product, twice, with a margin of four rows.
+fn tiles_bytes([tile, depth]: [usize; 2]) -> usize {
+    4 * depth * (tile + 4) * size_of::<f32>()
 }
 
 /// The kernels, on a stream of their device.
@@ -68,8 +72,11 @@ pub(super) struct Kernels {
     softmax_cross_entropy: CudaFunction,
     /// By product, then by tile.
     gemm: [[CudaFunction; 2]; 3],
+    sum_slices: CudaFunction,
     /// Lent to one sum after the other.
     partials: Mutex<CudaSlice<f64>>,
+    /// Lent to one product after the other.
+    slices: Mutex<CudaSlice<f32>>,
 }
 
 type Result<T = (), E = DriverError> = std::result::Result<T, E>;
@@ -80,7 +87,7 @@ impl Kernels {
         let module = program().load(context)?;
         let function = |name: &str| module.load_function(name).map_err(|error| format!("kernel `{name}`: {error}"));
         let gemm = |product: &str| -> Result<[CudaFunction; 2], String> {
-            let [small, large] = TILES.map(|tile| function(&format!("gemm_{product}_{tile}")));
+            let [small, large] = TILES.map(|[tile, _]| function(&format!("gemm_{product}_{tile}")));
             Ok([small?, large?])
         };
         Ok(Self {
@@ -106,7 +113,9 @@ impl Kernels {
             sum_rows: function("sum_rows")?,
             softmax_cross_entropy: function("softmax_cross_entropy")?,
             gemm: [gemm("ab")?, gemm("abt")?, gemm("atb")?],
+            sum_slices: function("sum_slices")?,
             partials: Mutex::new(stream.alloc_zeros(PARTIAL_SUMS).map_err(|error| error.to_string())?),
+            slices: Mutex::new(stream.alloc_zeros(SLICED).map_err(|error| error.to_string())?),
         })
     }
 
@@ -216,8 +225,13 @@ impl Kernels {
     }
 
     pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table) -> Result {
-        // a flag behind a place for each thread
-        let grid = Grid::row(a.rows as usize, THREADS, (THREADS as usize + 1) * size_of::<u32>());
+        // a place for each thread, a word for each warp, and a flag
+        let words = THREADS + THREADS / WARP + 1;
+        let grid = Grid {
+            blocks: [a.rows, a.cols.div_ceil(THREADS), 1],
+            threads: THREADS,
+            shared_bytes: words * size_of::<u32>() as u32,
+        };
         self.run(&self.scatter_add, grid, [Argument::Matrix(a), Argument::Address(ids), Argument::Table(table)])
     }
 
@@ -246,23 +260,41 @@ impl Kernels {
         self.run(&self.softmax_cross_entropy, grid, arguments)
     }
 
+    /// One launch, or a second one for the sums of slices, between which nobody else may have these.
     pub(super) fn gemm(&self, product: Product, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result {
         let [rows, cols] = [out.rows as usize, out.cols as usize];
-        let is_large = rows.div_ceil(TILES[1]) * cols.div_ceil(TILES[1]) >= FULL;
-        let tile = TILES[usize::from(is_large)];
-        let function = match product {
-            Product::AB => &self.gemm[0],
-            Product::ABt => &self.gemm[1],
-            Product::AtB => &self.gemm[2],
+        let tiles = |tile: usize| rows.div_ceil(tile) * cols.div_ceil(tile);
+        let is_large = tiles(TILES[1][0]) >= FULL;
+        let [tile, strip] = TILES[usize::from(is_large)];
+        let (functions, depth) = match product {
+            Product::AB => (&self.gemm[0], a.cols),
+            Product::ABt => (&self.gemm[1], a.cols),
+            Product::AtB => (&self.gemm[2], a.rows),
         };
+        let (slice, slices) = slices(depth as usize, tiles(tile), strip);
         let grid = Grid {
-            blocks: [cols.div_ceil(tile) as u32, rows.div_ceil(tile) as u32],
+            blocks: [cols.div_ceil(tile), rows.div_ceil(tile), slices].map(|blocks| blocks as u32),
             threads: THREADS,
-            shared_bytes: tiles_bytes(tile) as u32,
+            shared_bytes: tiles_bytes([tile, strip]) as u32,
         };
-        let [a, b, out] = [a, b, out].map(Argument::Matrix);
-        self.run(&function[usize::from(is_large)], grid, [a, b, Argument::Number(accumulate.into()), out])
+        let lent = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
+        let partial = Argument::Address(lent.device_ptr(&self.stream).0);
+        let [a, b, out_matrix] = [a, b, out].map(Argument::Matrix);
+        let [slice, slices, accumulate] = [slice as u32, slices as u32, accumulate.into()].map(Argument::Number);
+        let function = &functions[usize::from(is_large)];
+        self.run(function, grid, [a, b, slice, accumulate, partial, out_matrix])?;
+        if grid.blocks[2] == 1 {
+            return Ok(());
+        }
+        self.run(&self.sum_slices, elements(out), [partial, slices, accumulate, out_matrix])
     }
+}
+
+/// Columns of a slice of a product of that depth and so many tiles, which `strip` divides, and how many there are.
+fn slices(depth: usize, tiles: usize, strip: usize) -> (usize, usize) {
+    let wanted = (SLICED_BLOCKS / tiles.max(1)).min(depth / SLICE).max(1);
+    let slice = depth.div_ceil(wanted).next_multiple_of(strip).max(strip);
+    (slice, depth.div_ceil(slice).max(1))
 }
 
 /// A thread for each element.
@@ -277,4 +309,23 @@ fn number_of(activation: Activation) -> Argument {
         Activation::Relu => 1,
         Activation::Sigmoid => 2,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_cover_the_depth_and_fit_in_what_is_lent() {
+        // 1120 rows of 64 tiles: four slices of 280, in whole strips
+        assert_eq!(slices(1120, 64, 32), (288, 4));
+        // deep enough for two, and too shallow for two
+        assert_eq!([slices(257, 9, 32), slices(255, 9, 32)], [(160, 2), (256, 1)]);
+        assert_eq!([slices(4096, 256, 16), slices(0, 1, 32), slices(1, 1, 16)], [(4096, 1), (32, 1), (16, 1)]);
+        for (depth, tiles, strip) in (0..600).flat_map(|depth| (1..300).map(move |tiles| (depth, tiles, 32))) {
+            let (slice, count) = slices(depth * 7, tiles, strip);
+            assert!(slice % strip == 0 && slice * count >= depth * 7, "{depth} {tiles}");
+            assert!(count == 1 || slice * (count - 1) < depth * 7 && tiles * count <= SLICED_BLOCKS, "{depth} {tiles}");
+        }
+    }
 }

@@ -69,8 +69,8 @@ impl Argument {
 /// How many threads run a kernel, and what a block of them shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
-    /// Blocks along x and y.
-    pub blocks: [u32; 2],
+    /// Blocks along x, y and z.
+    pub blocks: [u32; 3],
     /// Threads of a block.
     pub threads: u32,
     /// Dynamic shared memory of a block, in bytes.
@@ -80,7 +80,7 @@ pub struct Grid {
 impl Grid {
     /// `blocks` blocks in a row.
     pub fn row(blocks: usize, threads: u32, shared_bytes: usize) -> Self {
-        Self { blocks: [blocks as u32, 1], threads, shared_bytes: shared_bytes as u32 }
+        Self { blocks: [blocks as u32, 1, 1], threads, shared_bytes: shared_bytes as u32 }
     }
 }
 
@@ -100,12 +100,12 @@ pub(super) unsafe fn launch<const N: usize>(
 ) -> Result<(), DriverError> {
     stream.context().bind_to_thread()?;
     let mut places = arguments.each_mut().map(Argument::place);
-    let [x, y] = grid.blocks;
+    let [x, y, z] = grid.blocks;
     // SAFETY: the driver reads each value through its pointer before it returns; the rest is promised by the caller.
     unsafe {
         result::launch_kernel(
             function.cu_function(),
-            (x, y, 1),
+            (x, y, z),
             (grid.threads, 1, 1),
             grid.shared_bytes,
             stream.cu_stream(),

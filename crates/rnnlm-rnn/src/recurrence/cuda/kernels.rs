@@ -1,11 +1,11 @@
 //! One typed function for each kernel of the fused recurrence, beside the walk: its grid and its arguments in the order of
-//! its declaration in `recurrence.cu`.
+//! its declaration in `recurrence.cu` or `step.cu`.
 
 use rnnlm_tensor::cuda::{Argument, Grid, Kernel, Matrix};
 use rnnlm_tensor::{Cuda, Tensor, View, ViewMut};
 
-use super::plan::{Configuration, Fit};
-use crate::{Dims, Direction, Result};
+use super::plan::{Configuration, Fit, STEP_THREADS, step_program};
+use crate::{Cell, Dims, Direction, Result};
 
 /// Threads of a block that lays weights out.
 const THREADS: usize = 256;
@@ -144,6 +144,89 @@ impl Kernels {
         // dimensions, of which the kernel touches those that its cell keeps, and shared memory has room for what is kept.
         unsafe { cuda.launch(&self.backward, extent.grid(configuration, fit), arguments) }.map_err(Into::into)
     }
+}
+
+/// The kernels of single steps of a cell.
+#[derive(Debug)]
+pub(super) struct StepKernels {
+    forward: Kernel,
+    backward: Kernel,
+}
+
+/// Hidden and cell states before or after a step, or their gradients.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) hidden: Matrix,
+    pub(super) cell: Matrix,
+}
+
+/// What a step has of the gates and of a GRU's other factor, or their gradients.
+#[derive(Clone, Copy)]
+pub(super) struct Gates {
+    pub(super) gates: Matrix,
+    pub(super) candidate: Matrix,
+}
+
+impl StepKernels {
+    /// Compiles and loads them.
+    pub(super) fn load(cuda: &Cuda, cell: Cell) -> Result<Self> {
+        let [forward, backward] = cuda.kernels_of(&step_program(cell), ["step_forward", "step_backward"])?;
+        Ok(Self { forward, backward })
+    }
+
+    /// From the products and the state before to the state after; all matrices have `N` rows but the bias, which has one.
+    pub(super) fn forward(
+        &self,
+        cuda: &Cuda,
+        products: Matrix,
+        bias_hh: Matrix,
+        taped: Gates,
+        [before, after]: [State; 2],
+    ) -> Result<()> {
+        let Gates { gates, candidate } = taped;
+        let matrices =
+            [products, bias_hh, gates, before.hidden, before.cell, after.hidden, after.cell, candidate];
+        // SAFETY: these are the kernel's parameters, views of one step's rows of a tape and of what was made for its
+        // dimensions; the kernel touches those that its cell keeps, as far as the hidden state goes.
+        unsafe { cuda.launch(&self.forward, step_grid(after.hidden), matrices.map(Argument::Matrix)) }
+            .map_err(Into::into)
+    }
+
+    /// From the gradients of the output and of the state after, which become those of the state before.
+    pub(super) fn backward(
+        &self,
+        cuda: &Cuda,
+        taped: Gates,
+        [before, after]: [State; 2],
+        output: Matrix,
+        filled: Gates,
+        gradients: State,
+        products: Matrix,
+    ) -> Result<()> {
+        let matrices = [
+            taped.gates,
+            before.hidden,
+            before.cell,
+            after.hidden,
+            after.cell,
+            taped.candidate,
+            output,
+            filled.gates,
+            filled.candidate,
+            gradients.hidden,
+            gradients.cell,
+            products,
+        ];
+        // SAFETY: as above, with an adjoint of the same dimensions.
+        unsafe { cuda.launch(&self.backward, step_grid(gradients.hidden), matrices.map(Argument::Matrix)) }
+            .map_err(Into::into)
+    }
+}
+
+/// A thread for each unit of each row.
+fn step_grid(states: Matrix) -> Grid {
+    let units = states.rows as usize * states.cols as usize;
+    Grid::row(units.div_ceil(STEP_THREADS as usize), STEP_THREADS, 0)
 }
 
 /// Where a matrix begins.

@@ -1,5 +1,5 @@
-//! Which configuration of the fused recurrence a layer gets on a GPU, beside the walk: constants that its kernels are
-//! compiled with, and how much of the weights shared memory holds.
+//! Which programs of the fused recurrence a layer gets on a GPU, beside the walk: constants that its kernels are compiled
+//! with, and how much of the weights shared memory holds.
 
 use rnnlm_tensor::cuda::Program;
 
@@ -8,10 +8,12 @@ use crate::{Cell, Dims, Nonlinearity};
 /// Hidden sizes that there are kernels for; a layer of another size takes the next larger one, whose further units are zero.
 const UNITS: [usize; 5] = [32, 64, 128, 256, 512];
 /// The most weights `G·UNITS²` of a layer, a megabyte. Larger ones cost more on their way from the L2 cache at each step
-/// than the launches that the fused path saves.
+/// than the launches that one for all steps saves.
 const MAX_WEIGHTS: usize = 1 << 18;
 /// Rows of a block: one while there are multiprocessors for all, else as many as weights are then read for at once.
 const GROUPS: [usize; 2] = [1, 4];
+/// Threads of a block that takes one step.
+pub(super) const STEP_THREADS: u32 = 256;
 /// Bytes of four weights.
 const FOUR: usize = 4 * size_of::<f32>();
 
@@ -57,11 +59,6 @@ impl Configuration {
         self.cell.num_gates()
     }
 
-    /// Products with `W_hh` a step.
-    fn products(&self) -> usize {
-        if self.cell == (Cell::Gru { reset_after: false }) { 2 } else { 1 }
-    }
-
     /// Chunks of four weights that a thread has in registers, of which there are 65,536 for the threads of a block and at
     /// most 255 for one: those that sums and the step itself leave.
     fn in_registers(&self) -> usize {
@@ -85,7 +82,7 @@ impl Configuration {
 
     /// Shared memory for states, without weights.
     fn forward_states(&self) -> usize {
-        (1 + self.products()) * self.group * self.units * size_of::<f32>()
+        (1 + products(self.cell)) * self.group * self.units * size_of::<f32>()
     }
 
     /// Shared memory for what is multiplied by `W_hh`, without weights.
@@ -110,29 +107,57 @@ impl Configuration {
 
     /// The program with these constants.
     pub(super) fn program(&self) -> Program {
-        let (source, relu) = match self.cell {
-            Cell::Rnn(phi) => (include_str!("../../elman/elman.cu"), Some(phi == Nonlinearity::Relu)),
-            Cell::Gru { .. } => (include_str!("../../gru/gru.cu"), None),
-            Cell::Lstm => (include_str!("../../lstm/lstm.cu"), None),
-        };
-        let mut constants = vec![
-            ("GATES", self.gates().to_string()),
-            ("PRODUCTS", self.products().to_string()),
-            ("UNITS", self.units.to_string()),
-            ("GROUP", self.group.to_string()),
-            ("FORWARD_REGISTERS", self.forward_registers().to_string()),
-            ("BACKWARD_REGISTERS", self.backward_registers().to_string()),
+        let constants = [
+            ("UNITS", self.units),
+            ("GROUP", self.group),
+            ("FORWARD_REGISTERS", self.forward_registers()),
+            ("BACKWARD_REGISTERS", self.backward_registers()),
         ];
-        constants.extend(relu.map(|relu| ("RELU", u8::from(relu).to_string())));
         Program {
-            name: format!("{}, {} units, {} rows", self.cell.name(), self.units, self.group),
-            sources: vec![include_str!("unit.cuh"), source, include_str!("recurrence.cu")],
-            constants,
             block_size: self.units as u32,
             // what weights take besides is what a device has left
             shared_bytes: self.forward_states().max(self.backward_products()) as u32,
+            ..program(
+                self.cell,
+                format!("{}, {} units, {} rows", self.cell.name(), self.units, self.group),
+                include_str!("recurrence.cu"),
+                constants,
+            )
         }
     }
+}
+
+/// The program whose launches take one step each.
+pub(super) fn step_program(cell: Cell) -> Program {
+    program(cell, format!("{}, step by step", cell.name()), include_str!("step.cu"), [])
+}
+
+/// A cell's own arithmetic with what brings it through its steps.
+fn program<const N: usize>(
+    cell: Cell,
+    name: String,
+    steps: &'static str,
+    constants: [(&'static str, usize); N],
+) -> Program {
+    let (source, relu) = match cell {
+        Cell::Rnn(phi) => (include_str!("../../elman/elman.cu"), Some(phi == Nonlinearity::Relu)),
+        Cell::Gru { .. } => (include_str!("../../gru/gru.cu"), None),
+        Cell::Lstm => (include_str!("../../lstm/lstm.cu"), None),
+    };
+    let of_cell = [("GATES", cell.num_gates()), ("PRODUCTS", products(cell))];
+    let constants = of_cell.into_iter().chain(constants).chain(relu.map(|relu| ("RELU", usize::from(relu))));
+    Program {
+        name,
+        sources: vec![include_str!("unit.cuh"), source, steps],
+        constants: constants.map(|(name, value)| (name, value.to_string())).collect(),
+        block_size: STEP_THREADS,
+        shared_bytes: 0,
+    }
+}
+
+/// Products with `W_hh` a step.
+pub(super) fn products(cell: Cell) -> usize {
+    if cell == (Cell::Gru { reset_after: false }) { 2 } else { 1 }
 }
 
 #[cfg(test)]

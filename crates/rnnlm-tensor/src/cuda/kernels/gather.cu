@@ -19,12 +19,16 @@ KERNEL(256) gather(Table table, const unsigned* ids, Matrix out) {
   out.at(row, col) = table.at(ids[row], col);
 }
 
-// `table[ids[r]] += a[r, :]` in the order of the rows. A block for each row; the one whose row is the first with its id
-// adds up all rows with that id, so that no two blocks write to one place and the order of the sum is fixed.
+// `table[ids[r]] += a[r, :]` in the order of the rows. A block for each row and as many columns as it has threads; the one
+// whose row is the first with its id adds up all rows with that id, so that no two blocks write to one place and the order
+// of the sum is fixed.
 KERNEL(256) scatter_add(Matrix a, const unsigned* ids, Table table) {
-  unsigned* matches = static_cast<unsigned*>(shared_memory());
-  unsigned* found = matches + block_size();
+  // rows with the id in order, a bit for each row that is looked at, and whether there is one before the block's own
+  unsigned* matching = static_cast<unsigned*>(shared_memory());
+  unsigned* bits = matching + block_size();
+  unsigned* found = bits + block_size() / WARP;
   const unsigned own = block_index().x, id = ids[own], thread = thread_index(), threads = block_size();
+  const unsigned lane = thread % WARP, warp = thread / WARP, warps = threads / WARP;
   if (thread == 0) *found = 0;
   block_barrier();
   for (unsigned row = thread; row < own; row += threads)
@@ -32,17 +36,26 @@ KERNEL(256) scatter_add(Matrix a, const unsigned* ids, Table table) {
   block_barrier();
   // every thread of the block sees the same
   if (*found) return;
+  const unsigned col = block_index().y * threads + thread;
+  const bool exists = col < a.cols;
+  float sum = exists ? table.at(id, col) : 0.0f;
   for (unsigned first = own; first < a.rows; first += threads) {
     const unsigned row = first + thread;
-    matches[thread] = row < a.rows && ids[row] == id ? row : NO_ROW;
+    const bool matches = row < a.rows && ids[row] == id;
+    const unsigned of_warp = warp_bits(matches);
+    if (lane == 0) bits[warp] = of_warp;
     block_barrier();
-    const unsigned end = a.rows - first < threads ? a.rows - first : threads;
-    for (unsigned col = thread; col < a.cols; col += threads) {
-      float sum = table.at(id, col);
-      for (unsigned i = 0; i < end; i++)
-        if (matches[i] != NO_ROW) sum += a.at(matches[i], col);
-      table.at(id, col) = sum;
+    unsigned place = count_bits(of_warp & ((1u << lane) - 1)), count = 0;
+    for (unsigned other = 0; other < warps; other++) {
+      const unsigned matches_there = count_bits(bits[other]);
+      place += other < warp ? matches_there : 0;
+      count += matches_there;
     }
+    if (matches) matching[place] = row;
     block_barrier();
+#pragma unroll 8
+    for (unsigned i = 0; i < count; i++)
+      if (exists) sum += a.at(matching[i], col);
   }
+  if (exists) table.at(id, col) = sum;
 }

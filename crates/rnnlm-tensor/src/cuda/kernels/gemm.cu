@@ -1,65 +1,119 @@
 // Matrix products, beside the walk: `out = A·B`, with one operand transposed or none. A block computes a square tile of the
-// output; both operands pass through shared memory a few columns at a time. Every element is one sum in the order of k.
+// output; both operands pass through shared memory a few columns at a time, the next ones on their way while these are
+// multiplied. Every element is one sum in the order of k. Where the output has too few tiles to fill a GPU, k is cut into
+// slices, a block for each, and their sums are added in order.
 
 // By the order of `Product`.
 enum Product { AB, ABT, ATB };
 
-// Columns of A and rows of B that are in shared memory at a time.
-constexpr unsigned DEPTH = 16;
 // Threads of a block, in a square.
 constexpr unsigned SIDE = 16;
 
-// A tile of `TILE` × `TILE`, of which a thread has every SIDE-th row and column.
-template <unsigned TILE, Product PRODUCT>
-DEVICE void multiply_tile(const Matrix& a, const Matrix& b, bool accumulate, const Matrix& out) {
+// COUNT neighbours, read at once.
+template <unsigned COUNT>
+struct alignas(COUNT * sizeof(float)) Pack {
+  float at[COUNT];
+};
+
+// DEPTH columns of k of a tile of an operand: on their way in this thread's registers, then [k][TILE] in shared memory.
+// ALONG_ROWS says that k runs along the operand's rows. Neighbouring threads read neighbouring elements, whichever it is.
+template <unsigned TILE, unsigned DEPTH, bool ALONG_ROWS>
+struct Strip {
+  // four columns behind the tile keep threads of a warp in different banks, and packs where they are read at once
+  static constexpr unsigned PITCH = TILE + 4, SIZE = DEPTH * PITCH, OWN = TILE * DEPTH / (SIDE * SIDE);
+  float own[OWN];
+
+  DEVICE_MEMBER static unsigned k(unsigned i) { return ALONG_ROWS ? i % DEPTH : i / TILE; }
+  DEVICE_MEMBER static unsigned place(unsigned i) { return ALONG_ROWS ? i / DEPTH : i % TILE; }
+
+  // Zeros stand in for what is behind the operand or behind `end`.
+  DEVICE_MEMBER void fetch(const Matrix& operand, unsigned first, unsigned begin, unsigned end) {
+#pragma unroll
+    for (unsigned n = 0; n < OWN; n++) {
+      const unsigned i = n * SIDE * SIDE + thread_index(), other = first + place(i), at = begin + k(i);
+      const bool exists = other < (ALONG_ROWS ? operand.rows : operand.cols) && at < end;
+      own[n] = !exists ? 0.0f : ALONG_ROWS ? operand.at(other, at) : operand.at(at, other);
+    }
+  }
+
+  DEVICE_MEMBER void put(float* tile) const {
+#pragma unroll
+    for (unsigned n = 0; n < OWN; n++) {
+      const unsigned i = n * SIDE * SIDE + thread_index();
+      tile[k(i) * PITCH + place(i)] = own[n];
+    }
+  }
+};
+
+// A tile of `TILE` × `TILE` over the slice of k that is the block's; a thread has a square of it. With more slices than one
+// their sums go to `partial`, `[slices][rows][cols]`.
+template <unsigned TILE, unsigned DEPTH, Product PRODUCT>
+DEVICE void multiply_tile(const Matrix& a, const Matrix& b, unsigned slice, bool accumulate, float* partial,
+                          const Matrix& out) {
   constexpr unsigned OWN = TILE / SIDE;
-  // a column behind the tile keeps threads of a warp in different banks
-  constexpr unsigned PITCH = TILE + 1;
-  float* a_tile = static_cast<float*>(shared_memory());
-  float* b_tile = a_tile + DEPTH * PITCH;
+  using Left = Strip<TILE, DEPTH, PRODUCT != ATB>;
+  using Right = Strip<TILE, DEPTH, PRODUCT == ABT>;
+  float* left_tiles = static_cast<float*>(shared_memory());
+  float* right_tiles = left_tiles + 2 * Left::SIZE;
   const unsigned depth = PRODUCT == ATB ? a.rows : a.cols;
+  const unsigned begin = block_index().z * slice, end = depth - begin < slice ? depth : begin + slice;
   const unsigned first_row = block_index().y * TILE, first_col = block_index().x * TILE;
-  const unsigned y = thread_index() / SIDE, x = thread_index() % SIDE;
+  const unsigned y = thread_index() / SIDE * OWN, x = thread_index() % SIDE * OWN;
+  Left left;
+  Right right;
+  left.fetch(a, first_row, begin, end);
+  right.fetch(b, first_col, begin, end);
   float sums[OWN][OWN] = {};
-  for (unsigned first = 0; first < depth; first += DEPTH) {
-    // neighbouring threads read neighbouring elements, whichever way an operand lies
-    for (unsigned i = thread_index(); i < TILE * DEPTH; i += SIDE * SIDE) {
-      const unsigned k = PRODUCT == ATB ? i / TILE : i % DEPTH, m = PRODUCT == ATB ? i % TILE : i / DEPTH;
-      const unsigned row = first_row + m, at = first + k;
-      const bool exists = row < out.rows && at < depth;
-      a_tile[k * PITCH + m] = !exists ? 0.0f : PRODUCT == ATB ? a.at(at, row) : a.at(row, at);
-    }
-    for (unsigned i = thread_index(); i < TILE * DEPTH; i += SIDE * SIDE) {
-      const unsigned k = PRODUCT == ABT ? i % DEPTH : i / TILE, n = PRODUCT == ABT ? i / DEPTH : i % TILE;
-      const unsigned col = first_col + n, at = first + k;
-      const bool exists = col < out.cols && at < depth;
-      b_tile[k * PITCH + n] = !exists ? 0.0f : PRODUCT == ABT ? b.at(col, at) : b.at(at, col);
-    }
+  unsigned buffer = 0;
+  for (unsigned at = begin; at < end; at += DEPTH) {
+    float* left_tile = left_tiles + buffer * Left::SIZE;
+    float* right_tile = right_tiles + buffer * Right::SIZE;
+    left.put(left_tile);
+    right.put(right_tile);
+    // two buffers in turn: whoever has come through here no longer reads the other one
     block_barrier();
+    left.fetch(a, first_row, at + DEPTH, end);
+    right.fetch(b, first_col, at + DEPTH, end);
+#pragma unroll
     for (unsigned k = 0; k < DEPTH; k++) {
-      float left[OWN], right[OWN];
-      for (unsigned i = 0; i < OWN; i++) left[i] = a_tile[k * PITCH + y + i * SIDE];
-      for (unsigned j = 0; j < OWN; j++) right[j] = b_tile[k * PITCH + x + j * SIDE];
+      const Pack<OWN> rows = *reinterpret_cast<const Pack<OWN>*>(left_tile + k * Left::PITCH + y);
+      const Pack<OWN> cols = *reinterpret_cast<const Pack<OWN>*>(right_tile + k * Right::PITCH + x);
       for (unsigned i = 0; i < OWN; i++)
-        for (unsigned j = 0; j < OWN; j++) sums[i][j] = fmaf(left[i], right[j], sums[i][j]);
+        for (unsigned j = 0; j < OWN; j++) sums[i][j] = fmaf(rows.at[i], cols.at[j], sums[i][j]);
     }
-    block_barrier();
+    buffer ^= 1;
   }
   for (unsigned i = 0; i < OWN; i++)
     for (unsigned j = 0; j < OWN; j++) {
-      const unsigned row = first_row + y + i * SIDE, col = first_col + x + j * SIDE;
-      if (row < out.rows && col < out.cols) out.at(row, col) = accumulate ? out.at(row, col) + sums[i][j] : sums[i][j];
+      const unsigned row = first_row + y + i, col = first_col + x + j;
+      if (row >= out.rows || col >= out.cols) continue;
+      if (num_blocks().z > 1)
+        partial[((size_t)block_index().z * out.rows + row) * out.cols + col] = sums[i][j];
+      else
+        out.at(row, col) = accumulate ? out.at(row, col) + sums[i][j] : sums[i][j];
     }
 }
 
-#define GEMM(name, tile, product)                                                    \
-  KERNEL(256) name(Matrix a, Matrix b, unsigned accumulate, Matrix out) {            \
-    multiply_tile<tile, product>(a, b, accumulate != 0, out);                        \
+#define GEMM(name, tile, depth, product)                                                                      \
+  KERNEL(256) name(Matrix a, Matrix b, unsigned slice, unsigned accumulate, float* partial, Matrix out) {     \
+    multiply_tile<tile, depth, product>(a, b, slice, accumulate != 0, partial, out);                          \
   }
 
-GEMM(gemm_ab_32, 32, AB)
-GEMM(gemm_abt_32, 32, ABT)
-GEMM(gemm_atb_32, 32, ATB)
-GEMM(gemm_ab_64, 64, AB)
-GEMM(gemm_abt_64, 64, ABT)
-GEMM(gemm_atb_64, 64, ATB)
+GEMM(gemm_ab_32, 32, 32, AB)
+GEMM(gemm_abt_32, 32, 32, ABT)
+GEMM(gemm_atb_32, 32, 32, ATB)
+GEMM(gemm_ab_64, 64, 16, AB)
+GEMM(gemm_abt_64, 64, 16, ABT)
+GEMM(gemm_atb_64, 64, 16, ATB)
+
+// `out = Σ partial`, or `out += Σ partial`, in the order of the slices; one thread an element.
+KERNEL(256) sum_slices(const float* partial, unsigned slices, unsigned accumulate, Matrix out) {
+  const Element e = element_of(out);
+  if (!e.exists) return;
+  const size_t len = (size_t)out.rows * out.cols, index = (size_t)e.row * out.cols + e.col;
+  float sum = 0.0f;
+#pragma unroll 8
+  for (unsigned slice = 0; slice < slices; slice++) sum += partial[slice * len + index];
+  float& element = out.at(e.row, e.col);
+  element = accumulate ? element + sum : sum;
+}

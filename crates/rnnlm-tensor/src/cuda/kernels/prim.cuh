@@ -44,6 +44,9 @@ DEVICE Value exchange(Value value, unsigned mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
 
+// How many bits are set.
+DEVICE unsigned count_bits(unsigned bits) { return __popc(bits); }
+
 #endif
 
 // Lanes of a warp.
@@ -57,15 +60,15 @@ struct Matrix {
   DEVICE_MEMBER float& at(unsigned row, unsigned col) const { return data[(size_t)row * stride + col]; }
 };
 
-// Tokens that stand in for no row; no table is that large.
-constexpr unsigned NO_ROW = 0xffffffffu;
-
 // The sum over a warp, the same bits in every lane: each step adds two numbers in either order.
 template <class Value>
 DEVICE Value warp_sum(Value value) {
   for (unsigned mask = WARP / 2; mask > 0; mask /= 2) value += exchange(value, mask);
   return value;
 }
+
+// A bit for each lane of a warp, the same in every lane.
+DEVICE unsigned warp_bits(bool value) { return warp_sum(value ? 1u << thread_index() % WARP : 0u); }
 
 // The largest over a warp; a NaN is larger than any number.
 DEVICE float warp_max(float value) {

@@ -30,7 +30,9 @@ KERNEL(256) sum_rows(Matrix a, Matrix out) {
   const unsigned lane = thread_index() % WARP, warp = thread_index() / WARP, warps = block_size() / WARP;
   const unsigned col = block_index().x * WARP + lane;
   float sum = 0.0f;
+  // rows are on their way while those before are added
   if (col < a.cols)
+#pragma unroll 16
     for (unsigned row = warp; row < a.rows; row += warps) sum += a.at(row, col);
   sums[warp * WARP + lane] = sum;
   block_barrier();
