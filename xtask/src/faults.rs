@@ -102,7 +102,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         what: "a product with a block too few",
         file: GEMM,
-        change: Change::BlockTooFew { declared: "GEMM(gemm_abt_32, 32, 32, ABT)", kernel: "gemm_abt_32" },
+        change: Change::BlockTooFew { declared: "GEMM(gemm_abt_64, 64, 16, ABT)", kernel: "gemm_abt_64" },
         rows: "gemm A·Bᵀ 70×65×257",
     },
     Fault {

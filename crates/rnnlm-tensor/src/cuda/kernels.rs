@@ -18,12 +18,10 @@ const PARTIAL_SUMS: usize = 256;
 const SUMMED_BY_BLOCK: usize = 4 * THREADS as usize;
 /// The tiles that `gemm.cu` is compiled for: side, and columns of an operand that are in shared memory at a time.
 const TILES: [[usize; 2]; 2] = [[32, 32], [64, 16]];
-/// Output tiles of the larger size from which on they fill a GPU.
-const FULL: usize = 64;
-/// Blocks up to which a product of few tiles is cut into slices, and the least columns of one: shorter ones cost more in
-/// sums of slices than they save. Constants, so that no bit depends on how many blocks a GPU can have.
+/// Blocks up to which a product of few tiles is cut into slices, and the least strips of one: shorter ones cost more in sums
+/// of slices than they save. Constants, so that no bit depends on how many blocks a GPU can have.
 const SLICED_BLOCKS: usize = 256;
-const SLICE: usize = 128;
+const STRIPS: usize = 4;
 /// Elements of all slices at the most: no tile is larger than a large one.
 const SLICED: usize = SLICED_BLOCKS * TILES[1][0] * TILES[1][0];
 
@@ -264,7 +262,7 @@ impl Kernels {
     pub(super) fn gemm(&self, product: Product, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result {
         let [rows, cols] = [out.rows as usize, out.cols as usize];
         let tiles = |tile: usize| rows.div_ceil(tile) * cols.div_ceil(tile);
-        let is_large = tiles(TILES[1][0]) >= FULL;
+        let is_large = rows.min(cols) > TILES[0][0];
         let [tile, strip] = TILES[usize::from(is_large)];
         let (functions, depth) = match product {
             Product::AB => (&self.gemm[0], a.cols),
@@ -292,7 +290,7 @@ impl Kernels {
 
 /// Columns of a slice of a product of that depth and so many tiles, which `strip` divides, and how many there are.
 fn slices(depth: usize, tiles: usize, strip: usize) -> (usize, usize) {
-    let wanted = (SLICED_BLOCKS / tiles.max(1)).min(depth / SLICE).max(1);
+    let wanted = (SLICED_BLOCKS / tiles.max(1)).min(depth / (STRIPS * strip)).max(1);
     let slice = depth.div_ceil(wanted).next_multiple_of(strip).max(strip);
     (slice, depth.div_ceil(slice).max(1))
 }
@@ -320,7 +318,7 @@ mod tests {
         // 1120 rows of 64 tiles: four slices of 280, in whole strips
         assert_eq!(slices(1120, 64, 32), (288, 4));
         // deep enough for two, and too shallow for two
-        assert_eq!([slices(257, 9, 32), slices(255, 9, 32)], [(160, 2), (256, 1)]);
+        assert_eq!([slices(257, 9, 32), slices(255, 9, 32), slices(257, 9, 16)], [(160, 2), (256, 1), (80, 4)]);
         assert_eq!([slices(4096, 256, 16), slices(0, 1, 32), slices(1, 1, 16)], [(4096, 1), (32, 1), (16, 1)]);
         for (depth, tiles, strip) in (0..600).flat_map(|depth| (1..300).map(move |tiles| (depth, tiles, 32))) {
             let (slice, count) = slices(depth * 7, tiles, strip);

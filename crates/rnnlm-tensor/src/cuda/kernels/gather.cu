@@ -53,9 +53,10 @@ KERNEL(256) scatter_add(Matrix a, const unsigned* ids, Table table) {
     }
     if (matches) matching[place] = row;
     block_barrier();
-#pragma unroll 8
-    for (unsigned i = 0; i < count; i++)
-      if (exists) sum += a.at(matching[i], col);
+    for (unsigned begin = 0; begin < count; begin += AHEAD)
+      sum = add_ahead(sum, [&](unsigned i) {
+        return exists && begin + i < count ? a.at(matching[begin + i], col) : 0.0f;
+      });
   }
   if (exists) table.at(id, col) = sum;
 }

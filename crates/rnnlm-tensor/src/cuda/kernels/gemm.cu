@@ -112,8 +112,8 @@ KERNEL(256) sum_slices(const float* partial, unsigned slices, unsigned accumulat
   if (!e.exists) return;
   const size_t len = (size_t)out.rows * out.cols, index = (size_t)e.row * out.cols + e.col;
   float sum = 0.0f;
-#pragma unroll 8
-  for (unsigned slice = 0; slice < slices; slice++) sum += partial[slice * len + index];
+  for (unsigned first = 0; first < slices; first += AHEAD)
+    sum = add_ahead(sum, [&](unsigned i) { return first + i < slices ? partial[(first + i) * len + index] : 0.0f; });
   float& element = out.at(e.row, e.col);
   element = accumulate ? element + sum : sum;
 }

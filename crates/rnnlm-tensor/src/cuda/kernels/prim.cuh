@@ -91,3 +91,17 @@ DEVICE Value block_sum(Value value, Value* shared) {
   block_barrier();
   return sum;
 }
+
+// Terms that are on their way at once, while a sum waits for the first of them.
+constexpr unsigned AHEAD = 16;
+
+// `sum + term(0) + … + term(AHEAD − 1)`, in this order; all terms are read before the first is added.
+template <class Term>
+DEVICE float add_ahead(float sum, Term term) {
+  float terms[AHEAD];
+#pragma unroll
+  for (unsigned i = 0; i < AHEAD; i++) terms[i] = term(i);
+#pragma unroll
+  for (unsigned i = 0; i < AHEAD; i++) sum += terms[i];
+  return sum;
+}

@@ -23,20 +23,22 @@ KERNEL(256) total(const double* partial, unsigned len, Matrix out) {
   if (thread_index() == 0) out.data[0] = (float)sum;
 }
 
-// `out[0, c] += Σ_r a[r, c]`. A block has 32 columns; each of its warps adds up every eighth row, and the first warp the
-// sums of the warps.
+// `out[0, c] += Σ_r a[r, c]`. A block has 32 columns; each of its eight warps adds up every eighth row, and the first warp
+// the sums of the warps.
 KERNEL(256) sum_rows(Matrix a, Matrix out) {
+  constexpr unsigned WARPS = 8;
   float* sums = static_cast<float*>(shared_memory());
-  const unsigned lane = thread_index() % WARP, warp = thread_index() / WARP, warps = block_size() / WARP;
+  const unsigned lane = thread_index() % WARP, warp = thread_index() / WARP;
   const unsigned col = block_index().x * WARP + lane;
   float sum = 0.0f;
-  // rows are on their way while those before are added
-  if (col < a.cols)
-#pragma unroll 16
-    for (unsigned row = warp; row < a.rows; row += warps) sum += a.at(row, col);
+  for (unsigned first = warp; first < a.rows; first += WARPS * AHEAD)
+    sum = add_ahead(sum, [&](unsigned i) {
+      const unsigned row = first + i * WARPS;
+      return row < a.rows && col < a.cols ? a.at(row, col) : 0.0f;
+    });
   sums[warp * WARP + lane] = sum;
   block_barrier();
   if (warp > 0 || col >= a.cols) return;
-  for (unsigned other = 1; other < warps; other++) sum += sums[other * WARP + lane];
+  for (unsigned other = 1; other < WARPS; other++) sum += sums[other * WARP + lane];
   out.at(0, col) += sum;
 }
