@@ -86,7 +86,8 @@ environment() {
   "$here/rnnlm" devices
 }
 
-# The checks that are worth a sanitizer's time: every operation, and one case of each cell on each path.
+# The checks that are worth a sanitizer's time: every operation, each cell on each path and beyond the size of one launch, and
+# many steps of the cell whose kernel holds the most.
 sanitize() {
   local sanitizer tool filter
   sanitizer="$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)"
@@ -95,7 +96,7 @@ sanitize() {
     return
   fi
   for tool in memcheck racecheck initcheck; do
-    for filter in "9×33" "T2 N3 D5 H7" "T35 N3 V28 H33"; do
+    for filter in "9×33" "T2 N3 D5 H7" "T2 N3 D5 H257" "lstm backward T35 N3 V28 H33"; do
       check "sanitizer-$tool-${filter// /-}" env "RNNLM_FIXTURES=$here/fixtures" timeout "$patience" \
         "$sanitizer" --tool "$tool" --error-exitcode 1 "$here/verify" --backend cuda --filter "$filter"
     done
