@@ -3,6 +3,8 @@
 //! A loop is written once, over [`Lanes`], and compiled for each instruction set in a function that carries the features.
 //! An [`Isa`] can only be had by asking the CPU, so that holding one is the proof that its instructions may be executed.
 
+use super::buffer::LINE;
+
 /// An instruction set that this CPU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Level);
@@ -76,14 +78,20 @@ fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 /// no instruction for it.
 #[inline(always)]
 pub(super) fn prefetch(values: &[f32]) {
+    values.chunks(LINE).for_each(|line| prefetch_line(line.as_ptr()));
+}
+
+/// The same of the one line with this place, which may lie behind all values.
+#[inline(always)]
+pub(super) fn prefetch_line(place: *const f32) {
     #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(16) {
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every x86-64 CPU has the instruction, and it reads nothing
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        // SAFETY: every x86-64 CPU has the instruction, and it reads nothing, wherever the place is
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+    let _ = place;
 }
 
 /// A loop that is compiled once for each instruction set. `run` must be `#[inline(always)]`, and so must all that it

@@ -184,8 +184,7 @@ impl StepKernels {
         [before, after]: [State; 2],
     ) -> Result<()> {
         let Gates { gates, candidate } = taped;
-        let matrices =
-            [products, bias_hh, gates, before.hidden, before.cell, after.hidden, after.cell, candidate];
+        let matrices = [products, bias_hh, gates, before.hidden, before.cell, after.hidden, after.cell, candidate];
         // SAFETY: these are the kernel's parameters, views of one step's rows of a tape and of what was made for its
         // dimensions; the kernel touches those that its cell keeps, as far as the hidden state goes.
         unsafe { cuda.launch(&self.forward, step_grid(after.hidden), matrices.map(Argument::Matrix)) }

@@ -31,7 +31,8 @@ impl Stepwise {
 
     /// From the input's share of the gates to the whole tape.
     pub(super) fn forward(&mut self, cuda: &Cuda, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
-        let (weight_hh, bias_hh) = (pass.parameters.view(pass.layer.weight_hh), pass.parameters.view(pass.layer.bias_hh));
+        let (weight_hh, bias_hh) =
+            (pass.parameters.view(pass.layer.weight_hh), pass.parameters.view(pass.layer.bias_hh));
         for t in tape.direction().steps(tape.dims().num_steps) {
             let before = tape.hidden.view().rows(tape.previous(t));
             ops::gemm(cuda, Product::ABt, before, weight_hh, false, self.products.view_mut())?;
