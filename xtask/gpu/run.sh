@@ -86,8 +86,8 @@ environment() {
   "$here/rnnlm" devices
 }
 
-# The checks that are worth a sanitizer's time: every operation, each cell on each path and beyond the size of one launch, and
-# many steps of the cell whose kernel holds the most.
+# The checks that are worth a sanitizer's time: every operation, each cell on each path, the gated ones beyond the size of one
+# launch too, and many steps of the cell whose kernel holds the most.
 sanitize() {
   local sanitizer tool filter
   sanitizer="$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)"

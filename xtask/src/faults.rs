@@ -104,8 +104,8 @@ const FAULTS: &[Fault] = &[
         what: "a step back that forgets the one behind it",
         file: STEP,
         change: Change::Text {
-            from: "d_hidden.at(p.row, p.unit) + output.at(p.row, p.unit)",
-            to: "output.at(p.row, p.unit)",
+            from: "d_hidden.at(e.row, e.col) + output.at(e.row, e.col)",
+            to: "output.at(e.row, e.col)",
         },
         rows: "gru backward T2 N3 D5 H257 bidirectional cuda (emulated) automatic",
     },

@@ -1,16 +1,5 @@
 // Operations on each element by itself, one thread an element, beside the walk. The equations stand in `backend.rs`.
 
-// The element of this thread: its row and column, or none behind the end.
-struct Element {
-  unsigned row, col;
-  bool exists;
-};
-
-DEVICE Element element_of(const Matrix& out) {
-  const size_t index = (size_t)block_index().x * block_size() + thread_index();
-  return {(unsigned)(index / out.cols), (unsigned)(index % out.cols), index < (size_t)out.rows * out.cols};
-}
-
 KERNEL(256) fill(float value, Matrix out) {
   const Element e = element_of(out);
   if (e.exists) out.at(e.row, e.col) = value;

@@ -60,6 +60,17 @@ struct Matrix {
   DEVICE_MEMBER float& at(unsigned row, unsigned col) const { return data[(size_t)row * stride + col]; }
 };
 
+// The element of this thread: its row and column, or none behind the end.
+struct Element {
+  unsigned row, col;
+  bool exists;
+};
+
+DEVICE Element element_of(const Matrix& out) {
+  const size_t index = (size_t)block_index().x * block_size() + thread_index();
+  return {(unsigned)(index / out.cols), (unsigned)(index % out.cols), index < (size_t)out.rows * out.cols};
+}
+
 // The sum over a warp, the same bits in every lane: each step adds two numbers in either order.
 template <class Value>
 DEVICE Value warp_sum(Value value) {
