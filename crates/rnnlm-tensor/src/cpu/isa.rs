@@ -195,7 +195,7 @@ mod x86 {
     impl Lanes for Avx2 {
         const FMA: bool = true;
         const LANES: usize = 8;
-        const TILE: [usize; 2] = [4, 2];
+        const TILE: [usize; 2] = [4, 3];
         type Vector = __m256;
 
         #[inline(always)]
@@ -238,7 +238,7 @@ mod x86 {
     impl Lanes for Avx512 {
         const FMA: bool = true;
         const LANES: usize = 16;
-        const TILE: [usize; 2] = [8, 2];
+        const TILE: [usize; 2] = [8, 3];
         type Vector = __m512;
 
         #[inline(always)]

@@ -8,6 +8,8 @@ use super::product::Rows;
 pub(super) struct PackPanel<'a> {
     pub(super) b: Rows<'a>,
     pub(super) cols: usize,
+    /// Columns of the panel, those with zeros included.
+    pub(super) width: usize,
     pub(super) panel: &'a mut [f32],
 }
 
@@ -15,11 +17,13 @@ impl Kernel for PackPanel<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        match L::TILE[1] * L::LANES {
+        match self.width {
+            48 => self.rows::<48>(),
             32 => self.rows::<32>(),
+            24 => self.rows::<24>(),
             16 => self.rows::<16>(),
             8 => self.rows::<8>(),
-            cols => unreachable!("no tile of {cols} columns"),
+            width => unreachable!("no tile of {width} columns"),
         }
     }
 }
@@ -27,7 +31,7 @@ impl Kernel for PackPanel<'_> {
 impl PackPanel<'_> {
     #[inline(always)]
     fn rows<const NR: usize>(self) {
-        let Self { b: Rows { values, row_stride, col_stride }, cols, panel } = self;
+        let Self { b: Rows { values, row_stride, col_stride }, cols, panel, .. } = self;
         let (panel, _) = panel.as_chunks_mut::<NR>();
         if row_stride == 1 && col_stride != 1 {
             for (block, panel) in panel.chunks_mut(LINE).enumerate() {

@@ -4,7 +4,7 @@
 //! sums stays in registers while it walks down a panel:
 //!
 //! ```text
-//!                  panel 0   panel 1            8 × 32 sums (AVX-512), 4 × 16 (AVX2), 4 × 8 (portable)
+//!                  panel 0   panel 1            8 × 48 sums (AVX-512), 4 × 24 (AVX2), 4 × 8 (portable)
 //!                 ┌────────┬────────┐
 //!               k │ n n n n│ n n n n│           sum[i][j] += a[i][p] · panel[p][j]
 //!      k          └────────┴────────┘           for p = 0 … k − 1
@@ -24,7 +24,8 @@ use super::pack::PackPanel;
 pub use super::tile::Onto;
 use super::tile::{self, Out, Panels, Tile, any_tile, one_row};
 
-/// Rows of a panel that are worked through at a time: a panel of that depth stays in the first-level cache.
+/// Rows of a panel that are worked through at a time: half of a panel of that depth, and more of a smaller one, is still in
+/// the first-level cache when the next tile walks down it, and the rest is asked for before it is needed.
 pub(super) const DEPTH: usize = 256;
 /// From so many values on, panels are laid out by several threads.
 const LARGE: usize = 1 << 15;
@@ -34,7 +35,7 @@ const LARGE_ROW: usize = 1 << 17;
 const NEAR: usize = 512;
 /// The most rows and columns that a tile has.
 pub(super) const MOST_ROWS: usize = 8;
-pub(super) const MOST_COLS: usize = 32;
+pub(super) const MOST_COLS: usize = 48;
 
 /// The right operand `[k, n]` of products, laid out for one instruction set.
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Packed {
         let len = n.div_ceil(width) * width * k;
         let pack = |(index, panel): (usize, &mut [f32])| {
             let first = index * width;
-            isa.run(PackPanel { b: b.from([0, first]), cols: width.min(n - first), panel });
+            isa.run(PackPanel { b: b.from([0, first]), cols: width.min(n - first), width, panel });
         };
         let panels = &mut self.values[..len];
         if shared && len >= LARGE {
@@ -245,7 +246,7 @@ impl Tile for Multiply<'_> {
     }
 }
 
-/// The left operand's rows as they stand: a panel stays in the first-level cache while all of them pass.
+/// The left operand's rows as they stand: all of them pass a panel before the next.
 #[inline(always)]
 fn as_they_stand<L: Lanes, const MR: usize, const NV: usize>(
     m: usize,
@@ -301,8 +302,9 @@ fn gathered<L: Lanes, const MR: usize, const NV: usize>(
 #[repr(align(64))]
 struct Strip([f32; DEPTH * MOST_ROWS]);
 
-/// Copies two strips of up to `MR` rows, `depth` columns.
-#[inline(always)]
+/// Copies two strips of up to `MR` rows, `depth` columns. A function of its own, which needs no vectors and has all
+/// registers.
+#[inline(never)]
 fn gather_strips<const MR: usize>(
     a: Rows<'_>,
     rows: usize,

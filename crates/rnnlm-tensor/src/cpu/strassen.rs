@@ -38,15 +38,15 @@ use super::buffer::LINE;
 use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
 use super::product::{MOST_COLS, MOST_ROWS, Onto, PanelWidth, Rows};
-use super::tile::{self, Out, Panel, Tile, any_height};
+use super::tile::{self, Out, Panel, Tile, any_tile};
 
 /// Rows of `b` that are worked through at a time, in two halves. More would be rounded more coarsely.
 const DEPTH: usize = 512;
 /// Batches from which on it is worth it: eight threads have groups of four pairs each then, 1.1 times as fast as single rows;
 /// groups of two pairs are slower, 0.85 times.
 const LEAST_ROWS: usize = 64;
-/// Columns come in two halves of whole panels, whatever the instruction set.
-const COLS: usize = 2 * MOST_COLS;
+/// Columns come in two halves of whole vectors, whatever the instruction set.
+const COLS: usize = 64;
 /// With fewer rows of `b`, sums are parked and added more often than multiplied.
 const LEAST_INNER: usize = 64;
 
@@ -56,7 +56,7 @@ pub struct Paired {
     isa: Isa,
     k: usize,
     n: usize,
-    /// Columns of a panel.
+    /// Columns of a panel; the last one may have fewer.
     width: usize,
     /// Block by block of [`DEPTH`] rows, in it panel by panel of the left half, in it `b11 b21 t2 t3 t4 t1 b22`, in the order
     /// in which they are used.
@@ -100,7 +100,7 @@ impl Paired {
         for (start, depth) in blocks(self.k) {
             let (block, rest) = behind.split_at_mut(7 * depth * right);
             behind = rest;
-            block.par_chunks_exact_mut(7 * depth * width).enumerate().for_each(|(index, seven)| {
+            block.par_chunks_mut(7 * depth * width).enumerate().for_each(|(index, seven)| {
                 isa.run(PackSeven { b: b.from([start, index * width]), right, depth, seven });
             });
         }
@@ -151,14 +151,14 @@ impl Kernel for PackSeven<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let Self { b, right, depth, seven } = self;
-        let cols = L::TILE[1] * L::LANES;
+        let cols = seven.len() / (7 * depth);
         let mut quarters = [[0.0; LINE * MOST_COLS]; 4];
         let [b11, b21, t2, t3, t4, t1, b22] = parts_mut(seven);
         for first in (0..depth).step_by(LINE) {
             let place = first * cols..depth.min(first + LINE) * cols;
             let corners = [[first, 0], [first, right], [depth + first, 0], [depth + first, right]];
             for (quarter, corner) in quarters.iter_mut().zip(corners) {
-                PackPanel { b: b.from(corner), cols, panel: &mut quarter[..place.len()] }.run::<L>();
+                PackPanel { b: b.from(corner), cols, width: cols, panel: &mut quarter[..place.len()] }.run::<L>();
             }
             let [q11, q12, q21, q22] = quarters.each_ref().map(|quarter| &quarter[..place.len()]);
             b11[place.clone()].copy_from_slice(q11);
@@ -207,11 +207,12 @@ impl Tile for Multiply<'_> {
             let sums = &mut scratch[..4 * pairs * depth];
             add_up(a, depth, sums);
             let out = Out { stride: c_stride, apart: 2, onto: if start > 0 { Onto::Output } else { onto } };
-            for (index, seven) in block.chunks_exact(7 * depth * width).enumerate() {
+            for (index, seven) in block.chunks(7 * depth * width).enumerate() {
+                let cols = seven.len() / (7 * depth);
                 for pair in (0..pairs).step_by(height) {
                     let (left, at, parked) = (left(a, sums, pair, depth), [2 * pair, index * width], &mut parked);
                     let tile = Seven { left, seven, parked, c, at, right, out };
-                    any_height::<L, MR, NV>(height.min(pairs - pair), tile);
+                    any_tile::<L, MR, NV>([height.min(pairs - pair), cols], tile);
                 }
             }
         }

@@ -1,26 +1,40 @@
 //! Tiles of a product: the sums of some rows over a block of a panel, which stay in registers; `product.rs` shows where they
 //! lie.
 
+use std::hint::black_box;
+
 use super::buffer::LINE;
-use super::isa::{Lanes, prefetch, prefetch_line};
-use super::product::{MOST_COLS, MOST_ROWS, Rows};
+use super::isa::{Lanes, prefetch_line};
+use super::product::{MOST_COLS, Rows};
 
 /// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
 /// other. The order of each sum is a tile's.
 #[inline(always)]
 pub(super) fn one_row<L: Lanes, const NV: usize>(a: &[f32], panels: &Panels<'_>, c: &mut [f32], out: Out<'_>) {
     const ABREAST: usize = 4;
-    let whole = panels.n / panels.width / ABREAST * ABREAST;
-    for index in (0..whole).step_by(ABREAST) {
-        let firsts: [usize; ABREAST] = std::array::from_fn(|q| (index + q) * panels.width);
-        let sums = row_sums::<L, NV, ABREAST>(a, firsts.map(|first| panels.get(first)));
-        for (sums, first) in sums.iter().zip(firsts) {
-            store::<L, 1, NV>(&[*sums], &mut c[first..], panels.width, out.at(0, first));
+    for first in panels.firsts().step_by(ABREAST) {
+        match (panels.n - first).div_ceil(panels.width) {
+            1 => row_over::<L, NV, 1>(a, panels, first, c, out),
+            2 => row_over::<L, NV, 2>(a, panels, first, c, out),
+            3 => row_over::<L, NV, 3>(a, panels, first, c, out),
+            _ => row_over::<L, NV, ABREAST>(a, panels, first, c, out),
         }
     }
-    for first in (whole * panels.width..panels.n).step_by(panels.width) {
-        let [sums] = row_sums::<L, NV, 1>(a, [panels.get(first)]);
-        store::<L, 1, NV>(&[sums], &mut c[first..], panels.cols(first), out.at(0, first));
+}
+
+/// A single row over `P` panels, the first of which begins with column `first`. One that is not whole is laid out with zeros.
+#[inline(always)]
+fn row_over<L: Lanes, const NV: usize, const P: usize>(
+    a: &[f32],
+    panels: &Panels<'_>,
+    first: usize,
+    c: &mut [f32],
+    out: Out<'_>,
+) {
+    let firsts: [usize; P] = std::array::from_fn(|q| first + q * panels.width);
+    let sums = row_sums::<L, NV, P>(a, firsts.map(|first| panels.get(first)));
+    for (sums, first) in sums.iter().zip(firsts) {
+        store::<L, 1, NV>(&[*sums], &mut c[first..], panels.cols(first), out.at(0, first));
     }
 }
 
@@ -80,39 +94,55 @@ pub(super) fn store<L: Lanes, const MR: usize, const NV: usize>(
     cols: usize,
     Out { stride, apart, onto }: Out<'_>,
 ) {
-    let stride = apart * stride;
-    if cols < NV * L::LANES {
+    let (stride, width) = (apart * stride, NV * L::LANES);
+    if cols < width {
         for (i, sums) in sums.iter().enumerate() {
             store_part::<L, NV>(sums, &mut c[i * stride..][..cols], onto.at(i * apart, 0));
         }
         return;
     }
+    assert!((MR - 1) * stride + width <= c.len(), "the product ends before the tile does");
     // what the sums are added to is asked for once, and each loop is short enough to be unrolled, so that they never leave
     // their registers; one loop would need a closure for the addition, which is not compiled for the instruction set
     match onto {
         Onto::Nothing => {
             for (i, sums) in sums.iter().enumerate() {
-                store_row::<L, NV>(*sums, &mut c[i * stride..]);
+                // SAFETY: i < MR, and the last of these rows lies within the slice, as asserted above
+                store_row::<L, NV>(*sums, unsafe { row_mut(c, i * stride, width) });
             }
         }
         Onto::Output => {
             for (i, sums) in sums.iter().enumerate() {
-                let c = &mut c[i * stride..];
+                // SAFETY: as above
+                let c = unsafe { row_mut(c, i * stride, width) };
                 store_row::<L, NV>(add_row::<L, NV>(c, *sums), c);
             }
         }
         Onto::Row(values) => {
+            let values = &values[..width];
             for (i, sums) in sums.iter().enumerate() {
-                store_row::<L, NV>(add_row::<L, NV>(values, *sums), &mut c[i * stride..]);
+                // SAFETY: as above
+                store_row::<L, NV>(add_row::<L, NV>(values, *sums), unsafe { row_mut(c, i * stride, width) });
             }
         }
         Onto::Table { values, stride: distance, ids } => {
             for (i, sums) in sums.iter().enumerate() {
                 let values = &values[ids[i * apart] as usize * distance..];
-                store_row::<L, NV>(add_row::<L, NV>(values, *sums), &mut c[i * stride..]);
+                // SAFETY: as above
+                store_row::<L, NV>(add_row::<L, NV>(values, *sums), unsafe { row_mut(c, i * stride, width) });
             }
         }
     }
+}
+
+/// `c[start..start + width]`.
+///
+/// # Safety
+/// It must lie within the slice.
+#[inline(always)]
+unsafe fn row_mut(c: &mut [f32], start: usize, width: usize) -> &mut [f32] {
+    // SAFETY: promised by the caller
+    unsafe { c.get_unchecked_mut(start..start + width) }
 }
 
 /// `values + sums`.
@@ -195,7 +225,7 @@ pub(super) struct Panel<'a> {
 }
 
 impl Panel<'_> {
-    /// The first vectors of one of its rows: a tile at the right edge may need but one.
+    /// The first vectors of one of its rows: a tile at the right edge may not need all.
     #[inline(always)]
     fn row<L: Lanes, const NV: usize>(&self, p: usize) -> [L::Vector; NV] {
         let row = &self.values[p * self.stride..][..NV * L::LANES];
@@ -232,8 +262,8 @@ pub(super) trait Tile {
 pub(super) fn largest<L: Lanes>(work: impl Tile) {
     // the tile is a constant of `L`: one arm is left
     match L::TILE {
-        [8, 2] => work.run::<L, 8, 2>(),
-        [4, 2] => work.run::<L, 4, 2>(),
+        [8, 3] => work.run::<L, 8, 3>(),
+        [4, 3] => work.run::<L, 4, 3>(),
         [4, 1] => work.run::<L, 4, 1>(),
         [rows, vectors] => unreachable!("no tile of {rows} rows of {vectors} vectors"),
     }
@@ -242,25 +272,26 @@ pub(super) fn largest<L: Lanes>(work: impl Tile) {
 /// A tile of `MR` rows of `NV` vectors, or of less at the edges.
 #[inline(always)]
 pub(super) fn any_tile<L: Lanes, const MR: usize, const NV: usize>([rows, cols]: [usize; 2], tile: impl Tile) {
-    if cols <= L::LANES {
-        any_height::<L, MR, 1>(rows, tile);
-    } else {
-        any_height::<L, MR, NV>(rows, tile);
+    match cols.div_ceil(L::LANES) {
+        1 => any_height::<L, MR, 1>(rows, tile),
+        2 if NV > 2 => any_height::<L, MR, 2>(rows, tile),
+        _ => any_height::<L, MR, NV>(rows, tile),
     }
 }
 
-/// The same tile, one instantiation a height.
+/// The same tile, compiled once for each height.
 #[inline(always)]
-pub(super) fn any_height<L: Lanes, const MR: usize, const NV: usize>(rows: usize, tile: impl Tile) {
+fn any_height<L: Lanes, const MR: usize, const NV: usize>(rows: usize, tile: impl Tile) {
+    // heights that an instruction set never has are not compiled for it
     match rows {
-        _ if rows == MR => tile.run::<L, MR, NV>(),
         1 => tile.run::<L, 1, NV>(),
         2 => tile.run::<L, 2, NV>(),
         3 => tile.run::<L, 3, NV>(),
-        4 => tile.run::<L, 4, NV>(),
-        5 => tile.run::<L, 5, NV>(),
-        6 => tile.run::<L, 6, NV>(),
-        _ => tile.run::<L, { MOST_ROWS - 1 }, NV>(),
+        4 if MR > 4 => tile.run::<L, 4, NV>(),
+        5 if MR > 4 => tile.run::<L, 5, NV>(),
+        6 if MR > 4 => tile.run::<L, 6, NV>(),
+        7 if MR > 4 => tile.run::<L, 7, NV>(),
+        _ => tile.run::<L, MR, NV>(),
     }
 }
 
@@ -278,8 +309,9 @@ impl Tile for Product<'_> {
     fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
         let Self { a, panel, c, cols, out } = self;
         for i in 0..MR {
-            let row = &c[i * out.stride..];
-            prefetch(row.get(..NV * L::LANES).unwrap_or(row));
+            for first in (0..NV * L::LANES).step_by(LINE) {
+                prefetch_line(c.as_ptr().wrapping_add(i * out.stride + first));
+            }
         }
         let sums = add_products::<L, MR, NV>([[L::splat(0.0); NV]; MR], a, panel);
         store::<L, MR, NV>(&sums, c, cols, out);
@@ -306,6 +338,8 @@ pub(super) fn add_products<L: Lanes, const MR: usize, const NV: usize>(
         panel.depth == 0 || (panel.depth - 1) * panel.stride + NV * L::LANES <= panel.values.len(),
         "the panel ends before its depth"
     );
+    // kept from the optimiser, which would go from each row to the next by an addition of its own in every step of k
+    let rows: [*const f32; MR] = std::array::from_fn(|i| black_box(values.as_ptr().wrapping_add(i * row_stride)));
     for p in 0..panel.depth {
         // SAFETY: p < depth, and the last row that is read so lies within the panel, as asserted above
         let row = unsafe { panel.values.get_unchecked(p * panel.stride..p * panel.stride + NV * L::LANES) };
@@ -313,9 +347,9 @@ pub(super) fn add_products<L: Lanes, const MR: usize, const NV: usize>(
             prefetch_line(row.as_ptr().wrapping_add(ROWS_AHEAD * panel.stride + first));
         }
         let b: [L::Vector; NV] = std::array::from_fn(|v| L::load(&row[v * L::LANES..]));
-        for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: i < MR and p < depth, and the last of these places lies within the slice, as asserted above
-            let a = L::splat(unsafe { *values.get_unchecked(i * row_stride + p * col_stride) });
+        for (sums, row) in sums.iter_mut().zip(&rows) {
+            // SAFETY: p < depth, and the last of these places lies within the left operand, as asserted above
+            let a = L::splat(unsafe { *row.add(p * col_stride) });
             for (sum, &b) in sums.iter_mut().zip(&b) {
                 *sum = L::mul_add_vector(a, b, *sum);
             }
