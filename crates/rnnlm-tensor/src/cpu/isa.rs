@@ -51,7 +51,7 @@ impl Isa {
     /// Runs a kernel in the code that was compiled for this instruction set.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            Level::Portable => kernel.run::<Portable>(),
+            Level::Portable => run_portable(kernel),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this level is only made where `available` has seen AVX2 and FMA
             Level::Avx2 => unsafe { run_avx2(kernel) },
@@ -62,14 +62,21 @@ impl Isa {
     }
 }
 
+#[inline(never)]
+fn run_portable<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Portable>()
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<x86::Avx2>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+#[inline(never)]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<x86::Avx512>()
 }
@@ -115,6 +122,10 @@ pub trait Lanes {
     /// A register's worth of numbers.
     type Vector: Copy;
 
+    /// Runs a part of a kernel in a function of its own, which has all registers to itself and is compiled once, wherever it
+    /// is called.
+    fn call<K: Kernel>(kernel: K) -> K::Output;
+
     /// `a·b + c`, rounded once where the hardware can.
     #[inline(always)]
     fn mul_add(a: f32, b: f32, c: f32) -> f32 {
@@ -153,6 +164,10 @@ impl Lanes for Portable {
     const TILE: [usize; 2] = [4, 1];
     type Vector = [f32; 8];
 
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        run_portable(kernel)
+    }
+
     #[inline(always)]
     fn splat(value: f32) -> [f32; 8] {
         [value; 8]
@@ -186,7 +201,7 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
-    use super::Lanes;
+    use super::{Kernel, Lanes, run_avx2, run_avx512};
 
     /// 16 registers of 8 lanes.
     #[derive(Debug)]
@@ -197,6 +212,12 @@ mod x86 {
         const LANES: usize = 8;
         const TILE: [usize; 2] = [4, 3];
         type Vector = __m256;
+
+        #[inline(always)]
+        fn call<K: Kernel>(kernel: K) -> K::Output {
+            // SAFETY: only `run_avx2` runs kernels with this type
+            unsafe { run_avx2(kernel) }
+        }
 
         #[inline(always)]
         fn splat(value: f32) -> __m256 {
@@ -240,6 +261,12 @@ mod x86 {
         const LANES: usize = 16;
         const TILE: [usize; 2] = [8, 3];
         type Vector = __m512;
+
+        #[inline(always)]
+        fn call<K: Kernel>(kernel: K) -> K::Output {
+            // SAFETY: only `run_avx512` runs kernels with this type
+            unsafe { run_avx512(kernel) }
+        }
 
         #[inline(always)]
         fn splat(value: f32) -> __m512 {

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use super::buffer::LINE;
-use super::isa::{Lanes, prefetch_line};
+use super::isa::{Kernel, Lanes, prefetch_line};
 use super::product::{MOST_COLS, Rows};
 
 /// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
@@ -279,19 +279,30 @@ pub(super) fn any_tile<L: Lanes, const MR: usize, const NV: usize>([rows, cols]:
     }
 }
 
-/// The same tile, compiled once for each height.
+/// The same tile, a function for each height.
 #[inline(always)]
 fn any_height<L: Lanes, const MR: usize, const NV: usize>(rows: usize, tile: impl Tile) {
     // heights that an instruction set never has are not compiled for it
     match rows {
-        1 => tile.run::<L, 1, NV>(),
-        2 => tile.run::<L, 2, NV>(),
-        3 => tile.run::<L, 3, NV>(),
-        4 if MR > 4 => tile.run::<L, 4, NV>(),
-        5 if MR > 4 => tile.run::<L, 5, NV>(),
-        6 if MR > 4 => tile.run::<L, 6, NV>(),
-        7 if MR > 4 => tile.run::<L, 7, NV>(),
-        _ => tile.run::<L, MR, NV>(),
+        1 => L::call(OfSize::<_, 1, NV>(tile)),
+        2 => L::call(OfSize::<_, 2, NV>(tile)),
+        3 => L::call(OfSize::<_, 3, NV>(tile)),
+        4 if MR > 4 => L::call(OfSize::<_, 4, NV>(tile)),
+        5 if MR > 4 => L::call(OfSize::<_, 5, NV>(tile)),
+        6 if MR > 4 => L::call(OfSize::<_, 6, NV>(tile)),
+        7 if MR > 4 => L::call(OfSize::<_, 7, NV>(tile)),
+        _ => L::call(OfSize::<_, MR, NV>(tile)),
+    }
+}
+
+/// A tile whose size is known.
+struct OfSize<T, const MR: usize, const NV: usize>(T);
+
+impl<T: Tile, const MR: usize, const NV: usize> Kernel for OfSize<T, MR, NV> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        self.0.run::<L, MR, NV>();
     }
 }
 
