@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <sstream>
 
 #include "memory.h"
 
@@ -14,24 +15,33 @@ namespace emulation {
 
 namespace {
 
-// How many devices draw their schedule, unless the environment says otherwise.
+// How many devices of a set draw their schedule, and how many multiprocessors those of each set have, unless the
+// environment says otherwise.
 constexpr int SCHEDULES = 10;
+constexpr const char* MULTIPROCESSORS = "132";
 
 int number_from(const char* variable, int otherwise) {
   const char* text = std::getenv(variable);
   return text && *text ? std::atoi(text) : otherwise;
 }
 
-std::vector<std::unique_ptr<Device>>& devices() {
-  static auto all = [] {
-    std::vector<std::unique_ptr<Device>> devices(1 + number_from("RNNLM_EMULATION_SCHEDULES", SCHEDULES));
-    for (std::size_t i = 0; i < devices.size(); i++) {
-      devices[i] = std::make_unique<Device>();
-      devices[i]->number = static_cast<int>(i);
-      devices[i]->seed = i;
+std::vector<std::unique_ptr<Device>> make_devices() {
+  const char* text = std::getenv("RNNLM_EMULATION_MULTIPROCESSORS");
+  std::istringstream numbers(text && *text ? text : MULTIPROCESSORS);
+  std::vector<std::unique_ptr<Device>> devices;
+  for (int multiprocessors; numbers >> multiprocessors;) {
+    for (int seed = 0; seed <= number_from("RNNLM_EMULATION_SCHEDULES", SCHEDULES); seed++) {
+      devices.push_back(std::make_unique<Device>());
+      devices.back()->number = static_cast<int>(devices.size()) - 1;
+      devices.back()->seed = seed;
+      devices.back()->multiprocessors = multiprocessors;
     }
-    return devices;
-  }();
+  }
+  return devices;
+}
+
+std::vector<std::unique_ptr<Device>>& devices() {
+  static auto all = make_devices();
   return all;
 }
 
@@ -52,7 +62,7 @@ Result outside(const char* what, std::uint64_t address, std::size_t bytes) {
 }
 
 // What can be asked of a device, by CUdevice_attribute.
-bool attribute(int number, int device_number, int* value) {
+bool attribute(int number, const Device& device, int* value) {
   const int architecture = limits::architecture();
   switch (number) {
     case 1:
@@ -64,13 +74,13 @@ bool attribute(int number, int device_number, int* value) {
     case 10: *value = 32; return true;
     case 12:
     case 82: *value = limits::REGISTERS; return true;
-    case 16: *value = limits::multiprocessors(); return true;
+    case 16: *value = device.multiprocessors; return true;
     case 39: *value = limits::THREADS_PER_MULTIPROCESSOR; return true;
     case 75: *value = architecture / 10; return true;
     case 76: *value = architecture % 10; return true;
     case 81: *value = limits::multiprocessor_shared_bytes(); return true;
     case 95: *value = 1; return true;
-    case 97: *value = limits::opt_in_shared_bytes(device_number); return true;
+    case 97: *value = limits::opt_in_shared_bytes(device); return true;
     case 106: *value = limits::BLOCKS_PER_MULTIPROCESSOR; return true;
     case 115: *value = 1; return true;
     case 120: *value = 0; return true;
@@ -91,6 +101,7 @@ const char* error_name(int result) {
     case ILLEGAL_ADDRESS: return "CUDA_ERROR_ILLEGAL_ADDRESS";
     case LAUNCH_OUT_OF_RESOURCES: return "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
     case LAUNCH_FAILED: return "CUDA_ERROR_LAUNCH_FAILED";
+    case COOPERATIVE_LAUNCH_TOO_LARGE: return "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE";
     case NOT_SUPPORTED: return "CUDA_ERROR_NOT_SUPPORTED";
     case STREAM_CAPTURE_UNSUPPORTED: return "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED";
     case STREAM_CAPTURE_ISOLATION: return "CUDA_ERROR_STREAM_CAPTURE_ISOLATION";
@@ -131,7 +142,6 @@ Result not_while_capturing(const std::string& what) {
 
 namespace limits {
 int architecture() { return number_from("RNNLM_EMULATION_ARCHITECTURE", 90); }
-int multiprocessors() { return number_from("RNNLM_EMULATION_MULTIPROCESSORS", 132); }
 int multiprocessor_shared_bytes() {
   switch (architecture()) {
     case 75: return 64 << 10;
@@ -143,8 +153,8 @@ int multiprocessor_shared_bytes() {
 }
 // a kilobyte of each block is the system's from sm_80 on; every other device has little, so that what host code does with
 // more and with less is seen side by side
-int opt_in_shared_bytes(int device_number) {
-  return device_number % 2 ? LITTLE_SHARED_BYTES : multiprocessor_shared_bytes() - (architecture() >= 80 ? 1 << 10 : 0);
+int opt_in_shared_bytes(const Device& device) {
+  return device.seed % 2 ? LITTLE_SHARED_BYTES : multiprocessor_shared_bytes() - (architecture() >= 80 ? 1 << 10 : 0);
 }
 }  // namespace limits
 
@@ -188,7 +198,8 @@ Result cuDeviceGet(int* handle, int number) {
 }
 
 Result cuDeviceGetName(char* text, int room, int number) {
-  const std::string name = number == 0 ? "emulated" : "emulated, schedule " + std::to_string(number);
+  const std::uint64_t seed = device(number)->seed;
+  const std::string name = seed ? "emulated, schedule " + std::to_string(seed) : "emulated";
   std::snprintf(text, static_cast<std::size_t>(room), "%s", name.c_str());
   return SUCCESS;
 }
@@ -205,7 +216,7 @@ Result cuDeviceTotalMem_v2(std::size_t* bytes, int) {
 }
 
 Result cuDeviceGetAttribute(int* value, int number, int device_number) {
-  if (attribute(number, device_number, value)) return SUCCESS;
+  if (attribute(number, *device(device_number), value)) return SUCCESS;
   return refuse(NOT_SUPPORTED, "the emulated device has no attribute " + std::to_string(number));
 }
 

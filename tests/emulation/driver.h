@@ -23,15 +23,18 @@ enum Result : int {
   ILLEGAL_ADDRESS = 700,
   LAUNCH_OUT_OF_RESOURCES = 701,
   LAUNCH_FAILED = 719,
+  COOPERATIVE_LAUNCH_TOO_LARGE = 720,
   NOT_SUPPORTED = 801,
   STREAM_CAPTURE_UNSUPPORTED = 900,
   STREAM_CAPTURE_ISOLATION = 905,
 };
 
-// A device is a schedule: the first runs every thread in order, each of the others draws from a seed of its own.
+// A device is a schedule: the first runs every thread in order, each of the others draws from a seed of its own. There is
+// such a set of devices for each number of multiprocessors.
 struct Device {
   int number;
   std::uint64_t seed;
+  int multiprocessors;
   // One launch or copy at a time.
   std::recursive_mutex busy;
   std::uint64_t launches = 0;
@@ -70,14 +73,13 @@ constexpr unsigned BLOCKS = 2147483647;
 constexpr unsigned BLOCKS_YZ = 65535;
 constexpr unsigned REGISTERS = 65536;
 constexpr int SHARED_BYTES = 48 << 10;
-// Less than any GPU has: what the largest fused configuration takes for its states, and a kilobyte.
-constexpr int LITTLE_SHARED_BYTES = 33 << 10;
+// Less than any GPU has: what the largest fused configuration takes without its weights, and a kilobyte.
+constexpr int LITTLE_SHARED_BYTES = 37 << 10;
 constexpr std::size_t MEMORY_BYTES = std::size_t{4} << 30;
 // The architecture as NVRTC writes it, `90` for compute capability 9.0.
 int architecture();
-int multiprocessors();
 // Shared memory that a block may ask for, and what a multiprocessor has.
-int opt_in_shared_bytes(int device_number);
+int opt_in_shared_bytes(const Device& device);
 int multiprocessor_shared_bytes();
 }  // namespace limits
 

@@ -31,6 +31,9 @@ struct Primitives {
   void (*block_barrier)();
   // The 32 bits that the lane `lane ^ mask` of this warp hands in at the same call.
   std::uint32_t (*exchange)(std::uint32_t bits, unsigned mask);
+  // Returns when another thread has called `tell` with the same address.
+  void (*wait_for)(const void* address);
+  void (*tell)(const void* address);
 };
 
 // An entry of a compiled kernel's table.
@@ -87,5 +90,21 @@ static inline Value exchange(Value value, unsigned mask) {
   std::memcpy(&value, words, sizeof value);
   return value;
 }
+
+static inline void warp_barrier() { exchange(0u, 0); }
+
+// A place that threads of other blocks look at: who has found nothing new there waits for the next to post.
+template <class Letter>
+static inline void post(Letter* to, Letter letter) {
+  *to = letter;
+  primitives->tell(to);
+}
+
+template <class Letter>
+static inline Letter look(const Letter* from) {
+  return *from;
+}
+
+static inline void wait_for(const void* address) { primitives->wait_for(address); }
 
 }  // namespace emulation

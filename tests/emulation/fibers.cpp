@@ -18,11 +18,11 @@ constexpr std::size_t GUARD_BYTES = 4 << 10;
 constexpr std::size_t SHIFT_BYTES = 5 * 64, SHIFTED_BYTES = 32 << 10;
 }  // namespace
 
-Fiber::Fiber(void (*body)()) : body_(body) {
+Fiber::Fiber(void (*body)(), bool guarded) : body_(body) {
   void* memory = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   stack_ = static_cast<char*>(memory);
-  mprotect(stack_, GUARD_BYTES, PROT_NONE);
+  if (guarded) mprotect(stack_, GUARD_BYTES, PROT_NONE);
   static thread_local std::size_t shift = 0;
   shift_ = shift = (shift + SHIFT_BYTES) % SHIFTED_BYTES;
 }

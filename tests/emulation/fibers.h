@@ -12,8 +12,9 @@ namespace emulation {
 // A stack with a function that never returns; it ends by being left for good, or is begun again from its top.
 class Fiber {
  public:
-  // The stack below a guard page; `body` runs at the first `enter`.
-  explicit Fiber(void (*body)());
+  // `body` runs at the first `enter`. A guard page below the stack is a mapping of its own, of which a process has some
+  // tens of thousands.
+  Fiber(void (*body)(), bool guarded);
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;

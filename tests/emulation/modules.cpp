@@ -2,6 +2,7 @@
 // the path of a shared object; loading it is `dlopen`, and a launch is handed to the scheduler.
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -41,11 +42,12 @@ struct Arguments {
 };
 
 Result launch(Device& device, const Kernel& kernel, Arguments& arguments, Index num_blocks, unsigned block_size,
-              unsigned shared_bytes) {
+              unsigned shared_bytes, bool cooperative) {
   // no two launches of a device draw the same order
   const std::uint64_t seed = device.seed ? device.seed << 32 | ++device.launches : 0;
   std::string message;
-  Ending ending = run({&kernel, arguments.pointers.data(), num_blocks, block_size, shared_bytes, seed}, message);
+  Ending ending =
+      run({&kernel, arguments.pointers.data(), num_blocks, block_size, shared_bytes, cooperative, seed}, message);
   if (ending == Ending::done && !all_are_whole(device.number, message)) ending = Ending::bad_address;
   if (ending == Ending::done) return SUCCESS;
   const std::string order = device.seed ? "under schedule " + std::to_string(device.seed) : "in order";
@@ -64,6 +66,37 @@ std::string sizes(Index num_blocks, unsigned block_size, unsigned shared_bytes) 
   return std::to_string(num_blocks.x) + "×" + std::to_string(num_blocks.y) + "×" + std::to_string(num_blocks.z) +
          " blocks of " + std::to_string(block_size) + " threads with " + std::to_string(shared_bytes) +
          " bytes of shared memory";
+}
+
+// Blocks of this size that a multiprocessor runs at the same time; a block takes a kilobyte more than it asks for.
+unsigned blocks_at_once(unsigned block_size, std::size_t shared_bytes) {
+  const unsigned by_memory = limits::multiprocessor_shared_bytes() / (shared_bytes + 1024);
+  return std::min(by_memory, limits::THREADS_PER_MULTIPROCESSOR / block_size);
+}
+
+// Looks at a launch, copies its arguments, and hands it in.
+Result queue(void* handle, Index grid, Index threads, unsigned shared_bytes, void* stream_handle, void** parameters,
+             bool cooperative) {
+  const Function& function = *static_cast<Function*>(handle);
+  const Kernel& kernel = *function.kernel;
+  const std::string what = "kernel `" + std::string(kernel.name) + "`: " + sizes(grid, threads.x, shared_bytes);
+  if (threads.y != 1 || threads.z != 1) return refuse(NOT_SUPPORTED, what + ", with blocks of more than one dimension");
+  const bool too_large = grid.x > limits::BLOCKS || grid.y > limits::BLOCKS_YZ || grid.z > limits::BLOCKS_YZ ||
+                         threads.x > limits::THREADS_PER_BLOCK ||
+                         shared_bytes > static_cast<unsigned>(function.shared_bytes);
+  if (too_large || grid.x == 0 || grid.y == 0 || grid.z == 0 || threads.x == 0) return refuse(INVALID_VALUE, what);
+  if (threads.x > kernel.max_threads) return refuse(LAUNCH_OUT_OF_RESOURCES, what + ", against its launch bounds");
+  Stream* stream = stream_of(stream_handle);
+  if (!stream) return refuse(INVALID_CONTEXT, "no context is current on this thread");
+  Device* device = stream->device;
+  const std::size_t room = std::size_t{blocks_at_once(threads.x, shared_bytes)} * device->multiprocessors;
+  if (cooperative && std::size_t{grid.x} * grid.y * grid.z > room)
+    return refuse(COOPERATIVE_LAUNCH_TOO_LARGE, what + ", of which " + std::to_string(room) + " run at the same time");
+  const auto arguments = std::make_shared<Arguments>(kernel, parameters);
+  const Index blocks = with_fault(grid, kernel);
+  return submit(stream, [=, &kernel] {
+    return launch(*device, kernel, *arguments, blocks, threads.x, shared_bytes, cooperative);
+  });
 }
 
 }  // namespace
@@ -126,17 +159,15 @@ Result cuFuncGetAttribute(int* value, int attribute, void* handle) {
 Result cuFuncSetAttribute(void* handle, int attribute, int value) {
   if (attribute != 8) return refuse(NOT_SUPPORTED, "function attribute " + std::to_string(attribute));
   const Device* device = current_device();
-  if (value > limits::opt_in_shared_bytes(device ? device->number : 0))
+  if (!device) return refuse(INVALID_CONTEXT, "no context is current on this thread");
+  if (value > limits::opt_in_shared_bytes(*device))
     return refuse(INVALID_VALUE, std::to_string(value) + " bytes of shared memory");
   static_cast<Function*>(handle)->shared_bytes = value;
   return SUCCESS;
 }
 
 Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void*, int block_size, std::size_t shared_bytes) {
-  // a block takes a kilobyte more than it asks for
-  const int by_memory = limits::multiprocessor_shared_bytes() / static_cast<int>(shared_bytes + 1024);
-  const int by_threads = static_cast<int>(limits::THREADS_PER_MULTIPROCESSOR) / block_size;
-  *blocks = by_memory < by_threads ? by_memory : by_threads;
+  *blocks = static_cast<int>(blocks_at_once(static_cast<unsigned>(block_size), shared_bytes));
   return SUCCESS;
 }
 
@@ -146,26 +177,18 @@ Result cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, void* f
 }
 
 Result cuLaunchKernel(void* handle, unsigned blocks_x, unsigned blocks_y, unsigned blocks_z, unsigned threads_x,
-                      unsigned threads_y, unsigned threads_z, unsigned shared_bytes, void* stream_handle,
-                      void** parameters, void** extra) {
-  const Function& function = *static_cast<Function*>(handle);
-  const Kernel& kernel = *function.kernel;
-  const Index grid{blocks_x, blocks_y, blocks_z};
-  const std::string what = "kernel `" + std::string(kernel.name) + "`: " + sizes(grid, threads_x, shared_bytes);
-  if (threads_y != 1 || threads_z != 1 || extra)
-    return refuse(NOT_SUPPORTED, what + ", with blocks of more than one dimension or packed arguments");
-  const bool too_large = blocks_x > limits::BLOCKS || blocks_y > limits::BLOCKS_YZ || blocks_z > limits::BLOCKS_YZ ||
-                         threads_x > limits::THREADS_PER_BLOCK ||
-                         shared_bytes > static_cast<unsigned>(function.shared_bytes);
-  if (too_large || blocks_x == 0 || blocks_y == 0 || blocks_z == 0 || threads_x == 0)
-    return refuse(INVALID_VALUE, what);
-  if (threads_x > kernel.max_threads) return refuse(LAUNCH_OUT_OF_RESOURCES, what + ", against its launch bounds");
-  Stream* stream = stream_of(stream_handle);
-  if (!stream) return refuse(INVALID_CONTEXT, "no context is current on this thread");
-  const auto arguments = std::make_shared<Arguments>(kernel, parameters);
-  Device* device = stream->device;
-  const Index blocks = with_fault(grid, kernel);
-  return submit(stream, [=, &kernel] { return launch(*device, kernel, *arguments, blocks, threads_x, shared_bytes); });
+                      unsigned threads_y, unsigned threads_z, unsigned shared_bytes, void* stream, void** parameters,
+                      void** extra) {
+  if (extra) return refuse(NOT_SUPPORTED, "a launch with packed arguments");
+  const Index blocks{blocks_x, blocks_y, blocks_z}, threads{threads_x, threads_y, threads_z};
+  return queue(handle, blocks, threads, shared_bytes, stream, parameters, false);
+}
+
+Result cuLaunchCooperativeKernel(void* handle, unsigned blocks_x, unsigned blocks_y, unsigned blocks_z,
+                                 unsigned threads_x, unsigned threads_y, unsigned threads_z, unsigned shared_bytes,
+                                 void* stream, void** parameters) {
+  const Index blocks{blocks_x, blocks_y, blocks_z}, threads{threads_x, threads_y, threads_z};
+  return queue(handle, blocks, threads, shared_bytes, stream, parameters, true);
 }
 
 }  // extern "C"

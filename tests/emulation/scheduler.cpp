@@ -1,4 +1,5 @@
-// Runs a kernel on one core, beside the walk: the fibers of a block take turns at its barriers and exchanges. What goes
+// Runs a kernel on one core, beside the walk: the fibers of a block take turns at its barriers and exchanges, and those of
+// blocks that run at the same time where one waits for what another tells. What goes
 // wrong on a GPU in one run of a thousand goes wrong here for a seed: a missing barrier, a stale buffer, a thread that
 // waits for ever.
 #include "scheduler.h"
@@ -7,6 +8,7 @@
 #include <csignal>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "fibers.h"
@@ -16,7 +18,7 @@ namespace emulation {
 
 namespace {
 
-enum class State { ready, at_barrier, in_exchange, returned };
+enum class State { ready, at_barrier, in_exchange, waiting, returned };
 
 struct Thread {
   State state;
@@ -27,15 +29,31 @@ struct Thread {
   unsigned mask;
 };
 
+// A block that runs.
+struct Block {
+  Index index;
+  // The number of its first thread among all that run.
+  unsigned first;
+  unsigned at_barrier;
+  // How many threads of each warp are in an exchange.
+  std::vector<unsigned> in_exchange;
+  void* shared;
+};
+
+// As many as the largest block has threads.
+constexpr std::size_t GUARDED_FIBERS = 1024;
+
 // What a lane takes from a lane that is not there; a NaN.
 constexpr std::uint32_t POISON = 0xffffffff;
 
-// One core's emulated multiprocessor: one block at a time.
+// One core's emulated multiprocessors: one block at a time, or all of them.
 class Machine {
  public:
   Ending run(const Launch& launch, std::string& message);
   void block_barrier();
   std::uint32_t exchange(std::uint32_t bits, unsigned mask);
+  void wait_for(const void* address);
+  void tell(const void* address);
   [[noreturn]] void fail(Ending ending, std::string message);
   std::string where() const;
 
@@ -44,12 +62,15 @@ class Machine {
 
  private:
   static void fiber_body();
-  void run_block(unsigned block);
+  void run_blocks(const unsigned* numbers, unsigned count);
   void wait();
   void wake(unsigned thread);
   unsigned take_ready();
+  // Makes a thread the one that runs, and returns it.
+  Thread& turn_to(unsigned thread);
+  Thread& own() { return threads_[block_->first + place.thread]; }
   // A place of the ring, of which `index` is at most one round ahead.
-  unsigned wrap(unsigned index) const { return index < launch_->block_size ? index : index - launch_->block_size; }
+  unsigned wrap(unsigned index) const { return index < ready_.size() ? index : index - ready_.size(); }
   [[noreturn]] void dispatch();
   [[noreturn]] void stop();
   std::string deadlock() const;
@@ -57,15 +78,20 @@ class Machine {
 
   const Launch* launch_ = nullptr;
   std::uint64_t random_ = 0;
+  // Of all blocks that run, block after block.
   std::vector<Thread> threads_;
+  std::vector<Block> blocks_;
+  // The block of the thread that runs.
+  Block* block_ = nullptr;
   // A ring: the first to run, how many there are, their numbers.
   std::vector<unsigned> ready_;
   unsigned first_ready_ = 0, num_ready_ = 0;
-  unsigned num_returned_ = 0, at_barrier_ = 0;
-  std::vector<unsigned> in_exchange_;
+  unsigned num_returned_ = 0;
+  // Who waits for what is told at an address.
+  std::unordered_map<const void*, std::vector<unsigned>> waiting_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
-  Guarded shared_memory_;
+  std::vector<std::unique_ptr<Guarded>> shared_memories_;
   jmp_buf caller_;
   Ending ending_ = Ending::done;
   std::string message_;
@@ -114,37 +140,49 @@ Ending Machine::run(const Launch& launch, std::string& message) {
   // seeds that are near each other shall not give orders that are
   random_ = launch.seed * 0x9e3779b97f4a7c15ULL;
   ending_ = Ending::done;
-  shared_memory_.resize(launch.shared_bytes);
-  shared = shared_memory_.data();
   std::vector<unsigned> order(launch.num_blocks.x * launch.num_blocks.y * launch.num_blocks.z);
   for (unsigned block = 0; block < order.size(); block++) order[block] = block;
   for (unsigned left = order.size(); launch.seed && left > 1; left--) std::swap(order[left - 1], order[draw(left)]);
-  for (unsigned block : order) {
-    run_block(block);
-    if (ending_ == Ending::done && !shared_memory_.is_whole())
+  const unsigned at_once = launch.cooperative ? order.size() : 1;
+  while (shared_memories_.size() < at_once) shared_memories_.push_back(std::make_unique<Guarded>());
+  for (unsigned i = 0; i < at_once; i++) shared_memories_[i]->resize(launch.shared_bytes);
+  for (unsigned next = 0; next < order.size() && ending_ == Ending::done; next += at_once) {
+    run_blocks(order.data() + next, at_once);
+    for (unsigned i = 0; i < at_once && ending_ == Ending::done; i++) {
+      if (shared_memories_[i]->is_whole()) continue;
+      turn_to(blocks_[i].first);
       message_ = where() + " or another writes past its shared memory", ending_ = Ending::bad_address;
-    if (ending_ != Ending::done) break;
+    }
   }
   message = std::move(message_);
   message_.clear();
   return ending_;
 }
 
-void Machine::run_block(unsigned block) {
+void Machine::run_blocks(const unsigned* numbers, unsigned count) {
   const unsigned size = launch_->block_size;
-  shared_memory_.poison();
-  threads_.assign(size, Thread{State::ready, nullptr, 0, 0});
-  in_exchange_.assign((size + WARP - 1) / WARP, 0);
-  ready_.resize(size);
-  for (unsigned thread = 0; thread < size; thread++) ready_[thread] = thread;
-  first_ready_ = num_returned_ = at_barrier_ = 0;
-  num_ready_ = size;
   const Index grid = launch_->num_blocks;
-  place = {0, size, {block % grid.x, block / grid.x % grid.y, block / grid.x / grid.y}, grid};
+  threads_.assign(count * size, Thread{State::ready, nullptr, 0, 0});
+  blocks_.resize(count);
+  for (unsigned i = 0; i < count; i++) {
+    shared_memories_[i]->poison();
+    const unsigned number = numbers[i];
+    blocks_[i].index = {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
+    blocks_[i].first = i * size;
+    blocks_[i].at_barrier = 0;
+    blocks_[i].in_exchange.assign((size + WARP - 1) / WARP, 0);
+    blocks_[i].shared = shared_memories_[i]->data();
+  }
+  ready_.resize(threads_.size());
+  for (unsigned thread = 0; thread < ready_.size(); thread++) ready_[thread] = thread;
+  first_ready_ = num_returned_ = 0;
+  num_ready_ = ready_.size();
+  waiting_.clear();
+  place = {0, size, {}, grid};
   running = this;
   EMULATION_LEAVE(caller_, dispatch());
   running = nullptr;
-  if (num_returned_ == size) return;
+  if (num_returned_ == threads_.size()) return;
   // fibers that were left in the middle of a kernel
   idle_.clear();
   for (auto& fiber : fibers_) {
@@ -158,18 +196,17 @@ void Machine::fiber_body() {
   Machine& self = *machine;
   for (;;) {
     self.launch_->kernel->run(self.launch_->arguments);
-    Thread& ended = self.threads_[self.place.thread];
+    Thread& ended = self.own();
     Fiber* own = ended.fiber;
     ended.state = State::returned;
     ended.fiber = nullptr;
-    if (++self.num_returned_ == self.launch_->block_size) {
+    if (++self.num_returned_ == self.threads_.size()) {
       own->rewind();
       self.idle_.push_back(own);
       self.stop();
     }
     if (self.num_ready_ == 0) self.fail(Ending::deadlock, self.deadlock());
-    self.place.thread = self.take_ready();
-    Thread& next = self.threads_[self.place.thread];
+    Thread& next = self.turn_to(self.take_ready());
     if (next.fiber == nullptr) {
       next.fiber = own;
       continue;
@@ -188,6 +225,14 @@ unsigned Machine::take_ready() {
   return thread;
 }
 
+Thread& Machine::turn_to(unsigned thread) {
+  block_ = &blocks_[thread / launch_->block_size];
+  place.thread = thread - block_->first;
+  place.block = block_->index;
+  shared = block_->shared;
+  return threads_[thread];
+}
+
 void Machine::wake(unsigned thread) {
   threads_[thread].state = State::ready;
   ready_[wrap(first_ready_ + num_ready_++)] = thread;
@@ -196,11 +241,11 @@ void Machine::wake(unsigned thread) {
 // Runs whatever is ready.
 void Machine::dispatch() {
   if (num_ready_ == 0) fail(Ending::deadlock, deadlock());
-  place.thread = take_ready();
-  Thread& next = threads_[place.thread];
+  Thread& next = turn_to(take_ready());
   if (next.fiber == nullptr) {
     if (idle_.empty()) {
-      fibers_.push_back(std::make_unique<Fiber>(fiber_body));
+      // what is too much for one thread's stack is so for the first ones' too
+      fibers_.push_back(std::make_unique<Fiber>(fiber_body, fibers_.size() < GUARDED_FIBERS));
       idle_.push_back(fibers_.back().get());
     }
     next.fiber = idle_.back();
@@ -210,25 +255,26 @@ void Machine::dispatch() {
 }
 
 // Leaves the current thread until it is woken and its turn comes.
-void Machine::wait() { EMULATION_LEAVE(threads_[place.thread].fiber->place(), dispatch()); }
+void Machine::wait() { EMULATION_LEAVE(own().fiber->place(), dispatch()); }
 
 void Machine::block_barrier() {
-  threads_[place.thread].state = State::at_barrier;
-  if (++at_barrier_ == launch_->block_size) {
-    at_barrier_ = 0;
-    for (unsigned thread = 0; thread < launch_->block_size; thread++) wake(thread);
+  own().state = State::at_barrier;
+  if (++block_->at_barrier == launch_->block_size) {
+    block_->at_barrier = 0;
+    for (unsigned thread = 0; thread < launch_->block_size; thread++) wake(block_->first + thread);
   }
   wait();
 }
 
 std::uint32_t Machine::exchange(std::uint32_t bits, unsigned mask) {
-  const unsigned self = place.thread, warp = self / WARP, first = warp * WARP;
-  const unsigned lanes = std::min(WARP, launch_->block_size - first);
-  threads_[self].state = State::in_exchange;
-  threads_[self].bits = bits;
-  threads_[self].mask = mask;
-  if (++in_exchange_[warp] == lanes) {
-    in_exchange_[warp] = 0;
+  Thread& self = own();
+  const unsigned warp = place.thread / WARP, first = block_->first + warp * WARP;
+  const unsigned lanes = std::min(WARP, launch_->block_size - warp * WARP);
+  self.state = State::in_exchange;
+  self.bits = bits;
+  self.mask = mask;
+  if (++block_->in_exchange[warp] == lanes) {
+    block_->in_exchange[warp] = 0;
     std::uint32_t taken[WARP];
     for (unsigned lane = 0; lane < lanes; lane++) {
       const unsigned from = lane ^ threads_[first + lane].mask;
@@ -240,7 +286,20 @@ std::uint32_t Machine::exchange(std::uint32_t bits, unsigned mask) {
     }
   }
   wait();
-  return threads_[self].bits;
+  return self.bits;
+}
+
+void Machine::wait_for(const void* address) {
+  own().state = State::waiting;
+  waiting_[address].push_back(block_->first + place.thread);
+  wait();
+}
+
+void Machine::tell(const void* address) {
+  const auto found = waiting_.find(address);
+  if (found == waiting_.end()) return;
+  for (const unsigned thread : found->second) wake(thread);
+  waiting_.erase(found);
 }
 
 void Machine::stop() { _longjmp(caller_, 1); }
@@ -258,11 +317,13 @@ std::string Machine::where() const {
 }
 
 std::string Machine::deadlock() const {
-  unsigned exchanging = 0;
-  for (const Thread& thread : threads_) exchanging += thread.state == State::in_exchange;
-  return "deadlock, last in " + where() + ": of " + std::to_string(launch_->block_size) + " threads " +
-         std::to_string(at_barrier_) + " wait at the block barrier, " + std::to_string(exchanging) +
-         " in an exchange, " + std::to_string(num_returned_) + " have returned";
+  const auto count = [this](State state) {
+    return std::to_string(std::count_if(threads_.begin(), threads_.end(),
+                                        [state](const Thread& thread) { return thread.state == state; }));
+  };
+  return "deadlock, last in " + where() + ": of " + std::to_string(threads_.size()) + " threads " +
+         count(State::at_barrier) + " wait at a block barrier, " + count(State::in_exchange) + " in an exchange, " +
+         count(State::waiting) + " for another block, " + count(State::returned) + " have returned";
 }
 
 }  // namespace
@@ -280,6 +341,8 @@ const Primitives& primitives_table() {
       [] { return running->shared; },
       [] { running->block_barrier(); },
       [](std::uint32_t bits, unsigned mask) { return running->exchange(bits, mask); },
+      [](const void* address) { running->wait_for(address); },
+      [](const void* address) { running->tell(address); },
   };
   return table;
 }

@@ -1,6 +1,6 @@
-// Runs a kernel on one core, beside the walk: every thread of a block is a fiber, the blocks come one after another,
-// and a seed says in which order. Seed 0 is the order of their numbers; any other draws the next block and the next
-// thread.
+// Runs a kernel on one core, beside the walk: every thread of a block is a fiber, the blocks come one after another, or
+// all at once where they may wait for each other, and a seed says in which order. Seed 0 is the order of their numbers;
+// any other draws the next block and the next thread.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,8 @@ struct Launch {
   Index num_blocks;
   unsigned block_size;
   std::size_t shared_bytes;
+  // Whether all blocks run at the same time.
+  bool cooperative;
   std::uint64_t seed;
 };
 

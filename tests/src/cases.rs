@@ -116,6 +116,22 @@ impl StackCase {
         }
     }
 
+    /// Layers that a GPU with 18 multiprocessors spreads over them: a last slice with few units, a last wave and a last group
+    /// with few rows, two waves, two layers. None for a cell that has a second product within its step.
+    pub fn spread(cell: Cell) -> Vec<Self> {
+        let (few_slices, many_slices) = match cell {
+            Cell::Gru { reset_after: false } => return Vec::new(),
+            Cell::Rnn(_) => (257, 513),
+            Cell::Gru { .. } | Cell::Lstm => (150, 257),
+        };
+        let lines = [
+            (3, 3, Width::Dense(5), few_slices, 2, false, Twist::State),
+            (35, 1, Width::OneHot(2), few_slices, 1, false, Twist::ZeroState),
+            (2, 7, Width::Dense(5), many_slices, 1, true, Twist::State),
+        ];
+        lines.into_iter().map(|line| Self::of(cell, line)).collect()
+    }
+
     /// The sizes, as the table shows them.
     pub fn shape(&self) -> String {
         let (letter, width) = match self.width {

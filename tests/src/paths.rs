@@ -1,5 +1,6 @@
 //! The one list of backends, paths and instruction sets, beside the walk: whatever stands here is verified.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rnnlm_rnn::Path;
@@ -50,6 +51,8 @@ pub struct Paths {
     pub reference: Target,
     /// Every other path that runs here.
     pub others: Vec<Target>,
+    /// Every GPU with so many multiprocessors that layers are spread over them.
+    pub spread: Vec<Target>,
     /// Every set of tensor operations that runs here: a backend, or a CPU held to one instruction set.
     pub operations: Vec<Target>,
     /// Every path that does not run here.
@@ -71,6 +74,7 @@ pub fn paths() -> Result<Paths> {
     let mut paths = Paths {
         reference: cpu("reference", Isa::detect(), Path::Reference)?,
         others: Vec::new(),
+        spread: Vec::new(),
         operations: Vec::new(),
         missing: missing_instruction_sets(),
     };
@@ -86,7 +90,8 @@ pub fn paths() -> Result<Paths> {
     Ok(paths)
 }
 
-/// Every GPU on each of its paths; or why there is none. Emulated devices are one GPU under several schedules.
+/// Every GPU on each of its paths; or why there is none. Emulated devices with as many multiprocessors are one GPU under
+/// several schedules.
 fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
     let devices = rnnlm_tensor::cuda::devices().map_err(|error| error.to_string())?;
     let (emulated, real): (Vec<_>, Vec<_>) = devices.into_iter().partition(|gpu| gpu.name.starts_with("emulated"));
@@ -96,32 +101,39 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
         let name = format!("cuda {}", gpu.name);
         let on = |path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
         paths.add_gpu(&name, "", on, usize::MAX);
+        paths.spread.push(gpu_target(&name, "fused", on(Path::Fused), usize::MAX));
     }
-    if let [first, drawn @ ..] = &emulated[..] {
-        let first = open(first.ordinal)?;
-        let drawn = drawn.iter().map(|gpu| open(gpu.ordinal)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut sets: BTreeMap<usize, Vec<Cuda>> = BTreeMap::new();
+    for gpu in emulated {
+        let backend = open(gpu.ordinal)?;
+        sets.entry(backend.multiprocessors().map_err(|error| error.to_string())?).or_default().push(backend);
+    }
+    for (index, set) in sets.values().enumerate() {
         let on = |backend: &Cuda, path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
-        paths.add_gpu(BACKEND, "", |path| on(&first, path), usize::MAX);
-        let all = |path| {
-            let schedules = drawn.iter().map(|backend| on(backend, path)).collect();
-            Arc::new(Schedules { in_order: on(&first, path), drawn: schedules }) as Arc<dyn Device>
-        };
-        paths.add_gpu(BACKEND, &format!(", {} schedules", drawn.len()), all, LARGEST_DRAWN);
+        let first = |path| on(&set[0], path);
+        let drawn = |path| set[1..].iter().map(|backend| on(backend, path)).collect();
+        let all = |path| Arc::new(Schedules { in_order: first(path), drawn: drawn(path) }) as Arc<dyn Device>;
+        let how = format!(", {} schedules", set.len() - 1);
+        if index == 0 {
+            paths.add_gpu(BACKEND, "", first, usize::MAX);
+            paths.add_gpu(BACKEND, &how, all, LARGEST_DRAWN);
+        } else {
+            paths.spread.push(gpu_target(BACKEND, &format!("spread{how}"), all(Path::Fused), usize::MAX));
+        }
     }
     Ok(())
+}
+
+/// A GPU on one path.
+fn gpu_target(name: &str, path: &str, device: Arc<dyn Device>, largest: usize) -> Target {
+    let (backend, path) = (name.to_owned(), path.to_owned());
+    Target { backend, path, device, with_threads: None, automatic: None, largest }
 }
 
 impl Paths {
     /// A GPU's operations, and its layers on each path.
     fn add_gpu(&mut self, name: &str, how: &str, on: impl Fn(Path) -> Arc<dyn Device>, largest: usize) {
-        let target = |label: &str, path| Target {
-            backend: name.to_owned(),
-            path: format!("{label}{how}"),
-            device: on(path),
-            with_threads: None,
-            automatic: None,
-            largest,
-        };
+        let target = |label: &str, path| gpu_target(name, &format!("{label}{how}"), on(path), largest);
         self.operations.push(target("operations", Path::Reference));
         let fused = Target { automatic: Some(on(Path::Auto)), ..target("fused", Path::Fused) };
         self.others.extend([target("reference", Path::Reference), fused]);

@@ -25,7 +25,7 @@ enum Pass {
 /// A check forward and a check backward of `target` for every cell and case, and of what it chooses itself for layers that
 /// it may have no fused path for.
 pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
-    let both = |target: &Target, case| [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass));
+    let both = |target: &Target, case| both(reference, target, case);
     let cases = || Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.largest);
     let mut checks: Vec<Check> = cases().flat_map(|case| both(target, case)).collect();
     if let Some(device) = &target.automatic {
@@ -34,6 +34,15 @@ pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
         checks.extend(Cell::ALL.into_iter().flat_map(|cell| both(&automatic, StackCase::beyond_one_launch(cell))));
     }
     checks
+}
+
+/// The same for every cell that a GPU spreads over its multiprocessors.
+pub(super) fn spread(reference: &Target, target: &Target) -> Vec<Check> {
+    Cell::ALL.into_iter().flat_map(StackCase::spread).flat_map(|case| both(reference, target, case)).collect()
+}
+
+fn both(reference: &Target, target: &Target, case: StackCase) -> [Check; 2] {
+    [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass))
 }
 
 fn check(reference: &Target, target: &Target, case: StackCase, pass: Pass) -> Check {

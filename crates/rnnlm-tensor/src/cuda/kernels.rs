@@ -225,11 +225,8 @@ impl Kernels {
     pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table) -> Result {
         // a place for each thread, a word for each warp, and a flag
         let words = THREADS + THREADS / WARP + 1;
-        let grid = Grid {
-            blocks: [a.rows, a.cols.div_ceil(THREADS), 1],
-            threads: THREADS,
-            shared_bytes: words * size_of::<u32>() as u32,
-        };
+        let blocks = [a.rows, a.cols.div_ceil(THREADS), 1];
+        let grid = Grid { blocks, ..Grid::row(1, THREADS, words as usize * size_of::<u32>()) };
         self.run(&self.scatter_add, grid, [Argument::Matrix(a), Argument::Address(ids), Argument::Table(table)])
     }
 
@@ -272,8 +269,7 @@ impl Kernels {
         let (slice, slices) = slices(depth as usize, tiles(tile), strip);
         let grid = Grid {
             blocks: [cols.div_ceil(tile), rows.div_ceil(tile), slices].map(|blocks| blocks as u32),
-            threads: THREADS,
-            shared_bytes: tiles_bytes([tile, strip]) as u32,
+            ..Grid::row(1, THREADS, tiles_bytes([tile, strip]))
         };
         let lent = self.slices.lock().unwrap_or_else(PoisonError::into_inner);
         let partial = Argument::Address(lent.device_ptr(&self.stream).0);

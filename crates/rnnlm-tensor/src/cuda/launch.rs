@@ -75,19 +75,21 @@ pub struct Grid {
     pub threads: u32,
     /// Dynamic shared memory of a block, in bytes.
     pub shared_bytes: u32,
+    /// Whether all blocks run at the same time, so that one may wait for what another tells.
+    pub at_once: bool,
 }
 
 impl Grid {
     /// `blocks` blocks in a row.
     pub fn row(blocks: usize, threads: u32, shared_bytes: usize) -> Self {
-        Self { blocks: [blocks as u32, 1, 1], threads, shared_bytes: shared_bytes as u32 }
+        Self { blocks: [blocks as u32, 1, 1], threads, shared_bytes: shared_bytes as u32, at_once: false }
     }
 }
 
 /// Queues one launch. Nothing is allocated.
 ///
 /// # Errors
-/// If the driver refuses it.
+/// If the driver refuses it, as it does with more blocks at once than the device can run.
 ///
 /// # Safety
 /// The arguments must be, in number, order and type, those of the kernel's declaration, and whatever it reads or writes
@@ -101,9 +103,10 @@ pub(super) unsafe fn launch<const N: usize>(
     stream.context().bind_to_thread()?;
     let mut places = arguments.each_mut().map(Argument::place);
     let [x, y, z] = grid.blocks;
+    let queue = if grid.at_once { result::launch_cooperative_kernel } else { result::launch_kernel };
     // SAFETY: the driver reads each value through its pointer before it returns; the rest is promised by the caller.
     unsafe {
-        result::launch_kernel(
+        queue(
             function.cu_function(),
             (x, y, z),
             (grid.threads, 1, 1),

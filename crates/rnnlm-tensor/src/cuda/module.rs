@@ -52,6 +52,14 @@ impl Cuda {
         Ok(self.attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?.unsigned_abs() as usize)
     }
 
+    /// Whether all blocks of a launch can be made to run at the same time, as [`Grid::at_once`](super::Grid) asks.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn runs_blocks_at_once(&self) -> Result<bool> {
+        Ok(self.attribute(Attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0)
+    }
+
     /// Shared memory that a block may have, in bytes.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! One typed function for each kernel of the fused recurrence, beside the walk: its grid and its arguments in the order of
-//! its declaration in `recurrence.cu` or `step.cu`.
+//! its declaration in `recurrence.cu`, `spread.cu` or `step.cu`.
 
 use rnnlm_tensor::cuda::{Argument, Grid, Kernel, Matrix};
 use rnnlm_tensor::{Cuda, Tensor, View, ViewMut};
 
 use super::plan::{Configuration, Fit, STEP_THREADS, step_program};
-use crate::{Cell, Dims, Direction, Result};
+use super::slices::{self, Slicing, Spreading};
+use crate::{Adjoint, Cell, Dims, Direction, Result, Tape};
 
 /// Threads of a block that lays weights out.
 const THREADS: usize = 256;
@@ -26,7 +27,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// As `recurrence.cu` declares it.
+    /// As `recurrence.cu` and `spread.cu` declare it.
     fn argument(self) -> Argument {
         let Dims { num_steps, batch_size, hidden_size, .. } = self.dims;
         let reverse = u32::from(self.direction == Direction::Reverse);
@@ -48,12 +49,38 @@ pub(super) struct Taped<M> {
     pub(super) candidate: M,
 }
 
+impl<'a> Taped<View<'a, Cuda>> {
+    /// For the backward pass.
+    pub(super) fn of(tape: &'a Tape<Cuda>) -> Self {
+        let Tape { gates, hidden, cell, candidate, .. } = tape;
+        Self { gates: gates.view(), hidden: hidden.view(), cell: cell.view(), candidate: candidate.view() }
+    }
+}
+
+impl<'a> Taped<ViewMut<'a, Cuda>> {
+    /// For the forward pass.
+    pub(super) fn of_mut(tape: &'a mut Tape<Cuda>) -> Self {
+        let Tape { gates, hidden, cell, candidate, .. } = tape;
+        let [gates, hidden, cell, candidate] = [gates, hidden, cell, candidate].map(Tensor::view_mut);
+        Self { gates, hidden, cell, candidate }
+    }
+}
+
 /// What the backward pass fills.
 pub(super) struct Filled<'a> {
     pub(super) gates: ViewMut<'a, Cuda>,
     pub(super) candidate: ViewMut<'a, Cuda>,
     pub(super) hidden: ViewMut<'a, Cuda>,
     pub(super) cell: ViewMut<'a, Cuda>,
+}
+
+impl<'a> Filled<'a> {
+    /// All of it.
+    pub(super) fn of(adjoint: &'a mut Adjoint<Cuda>) -> Self {
+        let Adjoint { gates, candidate, hidden, cell, .. } = adjoint;
+        let [gates, candidate, hidden, cell] = [gates, candidate, hidden, cell].map(Tensor::view_mut);
+        Self { gates, candidate, hidden, cell }
+    }
 }
 
 impl Kernels {
@@ -143,6 +170,90 @@ impl Kernels {
         // SAFETY: these are the kernel's parameters; tape, adjoint and output have the rows and columns of the same
         // dimensions, of which the kernel touches those that its cell keeps, and shared memory has room for what is kept.
         unsafe { cuda.launch(&self.backward, extent.grid(configuration, fit), arguments) }.map_err(Into::into)
+    }
+}
+
+/// The kernels of a layer that is spread over the device.
+#[derive(Debug)]
+pub(super) struct SpreadKernels {
+    forward: Kernel,
+    backward: Kernel,
+}
+
+impl SpreadKernels {
+    /// Compiles and loads them.
+    pub(super) fn load(cuda: &Cuda, slicing: &Slicing) -> Result<Self> {
+        let [forward, backward] = cuda.kernels_of(&slicing.program(), ["spread_forward", "spread_backward"])?;
+        Ok(Self { forward, backward })
+    }
+
+    /// Fills the tape. `parameters` are `W_hh` and its bias, `exchange` letters and clocks.
+    pub(super) fn forward(
+        &self,
+        cuda: &Cuda,
+        spreading: &Spreading,
+        parameters: [View<'_, Cuda>; 2],
+        extent: Extent,
+        exchange: [ViewMut<'_, Cuda>; 2],
+        tape: Taped<ViewMut<'_, Cuda>>,
+    ) -> Result<()> {
+        let [weight_hh, bias_hh] = parameters.map(|view| Argument::Matrix(view.into()));
+        let [letters, clocks] = exchange.map(|view| address(view.into()));
+        let [gates, hidden, cell, candidate] =
+            [tape.gates, tape.hidden, tape.cell, tape.candidate].map(|view| Argument::Matrix(view.into()));
+        let (extent, waves) = (extent.argument(), Argument::Number(spreading.waves as u32));
+        let arguments = [weight_hh, bias_hh, extent, waves, letters, clocks, gates, hidden, cell, candidate];
+        let grid = spread_grid(spreading, spreading.slicing.forward_bytes());
+        // SAFETY: these are the kernel's parameters; weight and bias are those of a layer of the tape's dimensions, of which
+        // the kernel touches the matrices that its cell keeps; letters and clocks were made for this grid.
+        unsafe { cuda.launch(&self.forward, grid, arguments) }.map_err(Into::into)
+    }
+
+    /// Fills the gradients of gates and initial state.
+    pub(super) fn backward(
+        &self,
+        cuda: &Cuda,
+        spreading: &Spreading,
+        weight_hh: View<'_, Cuda>,
+        extent: Extent,
+        exchange: [ViewMut<'_, Cuda>; 2],
+        tape: Taped<View<'_, Cuda>>,
+        output: View<'_, Cuda>,
+        filled: Filled<'_>,
+    ) -> Result<()> {
+        let [letters, clocks] = exchange.map(|view| address(view.into()));
+        let taped = [weight_hh, tape.gates, tape.hidden, tape.cell, tape.candidate, output];
+        let [weight_hh, gates, hidden, cell, candidate, output] = taped.map(|view| Argument::Matrix(view.into()));
+        let filled = [filled.gates, filled.candidate, filled.hidden, filled.cell];
+        let [d_gates, d_candidate, d_hidden, d_cell] = filled.map(|view| Argument::Matrix(view.into()));
+        let arguments = [
+            weight_hh,
+            extent.argument(),
+            Argument::Number(spreading.waves as u32),
+            letters,
+            clocks,
+            gates,
+            hidden,
+            cell,
+            candidate,
+            output,
+            d_gates,
+            d_candidate,
+            d_hidden,
+            d_cell,
+        ];
+        let grid = spread_grid(spreading, spreading.slicing.backward_bytes());
+        // SAFETY: as above, with an adjoint and an output of the same dimensions.
+        unsafe { cuda.launch(&self.backward, grid, arguments) }.map_err(Into::into)
+    }
+}
+
+/// A block for each slice of each group, all at once.
+fn spread_grid(spreading: &Spreading, shared_bytes: usize) -> Grid {
+    Grid {
+        blocks: [spreading.slices as u32, spreading.groups as u32, 1],
+        at_once: true,
+        ..Grid::row(1, slices::THREADS as u32, shared_bytes)
     }
 }
 

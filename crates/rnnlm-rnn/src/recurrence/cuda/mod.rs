@@ -1,7 +1,8 @@
-//! A GPU's fused path: what needs an order of steps is done by kernels of its own, in one launch for all steps where the
-//! weights are small enough (`persistent.rs`), else in a product and a launch a step (`stepwise.rs`). A cell's own arithmetic
-//! is the same text in both (`elman/elman.cu`, `gru/gru.cu`, `lstm/lstm.cu`). What needs no order is done before and after
-//! by the operations that the reference uses: the input's share of the gates, `∂W`, `∂b`, `∂x`.
+//! A GPU's fused path: what needs an order of steps is done by kernels of its own, in one launch for all steps where a
+//! multiprocessor has room for the weights (`persistent.rs`) or all of them together have (`spread.rs`), else in a product and
+//! a launch a step (`stepwise.rs`). A cell's own arithmetic is the same text in all (`elman/elman.cu`, `gru/gru.cu`,
+//! `lstm/lstm.cu`). What needs no order is done before and after by the operations that the reference uses: the input's share
+//! of the gates, `∂W`, `∂b`, `∂x`.
 //!
 //! Rows are independent through time and every sum has one order, so no bit depends on how rows are grouped or on where
 //! weights lie. A large GRU with the reset gate before its product has no plan: the reference runs.
@@ -9,6 +10,8 @@
 mod kernels;
 mod persistent;
 mod plan;
+mod slices;
+mod spread;
 mod stepwise;
 
 use rnnlm_tensor::Cuda;
@@ -16,6 +19,8 @@ use rnnlm_tensor::cuda::Program;
 
 use self::persistent::Persistent;
 use self::plan::Configuration;
+use self::slices::Slicing;
+use self::spread::Spread;
 use self::stepwise::Stepwise;
 use super::{Gradients, Pass, Recurrence, reference};
 use crate::{Cell, Dims, Layer, Result, Tape};
@@ -27,6 +32,7 @@ pub struct CudaPlan(Way);
 #[derive(Debug)]
 enum Way {
     Persistent(Persistent),
+    Spread(Spread),
     Stepwise(Stepwise),
 }
 
@@ -34,16 +40,21 @@ enum Way {
 pub fn programs() -> Vec<Program> {
     let persistent = Configuration::all().map(|configuration| configuration.program());
     let stepwise = Cell::ALL.into_iter().filter(|&cell| plan::products(cell) == 1).map(plan::step_program);
-    persistent.chain(stepwise).collect()
+    let spread = Slicing::all().map(|slicing| slicing.program());
+    persistent.chain(spread).chain(stepwise).collect()
 }
 
 impl Recurrence for Cuda {
     type Plan = CudaPlan;
 
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CudaPlan>> {
-        let way = match Persistent::plan(self, layer, dims)? {
-            Some(persistent) => Some(Way::Persistent(persistent)),
-            None => Stepwise::plan(self, layer, dims)?.map(Way::Stepwise),
+        // the first that there is: a layer that one multiprocessor has room for is not spread
+        let way = match Spread::plan(self, layer, dims)? {
+            Some(spread) => Some(Way::Spread(spread)),
+            None => match Persistent::plan(self, layer, dims)? {
+                Some(persistent) => Some(Way::Persistent(persistent)),
+                None => Stepwise::plan(self, layer, dims)?.map(Way::Stepwise),
+            },
         };
         Ok(way.map(CudaPlan))
     }
@@ -52,6 +63,7 @@ impl Recurrence for Cuda {
         reference::project_input(self, pass, tape)?;
         match &mut plan.0 {
             Way::Persistent(persistent) => persistent.forward(self, pass, tape),
+            Way::Spread(spread) => spread.forward(self, pass, tape),
             Way::Stepwise(stepwise) => stepwise.forward(self, pass, tape),
         }
     }
@@ -65,6 +77,7 @@ impl Recurrence for Cuda {
     ) -> Result<()> {
         match &mut plan.0 {
             Way::Persistent(persistent) => persistent.backward(self, pass, tape, &mut gradients)?,
+            Way::Spread(spread) => spread.backward(self, pass, tape, &mut gradients)?,
             Way::Stepwise(stepwise) => stepwise.backward(self, pass, tape, &mut gradients)?,
         }
         reference::parameter_gradients(self, pass, tape, &mut gradients)

@@ -52,15 +52,9 @@ impl Persistent {
     pub(super) fn forward(&mut self, cuda: &Cuda, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
         self.refresh(cuda, pass)?;
         let extent = Extent { dims: tape.dims(), direction: tape.direction() };
-        let taped = Taped {
-            gates: tape.gates.view_mut(),
-            hidden: tape.hidden.view_mut(),
-            cell: tape.cell.view_mut(),
-            candidate: tape.candidate.view_mut(),
-        };
         let bias_hh = pass.parameters.view(pass.layer.bias_hh);
         let configuration = (&self.configuration, self.fits[0]);
-        self.kernels.forward(cuda, configuration, self.laid_out[0].view(), bias_hh, extent, taped)
+        self.kernels.forward(cuda, configuration, self.laid_out[0].view(), bias_hh, extent, Taped::of_mut(tape))
     }
 
     /// Fills the adjoint.
@@ -73,19 +67,7 @@ impl Persistent {
     ) -> Result<()> {
         self.refresh(cuda, pass)?;
         let extent = Extent { dims: tape.dims(), direction: tape.direction() };
-        let taped = Taped {
-            gates: tape.gates.view(),
-            hidden: tape.hidden.view(),
-            cell: tape.cell.view(),
-            candidate: tape.candidate.view(),
-        };
-        let adjoint = &mut *gradients.adjoint;
-        let filled = Filled {
-            gates: adjoint.gates.view_mut(),
-            candidate: adjoint.candidate.view_mut(),
-            hidden: adjoint.hidden.view_mut(),
-            cell: adjoint.cell.view_mut(),
-        };
+        let (taped, filled) = (Taped::of(tape), Filled::of(gradients.adjoint));
         let configuration = (&self.configuration, self.fits[1]);
         self.kernels.backward(cuda, configuration, self.laid_out[1].view(), extent, taped, gradients.output, filled)
     }

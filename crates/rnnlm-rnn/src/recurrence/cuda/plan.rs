@@ -134,7 +134,7 @@ pub(super) fn step_program(cell: Cell) -> Program {
 }
 
 /// A cell's own arithmetic with what brings it through its steps.
-fn program<const N: usize>(
+pub(super) fn program<const N: usize>(
     cell: Cell,
     name: String,
     steps: &'static str,

@@ -7,11 +7,6 @@
 // it goes, and the rest is read at each step from the L2 cache. Where a weight lies changes no bit: every sum is in the
 // order of k.
 
-// Four neighbours along k, read at once.
-struct alignas(16) Four {
-  float x, y, z, w;
-};
-
 // Sums of COUNT rows of weights for every row of the group. One row alone is summed in four parts, so that an addition
 // need not wait for the one before.
 template <unsigned COUNT>

@@ -35,4 +35,9 @@ struct Backward {
   float products[GATES];
 };
 
+// Four neighbours along k, read at once.
+struct alignas(16) Four {
+  float x, y, z, w;
+};
+
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }

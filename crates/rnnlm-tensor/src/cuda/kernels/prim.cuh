@@ -5,6 +5,13 @@
 // alone. No thread returns before a barrier that others wait at.
 #pragma once
 
+// A number on its way from one block to another that runs at the same time, and a stamp that says which it is. Both are
+// written and read at once, so that who finds the stamp has the number.
+struct alignas(8) Letter {
+  float value;
+  unsigned stamp;
+};
+
 #ifdef RNNLM_EMULATION
 
 #include "emulation.h"
@@ -37,6 +44,25 @@ DEVICE void* shared_memory() {
 
 // Returns when every thread of the block has called it; what they have written is then seen by all.
 DEVICE void block_barrier() { __syncthreads(); }
+
+// Returns when every thread of the warp has called it; what they have written is then seen by all of them.
+DEVICE void warp_barrier() { __syncwarp(); }
+
+// Puts a letter where another block looks for it.
+DEVICE void post(Letter* to, Letter letter) {
+  const unsigned long long bits = (unsigned long long)letter.stamp << 32 | __float_as_uint(letter.value);
+  asm volatile("st.relaxed.gpu.global.b64 [%0], %1;" ::"l"(__cvta_generic_to_global(to)), "l"(bits) : "memory");
+}
+
+// The letter that stands there now: from the L2 cache, since a multiprocessor's own does not hear of another's.
+DEVICE Letter look(const Letter* from) {
+  unsigned long long bits;
+  asm volatile("ld.relaxed.gpu.global.b64 %0, [%1];" : "=l"(bits) : "l"(__cvta_generic_to_global(from)) : "memory");
+  return {__uint_as_float((unsigned)bits), (unsigned)(bits >> 32)};
+}
+
+// What a thread does that has found no letter there: nothing, it looks again.
+DEVICE void wait_for(const Letter*) {}
 
 // The value that the lane `lane ^ mask` of this warp hands in at the same call.
 template <class Value>
@@ -115,4 +141,21 @@ DEVICE float add_ahead(float sum, Term term) {
 #pragma unroll
   for (unsigned i = 0; i < AHEAD; i++) sum += terms[i];
   return sum;
+}
+
+// The numbers that are posted with `stamp` at COUNT places, all looked at until the last has come; 0 for a null place.
+template <unsigned COUNT, class Place>
+DEVICE void receive(unsigned stamp, float (&values)[COUNT], Place place) {
+  for (unsigned missing = 0; missing < COUNT;) {
+    Letter letters[COUNT];
+#pragma unroll
+    for (unsigned i = 0; i < COUNT; i++) letters[i] = place(i) ? look(place(i)) : Letter{0.0f, stamp};
+    missing = COUNT;
+#pragma unroll
+    for (unsigned i = 0; i < COUNT; i++) {
+      values[i] = letters[i].value;
+      if (letters[i].stamp != stamp) missing = i;
+    }
+    if (missing < COUNT) wait_for(place(missing));
+  }
 }
