@@ -21,6 +21,7 @@ int cuMemcpyDtoHAsync_v2(void*, Address, std::size_t, void*);
 int cuModuleLoadData(void**, const void*);
 int cuModuleGetFunction(void**, void*, const char*);
 int cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
+int cuLaunchCooperativeKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**);
 int cuStreamBeginCapture_v2(void*, int);
 int cuStreamEndCapture(void*, void**);
 int cuGraphInstantiateWithFlags(void**, void*, unsigned long long);
@@ -86,8 +87,13 @@ struct Outcome {
   std::vector<float> out;
 };
 
+// How a kernel is launched; together is all blocks at the same time.
+enum class Way { one_by_one, captured, together };
+
 // Runs a kernel on the device that is current, over inputs 0, 1, 2, …
-Outcome launch(const std::string& statements, unsigned threads = THREADS, bool captured = false) {
+Outcome launch(const std::string& statements, Way way = Way::one_by_one, unsigned threads = THREADS,
+               unsigned blocks = BLOCKS) {
+  const bool captured = way == Way::captured;
   std::string log;
   const std::string image = compile(statements, log);
   void *module = nullptr, *function = nullptr, *stream = nullptr;
@@ -103,7 +109,9 @@ Outcome launch(const std::string& statements, unsigned threads = THREADS, bool c
   int size = VALUES;
   void* arguments[] = {&out, &in, &size};
   if (captured) cuStreamBeginCapture_v2(stream, 1);
-  int result = cuLaunchKernel(function, BLOCKS, 1, 1, threads, 1, 1, 256, stream, arguments, nullptr);
+  int result = way == Way::together
+                   ? cuLaunchCooperativeKernel(function, blocks, 1, 1, threads, 1, 1, 256, stream, arguments)
+                   : cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 256, stream, arguments, nullptr);
   if (captured) {
     void *graph = nullptr, *instance = nullptr;
     size = 0;  // the launch has its own copy of the arguments
@@ -125,8 +133,8 @@ bool equals(const Outcome& outcome, const std::function<float(std::size_t)>& exp
 }
 
 // Something of the words must be in the message of a kernel that fails.
-void fails(const char* what, const std::string& statements, const char* message) {
-  const Outcome outcome = launch(statements);
+void fails(const char* what, const std::string& statements, const char* message, Way way = Way::one_by_one) {
+  const Outcome outcome = launch(statements, way);
   expect(outcome.result > 0 && outcome.words.find(message) != std::string::npos,
          std::string(what) + ": " + std::to_string(outcome.result) + " " + outcome.words);
 }
@@ -150,7 +158,7 @@ void what_is_right_is_right() {
          "nine barriers");
   // initialised once by a copy to itself, then three times by the graph
   const char* count = "out[place] = (out[place] == out[place] ? out[place] : 0) + (place < size);";
-  expect(equals(launch(count, THREADS, true), [](std::size_t) { return 3.0f; }), "a graph launched three times");
+  expect(equals(launch(count, Way::captured), [](std::size_t) { return 3.0f; }), "a graph launched three times");
 }
 
 void what_is_wrong_is_noticed() {
@@ -165,10 +173,34 @@ void what_is_wrong_is_noticed() {
   fails("a store behind the end of shared memory", "shared[thread + 1] = 0; out[place] = 0;", "touches");
   fails("a null pointer", "out = nullptr; out[place] = 0;", "memory that is not the device's");
   fails("a division by zero", "out[place] = static_cast<int>(place) / (size - 320);", "divides");
-  expect(launch("out[place] = 0;", 96).result == 701, "more threads than the launch bounds");
+  expect(launch("out[place] = 0;", Way::one_by_one, 96).result == 701, "more threads than the launch bounds");
   expect(!equals(launch("out[place] = shared[thread];"), [](std::size_t) { return 0.0f; }),
          "shared memory that nobody wrote");
   expect(equals(launch(REVERSE), reversed), "a kernel after those that failed");
+}
+
+// Each block but `silent` posts its number, and waits for the next block's.
+std::string ring(const char* silent) {
+  return "struct Letter { float value; unsigned stamp; }; const unsigned block = block_index().x;"
+         "Letter* letters = reinterpret_cast<Letter*>(out); const Letter* from = letters + (block + 1) % num_blocks().x;"
+         "if (thread == 0 && block != " +
+         std::string(silent) +
+         ") post(letters + block, Letter{float(block), 7});"
+         "if (thread == 0) while (look(from).stamp != 7) wait_for(from);"
+         "block_barrier(); if (thread == 1) out[64 + block] = look(from).value;";
+}
+
+void blocks_that_run_together_can_wait_for_each_other() {
+  const Outcome outcome = launch(ring("5"), Way::together);
+  for (unsigned block = 0; block < BLOCKS; block++)
+    expect(outcome.out[64 + block] == (block + 1) % BLOCKS, "a ring of blocks: " + outcome.words);
+  expect(equals(launch(REVERSE, Way::together), reversed), "shared memory of blocks that run together");
+  fails("a ring of which one block posts nothing", ring("2"), "1 for another block", Way::together);
+  fails("a ring of blocks that run one after another", ring("5"), "1 for another block");
+  fails("a barrier that no block reaches", "if (thread) block_barrier(); out[place] = 0;", "315 wait at a block barrier",
+        Way::together);
+  // 132 multiprocessors of 2048 threads
+  expect(launch(ring("5"), Way::together, THREADS, 132 * 32 + 1).result == 720, "more blocks than there is room for");
 }
 
 void a_program_that_does_not_compile_says_why() {
@@ -190,6 +222,7 @@ void schedules_differ() {
     cuDevicePrimaryCtxRetain(&context, device);
     cuCtxSetCurrent(context);
     expect(equals(launch(REVERSE), reversed), "a barrier under schedule " + std::to_string(device));
+    blocks_that_run_together_can_wait_for_each_other();
     const Outcome race = launch("out[place] = 0; block_barrier(); out[0] = place;");
     if (device == 0) in_order = race.out;
     different += race.out != in_order;
