@@ -29,8 +29,8 @@ enum Result : int {
   STREAM_CAPTURE_ISOLATION = 905,
 };
 
-// A device is a schedule: the first runs every thread in order, each of the others draws from a seed of its own. There is
-// such a set of devices for each number of multiprocessors.
+// A device is a schedule: the first of a set runs every thread in order, each of the others draws from a seed of its own.
+// There is a set for each number of multiprocessors that is asked for.
 struct Device {
   int number;
   std::uint64_t seed;

@@ -117,7 +117,7 @@ impl StackCase {
     }
 
     /// Layers that a GPU with 18 multiprocessors spreads over them: a last slice with few units, a last wave and a last group
-    /// with few rows, two waves, two layers. None for a cell that has a second product within its step.
+    /// with few rows, two waves, two layers, several launches. None for a cell with a second product within its step.
     pub fn spread(cell: Cell) -> Vec<Self> {
         let (few_slices, many_slices) = match cell {
             Cell::Gru { reset_after: false } => return Vec::new(),
@@ -126,10 +126,15 @@ impl StackCase {
         };
         let lines = [
             (3, 3, Width::Dense(5), few_slices, 2, false, Twist::State),
-            (35, 1, Width::OneHot(2), few_slices, 1, false, Twist::ZeroState),
+            (3, 1, Width::OneHot(2), few_slices, 1, false, Twist::Carried),
             (2, 7, Width::Dense(5), many_slices, 1, true, Twist::State),
         ];
         lines.into_iter().map(|line| Self::of(cell, line)).collect()
+    }
+
+    /// Such a layer with more rows than it is spread for on any GPU.
+    pub fn crowded(cell: Cell) -> Option<Self> {
+        Self::spread(cell).into_iter().last().map(|case| Self { batch_size: 257, ..case })
     }
 
     /// The sizes, as the table shows them.

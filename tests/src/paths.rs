@@ -1,6 +1,5 @@
 //! The one list of backends, paths and instruction sets, beside the walk: whatever stands here is verified.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rnnlm_rnn::Path;
@@ -90,8 +89,8 @@ pub fn paths() -> Result<Paths> {
     Ok(paths)
 }
 
-/// Every GPU on each of its paths; or why there is none. Emulated devices with as many multiprocessors are one GPU under
-/// several schedules.
+/// Every GPU on each of its paths; or why there is none. A set of emulated devices, of which the first is in order, is one GPU
+/// under several schedules.
 fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
     let devices = rnnlm_tensor::cuda::devices().map_err(|error| error.to_string())?;
     let (emulated, real): (Vec<_>, Vec<_>) = devices.into_iter().partition(|gpu| gpu.name.starts_with("emulated"));
@@ -103,12 +102,8 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
         paths.add_gpu(&name, "", on, usize::MAX);
         paths.spread.push(gpu_target(&name, "fused", on(Path::Fused), usize::MAX));
     }
-    let mut sets: BTreeMap<usize, Vec<Cuda>> = BTreeMap::new();
-    for gpu in emulated {
-        let backend = open(gpu.ordinal)?;
-        sets.entry(backend.multiprocessors().map_err(|error| error.to_string())?).or_default().push(backend);
-    }
-    for (index, set) in sets.values().enumerate() {
+    for (index, set) in emulated.chunk_by(|_, gpu| gpu.name != "emulated").enumerate() {
+        let set = set.iter().map(|gpu| open(gpu.ordinal)).collect::<std::result::Result<Vec<_>, _>>()?;
         let on = |backend: &Cuda, path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
         let first = |path| on(&set[0], path);
         let drawn = |path| set[1..].iter().map(|backend| on(backend, path)).collect();

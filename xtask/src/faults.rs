@@ -31,6 +31,7 @@ enum Change {
 }
 
 const RECURRENCE: &str = "crates/rnnlm-rnn/src/recurrence/cuda/recurrence.cu";
+const SPREAD: &str = "crates/rnnlm-rnn/src/recurrence/cuda/spread.cu";
 const STEP: &str = "crates/rnnlm-rnn/src/recurrence/cuda/step.cu";
 const REDUCE: &str = "crates/rnnlm-tensor/src/cuda/kernels/reduce.cu";
 const GEMM: &str = "crates/rnnlm-tensor/src/cuda/kernels/gemm.cu";
@@ -99,6 +100,18 @@ const FAULTS: &[Fault] = &[
         file: GEMM,
         change: Change::Text { from: "first + i < slices ?", to: "first + i + 1 < slices ?" },
         rows: "gemm A·Bᵀ 70×65×257",
+    },
+    Fault {
+        what: "a letter that is read before it has come",
+        file: PRIMITIVES,
+        change: Change::Text { from: "if (letters[i].stamp != stamp)", to: "if (false)" },
+        rows: "lstm forward T3 N3 D5 H150 L2 cuda (emulated) spread",
+    },
+    Fault {
+        what: "one place for the letters of two steps",
+        file: SPREAD,
+        change: Change::Text { from: "(stamp % 2 * num_blocks().y * waves * ROWS + row)", to: "row" },
+        rows: "lstm backward T3 N3 D5 H150 L2 cuda (emulated) spread",
     },
     Fault {
         what: "a step back that forgets the one behind it",
