@@ -125,9 +125,9 @@ impl StackCase {
             Cell::Gru { .. } | Cell::Lstm => (150, 257),
         };
         let lines = [
-            (3, 3, Width::Dense(5), few_slices, 2, false, Twist::State),
-            (3, 1, Width::OneHot(2), few_slices, 1, false, Twist::Carried),
-            (2, 7, Width::Dense(5), many_slices, 1, true, Twist::State),
+            (3, 3, Width::Dense(5), few_slices, 1, true, Twist::State),
+            (3, 1, Width::OneHot(2), few_slices, 2, false, Twist::Carried),
+            (2, 7, Width::Dense(5), many_slices, 1, false, Twist::State),
         ];
         lines.into_iter().map(|line| Self::of(cell, line)).collect()
     }

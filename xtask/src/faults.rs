@@ -105,13 +105,13 @@ const FAULTS: &[Fault] = &[
         what: "a letter that is read before it has come",
         file: PRIMITIVES,
         change: Change::Text { from: "if (letters[i].stamp != stamp)", to: "if (false)" },
-        rows: "lstm forward T3 N3 D5 H150 L2 cuda (emulated) spread",
+        rows: "lstm forward T3 N3 D5 H150 bidirectional cuda (emulated) spread",
     },
     Fault {
         what: "one place for the letters of two steps",
         file: SPREAD,
         change: Change::Text { from: "(stamp % 2 * num_blocks().y * waves * ROWS + row)", to: "row" },
-        rows: "lstm backward T3 N3 D5 H150 L2 cuda (emulated) spread",
+        rows: "lstm backward T3 N3 D5 H150 bidirectional cuda (emulated) spread",
     },
     Fault {
         what: "a step back that forgets the one behind it",

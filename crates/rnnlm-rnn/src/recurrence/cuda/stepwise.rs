@@ -1,4 +1,4 @@
-//! A product and one launch for each step, beside the walk: for layers whose weights fit in no multiprocessor. The product
+//! A product and one launch for each step, beside the walk: for layers that no one launch has room for. The product
 //! is spread over the whole GPU, and all else of a step is the cell's own arithmetic in one kernel (`step.cu`).
 
 use std::ops::Range;

@@ -1,9 +1,10 @@
 // What one thread of a fused recurrence holds of one row of the batch, beside the walk: a unit of the layer with all its
 // gates. A cell's file (`elman/elman.cu`, `gru/gru.cu`, `lstm/lstm.cu`) says what becomes of it in one step, forward and
-// back; `recurrence.cu` has the products and the loop over time.
+// back; `recurrence.cu` and `spread.cu` have the products and the loop over time.
 //
 // Constants from the host: GATES of the cell; PRODUCTS with W_hh a step, of which a second one has the last gate alone;
-// UNITS, the hidden size rounded up to one that there is a kernel for; GROUP, the rows of the batch that a block has.
+// UNITS, the hidden size rounded up to one that there is a kernel for; in `recurrence.cu` GROUP, the rows of the batch that a
+// block has.
 
 // Gates of the first product.
 constexpr unsigned FIRST_GATES = PRODUCTS == 2 ? GATES - 1 : GATES;
