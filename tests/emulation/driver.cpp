@@ -34,8 +34,8 @@ std::vector<std::unique_ptr<Device>> make_devices() {
       devices.push_back(std::make_unique<Device>());
       devices.back()->number = static_cast<int>(devices.size()) - 1;
       devices.back()->seed = seed;
-      // every other device has more, so that rows grouped in two ways are seen side by side
-      devices.back()->multiprocessors = multiprocessors * (1 + seed % 2);
+      // every other device has fewer, so that rows grouped in two ways are seen side by side
+      devices.back()->multiprocessors = multiprocessors / (1 + seed % 2);
     }
   }
   return devices;

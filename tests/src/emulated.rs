@@ -50,9 +50,9 @@ fn run(folder: &PathBuf, selection: &Selection) -> Result<Vec<Row>> {
         path.push(":");
         path.push(others);
     }
-    // so few that batches of three rows are more than there are blocks at a time, and so many that a layer of 257 units with
-    // three or four gates is spread over them, in 17 slices
-    command.env("RNNLM_EMULATION_MULTIPROCESSORS", "2 18");
+    // so few that batches of three rows are more than there are blocks at a time, and so many that half of them are enough for
+    // the 17 slices of a layer with 257 units and three or four gates
+    command.env("RNNLM_EMULATION_MULTIPROCESSORS", "2 36");
     let output = command.env("LD_LIBRARY_PATH", path).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| Error::Emulation(format!("{command:?}: {error}")))?;
     if output.stdout.is_empty() {

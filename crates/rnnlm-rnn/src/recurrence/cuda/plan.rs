@@ -40,7 +40,7 @@ pub(super) struct Fit {
 impl Configuration {
     /// The configuration for a layer, if there is one.
     pub(super) fn choose(cell: Cell, dims: Dims, multiprocessors: usize) -> Option<Self> {
-        let units = UNITS.into_iter().find(|&units| dims.hidden_size <= units)?;
+        let units = units(dims.hidden_size)?;
         let group = GROUPS[usize::from(dims.batch_size > multiprocessors)];
         Self { cell, units, group }.if_small()
     }
@@ -126,6 +126,11 @@ impl Configuration {
             )
         }
     }
+}
+
+/// The hidden size rounded up to one that there is a kernel for.
+pub(super) fn units(hidden_size: usize) -> Option<usize> {
+    UNITS.into_iter().find(|&units| hidden_size <= units)
 }
 
 /// The program whose launches take one step each.

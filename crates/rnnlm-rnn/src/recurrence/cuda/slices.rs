@@ -8,8 +8,8 @@ use crate::{Cell, Dims};
 
 /// Hidden sizes that there are kernels for, as in `plan.rs`.
 const UNITS: [usize; 3] = [256, 512, 1024];
-/// The most weights `G·UNITS²` of a layer that a multiprocessor takes alone, a quarter of a megabyte: about as many as its
-/// registers and shared memory hold, so that a step needs no letters from others.
+/// The most weights `G·H²` of a layer that a multiprocessor takes alone, **H** rounded up as in `plan.rs`, a quarter of a
+/// megabyte: about as many as its registers and shared memory hold, so that a step needs no letters from others.
 const MAX_ALONE: usize = 1 << 16;
 /// Threads of a block.
 pub(super) const THREADS: usize = 256;
@@ -48,7 +48,11 @@ impl Spreading {
     /// small, too large, has too many rows, or has a second product within its step.
     pub(super) fn choose(cell: Cell, dims: Dims, multiprocessors: usize) -> Option<Self> {
         let units = UNITS.into_iter().find(|&units| dims.hidden_size <= units)?;
-        let slices = dims.hidden_size.div_ceil(Slicing { cell, units, rows: 1 }.if_worthwhile()?.slice_units());
+        let units_alone = plan::units(dims.hidden_size).unwrap_or(units);
+        if !is_worthwhile(cell, units_alone) {
+            return None;
+        }
+        let slices = dims.hidden_size.div_ceil(Slicing { cell, units, rows: 1 }.slice_units());
         let most_groups = multiprocessors / slices;
         let group = (most_groups > 0).then(|| dims.batch_size.div_ceil(most_groups))?;
         let rows = ROWS.into_iter().find(|&rows| group <= rows).unwrap_or(ROWS[ROWS.len() - 1]);
@@ -68,12 +72,8 @@ impl Slicing {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let sizes = || UNITS.into_iter().flat_map(|units| ROWS.map(|rows| (units, rows)));
         let all = Cell::ALL.into_iter().flat_map(move |cell| sizes().map(move |(units, rows)| (cell, units, rows)));
-        all.filter_map(|(cell, units, rows)| Self { cell, units, rows }.if_worthwhile())
-    }
-
-    fn if_worthwhile(self) -> Option<Self> {
-        let weights = self.cell.num_gates() * self.units * self.units;
-        (weights > MAX_ALONE && plan::products(self.cell) == 1).then_some(self)
+        let all = all.filter(|&(cell, units, _)| is_worthwhile(cell, units));
+        all.map(|(cell, units, rows)| Self { cell, units, rows })
     }
 
     /// Units of a slice: the largest power of two whose weights the registers of a block hold, forward and back. A function
@@ -120,6 +120,11 @@ impl Slicing {
     }
 }
 
+/// Whether a multiprocessor has no room for the weights, and a step has one product.
+fn is_worthwhile(cell: Cell, units: usize) -> bool {
+    cell.num_gates() * units * units > MAX_ALONE && plan::products(cell) == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,9 +155,11 @@ mod tests {
 
     #[test]
     fn what_is_too_small_too_large_or_has_too_many_rows_is_not_spread() {
-        assert_eq!([choose(TANH, 256, 32), choose(Cell::Lstm, 1025, 1)], [None, None]);
+        assert_eq!([choose(TANH, 256, 32), choose(Cell::Lstm, 128, 32), choose(GRU, 128, 32)], [None; 3]);
+        assert_eq!([choose(Cell::Lstm, 1025, 1), choose(TANH, 1025, 1)], [None; 2]);
         assert_eq!([choose(Cell::Lstm, 512, 65), choose(Cell::Lstm, 256, 257)], [None, None]);
-        assert_eq!(choose(Cell::Gru { reset_after: false }, 512, 1), None);
+        let before = Cell::Gru { reset_after: false };
+        assert_eq!([256, 512, 1024].map(|hidden_size| choose(before, hidden_size, 1)), [None; 3]);
         let dims = Dims { num_steps: 1, batch_size: 1, input_size: 1, hidden_size: 256 };
         assert_eq!(Spreading::choose(Cell::Lstm, dims, 7), None);
     }

@@ -60,6 +60,21 @@ struct Unit {
   }
 };
 
+// The next wave of a group: of the same step, or the first of the next.
+struct Next {
+  unsigned step, first_row;
+
+  DEVICE_MEMBER Next(unsigned number, unsigned wave, const Share& share)
+      : step(wave + 1 < share.waves ? number : number + 1),
+        first_row(share.first_row(wave + 1 < share.waves ? wave + 1 : 0)) {}
+
+  // Whether some of its letters may be there already, and COUNT of them leave registers for what is computed meanwhile.
+  template <unsigned COUNT>
+  DEVICE_MEMBER bool may_be_there(const Share& share) const {
+    return COUNT <= 8 && share.waves > 1 && step > 0;
+  }
+};
+
 // The row of W_hh behind a gate of a unit of the slice, gate after gate; false if there is none.
 DEVICE bool weight_row(unsigned number, const Share& share, unsigned hidden_size, unsigned& row) {
   const unsigned gate = number / SLICE_UNITS, unit = share.slice() * SLICE_UNITS + number % SLICE_UNITS;
@@ -105,7 +120,7 @@ KERNEL(256) spread_forward(Matrix weight, Matrix bias, Extent extent, unsigned w
 #pragma unroll
     for (unsigned from = 0; from < DEPTH; from += WARP) {
       const unsigned unit = first_unit + from + lane;
-#pragma unroll 8
+#pragma unroll 16
       for (unsigned column = 0; column < WARP; column++) {
         unsigned row;
         const bool exists = weight_row(i * WARP + column, share, h, row) && unit < h;
@@ -128,7 +143,16 @@ KERNEL(256) spread_forward(Matrix weight, Matrix bias, Extent extent, unsigned w
   for (unsigned gate = 0; gate < GATES; gate++)
     bias_hh[gate] = at.has_unit ? bias.at(0, gate * h + at.unit) : 0.0f;
   const unsigned clock = share.clock();
+  constexpr unsigned RUNS = DEPTH / WARP, LETTERS = ROWS * RUNS;
+  Letter states_before[LETTERS];
+  const auto places = [&](unsigned stamp, unsigned from_row) {
+    return [=](unsigned i) -> const Letter* {
+      const unsigned from = first_unit + i % RUNS * WARP + lane;
+      return from < h ? share.place(stamp, from_row + i / RUNS, UNITS) + from : nullptr;
+    };
+  };
   unsigned turn = 0;
+  bool looked = false;
   for (unsigned index = 0; index < extent.num_steps; index++) {
     for (unsigned wave = 0; wave < waves; wave++, turn ^= 1) {
       const unsigned first_row = share.first_row(wave);
@@ -142,25 +166,23 @@ KERNEL(256) spread_forward(Matrix weight, Matrix bias, Extent extent, unsigned w
         u.hidden = hidden.at(at.before, at.unit);
         u.cell = KEEPS_CELL ? cell.at(at.before, at.unit) : 0.0f;
       }
-      constexpr unsigned RUNS = DEPTH / WARP;
-      float values[ROWS * RUNS];
       if (index == 0) {
 #pragma unroll
-        for (unsigned i = 0; i < ROWS * RUNS; i++) {
+        for (unsigned i = 0; i < LETTERS; i++) {
           const unsigned from = first_unit + i % RUNS * WARP + lane, batch_row = first_row + i / RUNS;
           const bool is_there = from < h && batch_row < extent.batch_size;
           const unsigned initial = (extent.reverse ? extent.num_steps * extent.batch_size : 0) + batch_row;
-          values[i] = is_there ? hidden.at(initial, from) : 0.0f;
+          states_before[i].value = is_there ? hidden.at(initial, from) : 0.0f;
         }
       } else {
-        receive(clock + index, values, [&](unsigned i) -> const Letter* {
-          const unsigned from = first_unit + i % RUNS * WARP + lane;
-          return from < h ? share.place(clock + index, first_row + i / RUNS, UNITS) + from : nullptr;
-        });
+        receive(clock + index, states_before, looked, places(clock + index, first_row));
       }
 #pragma unroll
-      for (unsigned i = 0; i < ROWS * RUNS; i++) states[i * WARP + lane] = values[i];
+      for (unsigned i = 0; i < LETTERS; i++) states[i * WARP + lane] = states_before[i].value;
       warp_barrier();
+      const Next next(index, wave, share);
+      looked = next.may_be_there<LETTERS>(share);
+      if (looked) look_at(clock + next.step, states_before, places(clock + next.step, next.first_row));
       float products[ROWS][COLUMNS] = {};
       multiply(own, states, products);
       float* of_warps = sums + turn * WARPS * ROWS * COLUMNS * WARP;
@@ -194,7 +216,10 @@ KERNEL(256) spread_forward(Matrix weight, Matrix bias, Extent extent, unsigned w
 // The sum of numbers of which each thread has COUNT and its lanes, PARTS in a row, have the rest: in pairs, pairs of pairs
 // and so on, whatever part a thread has.
 template <unsigned PARTS, unsigned COUNT>
-DEVICE float sum_in_pairs(float (&values)[COUNT]) {
+DEVICE float sum_in_pairs(const Letter (&letters)[COUNT]) {
+  float values[COUNT];
+#pragma unroll
+  for (unsigned i = 0; i < COUNT; i++) values[i] = letters[i].value;
 #pragma unroll
   for (unsigned apart = 1; apart < COUNT; apart *= 2) {
 #pragma unroll
@@ -231,7 +256,16 @@ KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter
 
   Unit at(thread_index() / PARTS, share, extent);
   const unsigned clock = share.clock();
+  Letter of_slices[LETTERS];
+  const auto places = [&](unsigned stamp, unsigned from_row) {
+    return [=](unsigned i) -> const Letter* {
+      const unsigned slice = part * LETTERS + i;
+      if (slice >= num_blocks().x || !at.has_unit) return nullptr;
+      return share.place(stamp, from_row + at.row, SLICES * UNITS) + slice * UNITS + at.unit;
+    };
+  };
   unsigned turn = 0;
+  bool looked = false;
   // after the first step there is one round more, for what the others have posted in it
   for (unsigned count = 0; count <= extent.num_steps; count++) {
     const bool is_initial = count == extent.num_steps;
@@ -258,13 +292,8 @@ KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter
         taped.output = output.at(at.now, at.unit);
       }
       if (count > 0) {
-        float values[LETTERS];
-        receive(clock + count, values, [&](unsigned i) -> const Letter* {
-          const unsigned slice = part * LETTERS + i;
-          if (slice >= num_blocks().x || !at.has_unit) return nullptr;
-          return share.place(clock + count, at.in_batch, SLICES * UNITS) + slice * UNITS + at.unit;
-        });
-        u.hidden += sum_in_pairs<PARTS>(values);
+        receive(clock + count, of_slices, looked, places(clock + count, first_row));
+        u.hidden += sum_in_pairs<PARTS>(of_slices);
       }
       if (is_initial) {
         if (exists) d_hidden.at(at.in_batch, at.unit) = u.hidden;
@@ -287,6 +316,9 @@ KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter
       }
       // before it the products are written; those of the wave before are read before the next one
       block_barrier();
+      const Next next(count, wave, share);
+      looked = next.may_be_there<LETTERS>(share);
+      if (looked) look_at(clock + next.step, of_slices, places(clock + next.step, next.first_row));
       float sums[ROWS][OUTPUTS] = {};
       multiply(own, of_wave, sums);
 #pragma unroll

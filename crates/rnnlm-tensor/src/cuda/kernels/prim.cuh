@@ -143,19 +143,26 @@ DEVICE float add_ahead(float sum, Term term) {
   return sum;
 }
 
-// The numbers that are posted with `stamp` at COUNT places, all looked at until the last has come; 0 for a null place.
+// The letters that stand at COUNT places now; a null place has 0 at any stamp.
 template <unsigned COUNT, class Place>
-DEVICE void receive(unsigned stamp, float (&values)[COUNT], Place place) {
-  for (unsigned missing = 0; missing < COUNT;) {
-    Letter letters[COUNT];
+DEVICE void look_at(unsigned stamp, Letter (&letters)[COUNT], Place place) {
 #pragma unroll
-    for (unsigned i = 0; i < COUNT; i++) letters[i] = place(i) ? look(place(i)) : Letter{0.0f, stamp};
-    missing = COUNT;
+  for (unsigned i = 0; i < COUNT; i++) letters[i] = place(i) ? look(place(i)) : Letter{0.0f, stamp};
+}
+
+// The letters that are posted with `stamp` at COUNT places. `looked` says that `letters` are what stood there before, and is
+// false from then on; whatever has not come is looked for until it has.
+template <unsigned COUNT, class Place>
+DEVICE void receive(unsigned stamp, Letter (&letters)[COUNT], bool& looked, Place place) {
+  if (!looked) look_at(stamp, letters, place);
+  for (bool is_new = !looked;; is_new = true) {
+    unsigned missing = COUNT;
 #pragma unroll
-    for (unsigned i = 0; i < COUNT; i++) {
-      values[i] = letters[i].value;
+    for (unsigned i = 0; i < COUNT; i++)
       if (letters[i].stamp != stamp) missing = i;
-    }
-    if (missing < COUNT) wait_for(place(missing));
+    if (missing == COUNT) break;
+    if (is_new) wait_for(place(missing));
+    look_at(stamp, letters, place);
   }
+  looked = false;
 }
