@@ -19,8 +19,8 @@ const WARPS: usize = THREADS / WARP;
 const TILE: usize = 128;
 /// Rows of a wave, for groups of so many rows and for larger ones.
 const ROWS: [usize; 2] = [2, 4];
-/// Rows of a group at the most. Slices of so many rows wait for arithmetic and the L2 cache longer than a product of the
-/// whole batch takes in all.
+/// Rows of a group at the most: by estimate, arithmetic and letters of more take as long as a product of the whole batch and
+/// a launch.
 const MAX_ROWS: usize = 16;
 
 /// The constants of a program.
@@ -48,6 +48,7 @@ impl Spreading {
     /// small, too large, has too many rows, or has a second product within its step.
     pub(super) fn choose(cell: Cell, dims: Dims, multiprocessors: usize) -> Option<Self> {
         let units = UNITS.into_iter().find(|&units| dims.hidden_size <= units)?;
+        // a small layer is no larger for one multiprocessor because these kernels begin with more units
         let units_alone = plan::units(dims.hidden_size).unwrap_or(units);
         if !is_worthwhile(cell, units_alone) {
             return None;
