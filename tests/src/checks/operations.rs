@@ -26,6 +26,8 @@ const CASES: [([usize; 3], Setting); 9] = [
     ([70, 65, 257], Setting::Block),
     ([35, 1000, 2], Setting::Whole),
 ];
+/// A product with 8 × 8 of the largest tiles that there are, on a GPU, some of them in part.
+const LARGE_PRODUCT: [usize; 3] = [900, 897, 17];
 
 /// Where a case's operands lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let mut checks = Vec::new();
     for operation in Operation::ALL {
         checks.extend(CASES.map(|(shape, setting)| check(target, Case { operation, shape, setting })));
+        if matches!(operation, Operation::Gemm(..)) {
+            checks.push(check(target, Case { operation, shape: LARGE_PRODUCT, setting: Setting::Whole }));
+        }
         let has_extremes =
             matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::Hold)
                 || matches!(operation, Operation::Update(_));

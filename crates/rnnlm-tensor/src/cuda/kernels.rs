@@ -17,13 +17,15 @@ const PARTIAL_SUMS: usize = 256;
 /// Elements that one block sums before another is worth its while.
 const SUMMED_BY_BLOCK: usize = 4 * THREADS as usize;
 /// The tiles that `gemm.cu` is compiled for: side, and columns of an operand that are in shared memory at a time.
-const TILES: [[usize; 2]; 2] = [[32, 32], [64, 16]];
+const TILES: [[usize; 2]; 3] = [[32, 32], [64, 16], [128, 16]];
+/// Tiles of the largest size from which on it is taken: fewer are too few for a GPU unless k is cut into more slices than pay.
+const LARGE_TILES: usize = 64;
 /// Blocks up to which a product of few tiles is cut into slices, and the least strips of one: shorter ones cost more in sums
 /// of slices than they save. Constants, so that no bit depends on how many blocks a GPU can have.
 const SLICED_BLOCKS: usize = 256;
 const STRIPS: usize = 4;
 /// Elements of all slices at the most: no tile is larger than a large one.
-const SLICED: usize = SLICED_BLOCKS * TILES[1][0] * TILES[1][0];
+const SLICED: usize = SLICED_BLOCKS * TILES[2][0] * TILES[2][0];
 
 /// The program that holds them all.
 pub(super) fn program() -> Program {
@@ -69,7 +71,7 @@ pub(super) struct Kernels {
     sum_rows: CudaFunction,
     softmax_cross_entropy: CudaFunction,
     /// By product, then by tile.
-    gemm: [[CudaFunction; 2]; 3],
+    gemm: [[CudaFunction; TILES.len()]; 3],
     sum_slices: CudaFunction,
     /// Lent to one sum after the other.
     partials: Mutex<CudaSlice<f64>>,
@@ -84,9 +86,9 @@ impl Kernels {
     pub(super) fn load(context: &Arc<CudaContext>, stream: &Arc<CudaStream>) -> Result<Self, String> {
         let module = program().load(context)?;
         let function = |name: &str| module.load_function(name).map_err(|error| format!("kernel `{name}`: {error}"));
-        let gemm = |product: &str| -> Result<[CudaFunction; 2], String> {
-            let [small, large] = TILES.map(|[tile, _]| function(&format!("gemm_{product}_{tile}")));
-            Ok([small?, large?])
+        let gemm = |product: &str| -> Result<[CudaFunction; TILES.len()], String> {
+            let [small, medium, large] = TILES.map(|[tile, _]| function(&format!("gemm_{product}_{tile}")));
+            Ok([small?, medium?, large?])
         };
         Ok(Self {
             stream: Arc::clone(stream),
@@ -258,15 +260,14 @@ impl Kernels {
     /// One launch, or a second one for the sums of slices, between which nobody else may have these.
     pub(super) fn gemm(&self, product: Product, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result {
         let [rows, cols] = [out.rows as usize, out.cols as usize];
-        let tiles = |tile: usize| rows.div_ceil(tile) * cols.div_ceil(tile);
-        let is_large = rows.min(cols) > TILES[0][0];
-        let [tile, strip] = TILES[usize::from(is_large)];
+        let size = tile_size(rows, cols);
+        let [tile, strip] = TILES[size];
         let (functions, depth) = match product {
             Product::AB => (&self.gemm[0], a.cols),
             Product::ABt => (&self.gemm[1], a.cols),
             Product::AtB => (&self.gemm[2], a.rows),
         };
-        let (slice, slices) = slices(depth as usize, tiles(tile), strip);
+        let (slice, slices) = slices(depth as usize, tiles(rows, cols, tile), strip);
         let grid = Grid {
             blocks: [cols.div_ceil(tile), rows.div_ceil(tile), slices].map(|blocks| blocks as u32),
             ..Grid::row(1, THREADS, tiles_bytes([tile, strip]))
@@ -275,12 +276,26 @@ impl Kernels {
         let partial = Argument::Address(lent.device_ptr(&self.stream).0);
         let [a, b, out_matrix] = [a, b, out].map(Argument::Matrix);
         let [slice, slices, accumulate] = [slice as u32, slices as u32, accumulate.into()].map(Argument::Number);
-        let function = &functions[usize::from(is_large)];
-        self.run(function, grid, [a, b, slice, accumulate, partial, out_matrix])?;
+        self.run(&functions[size], grid, [a, b, slice, accumulate, partial, out_matrix])?;
         if grid.blocks[2] == 1 {
             return Ok(());
         }
         self.run(&self.sum_slices, elements(out), [partial, slices, accumulate, out_matrix])
+    }
+}
+
+/// How many tiles of that side an output has.
+fn tiles(rows: usize, cols: usize, tile: usize) -> usize {
+    rows.div_ceil(tile) * cols.div_ceil(tile)
+}
+
+/// Which of the [`TILES`] an output is cut into.
+fn tile_size(rows: usize, cols: usize) -> usize {
+    let [[small, _], [medium, _], [large, _]] = TILES;
+    if rows.min(cols) > medium && tiles(rows, cols, large) >= LARGE_TILES {
+        2
+    } else {
+        usize::from(rows.min(cols) > small)
     }
 }
 
@@ -308,6 +323,16 @@ fn number_of(activation: Activation) -> Argument {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_tiles_are_for_outputs_that_have_many() {
+        // a bias, the logits of the book, the gradient of 1024 × 256 weights, of 2048 × 512; then long and narrow ones
+        assert_eq!(
+            [(1, 512), (1120, 28), (1024, 256), (2048, 512)].map(|(rows, cols)| tile_size(rows, cols)),
+            [0, 0, 1, 2]
+        );
+        assert_eq!([(100_000, 32), (100_000, 64), (100_000, 65)].map(|(rows, cols)| tile_size(rows, cols)), [0, 1, 2]);
+    }
 
     #[test]
     fn slices_cover_the_depth_and_fit_in_what_is_lent() {

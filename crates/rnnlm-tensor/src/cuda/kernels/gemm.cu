@@ -45,12 +45,33 @@ struct Strip {
   }
 };
 
-// A tile of `TILE` × `TILE` over the slice of k that is the block's; a thread has a square of it. With more slices than one
-// their sums go to `partial`, `[slices][rows][cols]`.
+// What a thread has of a tile's rows, or of its columns: packs of up to four, as far apart as those of all threads reach, so
+// that threads side by side read packs side by side.
+template <unsigned TILE>
+struct Own {
+  static constexpr unsigned COUNT = TILE / SIDE, PACK = COUNT < 4 ? COUNT : 4;
+  float at[COUNT];
+
+  DEVICE_MEMBER static unsigned place(unsigned thread, unsigned i) {
+    return (i / PACK * SIDE + thread) * PACK + i % PACK;
+  }
+
+  DEVICE_MEMBER void read(const float* tile, unsigned thread) {
+#pragma unroll
+    for (unsigned first = 0; first < COUNT; first += PACK) {
+      const auto pack = *reinterpret_cast<const Pack<PACK>*>(tile + place(thread, first));
+#pragma unroll
+      for (unsigned i = 0; i < PACK; i++) at[first + i] = pack.at[i];
+    }
+  }
+};
+
+// A tile of `TILE` × `TILE` over the slice of k that is the block's, of which a thread has as many rows as columns. With more
+// slices than one their sums go to `partial`, `[slices][rows][cols]`.
 template <unsigned TILE, unsigned DEPTH, Product PRODUCT>
 DEVICE void multiply_tile(const Matrix& a, const Matrix& b, unsigned slice, bool accumulate, float* partial,
                           const Matrix& out) {
-  constexpr unsigned OWN = TILE / SIDE;
+  constexpr unsigned OWN = Own<TILE>::COUNT;
   using Left = Strip<TILE, DEPTH, PRODUCT != ATB>;
   using Right = Strip<TILE, DEPTH, PRODUCT == ABT>;
   float* left_tiles = static_cast<float*>(shared_memory());
@@ -58,7 +79,7 @@ DEVICE void multiply_tile(const Matrix& a, const Matrix& b, unsigned slice, bool
   const unsigned depth = PRODUCT == ATB ? a.rows : a.cols;
   const unsigned begin = block_index().z * slice, end = depth - begin < slice ? depth : begin + slice;
   const unsigned first_row = block_index().y * TILE, first_col = block_index().x * TILE;
-  const unsigned y = thread_index() / SIDE * OWN, x = thread_index() % SIDE * OWN;
+  const unsigned y = thread_index() / SIDE, x = thread_index() % SIDE;
   Left left;
   Right right;
   left.fetch(a, first_row, begin, end);
@@ -76,8 +97,9 @@ DEVICE void multiply_tile(const Matrix& a, const Matrix& b, unsigned slice, bool
     right.fetch(b, first_col, at + DEPTH, end);
 #pragma unroll
     for (unsigned k = 0; k < DEPTH; k++) {
-      const Pack<OWN> rows = *reinterpret_cast<const Pack<OWN>*>(left_tile + k * Left::PITCH + y);
-      const Pack<OWN> cols = *reinterpret_cast<const Pack<OWN>*>(right_tile + k * Right::PITCH + x);
+      Own<TILE> rows, cols;
+      rows.read(left_tile + k * Left::PITCH, y);
+      cols.read(right_tile + k * Right::PITCH, x);
       for (unsigned i = 0; i < OWN; i++)
         for (unsigned j = 0; j < OWN; j++) sums[i][j] = fmaf(rows.at[i], cols.at[j], sums[i][j]);
     }
@@ -85,7 +107,7 @@ DEVICE void multiply_tile(const Matrix& a, const Matrix& b, unsigned slice, bool
   }
   for (unsigned i = 0; i < OWN; i++)
     for (unsigned j = 0; j < OWN; j++) {
-      const unsigned row = first_row + y + i, col = first_col + x + j;
+      const unsigned row = first_row + Own<TILE>::place(y, i), col = first_col + Own<TILE>::place(x, j);
       if (row >= out.rows || col >= out.cols) continue;
       if (num_blocks().z > 1)
         partial[((size_t)block_index().z * out.rows + row) * out.cols + col] = sums[i][j];
@@ -105,6 +127,9 @@ GEMM(gemm_atb_32, 32, 32, ATB)
 GEMM(gemm_ab_64, 64, 16, AB)
 GEMM(gemm_abt_64, 64, 16, ABT)
 GEMM(gemm_atb_64, 64, 16, ATB)
+GEMM(gemm_ab_128, 128, 16, AB)
+GEMM(gemm_abt_128, 128, 16, ABT)
+GEMM(gemm_atb_128, 128, 16, ATB)
 
 // `out = Σ partial`, or `out += Σ partial`, in the order of the slices; one thread an element.
 KERNEL(256) sum_slices(const float* partial, unsigned slices, unsigned accumulate, Matrix out) {
