@@ -17,7 +17,8 @@ const WARP: usize = 32;
 const WARPS: usize = THREADS / WARP;
 /// Weights that a thread has in registers, of which it may have 255: those that sums and the step itself leave.
 const TILE: usize = 128;
-/// Rows of a wave, for groups of so many rows and for larger ones.
+/// Rows of a wave, for groups of so many rows and for larger ones. The fewest units alone have a kernel for two: their groups
+/// are small at the book's batch size already, while the steps of more units are longer and their groups larger.
 const ROWS: [usize; 2] = [2, 4];
 /// Rows of a group at the most: by estimate, arithmetic and letters of more take as long as a product of the whole batch and
 /// a launch.
@@ -56,7 +57,7 @@ impl Spreading {
         let slices = dims.hidden_size.div_ceil(Slicing { cell, units, rows: 1 }.slice_units());
         let most_groups = multiprocessors / slices;
         let group = (most_groups > 0).then(|| dims.batch_size.div_ceil(most_groups))?;
-        let rows = ROWS.into_iter().find(|&rows| group <= rows).unwrap_or(ROWS[ROWS.len() - 1]);
+        let rows = wave_rows(units).find(|&rows| group <= rows).unwrap_or(ROWS[ROWS.len() - 1]);
         let waves = group.div_ceil(rows);
         let groups = dims.batch_size.div_ceil(waves * rows);
         (group <= MAX_ROWS).then_some(Self { slicing: Slicing { cell, units, rows }, slices, groups, waves })
@@ -71,7 +72,7 @@ impl Spreading {
 impl Slicing {
     /// Every configuration there is.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let sizes = || UNITS.into_iter().flat_map(|units| ROWS.map(|rows| (units, rows)));
+        let sizes = || UNITS.into_iter().flat_map(|units| wave_rows(units).map(move |rows| (units, rows)));
         let all = Cell::ALL.into_iter().flat_map(move |cell| sizes().map(move |(units, rows)| (cell, units, rows)));
         let all = all.filter(|&(cell, units, _)| is_worthwhile(cell, units));
         all.map(|(cell, units, rows)| Self { cell, units, rows })
@@ -121,6 +122,11 @@ impl Slicing {
     }
 }
 
+/// Rows that a wave may have, the fewest first.
+fn wave_rows(units: usize) -> impl Iterator<Item = usize> {
+    ROWS.into_iter().filter(move |&rows| rows > ROWS[0] || units == UNITS[0])
+}
+
 /// Whether a multiprocessor has no room for the weights, and a step has one product.
 fn is_worthwhile(cell: Cell, units: usize) -> bool {
     cell.num_gates() * units * units > MAX_ALONE && plan::products(cell) == 1
@@ -151,7 +157,7 @@ mod tests {
         assert_eq!(choose(Cell::Lstm, 1024, 16), Some([128, 1, 4, 4]));
         // the last slice has one unit of 16, the last wave of the last group fewer rows than 4
         assert_eq!(choose(Cell::Lstm, 257, 33), Some([17, 5, 2, 4]));
-        assert_eq!(choose(Cell::Lstm, 129, 1), Some([5, 1, 1, 2]));
+        assert_eq!([choose(Cell::Lstm, 129, 1), choose(Cell::Lstm, 257, 1)], [Some([5, 1, 1, 2]), Some([17, 1, 1, 4])]);
     }
 
     #[test]
@@ -177,8 +183,8 @@ mod tests {
             assert!(slicing.rows * slice <= THREADS && gates * slice % 4 == 0, "{slicing:?}");
             assert!(slicing.forward_bytes().max(slicing.backward_bytes()) <= 48 << 10, "{slicing:?}");
         }
-        // the RNNs from 512 units on
-        assert_eq!(Slicing::all().count(), (2 * 3 + 2 * 2) * 2);
+        // an LSTM and a GRU in three sizes, the RNNs from 512 units on; two waves where there are 256
+        assert_eq!(Slicing::all().count(), 2 * 3 + 2 * 2 + 2);
     }
 
     #[test]
