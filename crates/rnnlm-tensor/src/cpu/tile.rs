@@ -107,13 +107,13 @@ pub(super) fn store<L: Lanes, const MR: usize, const NV: usize>(
     match onto {
         Onto::Nothing => {
             for (i, sums) in sums.iter().enumerate() {
-                // SAFETY: i < MR, and the last of these rows lies within the slice, as asserted above
+                // SAFETY: i < MR, and the last row lies within the slice, as asserted above
                 store_row::<L, NV>(*sums, unsafe { row_mut(c, i * stride, width) });
             }
         }
         Onto::Output => {
             for (i, sums) in sums.iter().enumerate() {
-                // SAFETY: as above
+                // SAFETY: i < MR, and the last row lies within the slice, as asserted above
                 let c = unsafe { row_mut(c, i * stride, width) };
                 store_row::<L, NV>(add_row::<L, NV>(c, *sums), c);
             }
@@ -121,14 +121,14 @@ pub(super) fn store<L: Lanes, const MR: usize, const NV: usize>(
         Onto::Row(values) => {
             let values = &values[..width];
             for (i, sums) in sums.iter().enumerate() {
-                // SAFETY: as above
+                // SAFETY: i < MR, and the last row lies within the slice, as asserted above
                 store_row::<L, NV>(add_row::<L, NV>(values, *sums), unsafe { row_mut(c, i * stride, width) });
             }
         }
         Onto::Table { values, stride: distance, ids } => {
             for (i, sums) in sums.iter().enumerate() {
                 let values = &values[ids[i * apart] as usize * distance..];
-                // SAFETY: as above
+                // SAFETY: i < MR, and the last row lies within the slice, as asserted above
                 store_row::<L, NV>(add_row::<L, NV>(values, *sums), unsafe { row_mut(c, i * stride, width) });
             }
         }
