@@ -1,7 +1,6 @@
 // Runs a kernel on one core, beside the walk: the fibers of a block take turns at its barriers and exchanges, and those of
-// blocks that run at the same time where one waits for what another tells. What goes
-// wrong on a GPU in one run of a thousand goes wrong here for a seed: a missing barrier, a stale buffer, a thread that
-// waits for ever.
+// blocks that run at the same time where one waits for what another tells. What goes wrong on a GPU in one run of a thousand
+// goes wrong here for a seed: a missing barrier, a stale buffer, a thread that waits for ever.
 #include "scheduler.h"
 
 #include <algorithm>

@@ -66,6 +66,13 @@ impl<'a> Taped<ViewMut<'a, Cuda>> {
     }
 }
 
+impl<M: Into<Matrix>> Taped<M> {
+    /// In the order of every declaration.
+    fn arguments(self) -> [Argument; 4] {
+        [self.gates, self.hidden, self.cell, self.candidate].map(|matrix| Argument::Matrix(matrix.into()))
+    }
+}
+
 /// What the backward pass fills.
 pub(super) struct Filled<'a> {
     pub(super) gates: ViewMut<'a, Cuda>,
@@ -80,6 +87,11 @@ impl<'a> Filled<'a> {
         let Adjoint { gates, candidate, hidden, cell, .. } = adjoint;
         let [gates, candidate, hidden, cell] = [gates, candidate, hidden, cell].map(Tensor::view_mut);
         Self { gates, candidate, hidden, cell }
+    }
+
+    /// In the order of every declaration.
+    fn arguments(self) -> [Argument; 4] {
+        [self.gates, self.candidate, self.hidden, self.cell].map(|view| Argument::Matrix(view.into()))
     }
 }
 
@@ -121,8 +133,7 @@ impl Kernels {
         extent: Extent,
         tape: Taped<ViewMut<'_, Cuda>>,
     ) -> Result<()> {
-        let [gates, hidden, cell, candidate] =
-            [tape.gates, tape.hidden, tape.cell, tape.candidate].map(|view| Argument::Matrix(view.into()));
+        let [gates, hidden, cell, candidate] = tape.arguments();
         let arguments = [
             address(laid_out.into()),
             Argument::Number(fit.kept as u32),
@@ -149,10 +160,8 @@ impl Kernels {
         output: View<'_, Cuda>,
         filled: Filled<'_>,
     ) -> Result<()> {
-        let taped = [tape.gates, tape.hidden, tape.cell, tape.candidate, output];
-        let [gates, hidden, cell, candidate, output] = taped.map(|view| Argument::Matrix(view.into()));
-        let filled = [filled.gates, filled.candidate, filled.hidden, filled.cell];
-        let [d_gates, d_candidate, d_hidden, d_cell] = filled.map(|view| Argument::Matrix(view.into()));
+        let [gates, hidden, cell, candidate] = tape.arguments();
+        let [d_gates, d_candidate, d_hidden, d_cell] = filled.arguments();
         let arguments = [
             address(laid_out.into()),
             Argument::Number(fit.kept as u32),
@@ -161,7 +170,7 @@ impl Kernels {
             hidden,
             cell,
             candidate,
-            output,
+            Argument::Matrix(output.into()),
             d_gates,
             d_candidate,
             d_hidden,
@@ -199,8 +208,7 @@ impl SpreadKernels {
     ) -> Result<()> {
         let [weight_hh, bias_hh] = parameters.map(|view| Argument::Matrix(view.into()));
         let [letters, clocks] = exchange.map(|view| address(view.into()));
-        let [gates, hidden, cell, candidate] =
-            [tape.gates, tape.hidden, tape.cell, tape.candidate].map(|view| Argument::Matrix(view.into()));
+        let [gates, hidden, cell, candidate] = tape.arguments();
         let (extent, waves) = (extent.argument(), Argument::Number(spreading.waves as u32));
         let arguments = [weight_hh, bias_hh, extent, waves, letters, clocks, gates, hidden, cell, candidate];
         let grid = spread_grid(spreading, spreading.slicing.forward_bytes());
@@ -222,12 +230,10 @@ impl SpreadKernels {
         filled: Filled<'_>,
     ) -> Result<()> {
         let [letters, clocks] = exchange.map(|view| address(view.into()));
-        let taped = [weight_hh, tape.gates, tape.hidden, tape.cell, tape.candidate, output];
-        let [weight_hh, gates, hidden, cell, candidate, output] = taped.map(|view| Argument::Matrix(view.into()));
-        let filled = [filled.gates, filled.candidate, filled.hidden, filled.cell];
-        let [d_gates, d_candidate, d_hidden, d_cell] = filled.map(|view| Argument::Matrix(view.into()));
+        let [gates, hidden, cell, candidate] = tape.arguments();
+        let [d_gates, d_candidate, d_hidden, d_cell] = filled.arguments();
         let arguments = [
-            weight_hh,
+            Argument::Matrix(weight_hh.into()),
             extent.argument(),
             Argument::Number(spreading.waves as u32),
             letters,
@@ -236,7 +242,7 @@ impl SpreadKernels {
             hidden,
             cell,
             candidate,
-            output,
+            Argument::Matrix(output.into()),
             d_gates,
             d_candidate,
             d_hidden,
