@@ -60,7 +60,7 @@ impl Subject {
 
     /// Puts the file as the case has it in place.
     fn write(&self, input: &Input) {
-        fs::write(self.path().join(self.name), input.bytes(&self.whole)).unwrap();
+        replace(&self.path().join(self.name), &input.bytes(&self.whole));
     }
 
     /// Reads the run for its model.
@@ -72,6 +72,12 @@ impl Subject {
     fn restore(&mut self) -> rnnlm_model::Result<()> {
         RunWriter::resume_on(Arc::new(Hasty), &self.path())?.restore(&mut self.trainer).map(drop)
     }
+}
+
+/// Writes a file anew; one that is overwritten is on its way to the disk when it is closed, on ext4, and the next case waits.
+fn replace(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
 }
 
 fn new_run(path: &Path) -> Trainer<Cpu> {
@@ -135,7 +141,7 @@ fn any_sizes() {
         let field = ["hidden_size", "num_layers", "batch_size", "num_steps"][(number(8) % 4) as usize];
         let value = number(0) >> ((number(8) >> 2) % 64);
         for (file, whole) in files.iter().zip(&whole) {
-            fs::write(file, input::with_number(whole, field, value)).unwrap();
+            replace(file, &input::with_number(whole, field, value));
         }
         let _ = subject.load();
         let _ = subject.restore();
