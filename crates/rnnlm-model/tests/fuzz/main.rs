@@ -76,7 +76,8 @@ impl Subject {
 
 /// Writes a file anew; one that is overwritten is on its way to the disk when it is closed, on ext4, and the next case waits.
 fn replace(path: &Path, bytes: &[u8]) {
-    fs::remove_file(path).unwrap();
+    // what a reader has put away is not there to be removed
+    let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
 }
 
