@@ -14,6 +14,7 @@ pub use isa::{Isa, Kernel, Lanes};
 mod gemm;
 mod loss;
 mod pack;
+mod panels;
 mod reduce;
 mod tile;
 mod update;

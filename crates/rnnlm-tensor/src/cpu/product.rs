@@ -21,8 +21,9 @@ use rayon::prelude::*;
 use super::Buffer;
 use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
+use super::panels::{Cut, Panels};
 pub use super::tile::Onto;
-use super::tile::{self, Out, Panels, Tile, any_tile, one_row};
+use super::tile::{self, Out, Tile, any_tile, one_row};
 
 /// Rows of a panel that are worked through at a time: few enough for a panel to stay near, and so many that sums are seldom
 /// stored in between. Half or twice as many are as fast on an Intel CPU; bits depend on it.
@@ -43,22 +44,20 @@ pub struct Packed {
     isa: Isa,
     k: usize,
     n: usize,
-    panel: usize,
     values: Buffer,
 }
 
 impl Packed {
     /// Room for `[k, n]`, all zero.
     pub fn new(isa: Isa, k: usize, n: usize) -> Self {
-        let panel = isa.run(PanelWidth);
-        Self { isa, k, n, panel, values: Buffer::small(n.div_ceil(panel) * panel * k) }
+        Self { isa, k, n, values: Buffer::small(Cut::new(isa, n).stored() * k) }
     }
 
     /// Takes other sizes; what it holds is undefined until it is packed. Allocates only if more room is needed than ever
     /// before, and never gives any back: growing again would fill it with zeros.
     pub fn resize(&mut self, k: usize, n: usize) {
         (self.k, self.n) = (k, n);
-        let len = n.div_ceil(self.panel) * self.panel * k;
+        let len = Cut::new(self.isa, n).stored() * k;
         if len > self.values.len() {
             self.values = Buffer::small(len);
         }
@@ -86,17 +85,21 @@ impl Packed {
 
     /// Lays out `b`, `[k, n]`; several threads share in it if `shared` and if there is enough of it.
     pub(super) fn lay_out(&mut self, b: Rows<'_>, shared: bool) {
-        let (isa, k, n, width) = (self.isa, self.k, self.n, self.panel);
-        let len = n.div_ceil(width) * width * k;
-        let pack = |(index, panel): (usize, &mut [f32])| {
-            let first = index * width;
-            isa.run(PackPanel { b: b.from([0, first]), cols: width.min(n - first), width, panel });
+        let (isa, k, cut) = (self.isa, self.k, Cut::new(self.isa, self.n));
+        let parts = cut.parts_mut(&mut self.values, k);
+        let pack = |first: usize, panel: &mut [f32]| {
+            isa.run(PackPanel { b: b.from([0, first]), cols: cut.cols(first), width: cut.width(first), panel });
         };
-        let panels = &mut self.values[..len];
-        if shared && len >= LARGE {
-            panels.par_chunks_exact_mut(k * width).enumerate().for_each(pack);
+        if shared && k * cut.stored() >= LARGE {
+            parts.into_par_iter().for_each(|(start, width, part)| {
+                let panels = part.par_chunks_mut(k * width).enumerate();
+                panels.for_each(|(index, panel)| pack(start + index * width, panel));
+            });
         } else {
-            panels.chunks_exact_mut((k * width).max(1)).enumerate().for_each(pack);
+            for (start, width, part) in parts {
+                let panels = part.chunks_mut((k * width).max(1)).enumerate();
+                panels.for_each(|(index, panel)| pack(start + index * width, panel));
+            }
         }
     }
 
@@ -105,19 +108,20 @@ impl Packed {
     /// # Panics
     /// If a slice is too short for its rows.
     pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
+        let cut = Cut::new(self.isa, self.n);
         let right =
-            Right { values: &self.values, panel_stride: self.k * self.panel, row_stride: self.panel, rest: None };
-        let whole = Multiply { right, k: self.k, n: self.n, m, a, c, c_stride, onto };
+            Panels { values: &self.values, cut, column: self.k, row: None, rest: None, start: 0, depth: self.k };
+        let whole = Multiply { right, m, a, c, c_stride, onto };
         let threads = rayon::current_num_threads();
         if m != 1 || self.k * self.n < LARGE_ROW || threads == 1 {
             return whole.run_on(self.isa);
         }
         // one row reads the whole weight for little arithmetic: two cores have twice the cache and its bandwidth
-        let panels = self.n.div_ceil(self.panel).div_ceil(threads);
-        whole.c[..self.n].par_chunks_mut(panels * self.panel).enumerate().for_each(|(index, c)| {
-            let values = &self.values[index * panels * right.panel_stride..];
-            let (n, onto) = (c.len(), onto.at(0, index * panels * self.panel));
-            Multiply { right: Right { values, ..right }, k: self.k, n, m, a, c, c_stride, onto }.run_on(self.isa);
+        let part = cut.part(threads);
+        whole.c[..self.n].par_chunks_mut(part).enumerate().for_each(|(index, c)| {
+            let (first, cut) = (index * part, Cut::new(self.isa, c.len()));
+            let right = Panels { values: &self.values[first * self.k..], cut, ..right };
+            Multiply { right, m, a, c, c_stride, onto: onto.at(0, first) }.run_on(self.isa);
         });
     }
 }
@@ -142,34 +146,9 @@ impl Rows<'_> {
     }
 }
 
-/// How many columns a panel has.
-pub(super) struct PanelWidth;
-
-impl Kernel for PanelWidth {
-    type Output = usize;
-    #[inline(always)]
-    fn run<L: Lanes>(self) -> usize {
-        L::TILE[1] * L::LANES
-    }
-}
-
-/// The right operand, cut into panels.
-#[derive(Clone, Copy)]
-struct Right<'a> {
-    values: &'a [f32],
-    /// Distance between panels.
-    panel_stride: usize,
-    /// Distance between a panel's rows.
-    row_stride: usize,
-    /// The last panel, where it is not whole and laid out elsewhere.
-    rest: Option<&'a [f32]>,
-}
-
 /// A product, `c[m, n] = a[m, k] · right`.
 pub(super) struct Multiply<'a> {
-    right: Right<'a>,
-    k: usize,
-    n: usize,
+    right: Panels<'a>,
     m: usize,
     a: Rows<'a>,
     c: &'a mut [f32],
@@ -193,17 +172,25 @@ impl<'a> Multiply<'a> {
         c_stride: usize,
         onto: Onto<'a>,
     ) -> Self {
-        let width = rest.panel;
-        rest.resize(k, n % width);
-        rest.lay_out(b.from([0, n - n % width]), false);
-        let rest = Some(&*rest.values);
-        let right = Right { values: b.values, panel_stride: width, row_stride: b.row_stride, rest };
-        Self { right, k, n, m, a, c, c_stride, onto }
+        let cut = Cut::new(rest.isa, n);
+        let first = cut.partial().unwrap_or(n);
+        rest.resize(k, n - first);
+        rest.lay_out(b.from([0, first]), false);
+        let (row, rest) = (Some(b.row_stride), Some(&*rest.values));
+        Self {
+            right: Panels { values: b.values, cut, column: 1, row, rest, start: 0, depth: k },
+            m,
+            a,
+            c,
+            c_stride,
+            onto,
+        }
     }
 
     /// Runs it, once it is clear that all slices are long enough.
     pub(super) fn run_on(self, isa: Isa) {
-        let Self { k, n, m, a, ref c, c_stride, .. } = self;
+        let Self { right, m, a, ref c, c_stride, .. } = self;
+        let (k, n) = (right.depth, right.cut.n());
         if m == 0 || n == 0 {
             return;
         }
@@ -226,13 +213,10 @@ impl Kernel for Multiply<'_> {
 impl Tile for Multiply<'_> {
     #[inline(always)]
     fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
-        let Self { right, k, n, m, a, c, c_stride, onto } = self;
-        let Right { values, panel_stride, row_stride, rest } = right;
+        let Self { right, m, a, c, c_stride, onto } = self;
+        let k = right.depth;
         for start in (0..k.max(1)).step_by(DEPTH) {
-            let values = values.get(start * row_stride..).unwrap_or_default();
-            let (depth, width) = (DEPTH.min(k - start), NV * L::LANES);
-            let rest = rest.map(|rest| rest.get(start * width..).unwrap_or_default());
-            let panels = Panels { values, panel_stride, row_stride, n, depth, width, rest };
+            let panels = Panels { start, depth: DEPTH.min(k - start), ..right };
             let out = Out { stride: c_stride, apart: 1, onto: if start > 0 { Onto::Output } else { onto } };
             let a = a.from([0, start]);
             if a.col_stride != 1 {
@@ -257,9 +241,9 @@ fn as_they_stand<L: Lanes, const MR: usize, const NV: usize>(
 ) {
     // tiles of one height: ten rows are five and five
     let height = m.div_ceil(m.div_ceil(MR));
-    for first in panels.firsts() {
+    for first in panels.cut.firsts() {
         for row in (0..m).step_by(height) {
-            let (rows, cols) = (height.min(m - row), panels.cols(first));
+            let (rows, cols) = (height.min(m - row), panels.cut.cols(first));
             let (a, c) = (a.from([row, 0]), &mut c[row * out.stride + first..]);
             let (panel, out) = (panels.get(first), out.at(row, first));
             any_tile::<L, MR, NV>([rows, cols], tile::Product { a, panel, c, cols, out });
@@ -282,13 +266,13 @@ fn gathered<L: Lanes, const MR: usize, const NV: usize>(
         gather_strips::<MR>(a.from([row, 0]), m - row, panels.depth, &mut strips);
         let coming = if a.row_stride == 1 && row + 2 * MR < m { a.from([row + 2 * MR, 0]).values } else { &[] };
         let mut coming = coming.chunks(a.col_stride);
-        let share = (panels.depth * panels.width).div_ceil(panels.n);
-        for first in panels.firsts() {
+        let share = panels.depth.div_ceil(panels.cut.firsts().count());
+        for first in panels.cut.firsts() {
             for column in coming.by_ref().take(share) {
                 prefetch(&column[..column.len().min(2 * MR)]);
             }
             for (row, Strip(strip)) in (row..m).step_by(MR).zip(&strips) {
-                let (rows, cols) = (MR.min(m - row), panels.cols(first));
+                let (rows, cols) = (MR.min(m - row), panels.cut.cols(first));
                 let (a, c) =
                     (Rows { values: strip, row_stride: 1, col_stride: MR }, &mut c[row * out.stride + first..]);
                 let (panel, out) = (panels.get(first), out.at(row, first));

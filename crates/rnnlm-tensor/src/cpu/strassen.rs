@@ -37,8 +37,9 @@ use super::Buffer;
 use super::buffer::LINE;
 use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
-use super::product::{MOST_COLS, MOST_ROWS, Onto, PanelWidth, Rows};
-use super::tile::{self, Out, Panel, Tile, any_tile};
+use super::panels::{Cut, Panel};
+use super::product::{MOST_COLS, MOST_ROWS, Onto, Rows};
+use super::tile::{self, Out, Tile, any_tile};
 
 /// Rows of `b` that are worked through at a time, in two halves. More would be rounded more coarsely.
 const DEPTH: usize = 512;
@@ -56,8 +57,6 @@ pub struct Paired {
     isa: Isa,
     k: usize,
     n: usize,
-    /// Columns of a panel; the last one may have fewer.
-    width: usize,
     /// Block by block of [`DEPTH`] rows, in it panel by panel of the left half, in it `b11 b21 t2 t3 t4 t1 b22`, in the order
     /// in which they are used.
     values: Buffer,
@@ -76,7 +75,7 @@ impl Paired {
     /// If `k` is odd, or `n` is no multiple of 64.
     pub fn new(isa: Isa, k: usize, n: usize) -> Self {
         assert!(k.is_multiple_of(2) && n.is_multiple_of(COLS), "{k} rows and {n} columns have no halves");
-        Self { isa, k, n, width: isa.run(PanelWidth), values: Buffer::small(7 * (k / 2) * (n / 2)) }
+        Self { isa, k, n, values: Buffer::small(7 * (k / 2) * (n / 2)) }
     }
 
     /// How many numbers [`Paired::multiply`] needs beside its operands for each row.
@@ -95,13 +94,15 @@ impl Paired {
     }
 
     fn lay_out(&mut self, b: Rows<'_>) {
-        let (isa, right, width) = (self.isa, self.n / 2, self.width);
+        let (isa, right, cut) = (self.isa, self.n / 2, Cut::new(self.isa, self.n / 2));
         let mut behind = &mut *self.values;
         for (start, depth) in blocks(self.k) {
             let (block, rest) = behind.split_at_mut(7 * depth * right);
             behind = rest;
-            block.par_chunks_mut(7 * depth * width).enumerate().for_each(|(index, seven)| {
-                isa.run(PackSeven { b: b.from([start, index * width]), right, depth, seven });
+            cut.parts_mut(block, 7 * depth).into_par_iter().for_each(|(first, width, part)| {
+                part.par_chunks_mut(7 * depth * width).enumerate().for_each(|(index, seven)| {
+                    isa.run(PackSeven { b: b.from([start, first + index * width]), right, depth, seven });
+                });
             });
         }
     }
@@ -195,7 +196,7 @@ impl Tile for Multiply<'_> {
     #[inline(always)]
     fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
         let Self { b, m, a, scratch, c, c_stride, onto } = self;
-        let (pairs, right, width) = (m / 2, b.n / 2, b.width);
+        let (pairs, right, cut) = (m / 2, b.n / 2, Cut::of::<L>(b.n / 2));
         // tiles of one height: ten pairs are five and five
         let height = pairs.div_ceil(pairs.div_ceil(MR).max(1));
         let mut parked = [const { Parked([0.0; MOST_ROWS * MOST_COLS]) }; 2];
@@ -207,10 +208,11 @@ impl Tile for Multiply<'_> {
             let sums = &mut scratch[..4 * pairs * depth];
             add_up(a, depth, sums);
             let out = Out { stride: c_stride, apart: 2, onto: if start > 0 { Onto::Output } else { onto } };
-            for (index, seven) in block.chunks(7 * depth * width).enumerate() {
-                let cols = seven.len() / (7 * depth);
+            for first in cut.firsts() {
+                let cols = cut.cols(first);
+                let seven = &block[7 * depth * first..][..7 * depth * cols];
                 for pair in (0..pairs).step_by(height) {
-                    let (left, at, parked) = (left(a, sums, pair, depth), [2 * pair, index * width], &mut parked);
+                    let (left, at, parked) = (left(a, sums, pair, depth), [2 * pair, first], &mut parked);
                     let tile = Seven { left, seven, parked, c, at, right, out };
                     any_tile::<L, MR, NV>([height.min(pairs - pair), cols], tile);
                 }

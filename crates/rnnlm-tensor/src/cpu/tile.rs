@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use super::buffer::LINE;
 use super::isa::{Kernel, Lanes, prefetch_line};
+use super::panels::{Panel, Panels};
 use super::product::{MOST_COLS, Rows};
 
 /// A single row, as when one token follows the other: several panels at a time, since the sums of one would wait for each
@@ -12,17 +13,27 @@ use super::product::{MOST_COLS, Rows};
 #[inline(always)]
 pub(super) fn one_row<L: Lanes, const NV: usize>(a: &[f32], panels: &Panels<'_>, c: &mut [f32], out: Out<'_>) {
     const ABREAST: usize = 4;
-    for first in panels.firsts().step_by(ABREAST) {
-        match (panels.n - first).div_ceil(panels.width) {
-            1 => row_over::<L, NV, 1>(a, panels, first, c, out),
-            2 => row_over::<L, NV, 2>(a, panels, first, c, out),
-            3 => row_over::<L, NV, 3>(a, panels, first, c, out),
-            _ => row_over::<L, NV, ABREAST>(a, panels, first, c, out),
+    let (tile, stored) = (NV * L::LANES, panels.cut.stored());
+    let whole = panels.cut.firsts().take_while(|first| panels.cut.width(*first) == tile).count();
+    for first in (0..whole).step_by(ABREAST) {
+        let at = first * tile;
+        match whole - first {
+            1 => row_over::<L, NV, 1>(a, panels, at, c, out),
+            2 => row_over::<L, NV, 2>(a, panels, at, c, out),
+            3 => row_over::<L, NV, 3>(a, panels, at, c, out),
+            _ => row_over::<L, NV, ABREAST>(a, panels, at, c, out),
         }
+    }
+    let at = whole * tile;
+    match (stored - at) / L::LANES {
+        0 => {}
+        1 => row_over::<L, 1, 1>(a, panels, at, c, out),
+        2 => row_over::<L, 2, 1>(a, panels, at, c, out),
+        _ => row_over::<L, 2, 2>(a, panels, at, c, out),
     }
 }
 
-/// A single row over `P` panels, the first of which begins with column `first`. One that is not whole is laid out with zeros.
+/// A single row over `P` panels of `NV` vectors, the first of which begins with column `first`.
 #[inline(always)]
 fn row_over<L: Lanes, const NV: usize, const P: usize>(
     a: &[f32],
@@ -31,10 +42,10 @@ fn row_over<L: Lanes, const NV: usize, const P: usize>(
     c: &mut [f32],
     out: Out<'_>,
 ) {
-    let firsts: [usize; P] = std::array::from_fn(|q| first + q * panels.width);
+    let firsts: [usize; P] = std::array::from_fn(|q| first + q * NV * L::LANES);
     let sums = row_sums::<L, NV, P>(a, firsts.map(|first| panels.get(first)));
     for (sums, first) in sums.iter().zip(firsts) {
-        store::<L, 1, NV>(&[*sums], &mut c[first..], panels.cols(first), out.at(0, first));
+        store::<L, 1, NV>(&[*sums], &mut c[first..], panels.cut.cols(first), out.at(0, first));
     }
 }
 
@@ -172,64 +183,6 @@ fn store_part<L: Lanes, const NV: usize>(sums: &[L::Vector; NV], c: &mut [f32], 
         Onto::Output => c.iter_mut().zip(&all).for_each(|(c, sum)| *c += sum),
         Onto::Row(values) => add(c, values),
         Onto::Table { values, stride, ids } => add(c, &values[ids[0] as usize * stride..]),
-    }
-}
-
-/// The block of all panels that is being worked through: laid out, or the right operand as it stands.
-pub(super) struct Panels<'a> {
-    pub(super) values: &'a [f32],
-    /// Distance between panels.
-    pub(super) panel_stride: usize,
-    /// Distance between a panel's rows.
-    pub(super) row_stride: usize,
-    pub(super) n: usize,
-    pub(super) depth: usize,
-    pub(super) width: usize,
-    /// The last panel, where it is not whole and laid out elsewhere.
-    pub(super) rest: Option<&'a [f32]>,
-}
-
-impl<'a> Panels<'a> {
-    /// The first column of each panel.
-    #[inline(always)]
-    pub(super) fn firsts(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.n).step_by(self.width)
-    }
-
-    /// The columns of the panel that begins with column `first`.
-    #[inline(always)]
-    pub(super) fn cols(&self, first: usize) -> usize {
-        self.width.min(self.n - first)
-    }
-
-    /// The block of that panel.
-    #[inline(always)]
-    pub(super) fn get(&self, first: usize) -> Panel<'a> {
-        if let Some(values) = self.rest
-            && first + self.width > self.n
-        {
-            return Panel { values, stride: self.width, depth: self.depth };
-        }
-        let values = self.values.get(first / self.width * self.panel_stride..).unwrap_or_default();
-        Panel { values, stride: self.row_stride, depth: self.depth }
-    }
-}
-
-/// A block of a panel.
-#[derive(Clone, Copy)]
-pub(super) struct Panel<'a> {
-    pub(super) values: &'a [f32],
-    /// Distance between its rows.
-    pub(super) stride: usize,
-    pub(super) depth: usize,
-}
-
-impl Panel<'_> {
-    /// The first vectors of one of its rows: a tile at the right edge may not need all.
-    #[inline(always)]
-    fn row<L: Lanes, const NV: usize>(&self, p: usize) -> [L::Vector; NV] {
-        let row = &self.values[p * self.stride..][..NV * L::LANES];
-        std::array::from_fn(|v| L::load(&row[v * L::LANES..]))
     }
 }
 
