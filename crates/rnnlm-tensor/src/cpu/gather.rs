@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::buffer::LINE;
+use super::isa::prefetch_line;
 use super::{Cpu, Isa, Kernel, Lanes, check_id, row, row_mut};
 use crate::{Result, View, ViewMut};
 
@@ -9,6 +11,8 @@ use crate::{Result, View, ViewMut};
 /// and the stack. No bit depends on them.
 const COLUMNS: usize = 64;
 const IDS: usize = 64;
+/// Rows that are asked for before they are needed: each lies in another page, so that no CPU does so by itself.
+const ROWS_AHEAD: usize = 8;
 
 pub(super) fn columns(table: View<'_, Cpu>, ids: &[u32], mut out: ViewMut<'_, Cpu>) -> Result<()> {
     for (r, &id) in ids.iter().enumerate() {
@@ -63,15 +67,19 @@ impl Kernel for AddById<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let rows = self.a.buffer[self.a.layout.span()].chunks(self.a.layout.stride.max(1));
+        let (cols, stride) = (self.a.layout.cols, self.a.layout.stride.max(1));
+        let rows = self.a.buffer[self.a.layout.span()].chunks(stride);
         for (row, &id) in rows.zip(self.ids) {
+            for first in (0..cols).step_by(LINE) {
+                prefetch_line(row.as_ptr().wrapping_add(ROWS_AHEAD * stride + first));
+            }
             let Some(sums) = (id as usize).checked_sub(self.first_id).and_then(|index| self.sums.get_mut(index)) else {
                 continue;
             };
             match row.first_chunk::<COLUMNS>() {
                 // a length that is known needs no loop for a rest
-                Some(row) if self.a.layout.cols == COLUMNS => sums.iter_mut().zip(row).for_each(|(sum, a)| *sum += a),
-                _ => sums.iter_mut().zip(&row[..self.a.layout.cols]).for_each(|(sum, a)| *sum += a),
+                Some(row) if cols == COLUMNS => sums.iter_mut().zip(row).for_each(|(sum, a)| *sum += a),
+                _ => sums.iter_mut().zip(&row[..cols]).for_each(|(sum, a)| *sum += a),
             }
         }
     }
