@@ -11,8 +11,8 @@ use crate::{Layout, Product, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
 const SMALL: usize = 1 << 18;
-/// Rows of the output that tasks have a multiple of: half the height of the highest tile.
-const ROWS: usize = 4;
+/// Rows of the output that tasks have a multiple of.
+const ROWS: usize = 2;
 /// Rows of the output, a multiple of [`ROWS`], that pass all panels together: their part of the left operand stays in the
 /// second-level cache.
 const BLOCK: usize = 256;
@@ -73,8 +73,9 @@ fn some_rows(
 ) {
     let onto = if accumulate { Onto::Output } else { Onto::Nothing };
     let mut packed = take(isa);
-    if a.col_stride != 1 && Multiply::can_stand(b) {
-        let sizes = [out.len().div_ceil(stride), inner, cols];
+    let rows = out.len().div_ceil(stride);
+    if a.col_stride != 1 && Multiply::can_stand(b, rows) {
+        let sizes = [rows, inner, cols];
         Multiply::with_right_as_it_stands(sizes, [a.from([first, 0]), b], &mut packed, out, stride, onto).run_on(isa);
         return PACKED.set(Some(packed));
     }

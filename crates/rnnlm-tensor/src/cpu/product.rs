@@ -19,6 +19,7 @@
 use rayon::prelude::*;
 
 use super::Buffer;
+use super::buffer::LINE;
 use super::isa::{Isa, Kernel, Lanes, prefetch};
 use super::pack::PackPanel;
 use super::panels::{Cut, Panels};
@@ -34,6 +35,8 @@ const LARGE: usize = 1 << 15;
 const LARGE_ROW: usize = 1 << 17;
 /// Rows of a right operand that stands as it is are at the most so far apart: two to a page of memory.
 const NEAR: usize = 512;
+/// So few rows are not worth laying a right operand out for.
+const FEW: usize = 32;
 /// The most rows and columns that a tile has.
 pub(super) const MOST_ROWS: usize = 8;
 pub(super) const MOST_COLS: usize = 48;
@@ -157,10 +160,12 @@ pub(super) struct Multiply<'a> {
 }
 
 impl<'a> Multiply<'a> {
-    /// Whether a right operand need not be laid out: not transposed, with rows near enough to each other for a panel of it
-    /// to stay in the second-level cache.
-    pub(super) fn can_stand(b: Rows<'_>) -> bool {
-        b.col_stride == 1 && b.row_stride <= NEAR
+    /// Whether a right operand need not be laid out for `m` rows: it is not transposed, and its rows are near enough to each
+    /// other for a panel of it to stay in the second-level cache. More than a few rows are better off with one that is laid
+    /// out all the same, unless its own begin at cache lines and are nearer still. No bit depends on it.
+    pub(super) fn can_stand(b: Rows<'_>, m: usize) -> bool {
+        let in_lines = b.row_stride.is_multiple_of(LINE) && b.row_stride <= NEAR / 2;
+        b.col_stride == 1 && b.row_stride <= NEAR && (in_lines || m <= FEW)
     }
 
     /// A product with such a right operand; only the columns behind its last whole panel are laid out, in `rest`.
@@ -219,9 +224,9 @@ impl Tile for Multiply<'_> {
             let panels = Panels { start, depth: DEPTH.min(k - start), ..right };
             let out = Out { stride: c_stride, apart: 1, onto: if start > 0 { Onto::Output } else { onto } };
             let a = a.from([0, start]);
-            if a.col_stride != 1 {
+            if a.col_stride > CLOSE {
                 gathered::<L, MR, NV>(m, a, &panels, c, out);
-            } else if m == 1 {
+            } else if m == 1 && a.col_stride == 1 {
                 one_row::<L, NV>(a.values, &panels, c, out);
             } else {
                 as_they_stand::<L, MR, NV>(m, a, &panels, c, out);
@@ -230,7 +235,11 @@ impl Tile for Multiply<'_> {
     }
 }
 
-/// The left operand's rows as they stand: all of them pass a panel before the next.
+/// Columns of a transposed left operand are at the most so far apart where it is used as it stands: a block of it stays
+/// near, as a copy would.
+const CLOSE: usize = 64;
+
+/// The left operand as it stands: all of its rows pass a panel before the next.
 #[inline(always)]
 fn as_they_stand<L: Lanes, const MR: usize, const NV: usize>(
     m: usize,
