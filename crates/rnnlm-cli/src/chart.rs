@@ -36,7 +36,7 @@ pub(crate) fn terminal(metrics: &[Metrics]) -> Option<String> {
     Some(lines.join("\n"))
 }
 
-/// Round perplexities; those within the picture are marked.
+/// Round perplexities; those within the picture are marked, or its lowest and highest where none is.
 const TICKS: [f64; 15] = [1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 1e4, 1e5];
 
 /// Writes the curve into the folder of a run, whole or not at all; nothing if there is no epoch to draw.
@@ -67,6 +67,15 @@ fn draw(metrics: &[Metrics]) -> Result<String, Box<dyn std::error::Error>> {
     let perplexities = || metrics.iter().flat_map(|m| [Some(m.perplexity), m.val_perplexity]).flatten();
     let lowest = perplexities().fold(f64::MAX, f64::min).max(1.0);
     let highest = perplexities().fold(1.0, f64::max);
+    let drawn = lowest * 0.95..highest * 1.05;
+    // one that lies outside would be drawn beyond the axes
+    let round: Vec<f64> = TICKS.into_iter().filter(|tick| drawn.contains(tick)).collect();
+    let ticks = if round.is_empty() { vec![lowest, highest] } else { round };
+    let label = |tick: &f64| match *tick {
+        tick if !TICKS.contains(&tick) => format::perplexity(tick),
+        tick if tick < 10.0 => format!("{tick:.1}"),
+        tick => format!("{tick:.0}"),
+    };
     let last = metrics.last().map_or(1, |m| m.epoch);
     let mut svg = String::new();
     {
@@ -77,16 +86,8 @@ fn draw(metrics: &[Metrics]) -> Result<String, Box<dyn std::error::Error>> {
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(48)
-            .build_cartesian_2d(
-                1..last.max(2),
-                (lowest * 0.95..highest * 1.05).log_scale().with_key_points(TICKS.to_vec()),
-            )?;
-        chart
-            .configure_mesh()
-            .x_desc("epoch")
-            .y_label_formatter(&|value| if *value < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") })
-            .light_line_style(WHITE.mix(0.0))
-            .draw()?;
+            .build_cartesian_2d(1..last.max(2), drawn.log_scale().with_key_points(ticks))?;
+        chart.configure_mesh().x_desc("epoch").y_label_formatter(&label).light_line_style(WHITE.mix(0.0)).draw()?;
         // one epoch is a dot, not a line
         let dot = if metrics.len() == 1 { 3 } else { 0 };
         let curve = metrics.iter().map(|m| (m.epoch, m.perplexity));
@@ -146,6 +147,27 @@ mod tests {
         metrics.iter_mut().for_each(|metrics| metrics.val_perplexity = Some(metrics.perplexity + 1.0));
         let drawn = draw(&metrics).expect("it is drawn");
         assert!(drawn.contains("held out") && drawn.contains("training"), "{drawn}");
+    }
+
+    #[test]
+    fn no_line_of_the_grid_lies_beyond_the_axes() {
+        let drawn = draw(&metrics(&[20.0, 7.0, 1.306])).expect("it is drawn");
+        let heights: Vec<i32> = drawn
+            .split('"')
+            .collect::<Vec<_>>()
+            .windows(3)
+            .filter(|parts| parts[0].trim().ends_with("y1=") || parts[0].trim().ends_with("y2="))
+            .map(|parts| parts[1].parse().expect("a whole number"))
+            .collect();
+        // a picture of 400, with a margin of 12 and 36 for the epochs
+        assert!(heights.len() > 10 && heights.iter().all(|height| (12..=352).contains(height)), "{heights:?}");
+    }
+
+    #[test]
+    fn where_no_round_perplexity_is_near_the_curve_s_own_ends_are_marked() {
+        let drawn = draw(&metrics(&[1.3, 1.28, 1.271])).expect("it is drawn");
+        let labels: Vec<&str> = drawn.lines().filter(|line| line.starts_with("1.")).collect();
+        assert_eq!(labels, ["1.271", "1.300"]);
     }
 
     #[test]
