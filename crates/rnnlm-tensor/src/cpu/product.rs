@@ -1,7 +1,7 @@
 //! Matrix products over weights that are laid out once and used many times; `strassen.rs` has those with rows in pairs.
 //!
-//! The right operand is cut into panels of as many columns as a tile has, each stored row by row without gaps; a tile of
-//! sums stays in registers while it walks down a panel:
+//! The right operand is cut into panels of as many columns as a tile has (`panels.rs`), each stored row by row without gaps;
+//! a tile of sums stays in registers while it walks down a panel:
 //!
 //! ```text
 //!                  panel 0   panel 1            8 × 48 sums (AVX-512), 4 × 24 (AVX2), 4 × 8 (portable)
@@ -37,6 +37,8 @@ const LARGE_ROW: usize = 1 << 17;
 const NEAR: usize = 512;
 /// So few rows are not worth laying a right operand out for.
 const FEW: usize = 32;
+/// Columns of a transposed left operand that is used as it stands are at the most so far apart: a block of it stays near.
+const CLOSE: usize = 64;
 /// The most rows and columns that a tile has.
 pub(super) const MOST_ROWS: usize = 8;
 pub(super) const MOST_COLS: usize = 48;
@@ -182,14 +184,8 @@ impl<'a> Multiply<'a> {
         rest.resize(k, n - first);
         rest.lay_out(b.from([0, first]), false);
         let (row, rest) = (Some(b.row_stride), Some(&*rest.values));
-        Self {
-            right: Panels { values: b.values, cut, column: 1, row, rest, start: 0, depth: k },
-            m,
-            a,
-            c,
-            c_stride,
-            onto,
-        }
+        let right = Panels { values: b.values, cut, column: 1, row, rest, start: 0, depth: k };
+        Self { right, m, a, c, c_stride, onto }
     }
 
     /// Runs it, once it is clear that all slices are long enough.
@@ -234,10 +230,6 @@ impl Tile for Multiply<'_> {
         }
     }
 }
-
-/// Columns of a transposed left operand are at the most so far apart where it is used as it stands: a block of it stays
-/// near, as a copy would.
-const CLOSE: usize = 64;
 
 /// The left operand as it stands: all of its rows pass a panel before the next.
 #[inline(always)]
@@ -378,17 +370,42 @@ pub(super) mod tests {
     #[test]
     fn a_transposed_operand_gives_the_same_bits_as_one_that_was_transposed_before() {
         for isa in Isa::available() {
-            let (m, n, k) = (9, 33, 300);
-            let (a, b) = (values(m * k), values(k * n));
-            let transposed: Vec<f32> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
-            let a_transposed: Vec<f32> = (0..k * m).map(|i| a[i % m * k + i / m]).collect();
-            let (mut plain, mut other) = (Packed::new(isa, k, n), Packed::new(isa, k, n));
-            plain.pack(&b, n);
-            other.pack_transposed(&transposed, k);
-            let (mut c, mut d) = (vec![0.0; m * n], vec![0.0; m * n]);
-            plain.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut c, n, Onto::Nothing);
-            other.multiply(m, Rows { values: &a_transposed, row_stride: 1, col_stride: m }, &mut d, n, Onto::Nothing);
-            assert_eq!(c, d);
+            // a left operand with few rows is used as it stands, one with many in copied strips
+            for m in [9, CLOSE, CLOSE + 11] {
+                let (n, k) = (33, 300);
+                let (a, b) = (values(m * k), values(k * n));
+                let transposed: Vec<f32> = (0..n * k).map(|i| b[i % k * n + i / k]).collect();
+                let a_transposed: Vec<f32> = (0..k * m).map(|i| a[i % m * k + i / m]).collect();
+                let (mut plain, mut other) = (Packed::new(isa, k, n), Packed::new(isa, k, n));
+                plain.pack(&b, n);
+                other.pack_transposed(&transposed, k);
+                let (mut c, mut d) = (vec![0.0; m * n], vec![0.0; m * n]);
+                plain.multiply(m, Rows { values: &a, row_stride: k, col_stride: 1 }, &mut c, n, Onto::Nothing);
+                let columns = Rows { values: &a_transposed, row_stride: 1, col_stride: m };
+                other.multiply(m, columns, &mut d, n, Onto::Nothing);
+                assert_eq!(c, d);
+            }
+        }
+    }
+
+    #[test]
+    fn a_right_operand_that_stands_gives_the_same_bits_as_one_that_is_laid_out() {
+        for isa in Isa::available() {
+            // panels that are whole, narrow, and not filled
+            for n in [28, 32, 48, 64, 100, 112, 256] {
+                let (m, k) = (FEW, 300);
+                let (a, b, mut rest) = (values(m * k), values(k * n), Packed::new(isa, 0, 0));
+                let columns = Rows { values: &a, row_stride: 1, col_stride: m };
+                let as_it_is = Rows { values: &b, row_stride: n, col_stride: 1 };
+                assert!(Multiply::can_stand(as_it_is, m));
+                let (mut c, mut d) = (vec![0.0; m * n], vec![0.0; m * n]);
+                let mut packed = Packed::new(isa, k, n);
+                packed.pack(&b, n);
+                packed.multiply(m, columns, &mut c, n, Onto::Nothing);
+                let operands = [columns, as_it_is];
+                Multiply::with_right_as_it_stands([m, k, n], operands, &mut rest, &mut d, n, Onto::Nothing).run_on(isa);
+                assert_eq!(bits(&c), bits(&d), "{} {n}", isa.name());
+            }
         }
     }
 
