@@ -11,7 +11,7 @@ use crate::{Layout, Product, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
 const SMALL: usize = 1 << 18;
-/// Rows of the output that tasks have a multiple of.
+/// Rows of the output that tasks have a multiple of: so few that an output layer's 28 are shared out as 14 and 14.
 const ROWS: usize = 2;
 /// Rows of the output, a multiple of [`ROWS`], that pass all panels together: their part of the left operand stays in the
 /// second-level cache.

@@ -22,6 +22,7 @@ impl Cut {
         isa.run(CutColumns { n })
     }
 
+    /// The same within a kernel.
     #[inline(always)]
     pub(super) fn of<L: Lanes>(n: usize) -> Self {
         let (vectors, [_, at_a_time]) = (n.div_ceil(L::LANES), L::TILE);
@@ -83,6 +84,7 @@ impl Cut {
     }
 }
 
+/// [`Cut::of`] as a kernel.
 struct CutColumns {
     n: usize,
 }
