@@ -116,8 +116,9 @@ impl StackCase {
         }
     }
 
-    /// Layers that a GPU with 18 multiprocessors spreads over them: a last slice with few units, a last wave and a last group
-    /// with few rows, two waves, two layers, several launches. None for a cell with a second product within its step.
+    /// Layers that a GPU with 19 multiprocessors spreads over them: a last slice with few units, a last wave and a last group
+    /// with few rows, two waves, two layers, several launches; with gates also so many rows that one with 38 multiprocessors
+    /// takes wide slices, in waves of either size. None for a cell with a second product within its step.
     pub fn spread(cell: Cell) -> Vec<Self> {
         let (few_slices, many_slices) = match cell {
             Cell::Gru { reset_after: false } => return Vec::new(),
@@ -129,12 +130,19 @@ impl StackCase {
             (3, 1, Width::OneHot(2), few_slices, 2, false, Twist::Carried),
             (2, 7, Width::Dense(5), many_slices, 1, false, Twist::State),
         ];
-        lines.into_iter().map(|line| Self::of(cell, line)).collect()
+        let wide = [
+            (2, 9, Width::Dense(5), 257, 1, true, Twist::State),
+            (2, 16, Width::Dense(5), 300, 1, false, Twist::State),
+        ];
+        let wide = wide.into_iter().filter(|_| cell.num_gates() > 1);
+        lines.into_iter().chain(wide).map(|line| Self::of(cell, line)).collect()
     }
 
-    /// Such a layer with more rows than it is spread for on any GPU.
-    pub fn crowded(cell: Cell) -> Option<Self> {
-        Self::spread(cell).into_iter().last().map(|case| Self { batch_size: 257, ..case })
+    /// Such a layer with so many rows that a GPU with 132 multiprocessors takes wide slices, in waves of either size, and with
+    /// more than it is spread for on any.
+    pub fn crowded(cell: Cell) -> Vec<Self> {
+        let last = Self::spread(cell).into_iter().last();
+        last.into_iter().flat_map(|case| [33, 65, 257].map(|batch_size| Self { batch_size, ..case })).collect()
     }
 
     /// The sizes, as the table shows them.

@@ -51,8 +51,8 @@ fn run(folder: &PathBuf, selection: &Selection) -> Result<Vec<Row>> {
         path.push(others);
     }
     // so few that batches of three rows are more than there are blocks at a time, and so many that half of them are enough for
-    // the 17 slices of a layer with 257 units and three or four gates
-    command.env("RNNLM_EMULATION_MULTIPROCESSORS", "2 36");
+    // the 19 slices of a layer with 300 units and three or four gates
+    command.env("RNNLM_EMULATION_MULTIPROCESSORS", "2 38");
     let output = command.env("LD_LIBRARY_PATH", path).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| Error::Emulation(format!("{command:?}: {error}")))?;
     if output.stdout.is_empty() {

@@ -81,6 +81,11 @@ pub fn compile(program: &Program, architecture: u32) -> Result<Vec<Usage>, Strin
     if usages.is_empty() { Err(format!("the log names no kernel: {}", log.trim())) } else { Ok(usages) }
 }
 
+/// Whether devices of an architecture can run `program`, or have none in its place.
+pub fn is_for(program: &Program, architecture: u32) -> bool {
+    !program.is_spare || program.shared_bytes as usize <= max_shared_bytes(architecture)
+}
+
 /// What of `usage` is beyond its bounds on an architecture; empty if nothing is.
 pub fn excesses(program: &Program, usage: &Usage, architecture: u32) -> Vec<String> {
     let mut found = Vec::new();
@@ -151,6 +156,7 @@ ptxas info    : Used 40 registers, used 1 barriers";
             constants: Vec::new(),
             block_size,
             shared_bytes,
+            is_spare: false,
         };
         let usage = |registers, spilled| Usage { kernel: "a".to_owned(), registers, spilled, shared: 0 };
         assert_eq!(excesses(&program(512, 64 << 10), &usage(128, 64), 75), [""; 0]);
@@ -158,5 +164,8 @@ ptxas info    : Used 40 registers, used 1 barriers";
         assert_eq!(excesses(&program(512, 0), &usage(129, 0), 90).len(), 1);
         assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 75).len(), 1);
         assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 80), [""; 0]);
+        let spare = Program { is_spare: true, ..program(512, (64 << 10) + 1) };
+        assert_eq!([75, 80].map(|architecture| is_for(&spare, architecture)), [false, true]);
+        assert!(is_for(&program(512, (64 << 10) + 1), 75));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rnnlm_tensor::cuda::Program;
-use rnnlm_tests::gate::{ARCHITECTURES, Usage, compile, excesses, is_available};
+use rnnlm_tests::gate::{ARCHITECTURES, Usage, compile, excesses, is_available, is_for};
 
 /// Registers and spilled bytes of each kernel of a program for each architecture, or why there are none.
 type Outcome = (u32, Result<Vec<Usage>, String>);
@@ -41,8 +41,9 @@ fn on_every_core(programs: &[Program]) -> Vec<Vec<Outcome>> {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(program) = programs.get(index) else { break };
-                    let own = ARCHITECTURES.map(|architecture| (architecture, compile(program, architecture)));
-                    outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = own.to_vec();
+                    let architectures = ARCHITECTURES.into_iter().filter(|&architecture| is_for(program, architecture));
+                    let own = architectures.map(|architecture| (architecture, compile(program, architecture)));
+                    outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = own.collect();
                 }
             });
         }

@@ -37,11 +37,11 @@ pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
     checks
 }
 
-/// The same for every cell that a GPU spreads over its multiprocessors; and step by step, which on a real GPU takes more rows
-/// than an emulated one has the time for.
+/// The same for every cell that a GPU spreads over its multiprocessors; and with more rows than an emulated one has the time
+/// for.
 pub(super) fn spread(reference: &Target, target: &Target) -> Vec<Check> {
     let cases = Cell::ALL.into_iter().flat_map(StackCase::spread);
-    let crowded = Cell::ALL.into_iter().filter_map(StackCase::crowded).filter(|_| target.backend != BACKEND);
+    let crowded = Cell::ALL.into_iter().flat_map(StackCase::crowded).filter(|_| target.backend != BACKEND);
     cases.chain(crowded).flat_map(|case| both(reference, target, case)).collect()
 }
 

@@ -20,6 +20,8 @@ pub struct Program {
     pub block_size: u32,
     /// The most dynamic shared memory of a block, in bytes.
     pub shared_bytes: u32,
+    /// Whether a device without so much shared memory does without it.
+    pub is_spare: bool,
 }
 
 /// All that kernels may use of a device.

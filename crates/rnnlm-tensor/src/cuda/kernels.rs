@@ -16,6 +16,8 @@ const WARP: u32 = 32;
 const PARTIAL_SUMS: usize = 256;
 /// Elements that one block sums before another is worth its while.
 const SUMMED_BY_BLOCK: usize = 4 * THREADS as usize;
+/// Columns that a block of `sum_rows` has.
+const SUMMED_COLUMNS: u32 = 8;
 /// The tiles that `gemm.cu` is compiled for: side, and columns of an operand that are in shared memory at a time.
 const TILES: [[usize; 2]; 3] = [[32, 32], [64, 16], [128, 16]];
 /// Tiles of the largest size from which on it is taken: fewer are too few for a GPU unless k is cut into more slices than pay.
@@ -38,6 +40,7 @@ pub(super) fn program() -> Program {
         constants: Vec::new(),
         block_size: THREADS,
         shared_bytes: TILES.map(tiles_bytes).into_iter().max().unwrap_or(0) as u32,
+        is_spare: false,
     }
 }
 
@@ -225,11 +228,14 @@ impl Kernels {
     }
 
     pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table) -> Result {
-        // a place for each thread, a word for each warp, and a flag
-        let words = THREADS + THREADS / WARP + 1;
-        let blocks = [a.rows, a.cols.div_ceil(THREADS), 1];
+        // a sum and a place for each thread, a word for each warp, and a flag
+        let words = 2 * THREADS + THREADS / WARP + 1;
+        // few entries have many rows each, which the warps of a block share out; else most rows have a block for nothing
+        let (owners, width) = if table.entries < a.rows { (table.entries, WARP) } else { (a.rows, THREADS) };
+        let blocks = [owners, a.cols.div_ceil(width), 1];
         let grid = Grid { blocks, ..Grid::row(1, THREADS, words as usize * size_of::<u32>()) };
-        self.run(&self.scatter_add, grid, [Argument::Matrix(a), Argument::Address(ids), Argument::Table(table)])
+        let (ids, width) = (Argument::Address(ids), Argument::Number(width));
+        self.run(&self.scatter_add, grid, [Argument::Matrix(a), ids, width, Argument::Table(table)])
     }
 
     /// `out = Σ a`, or the sum of the squares: two launches, between which nobody else may have the partial sums.
@@ -245,7 +251,7 @@ impl Kernels {
     }
 
     pub(super) fn sum_rows(&self, a: Matrix, out: Matrix) -> Result {
-        let blocks = out.cols.div_ceil(WARP) as usize;
+        let blocks = out.cols.div_ceil(SUMMED_COLUMNS) as usize;
         let grid = Grid::row(blocks, THREADS, THREADS as usize * size_of::<f32>());
         self.run(&self.sum_rows, grid, [a, out].map(Argument::Matrix))
     }

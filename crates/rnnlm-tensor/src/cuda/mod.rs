@@ -140,12 +140,12 @@ impl From<ViewMut<'_, Cuda>> for Matrix {
 
 /// A table of which rows are picked.
 fn by_rows(matrix: Matrix) -> Table {
-    Table { data: matrix.data, entry_stride: matrix.stride, element_stride: 1 }
+    Table { data: matrix.data, entries: matrix.rows, entry_stride: matrix.stride, element_stride: 1 }
 }
 
 /// A table of which columns are picked.
 fn by_columns(matrix: Matrix) -> Table {
-    Table { data: matrix.data, entry_stride: 1, element_stride: matrix.stride }
+    Table { data: matrix.data, entries: matrix.cols, entry_stride: 1, element_stride: matrix.stride }
 }
 
 /// An error unless every id names one of `bound` entries.

@@ -158,6 +158,7 @@ pub(super) fn program<const N: usize>(
         constants: constants.map(|(name, value)| (name, value.to_string())).collect(),
         block_size: STEP_THREADS,
         shared_bytes: 0,
+        is_spare: false,
     }
 }
 

@@ -1,6 +1,6 @@
 // All steps of a layer in one launch, its weights spread over the multiprocessors, beside the walk. A block has a slice of
-// the units, SLICE_UNITS with all their gates, and a group of rows of the batch; its weights stay in registers from the
-// first step to the last. All blocks run at the same time, and those of a group tell each other what they have computed,
+// the units, SLICE_UNITS with all their gates, and a group of rows of the batch; its weights stay in registers, or in
+// registers and shared memory, from the first step to the last. All blocks run at the same time, and those of a group tell each other what they have computed,
 // in letters of one number (`prim.cuh`): forward each unit's state, back the slice's share of every unit's gradient.
 //
 // There are two places for each letter, in turn. Who posts the letter of step t + 2 has received those of step t + 1 for the
@@ -8,11 +8,15 @@
 // count on from launch to launch, so that an old letter is never taken for a new one.
 //
 // A group is taken in waves of ROWS rows, so that one is computed while another's letters are on their way. Rows are
-// independent, and every sum has an order that depends on UNITS and SLICE_UNITS alone.
+// independent, and every sum has an order that depends on UNITS and PART_UNITS alone.
 //
-// Constants from the host, besides those of `unit.cuh`: SLICE_UNITS and ROWS, powers of two.
+// Constants from the host, besides those of `unit.cuh`: SLICE_UNITS, PART_UNITS and ROWS, powers of two; REGISTERS, how many
+// weights a thread has in registers at the most. The sums of a slice's parts are joined as those of slices are, so that a
+// slice of two parts gives the bits of two slices.
 
 constexpr unsigned THREADS = 256, WARPS = THREADS / WARP;
+// Rows that are multiplied at once: more take more registers for sums than there are, and more code than is at hand.
+constexpr unsigned CHUNK = ROWS < 4 ? ROWS : 4;
 
 // The layer's sizes, and its direction.
 struct Extent {
@@ -60,47 +64,86 @@ struct Unit {
   }
 };
 
-// The next wave of a group: of the same step, or the first of the next.
+// The next rows of a group: of the same wave, of the next one, or of the next step.
 struct Next {
   unsigned step, first_row;
+  bool may_be_there;
 
-  DEVICE_MEMBER Next(unsigned number, unsigned wave, const Share& share)
-      : step(wave + 1 < share.waves ? number : number + 1),
-        first_row(share.first_row(wave + 1 < share.waves ? wave + 1 : 0)) {}
-
-  // Whether some of its letters may be there already, and COUNT of them leave registers for what is computed meanwhile.
-  template <unsigned COUNT>
-  DEVICE_MEMBER bool may_be_there(const Share& share) const {
-    return COUNT <= 8 && share.waves > 1 && step > 0;
+  DEVICE_MEMBER Next(unsigned number, unsigned wave, unsigned chunk, const Share& share) {
+    const bool same_wave = chunk + CHUNK < ROWS, same_step = same_wave || wave + 1 < share.waves;
+    step = same_step ? number : number + 1;
+    first_row = same_wave ? share.first_row(wave) + chunk + CHUNK : share.first_row(same_step ? wave + 1 : 0);
+    // those of the next step wait for what this block has not posted yet, unless they are of another wave
+    may_be_there = step > 0 && (same_step || share.waves > 1);
   }
 };
 
-// The row of W_hh behind a gate of a unit of the slice, gate after gate; false if there is none.
+// The row of W_hh behind a gate of a unit of the slice, whose units are taken `UNITS_AT_ONCE` at a time, gate after gate; false
+// if there is none.
+template <unsigned UNITS_AT_ONCE>
 DEVICE bool weight_row(unsigned number, const Share& share, unsigned hidden_size, unsigned& row) {
-  const unsigned gate = number / SLICE_UNITS, unit = share.slice() * SLICE_UNITS + number % SLICE_UNITS;
+  const unsigned gate = number / UNITS_AT_ONCE % GATES;
+  const unsigned of_slice = number / (UNITS_AT_ONCE * GATES) * UNITS_AT_ONCE + number % UNITS_AT_ONCE;
+  const unsigned unit = share.slice() * SLICE_UNITS + of_slice;
   row = gate * hidden_size + unit;
-  return gate < GATES && unit < hidden_size;
+  return of_slice < SLICE_UNITS && unit < hidden_size;
 }
 
-// Adds the products of COUNT rows of a thread's weights with each row of `operand`, which is [ROWS][LENGTH].
-template <unsigned COUNT, unsigned LENGTH>
-DEVICE void multiply(const float (&weights)[COUNT][LENGTH], const float* operand, float (&sums)[ROWS][COUNT]) {
+// The weights of a thread: LENGTH along k for each of COUNT sums, as many of them in registers as there is room for, and the
+// rest in shared memory behind BEFORE numbers.
+template <unsigned COUNT, unsigned LENGTH, unsigned BEFORE>
+struct Weights {
+  static constexpr unsigned ROOM = REGISTERS / COUNT / 4 * 4, OWN = ROOM < LENGTH ? ROOM : LENGTH;
+  float own[COUNT][OWN];
+
+  // Where four along k from `k` on are, [(LENGTH - OWN) / 4][COUNT][THREADS].
+  DEVICE_MEMBER static Four& shared(unsigned i, unsigned k) {
+    return static_cast<Four*>(shared_memory())[BEFORE / 4 + ((k - OWN) / 4 * COUNT + i) * THREADS + thread_index()];
+  }
+
+  // `k` is known when this is compiled, as the registers' numbers must be.
+  DEVICE_MEMBER void set(unsigned i, unsigned k, float value) {
+    if (k < OWN)
+      own[i][k] = value;
+    else
+      reinterpret_cast<float*>(&shared(i, k))[k % 4] = value;
+  }
+
+  // Adds the products with each of CHUNK rows of `operand`, which are PITCH apart.
+  template <unsigned PITCH>
+  DEVICE_MEMBER void multiply(const float* operand, float (&sums)[CHUNK][COUNT]) const {
 #pragma unroll
-  for (unsigned k = 0; k < LENGTH; k += 4) {
+    for (unsigned k = 0; k < OWN; k += 4) {
+      Four weights[COUNT];
 #pragma unroll
-    for (unsigned row = 0; row < ROWS; row++) {
-      const Four value = reinterpret_cast<const Four*>(operand)[(row * LENGTH + k) / 4];
+      for (unsigned i = 0; i < COUNT; i++) weights[i] = {own[i][k], own[i][k + 1], own[i][k + 2], own[i][k + 3]};
+      add<PITCH>(weights, operand + k, sums);
+    }
+#pragma unroll 2
+    for (unsigned k = OWN; k < LENGTH; k += 4) {
+      Four weights[COUNT];
+#pragma unroll
+      for (unsigned i = 0; i < COUNT; i++) weights[i] = shared(i, k);
+      add<PITCH>(weights, operand + k, sums);
+    }
+  }
+
+  template <unsigned PITCH>
+  DEVICE_MEMBER static void add(const Four (&weights)[COUNT], const float* operand, float (&sums)[CHUNK][COUNT]) {
+#pragma unroll
+    for (unsigned row = 0; row < CHUNK; row++) {
+      const Four value = *reinterpret_cast<const Four*>(operand + row * PITCH);
 #pragma unroll
       for (unsigned i = 0; i < COUNT; i++) {
         float& sum = sums[row][i];
-        sum = fmaf(weights[i][k], value.x, sum);
-        sum = fmaf(weights[i][k + 1], value.y, sum);
-        sum = fmaf(weights[i][k + 2], value.z, sum);
-        sum = fmaf(weights[i][k + 3], value.w, sum);
+        sum = fmaf(weights[i].x, value.x, sum);
+        sum = fmaf(weights[i].y, value.y, sum);
+        sum = fmaf(weights[i].z, value.z, sum);
+        sum = fmaf(weights[i].w, value.w, sum);
       }
     }
   }
-}
+};
 
 // Fills the tape from its initial state on. A warp has an eighth of k, a lane every 32nd gate of the slice. An Elman cell's
 // share of the input stands where its states will.
@@ -111,9 +154,14 @@ KERNEL(256) spread_forward(Matrix weight, Matrix bias, Extent extent, unsigned w
   const unsigned h = extent.hidden_size, lane = thread_index() % WARP, warp = thread_index() / WARP;
   const unsigned first_unit = warp * DEPTH;
   float* memory = static_cast<float*>(shared_memory());
+  // the warp's part of the states before a step, and the sums of all warps for two waves in turn
+  float* states = memory + warp * ROWS * DEPTH;
+  float* sums = memory + ROWS * UNITS;
+  constexpr unsigned SUMS = 2 * WARPS * ROWS * COLUMNS * WARP, SQUARES = WARPS * WARP * (WARP + 1);
+  constexpr unsigned IN_STEPS = ROWS * UNITS + SUMS;
 
   // Square after square through shared memory: neighbouring lanes read neighbours, and each keeps a row of its own.
-  float own[COLUMNS][DEPTH];
+  Weights<COLUMNS, DEPTH, IN_STEPS < SQUARES ? SQUARES : IN_STEPS> weights;
   float* square = memory + warp * WARP * (WARP + 1);
 #pragma unroll
   for (unsigned i = 0; i < COLUMNS; i++) {
@@ -123,32 +171,30 @@ KERNEL(256) spread_forward(Matrix weight, Matrix bias, Extent extent, unsigned w
 #pragma unroll 16
       for (unsigned column = 0; column < WARP; column++) {
         unsigned row;
-        const bool exists = weight_row(i * WARP + column, share, h, row) && unit < h;
+        const bool exists = weight_row<SLICE_UNITS>(i * WARP + column, share, h, row) && unit < h;
         square[column * (WARP + 1) + lane] = exists ? weight.at(row, unit) : 0.0f;
       }
       warp_barrier();
 #pragma unroll
-      for (unsigned k = 0; k < WARP; k++) own[i][from + k] = square[lane * (WARP + 1) + k];
+      for (unsigned k = 0; k < WARP; k++) weights.set(i, from + k, square[lane * (WARP + 1) + k]);
       warp_barrier();
     }
   }
   block_barrier();
 
-  // the warp's part of the states before a step, and the sums of all warps for two waves in turn
-  float* states = memory + warp * ROWS * DEPTH;
-  float* sums = memory + ROWS * UNITS;
   Unit at(thread_index(), share, extent);
   float bias_hh[GATES];
 #pragma unroll
   for (unsigned gate = 0; gate < GATES; gate++)
     bias_hh[gate] = at.has_unit ? bias.at(0, gate * h + at.unit) : 0.0f;
   const unsigned clock = share.clock();
-  constexpr unsigned RUNS = DEPTH / WARP, LETTERS = ROWS * RUNS;
+  constexpr unsigned RUNS = DEPTH / WARP, LETTERS = CHUNK * RUNS;
   Letter states_before[LETTERS];
   const auto places = [&](unsigned stamp, unsigned from_row) {
+    const Letter* first = share.place(stamp, from_row, UNITS) + first_unit + lane;
     return [=](unsigned i) -> const Letter* {
-      const unsigned from = first_unit + i % RUNS * WARP + lane;
-      return from < h ? share.place(stamp, from_row + i / RUNS, UNITS) + from : nullptr;
+      const bool is_there = first_unit + i % RUNS * WARP + lane < h;
+      return is_there ? first + (i / RUNS * UNITS + i % RUNS * WARP) : nullptr;
     };
   };
   unsigned turn = 0;
@@ -166,29 +212,33 @@ KERNEL(256) spread_forward(Matrix weight, Matrix bias, Extent extent, unsigned w
         u.hidden = hidden.at(at.before, at.unit);
         u.cell = KEEPS_CELL ? cell.at(at.before, at.unit) : 0.0f;
       }
-      if (index == 0) {
-#pragma unroll
-        for (unsigned i = 0; i < LETTERS; i++) {
-          const unsigned from = first_unit + i % RUNS * WARP + lane, batch_row = first_row + i / RUNS;
-          const bool is_there = from < h && batch_row < extent.batch_size;
-          const unsigned initial = (extent.reverse ? extent.num_steps * extent.batch_size : 0) + batch_row;
-          states_before[i].value = is_there ? hidden.at(initial, from) : 0.0f;
-        }
-      } else {
-        receive(clock + index, states_before, looked, places(clock + index, first_row));
-      }
-#pragma unroll
-      for (unsigned i = 0; i < LETTERS; i++) states[i * WARP + lane] = states_before[i].value;
-      warp_barrier();
-      const Next next(index, wave, share);
-      looked = next.may_be_there<LETTERS>(share);
-      if (looked) look_at(clock + next.step, states_before, places(clock + next.step, next.first_row));
-      float products[ROWS][COLUMNS] = {};
-      multiply(own, states, products);
       float* of_warps = sums + turn * WARPS * ROWS * COLUMNS * WARP;
+#pragma unroll 1
+      for (unsigned chunk = 0; chunk < ROWS; chunk += CHUNK) {
+        const unsigned from_row = first_row + chunk;
+        if (index == 0) {
 #pragma unroll
-      for (unsigned i = 0; i < ROWS * COLUMNS; i++)
-        of_warps[(warp * ROWS * COLUMNS + i) * WARP + lane] = products[i / COLUMNS][i % COLUMNS];
+          for (unsigned i = 0; i < LETTERS; i++) {
+            const unsigned from = first_unit + i % RUNS * WARP + lane, batch_row = from_row + i / RUNS;
+            const bool is_there = from < h && batch_row < extent.batch_size;
+            const unsigned initial = (extent.reverse ? extent.num_steps * extent.batch_size : 0) + batch_row;
+            states_before[i].value = is_there ? hidden.at(initial, from) : 0.0f;
+          }
+        } else {
+          receive(clock + index, states_before, looked, places(clock + index, from_row));
+        }
+#pragma unroll
+        for (unsigned i = 0; i < LETTERS; i++) states[chunk * DEPTH + i * WARP + lane] = states_before[i].value;
+        warp_barrier();
+        const Next next(index, wave, chunk, share);
+        looked = next.may_be_there;
+        if (looked) look_at(clock + next.step, states_before, places(clock + next.step, next.first_row));
+        float products[CHUNK][COLUMNS] = {};
+        weights.template multiply<DEPTH>(states + chunk * DEPTH, products);
+#pragma unroll
+        for (unsigned i = 0; i < CHUNK * COLUMNS; i++)
+          of_warps[((warp * ROWS + chunk) * COLUMNS + i) * WARP + lane] = products[i / COLUMNS][i % COLUMNS];
+      }
       // before it every warp has read its states; the sums of the wave before are read before the next one
       block_barrier();
       if (!at.has_unit) continue;
@@ -231,26 +281,47 @@ DEVICE float sum_in_pairs(const Letter (&letters)[COUNT]) {
   return sum;
 }
 
+// Joins what SPLITS lanes have of COUNT sums, in pairs, pairs of pairs and so on: those whose remainder is `split` become the
+// lane's own, and stand at the multiples of SPLITS.
+template <unsigned SPLITS, unsigned COUNT>
+DEVICE void join(unsigned split, float (&sums)[COUNT]) {
+#pragma unroll
+  for (unsigned bit = 1; bit < SPLITS; bit *= 2) {
+    const bool upper = (split & bit) != 0;
+#pragma unroll
+    for (unsigned i = 0; i < COUNT; i += 2 * bit) {
+      const float own = upper ? sums[i + bit] : sums[i], other = upper ? sums[i] : sums[i + bit];
+      sums[i] = own + exchange(other, bit * (WARP / SPLITS));
+    }
+  }
+}
+
 // The mirror: from the gradients of the output and of the final state to those of the pre-activations and of the initial
-// state. A thread multiplies its slice's gates for every 256th unit of the layer; PARTS threads, of which the first has a unit
-// of the slice, add up what the slices have posted for it.
+// state. A warp multiplies the slice's gates for an eighth of the layer's units. A lane has four of these for each part of the
+// slice, so that a number that is read from shared memory serves as many sums, and its split of k. PARTS threads, of which the
+// first has a unit of the slice, add up what the slices have posted for it.
 KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter* letters, unsigned* clocks, Matrix gates,
                             Matrix hidden, Matrix cell, Matrix candidate, Matrix output, Matrix d_gates,
                             Matrix d_candidate, Matrix d_hidden, Matrix d_cell) {
-  constexpr unsigned OUTPUTS = UNITS / THREADS, LENGTH = GATES * SLICE_UNITS, SLICES = UNITS / SLICE_UNITS;
+  constexpr unsigned LENGTH = GATES * SLICE_UNITS, SLICES = UNITS / SLICE_UNITS;
+  constexpr unsigned OUTPUTS = 4 * (SLICE_UNITS / PART_UNITS), SPLITS = OUTPUTS * THREADS / UNITS, LANES = WARP / SPLITS, DEPTH = LENGTH / SPLITS;
+  // four numbers between splits keep them in different banks
+  constexpr unsigned SPLIT_PITCH = SPLITS == 1 ? DEPTH : DEPTH + 4, PITCH = SPLITS * SPLIT_PITCH;
   constexpr unsigned PARTS = THREADS / (ROWS * SLICE_UNITS), LETTERS = SLICES / PARTS;
   const Share share = {waves, letters, clocks};
   const unsigned h = extent.hidden_size, part = thread_index() % PARTS;
   float* products = static_cast<float*>(shared_memory());
-  float own[OUTPUTS][LENGTH];
+  const unsigned lane = thread_index() % WARP, split = lane / LANES;
+  const unsigned first_unit = thread_index() / WARP * (UNITS / WARPS);
+  Weights<OUTPUTS, DEPTH, 2 * ROWS * PITCH> weights;
 #pragma unroll
-  for (unsigned k = 0; k < LENGTH; k++) {
+  for (unsigned k = 0; k < DEPTH; k++) {
     unsigned row;
-    const bool exists = weight_row(k, share, h, row);
+    const bool exists = weight_row<PART_UNITS>(split * DEPTH + k, share, h, row);
 #pragma unroll
     for (unsigned i = 0; i < OUTPUTS; i++) {
-      const unsigned unit = i * THREADS + thread_index();
-      own[i][k] = exists && unit < h ? weight.at(row, unit) : 0.0f;
+      const unsigned unit = first_unit + i * LANES + lane % LANES;
+      weights.set(i, k, exists && unit < h ? weight.at(row, unit) : 0.0f);
     }
   }
 
@@ -258,10 +329,10 @@ KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter
   const unsigned clock = share.clock();
   Letter of_slices[LETTERS];
   const auto places = [&](unsigned stamp, unsigned from_row) {
+    const Letter* first = share.place(stamp, from_row + at.row, SLICES * UNITS) + part * LETTERS * UNITS + at.unit;
     return [=](unsigned i) -> const Letter* {
-      const unsigned slice = part * LETTERS + i;
-      if (slice >= num_blocks().x || !at.has_unit) return nullptr;
-      return share.place(stamp, from_row + at.row, SLICES * UNITS) + slice * UNITS + at.unit;
+      const bool is_there = part * LETTERS + i < num_blocks().x && at.has_unit;
+      return is_there ? first + i * UNITS : nullptr;
     };
   };
   unsigned turn = 0;
@@ -301,11 +372,13 @@ KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter
       }
       u.hidden += taped.output;
       backward_step(taped, u);
-      float* of_wave = products + turn * ROWS * LENGTH;
+      float* of_wave = products + turn * ROWS * PITCH;
       if (part == 0) {
 #pragma unroll
-        for (unsigned gate = 0; gate < GATES; gate++)
-          of_wave[at.row * LENGTH + gate * SLICE_UNITS + at.of_slice] = u.products[gate];
+        for (unsigned gate = 0; gate < GATES; gate++) {
+          const unsigned k = (at.of_slice / PART_UNITS * GATES + gate) * PART_UNITS + at.of_slice % PART_UNITS;
+          of_wave[at.row * PITCH + k / DEPTH * SPLIT_PITCH + k % DEPTH] = u.products[gate];
+        }
       }
       if (exists) {
         d_hidden.at(at.in_batch, at.unit) = u.hidden;
@@ -316,18 +389,24 @@ KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter
       }
       // before it the products are written; those of the wave before are read before the next one
       block_barrier();
-      const Next next(count, wave, share);
-      looked = next.may_be_there<LETTERS>(share);
+      const Next next(count, wave, ROWS - CHUNK, share);
+      looked = next.may_be_there && LETTERS <= 8;
       if (looked) look_at(clock + next.step, of_slices, places(clock + next.step, next.first_row));
-      float sums[ROWS][OUTPUTS] = {};
-      multiply(own, of_wave, sums);
+#pragma unroll 1
+      for (unsigned chunk = 0; chunk < ROWS; chunk += CHUNK) {
+        float sums[CHUNK][OUTPUTS] = {};
+        weights.template multiply<PITCH>(of_wave + chunk * PITCH + split * SPLIT_PITCH, sums);
+        const unsigned first_own = first_unit + lane;
+        Letter* to =
+            share.place(clock + count + 1, first_row + chunk, SLICES * UNITS) + share.slice() * UNITS + first_own;
 #pragma unroll
-      for (unsigned row = 0; row < ROWS; row++) {
-        Letter* to = share.place(clock + count + 1, first_row + row, SLICES * UNITS) + share.slice() * UNITS;
+        for (unsigned row = 0; row < CHUNK; row++) {
+          join<SPLITS>(split, sums[row]);
 #pragma unroll
-        for (unsigned i = 0; i < OUTPUTS; i++) {
-          const unsigned unit = i * THREADS + thread_index();
-          if (unit < h) post(to + unit, {sums[row][i], clock + count + 1});
+          for (unsigned i = 0; i < OUTPUTS / SPLITS; i++) {
+            if (first_own + i * WARP < h)
+              post(to + (row * SLICES * UNITS + i * WARP), {sums[row][i * SPLITS], clock + count + 1});
+          }
         }
       }
     }

@@ -1,6 +1,6 @@
 //! All steps in one launch whose blocks share out the weights, beside the walk: each has a slice of the units and a group of
 //! rows, and tells the others what it has computed (`spread.cu`). For layers whose weights fit in no multiprocessor, but in
-//! the registers of all.
+//! the registers and shared memory of all.
 
 use rnnlm_tensor::{Cuda, Tensor};
 
@@ -26,7 +26,9 @@ impl Spread {
         if !cuda.runs_blocks_at_once()? {
             return Ok(None);
         }
-        let Some(spreading) = Spreading::choose(layer.cell, dims, cuda.multiprocessors()?) else { return Ok(None) };
+        let Some(spreading) = Spreading::choose(layer.cell, dims, cuda.multiprocessors()?, cuda.shared_bytes()?) else {
+            return Ok(None);
+        };
         Ok(Some(Self {
             spreading,
             kernels: SpreadKernels::load(cuda, &spreading.slicing)?,

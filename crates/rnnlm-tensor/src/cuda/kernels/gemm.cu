@@ -15,32 +15,65 @@ struct alignas(COUNT * sizeof(float)) Pack {
   float at[COUNT];
 };
 
+// Whether packs of four begin where a pack may.
+DEVICE bool may_have_packs(const Matrix& operand) {
+  return reinterpret_cast<size_t>(operand.data) % sizeof(Pack<4>) == 0 && operand.stride % 4 == 0;
+}
+
 // DEPTH columns of k of a tile of an operand: on their way in this thread's registers, then [k][TILE] in shared memory.
-// ALONG_ROWS says that k runs along the operand's rows. Neighbouring threads read neighbouring elements, whichever it is.
+// ALONG_ROWS says that k runs along the operand's rows. Neighbouring threads read neighbouring packs, whichever it is.
 template <unsigned TILE, unsigned DEPTH, bool ALONG_ROWS>
 struct Strip {
   // four columns behind the tile keep threads of a warp in different banks, and packs where they are read at once
-  static constexpr unsigned PITCH = TILE + 4, SIZE = DEPTH * PITCH, OWN = TILE * DEPTH / (SIDE * SIDE);
-  float own[OWN];
+  static constexpr unsigned PITCH = TILE + 4, SIZE = DEPTH * PITCH, OWN = TILE * DEPTH / (SIDE * SIDE * 4);
+  static constexpr unsigned WIDTH = (ALONG_ROWS ? DEPTH : TILE) / 4;
+  // where this thread's packs are when the strip begins at 0
+  unsigned from[OWN];
+  Pack<4> own[OWN];
+  bool has_packs;
 
-  DEVICE_MEMBER static unsigned k(unsigned i) { return ALONG_ROWS ? i % DEPTH : i / TILE; }
-  DEVICE_MEMBER static unsigned place(unsigned i) { return ALONG_ROWS ? i / DEPTH : i % TILE; }
+  DEVICE_MEMBER static unsigned row(unsigned i) { return (i * SIDE * SIDE + thread_index()) / WIDTH; }
+  DEVICE_MEMBER static unsigned col(unsigned i) { return (i * SIDE * SIDE + thread_index()) % WIDTH * 4; }
 
-  // Zeros stand in for what is behind the operand or behind `end`.
-  DEVICE_MEMBER void fetch(const Matrix& operand, unsigned first, unsigned begin, unsigned end) {
+  // What is behind the operand's last row or column is in no sum that is kept, so that any pack may stand in for it.
+  DEVICE_MEMBER Strip(const Matrix& operand, unsigned first) {
+    // of a larger operand the places have more digits
+    const bool is_small = (size_t)operand.rows * operand.stride <= 0xffffffffu;
+    has_packs = is_small && may_have_packs(operand) && (ALONG_ROWS || operand.cols % 4 == 0);
+    const unsigned last = ALONG_ROWS ? operand.rows - 1 : operand.cols - 4;
 #pragma unroll
-    for (unsigned n = 0; n < OWN; n++) {
-      const unsigned i = n * SIDE * SIDE + thread_index(), other = first + place(i), at = begin + k(i);
-      const bool exists = other < (ALONG_ROWS ? operand.rows : operand.cols) && at < end;
-      own[n] = !exists ? 0.0f : ALONG_ROWS ? operand.at(other, at) : operand.at(at, other);
+    for (unsigned i = 0; i < OWN; i++) {
+      const unsigned other = first + (ALONG_ROWS ? row(i) : col(i)), nearest = other < last ? other : last;
+      from[i] = ALONG_ROWS ? nearest * operand.stride + col(i) : row(i) * operand.stride + nearest;
+    }
+  }
+
+  // Zeros stand in for what is behind `end`.
+  DEVICE_MEMBER void fetch(const Matrix& operand, unsigned first, unsigned begin, unsigned end) {
+    if (has_packs && begin + DEPTH <= end) {
+#pragma unroll
+      for (unsigned i = 0; i < OWN; i++)
+        own[i] = *reinterpret_cast<const Pack<4>*>(operand.data + (from[i] + begin * (ALONG_ROWS ? 1 : operand.stride)));
+      return;
+    }
+    const unsigned rows = ALONG_ROWS ? operand.rows : end, cols = ALONG_ROWS ? end : operand.cols;
+#pragma unroll
+    for (unsigned i = 0; i < OWN; i++) {
+      const unsigned r = (ALONG_ROWS ? first : begin) + row(i), c = (ALONG_ROWS ? begin : first) + col(i);
+#pragma unroll
+      for (unsigned j = 0; j < 4; j++) own[i].at[j] = r < rows && c + j < cols ? operand.at(r, c + j) : 0.0f;
     }
   }
 
   DEVICE_MEMBER void put(float* tile) const {
 #pragma unroll
-    for (unsigned n = 0; n < OWN; n++) {
-      const unsigned i = n * SIDE * SIDE + thread_index();
-      tile[k(i) * PITCH + place(i)] = own[n];
+    for (unsigned i = 0; i < OWN; i++) {
+      if (ALONG_ROWS) {
+#pragma unroll
+        for (unsigned j = 0; j < 4; j++) tile[(col(i) + j) * PITCH + row(i)] = own[i].at[j];
+      } else {
+        *reinterpret_cast<Pack<4>*>(tile + row(i) * PITCH + col(i)) = own[i];
+      }
     }
   }
 };
@@ -80,44 +113,70 @@ DEVICE void multiply_tile(const Matrix& a, const Matrix& b, unsigned slice, bool
   const unsigned begin = block_index().z * slice, end = depth - begin < slice ? depth : begin + slice;
   const unsigned first_row = block_index().y * TILE, first_col = block_index().x * TILE;
   const unsigned y = thread_index() / SIDE, x = thread_index() % SIDE;
-  Left left;
-  Right right;
+  Left left(a, first_row);
+  Right right(b, first_col);
   left.fetch(a, first_row, begin, end);
   right.fetch(b, first_col, begin, end);
+  left.put(left_tiles);
+  right.put(right_tiles);
   float sums[OWN][OWN] = {};
   unsigned buffer = 0;
   for (unsigned at = begin; at < end; at += DEPTH) {
-    float* left_tile = left_tiles + buffer * Left::SIZE;
-    float* right_tile = right_tiles + buffer * Right::SIZE;
-    left.put(left_tile);
-    right.put(right_tile);
-    // two buffers in turn: whoever has come through here no longer reads the other one
-    block_barrier();
-    left.fetch(a, first_row, at + DEPTH, end);
-    right.fetch(b, first_col, at + DEPTH, end);
+    const float* left_tile = left_tiles + buffer * Left::SIZE;
+    const float* right_tile = right_tiles + buffer * Right::SIZE;
+    const auto multiply = [&](unsigned from) {
 #pragma unroll
-    for (unsigned k = 0; k < DEPTH; k++) {
-      Own<TILE> rows, cols;
-      rows.read(left_tile + k * Left::PITCH, y);
-      cols.read(right_tile + k * Right::PITCH, x);
-      for (unsigned i = 0; i < OWN; i++)
-        for (unsigned j = 0; j < OWN; j++) sums[i][j] = fmaf(rows.at[i], cols.at[j], sums[i][j]);
-    }
+      for (unsigned k = from; k < from + DEPTH / 2; k++) {
+        Own<TILE> rows, cols;
+        rows.read(left_tile + k * Left::PITCH, y);
+        cols.read(right_tile + k * Right::PITCH, x);
+        for (unsigned i = 0; i < OWN; i++)
+          for (unsigned j = 0; j < OWN; j++) sums[i][j] = fmaf(rows.at[i], cols.at[j], sums[i][j]);
+      }
+    };
+    // two buffers in turn: before it both strips of this one are written, and whoever has come through it no longer reads the
+    // other one. One strip at a time is on its way while these are multiplied, since two would take too many registers.
+    block_barrier();
     buffer ^= 1;
+    left.fetch(a, first_row, at + DEPTH, end);
+    multiply(0);
+    left.put(left_tiles + buffer * Left::SIZE);
+    right.fetch(b, first_col, at + DEPTH, end);
+    multiply(DEPTH / 2);
+    right.put(right_tiles + buffer * Right::SIZE);
   }
-  for (unsigned i = 0; i < OWN; i++)
-    for (unsigned j = 0; j < OWN; j++) {
-      const unsigned row = first_row + Own<TILE>::place(y, i), col = first_col + Own<TILE>::place(x, j);
-      if (row >= out.rows || col >= out.cols) continue;
-      if (num_blocks().z > 1)
-        partial[((size_t)block_index().z * out.rows + row) * out.cols + col] = sums[i][j];
-      else
-        out.at(row, col) = accumulate ? out.at(row, col) + sums[i][j] : sums[i][j];
+  // a slice of many has its sums for itself
+  const bool sliced = num_blocks().z > 1;
+  const size_t before = (size_t)block_index().z * out.rows * out.cols;
+  const Matrix to = sliced ? Matrix{partial + before, out.rows, out.cols, out.cols} : out;
+  constexpr unsigned PACK = Own<TILE>::PACK;
+  const bool aligned = may_have_packs(to);
+#pragma unroll
+  for (unsigned i = 0; i < OWN; i++) {
+    const unsigned row = first_row + Own<TILE>::place(y, i);
+    if (row >= to.rows) continue;
+#pragma unroll
+    for (unsigned first = 0; first < OWN; first += PACK) {
+      const unsigned col = first_col + Own<TILE>::place(x, first);
+      float* at = &to.at(row, col);
+      Pack<PACK> pack;
+#pragma unroll
+      for (unsigned j = 0; j < PACK; j++)
+        pack.at[j] = accumulate && !sliced && col + j < to.cols ? at[j] + sums[i][first + j] : sums[i][first + j];
+      if (aligned && col + PACK <= to.cols) {
+        *reinterpret_cast<Pack<PACK>*>(at) = pack;
+      } else {
+#pragma unroll
+        for (unsigned j = 0; j < PACK; j++)
+          if (col + j < to.cols) at[j] = pack.at[j];
+      }
     }
+  }
 }
 
 #define GEMM(name, tile, depth, product)                                                                      \
-  KERNEL(256) name(Matrix a, Matrix b, unsigned slice, unsigned accumulate, float* partial, Matrix out) {     \
+  KERNEL_BESIDE(256, tile == 128 ? 2 : 4)                                                                      \
+  name(Matrix a, Matrix b, unsigned slice, unsigned accumulate, float* partial, Matrix out) {                  \
     multiply_tile<tile, depth, product>(a, b, slice, accumulate != 0, partial, out);                          \
   }
 

@@ -1,8 +1,8 @@
 // All that a kernel may use of the device besides plain C++17, beside the walk. The host pastes this file before a kernel
 // and hands the text to NVRTC; `tests/emulation/` compiles the same text for the CPU, where `emulation.h` has the same names.
 //
-// A kernel is one entry function, KERNEL(largest block) name(…), with blocks of one dimension and dynamic shared memory
-// alone. No thread returns before a barrier that others wait at.
+// A kernel is one entry function, KERNEL(largest block) name(…), or KERNEL_BESIDE(largest block, blocks that a multiprocessor
+// has registers for) name(…), with blocks of one dimension and dynamic shared memory alone. No thread returns before a barrier that others wait at.
 #pragma once
 
 // A number on its way from one block to another that runs at the same time, and a stamp that says which it is. Both are
@@ -17,12 +17,14 @@ struct alignas(8) Letter {
 #include "emulation.h"
 using namespace emulation;
 #define KERNEL(max_threads) extern "C" emulation::entry<max_threads>
+#define KERNEL_BESIDE(max_threads, blocks) KERNEL(max_threads)
 #define DEVICE static inline
 #define DEVICE_MEMBER inline
 
 #else
 
 #define KERNEL(max_threads) extern "C" __global__ void __launch_bounds__(max_threads)
+#define KERNEL_BESIDE(max_threads, blocks) extern "C" __global__ void __launch_bounds__(max_threads, blocks)
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_MEMBER __device__ __forceinline__
 
@@ -92,9 +94,15 @@ struct Element {
   bool exists;
 };
 
+DEVICE Element element_at(size_t index, const Matrix& out) {
+  const bool exists = index < (size_t)out.rows * out.cols;
+  // a division of 64 bits takes longer than all else that is done with an element
+  if (index <= 0xffffffffu) return {(unsigned)index / out.cols, (unsigned)index % out.cols, exists};
+  return {(unsigned)(index / out.cols), (unsigned)(index % out.cols), exists};
+}
+
 DEVICE Element element_of(const Matrix& out) {
-  const size_t index = (size_t)block_index().x * block_size() + thread_index();
-  return {(unsigned)(index / out.cols), (unsigned)(index % out.cols), index < (size_t)out.rows * out.cols};
+  return element_at((size_t)block_index().x * block_size() + thread_index(), out);
 }
 
 // The sum over a warp, the same bits in every lane: each step adds two numbers in either order.
@@ -133,9 +141,9 @@ DEVICE Value block_sum(Value value, Value* shared) {
 constexpr unsigned AHEAD = 16;
 
 // `sum + term(0) + … + term(AHEAD − 1)`, in this order; all terms are read before the first is added.
-template <class Term>
-DEVICE float add_ahead(float sum, Term term) {
-  float terms[AHEAD];
+template <class Value, class Term>
+DEVICE Value add_ahead(Value sum, Term term) {
+  Value terms[AHEAD];
 #pragma unroll
   for (unsigned i = 0; i < AHEAD; i++) terms[i] = term(i);
 #pragma unroll

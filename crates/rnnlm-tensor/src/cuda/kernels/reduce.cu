@@ -6,10 +6,14 @@ KERNEL(256) partial_sums(Matrix a, unsigned squares, double* partial) {
   double* shared = static_cast<double*>(shared_memory());
   const size_t len = (size_t)a.rows * a.cols, step = (size_t)num_blocks().x * block_size();
   double sum = 0.0;
-  for (size_t index = (size_t)block_index().x * block_size() + thread_index(); index < len; index += step) {
-    const double value = a.at((unsigned)(index / a.cols), (unsigned)(index % a.cols));
-    sum += squares ? value * value : value;
-  }
+  for (size_t first = (size_t)block_index().x * block_size() + thread_index(); first < len; first += AHEAD * step)
+    sum = add_ahead(sum, [&](unsigned i) {
+      const size_t index = first + i * step;
+      if (index >= len) return 0.0;
+      const Element e = element_at(index, a);
+      const double value = a.at(e.row, e.col);
+      return squares ? value * value : value;
+    });
   sum = block_sum(sum, shared);
   if (thread_index() == 0) partial[block_index().x] = sum;
 }
@@ -23,22 +27,21 @@ KERNEL(256) total(const double* partial, unsigned len, Matrix out) {
   if (thread_index() == 0) out.data[0] = (float)sum;
 }
 
-// `out[0, c] += Σ_r a[r, c]`. A block has 32 columns; each of its eight warps adds up every eighth row, and the first warp
-// the sums of the warps.
+// `out[0, c] += Σ_r a[r, c]`. A block has eight columns, which is as many as are read at once; each of its 32 groups of eight
+// threads adds up every 32nd row, and the first group the sums of all.
 KERNEL(256) sum_rows(Matrix a, Matrix out) {
-  constexpr unsigned WARPS = 8;
+  constexpr unsigned COLUMNS = 8, GROUPS = 32;
   float* sums = static_cast<float*>(shared_memory());
-  const unsigned lane = thread_index() % WARP, warp = thread_index() / WARP;
-  const unsigned col = block_index().x * WARP + lane;
+  const unsigned group = thread_index() / COLUMNS, col = block_index().x * COLUMNS + thread_index() % COLUMNS;
   float sum = 0.0f;
-  for (unsigned first = warp; first < a.rows; first += WARPS * AHEAD)
+  for (unsigned first = group; first < a.rows; first += GROUPS * AHEAD)
     sum = add_ahead(sum, [&](unsigned i) {
-      const unsigned row = first + i * WARPS;
+      const unsigned row = first + i * GROUPS;
       return row < a.rows && col < a.cols ? a.at(row, col) : 0.0f;
     });
-  sums[warp * WARP + lane] = sum;
+  sums[thread_index()] = sum;
   block_barrier();
-  if (warp > 0 || col >= a.cols) return;
-  for (unsigned other = 1; other < WARPS; other++) sum += sums[other * WARP + lane];
+  if (group > 0 || col >= a.cols) return;
+  for (unsigned other = 1; other < GROUPS; other++) sum += sums[other * COLUMNS + thread_index()];
   out.at(0, col) += sum;
 }
