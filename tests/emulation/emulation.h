@@ -93,6 +93,12 @@ static inline Value exchange(Value value, unsigned mask) {
 
 static inline void warp_barrier() { exchange(0u, 0); }
 
+static inline unsigned warp_bits(bool value) {
+  unsigned bits = value ? 1u << thread_index() % 32 : 0u;
+  for (unsigned mask = 1; mask < 32; mask *= 2) bits |= exchange(bits, mask);
+  return bits;
+}
+
 // A place that threads of other blocks look at: who has found nothing new there waits for the next to post.
 template <class Letter>
 static inline void post(Letter* to, Letter letter) {

@@ -26,8 +26,9 @@ const CASES: [([usize; 3], Setting); 9] = [
     ([70, 65, 257], Setting::Block),
     ([35, 1000, 2], Setting::Whole),
 ];
-/// A product with 8 × 8 of the largest tiles that there are, on a GPU, some of them in part.
-const LARGE_PRODUCT: [usize; 3] = [900, 897, 17];
+/// Products with 8 × 8 of the largest tiles that there are, on a GPU, some of them in part, which are read one number or four at
+/// a time; and one whose slices are summed by fours.
+const LARGE_PRODUCTS: [[usize; 3]; 3] = [[900, 897, 17], [900, 900, 20], [132, 128, 320]];
 
 /// Where a case's operands lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,8 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     for operation in Operation::ALL {
         checks.extend(CASES.map(|(shape, setting)| check(target, Case { operation, shape, setting })));
         if matches!(operation, Operation::Gemm(..)) {
-            checks.push(check(target, Case { operation, shape: LARGE_PRODUCT, setting: Setting::Whole }));
+            let case = |shape| check(target, Case { operation, shape, setting: Setting::Whole });
+            checks.extend(LARGE_PRODUCTS.map(case));
         }
         let has_extremes =
             matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::Hold)

@@ -16,6 +16,8 @@ const WARP: u32 = 32;
 const PARTIAL_SUMS: usize = 256;
 /// Elements that one block sums before another is worth its while.
 const SUMMED_BY_BLOCK: usize = 4 * THREADS as usize;
+/// Terms of a sum that are on their way at once, as `prim.cuh` has it.
+const AHEAD: u32 = 16;
 /// Columns that a block of `sum_rows` has.
 const SUMMED_COLUMNS: u32 = 8;
 /// The tiles that `gemm.cu` is compiled for: side, and columns of an operand that are in shared memory at a time.
@@ -26,6 +28,9 @@ const LARGE_TILES: usize = 64;
 /// of slices than they save. Constants, so that no bit depends on how many blocks a GPU can have.
 const SLICED_BLOCKS: usize = 256;
 const STRIPS: usize = 4;
+/// Neighbours that are read at once, and how many elements are enough for a GPU's threads to take so many each.
+const PACK: usize = 4;
+const MANY_ELEMENTS: usize = 1 << 14;
 /// Elements of all slices at the most: no tile is larger than a large one.
 const SLICED: usize = SLICED_BLOCKS * TILES[2][0] * TILES[2][0];
 
@@ -228,10 +233,10 @@ impl Kernels {
     }
 
     pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table) -> Result {
-        // a sum and a place for each thread, a word for each warp, and a flag
-        let words = 2 * THREADS + THREADS / WARP + 1;
-        // few entries have many rows each, which the warps of a block share out; else most rows have a block for nothing
-        let (owners, width) = if table.entries < a.rows { (table.entries, WARP) } else { (a.rows, THREADS) };
+        // places for the rows that a warp finds at once, a sum for each thread, and a flag
+        let words = (AHEAD + 1) * THREADS + 1;
+        // few entries are all there; of many rows, most have a block for nothing
+        let (owners, width) = if table.entries < a.rows { (table.entries, WARP) } else { (a.rows, 8 * WARP) };
         let blocks = [owners, a.cols.div_ceil(width), 1];
         let grid = Grid { blocks, ..Grid::row(1, THREADS, words as usize * size_of::<u32>()) };
         let (ids, width) = (Argument::Address(ids), Argument::Number(width));
@@ -286,7 +291,16 @@ impl Kernels {
         if grid.blocks[2] == 1 {
             return Ok(());
         }
-        self.run(&self.sum_slices, elements(out), [partial, slices, accumulate, out_matrix])
+        let width = if out.is_in_packs() && rows * cols >= MANY_ELEMENTS { PACK } else { 1 };
+        let grid = Grid::row((rows * cols / width).div_ceil(THREADS as usize), THREADS, 0);
+        self.run(&self.sum_slices, grid, [partial, slices, Argument::Number(width as u32), accumulate, out_matrix])
+    }
+}
+
+impl Matrix {
+    /// Whether it can be read and written in packs of four, as `gemm.cu` has it.
+    fn is_in_packs(&self) -> bool {
+        self.data.is_multiple_of(16) && self.stride.is_multiple_of(4) && self.cols.is_multiple_of(4)
     }
 }
 

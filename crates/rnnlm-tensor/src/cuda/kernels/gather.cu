@@ -18,54 +18,56 @@ KERNEL(256) gather(Table table, const unsigned* ids, Matrix out) {
 }
 
 // `table[ids[r]] += a[r, :]`. A block has `width` columns of one entry, and adds up all rows with its id, so that no two blocks
-// write to one place and the order of the sum is fixed: each of its groups of `width` threads takes some of the rows in order,
-// and the first group adds up the sums of all. Of a table with fewer entries than there are rows, each entry has blocks; else
-// each row has, of which those whose row is the first with its id go on.
+// write to one place and the order of the sum is fixed: a warp takes every eighth 32 rows, a lane a column of 32, and the first
+// warp adds up the sums of all. Of a table with fewer entries than there are rows, each entry has blocks; else each row has, of
+// which those whose row is the first with its id go on.
 KERNEL(256) scatter_add(Matrix a, const unsigned* ids, unsigned width, Table table) {
-  // a sum of each thread, rows with the id in order, a bit for each row that is looked at, and whether there is one before the
-  // block's own
-  float* sums = static_cast<float*>(shared_memory());
-  unsigned* matching = reinterpret_cast<unsigned*>(sums) + block_size();
-  unsigned* bits = matching + block_size();
-  unsigned* found = bits + block_size() / WARP;
-  const unsigned thread = thread_index(), threads = block_size();
-  const unsigned lane = thread % WARP, warp = thread / WARP, warps = threads / WARP;
+  constexpr unsigned WARPS = 8, LOOKED_AT = AHEAD * WARP;
+  // the rows with the id among those that a warp looks at, a sum of each thread, and whether there is a row before the block's own
+  unsigned* matching = static_cast<unsigned*>(shared_memory());
+  float* sums = reinterpret_cast<float*>(matching + WARPS * LOOKED_AT);
+  unsigned* found = reinterpret_cast<unsigned*>(sums + WARPS * WARP);
+  const unsigned lane = thread_index() % WARP, warp = thread_index() / WARP;
   const bool of_entry = table.entries < a.rows;
   const unsigned own = of_entry ? 0 : block_index().x, id = of_entry ? block_index().x : ids[own];
-  if (thread == 0) *found = 0;
+  if (thread_index() == 0) *found = 0;
   block_barrier();
-  for (unsigned row = thread; row < own; row += threads)
+  for (unsigned row = thread_index(); row < own; row += block_size())
     if (ids[row] == id) *found = 1;
   block_barrier();
   // every thread of the block sees the same
   if (*found) return;
-  const unsigned group = thread / width, groups = threads / width;
-  const unsigned col = block_index().y * width + thread % width;
-  const bool exists = col < a.cols;
-  float sum = 0.0f;
-  for (unsigned first = own; first < a.rows; first += threads) {
-    const unsigned row = first + thread;
-    const bool matches = row < a.rows && ids[row] == id;
-    const unsigned of_warp = warp_bits(matches);
-    if (lane == 0) bits[warp] = of_warp;
-    block_barrier();
-    unsigned place = count_bits(of_warp & ((1u << lane) - 1)), count = 0;
-    for (unsigned other = 0; other < warps; other++) {
-      const unsigned matches_there = count_bits(bits[other]);
-      place += other < warp ? matches_there : 0;
-      count += matches_there;
+  matching += warp * LOOKED_AT;
+  for (unsigned first_col = block_index().y * width; first_col < (block_index().y + 1) * width; first_col += WARP) {
+    const unsigned col = first_col + lane;
+    float sum = 0.0f;
+    for (unsigned first = warp * WARP; first < a.rows; first += WARPS * LOOKED_AT) {
+      bool matches[AHEAD];
+#pragma unroll
+      for (unsigned i = 0; i < AHEAD; i++) {
+        const unsigned row = first + i * WARPS * WARP + lane;
+        matches[i] = row < a.rows && ids[row] == id;
+      }
+      unsigned count = 0;
+#pragma unroll
+      for (unsigned i = 0; i < AHEAD; i++) {
+        const unsigned of_warp = warp_bits(matches[i]);
+        if (matches[i]) matching[count + count_bits(of_warp & ((1u << lane) - 1))] = first + i * WARPS * WARP + lane;
+        count += count_bits(of_warp);
+      }
+      warp_barrier();
+      for (unsigned begin = 0; begin < count; begin += AHEAD)
+        sum = add_ahead(sum, [&](unsigned i) {
+          return begin + i < count && col < a.cols ? a.at(matching[begin + i], col) : 0.0f;
+        });
+      warp_barrier();
     }
-    if (matches) matching[place] = row;
+    sums[thread_index()] = sum;
     block_barrier();
-    for (unsigned begin = group; begin < count; begin += AHEAD * groups)
-      sum = add_ahead(sum, [&](unsigned i) {
-        const unsigned at = begin + i * groups;
-        return exists && at < count ? a.at(matching[at], col) : 0.0f;
-      });
+    if (warp == 0 && col < a.cols) {
+      for (unsigned other = 1; other < WARPS; other++) sum += sums[other * WARP + lane];
+      table.at(id, col) += sum;
+    }
+    block_barrier();
   }
-  sums[thread] = sum;
-  block_barrier();
-  if (group > 0 || !exists) return;
-  for (unsigned other = 1; other < groups; other++) sum += sums[other * width + thread];
-  table.at(id, col) += sum;
 }

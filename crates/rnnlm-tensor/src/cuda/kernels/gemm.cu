@@ -190,14 +190,35 @@ GEMM(gemm_ab_128, 128, 16, AB)
 GEMM(gemm_abt_128, 128, 16, ABT)
 GEMM(gemm_atb_128, 128, 16, ATB)
 
-// `out = Σ partial`, or `out += Σ partial`, in the order of the slices; one thread an element.
-KERNEL(256) sum_slices(const float* partial, unsigned slices, unsigned accumulate, Matrix out) {
-  const Element e = element_of(out);
+// WIDTH neighbours of `out = Σ partial`, or `out += Σ partial`, in the order of the slices, of which so many are on their way
+// at once that registers suffice.
+template <unsigned WIDTH>
+DEVICE void sum_pack(const float* partial, unsigned slices, bool accumulate, const Matrix& out) {
+  constexpr unsigned AT_ONCE = AHEAD / WIDTH;
+  const size_t len = (size_t)out.rows * out.cols, pack = (size_t)block_index().x * block_size() + thread_index();
+  const Element e = element_at(pack * WIDTH, out);
   if (!e.exists) return;
-  const size_t len = (size_t)out.rows * out.cols, index = (size_t)e.row * out.cols + e.col;
-  float sum = 0.0f;
-  for (unsigned first = 0; first < slices; first += AHEAD)
-    sum = add_ahead(sum, [&](unsigned i) { return first + i < slices ? partial[(first + i) * len + index] : 0.0f; });
-  float& element = out.at(e.row, e.col);
-  element = accumulate ? element + sum : sum;
+  const auto* of_slices = reinterpret_cast<const Pack<WIDTH>*>(partial) + pack;
+  Pack<WIDTH> sum = {};
+  for (unsigned first = 0; first < slices; first += AT_ONCE) {
+    Pack<WIDTH> terms[AT_ONCE];
+#pragma unroll
+    for (unsigned i = 0; i < AT_ONCE; i++)
+      terms[i] = first + i < slices ? of_slices[(first + i) * (len / WIDTH)] : Pack<WIDTH>{};
+#pragma unroll
+    for (unsigned i = 0; i < AT_ONCE; i++)
+      for (unsigned j = 0; j < WIDTH; j++) sum.at[j] += terms[i].at[j];
+  }
+  auto& elements = *reinterpret_cast<Pack<WIDTH>*>(&out.at(e.row, e.col));
+  if (accumulate)
+    for (unsigned j = 0; j < WIDTH; j++) sum.at[j] += elements.at[j];
+  elements = sum;
+}
+
+// One thread for each pack of `width`.
+KERNEL(256) sum_slices(const float* partial, unsigned slices, unsigned width, unsigned accumulate, Matrix out) {
+  if (width == 4)
+    sum_pack<4>(partial, slices, accumulate != 0, out);
+  else
+    sum_pack<1>(partial, slices, accumulate != 0, out);
 }

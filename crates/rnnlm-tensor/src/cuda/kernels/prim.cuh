@@ -72,6 +72,9 @@ DEVICE Value exchange(Value value, unsigned mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
 
+// A bit for each lane of this warp that hands in true at the same call, the same in every lane.
+DEVICE unsigned warp_bits(bool value) { return __ballot_sync(0xffffffffu, value); }
+
 // How many bits are set.
 DEVICE unsigned count_bits(unsigned bits) { return __popc(bits); }
 
@@ -111,9 +114,6 @@ DEVICE Value warp_sum(Value value) {
   for (unsigned mask = WARP / 2; mask > 0; mask /= 2) value += exchange(value, mask);
   return value;
 }
-
-// A bit for each lane of a warp, the same in every lane.
-DEVICE unsigned warp_bits(bool value) { return warp_sum(value ? 1u << thread_index() % WARP : 0u); }
 
 // The largest over a warp; a NaN is larger than any number.
 DEVICE float warp_max(float value) {

@@ -5,15 +5,21 @@
 KERNEL(256) partial_sums(Matrix a, unsigned squares, double* partial) {
   double* shared = static_cast<double*>(shared_memory());
   const size_t len = (size_t)a.rows * a.cols, step = (size_t)num_blocks().x * block_size();
-  double sum = 0.0;
-  for (size_t first = (size_t)block_index().x * block_size() + thread_index(); first < len; first += AHEAD * step)
-    sum = add_ahead(sum, [&](unsigned i) {
-      const size_t index = first + i * step;
-      if (index >= len) return 0.0;
-      const Element e = element_at(index, a);
-      const double value = a.at(e.row, e.col);
-      return squares ? value * value : value;
-    });
+  const auto add_up = [&](auto element) {
+    double sum = 0.0;
+    for (size_t first = (size_t)block_index().x * block_size() + thread_index(); first < len; first += AHEAD * step)
+      sum = add_ahead(sum, [&](unsigned i) {
+        const double value = first + i * step < len ? element(first + i * step) : 0.0f;
+        return squares ? value * value : value;
+      });
+    return sum;
+  };
+  // a division among them would keep terms from being on their way at once
+  double sum = a.stride == a.cols || a.rows == 1 ? add_up([&](size_t index) { return a.data[index]; })
+                                                 : add_up([&](size_t index) {
+                                                     const Element e = element_at(index, a);
+                                                     return a.at(e.row, e.col);
+                                                   });
   sum = block_sum(sum, shared);
   if (thread_index() == 0) partial[block_index().x] = sum;
 }
