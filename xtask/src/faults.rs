@@ -84,8 +84,8 @@ const FAULTS: &[Fault] = &[
         what: "a sum without the last elements",
         file: REDUCE,
         change: Change::Text {
-            from: "len = (size_t)a.rows * a.cols,",
-            to: "len = (size_t)a.rows * a.cols / WARP * WARP,",
+            from: "len = (size_t)a.rows * a.cols;",
+            to: "len = (size_t)a.rows * a.cols / WARP * WARP;",
         },
         rows: "sum 70×65",
     },

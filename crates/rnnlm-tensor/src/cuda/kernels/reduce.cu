@@ -1,25 +1,32 @@
 // Sums, beside the walk, each in one order that depends on sizes alone: no atomics, so that a run gives the same bits again.
 // Sums of a whole matrix are in double precision, as on the CPU: their terms may cancel.
 
+// The sum over the elements that are this thread's of `len`, of their squares if `squares`.
+template <class Term>
+DEVICE double own_sum(size_t len, bool squares, Term element) {
+  const size_t step = (size_t)num_blocks().x * block_size();
+  double sum = 0.0;
+  for (size_t first = (size_t)block_index().x * block_size() + thread_index(); first < len; first += AHEAD * step)
+    sum = add_ahead(sum, [&](unsigned i) {
+      const double value = first + i * step < len ? element(first + i * step) : 0.0f;
+      return squares ? value * value : value;
+    });
+  return sum;
+}
+
 // `partial[block] = Σ` over the block's share of the elements, of their squares if `squares`.
 KERNEL(256) partial_sums(Matrix a, unsigned squares, double* partial) {
   double* shared = static_cast<double*>(shared_memory());
-  const size_t len = (size_t)a.rows * a.cols, step = (size_t)num_blocks().x * block_size();
-  const auto add_up = [&](auto element) {
-    double sum = 0.0;
-    for (size_t first = (size_t)block_index().x * block_size() + thread_index(); first < len; first += AHEAD * step)
-      sum = add_ahead(sum, [&](unsigned i) {
-        const double value = first + i * step < len ? element(first + i * step) : 0.0f;
-        return squares ? value * value : value;
-      });
-    return sum;
-  };
-  // a division among them would keep terms from being on their way at once
-  double sum = a.stride == a.cols || a.rows == 1 ? add_up([&](size_t index) { return a.data[index]; })
-                                                 : add_up([&](size_t index) {
-                                                     const Element e = element_at(index, a);
-                                                     return a.at(e.row, e.col);
-                                                   });
+  const size_t len = (size_t)a.rows * a.cols;
+  double sum;
+  // a division before each element would keep them from being on their way at once
+  if (a.stride == a.cols || a.rows == 1)
+    sum = own_sum(len, squares != 0, [&](size_t index) { return a.data[index]; });
+  else
+    sum = own_sum(len, squares != 0, [&](size_t index) {
+      const Element e = element_at(index, a);
+      return a.at(e.row, e.col);
+    });
   sum = block_sum(sum, shared);
   if (thread_index() == 0) partial[block_index().x] = sum;
 }
