@@ -33,7 +33,8 @@ impl Dims {
 pub struct Tape<B: Backend> {
     dims: Dims,
     direction: Direction,
-    /// `[T·N, G·H]`, activated gates; no columns for an Elman cell, whose only gate is the hidden state itself.
+    /// `[T·N, G·H]`, activated gates; no columns for an Elman cell, whose only gate is the hidden state itself. A fused backward
+    /// pass may leave anything in their place.
     pub gates: Tensor<B>,
     /// `[(T+1)·N, H]`, hidden states; one block is the initial state, see [`Tape::previous`] and [`Tape::next`].
     pub hidden: Tensor<B>,

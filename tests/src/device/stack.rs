@@ -1,7 +1,7 @@
 //! Recurrent layers on a device, the walk's stage 5 and its share of stage 7: everything that the tape and the adjoint
 //! hold, brought to the host in the order of time.
 
-use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackConfig, StackMemory, State};
+use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackConfig, StackMemory};
 use rnnlm_tensor::{Tensor, View};
 
 use crate::Result;
@@ -148,17 +148,20 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &StackInputs) 
         last = Some(input);
     }
     let output = gather(backend, stack.output(&memory))?;
+    // a backward pass may use the gates up
+    let mut layers = taped(backend, &stack, &memory)?;
     let (gradients, grad_input) = match last {
         Some(input) => backward(backend, &stack, inputs, &parameters, &input, &mut memory)?,
         None => (Vec::new(), None),
     };
-    collect(
-        backend,
-        &stack,
-        &memory,
-        &state,
-        StackOutputs { layers: Vec::new(), output, hidden: Vec::new(), cell: Vec::new(), gradients, grad_input },
-    )
+    for (index, layer) in layers.iter_mut().enumerate() {
+        let adjoint = memory.adjoint(index);
+        layer.grad_gates = adjoint.gates.to_vec(backend)?;
+        layer.grad_hidden = adjoint.hidden.to_vec(backend)?;
+        layer.grad_cell = adjoint.cell.to_vec(backend)?;
+    }
+    let (hidden, cell) = (state.hidden.to_vec(backend)?, state.cell.to_vec(backend)?);
+    Ok(StackOutputs { layers, output, hidden, cell, gradients, grad_input })
 }
 
 type Gradients = (Vec<NamedTensor>, Option<Vec<f32>>);
@@ -191,28 +194,21 @@ fn backward<B: Recurrence>(
     Ok((named(backend, &gradients)?, grad_input))
 }
 
-/// Reads what every layer left behind.
-fn collect<B: Recurrence>(
-    backend: &B,
-    stack: &Stack,
-    memory: &StackMemory<B>,
-    state: &State<B>,
-    mut outputs: StackOutputs,
-) -> Result<StackOutputs> {
-    (outputs.hidden, outputs.cell) = (state.hidden.to_vec(backend)?, state.cell.to_vec(backend)?);
-    for index in 0..stack.layers().len() {
-        let (tape, adjoint) = (memory.tape(index), memory.adjoint(index));
-        outputs.layers.push(LayerOutputs {
+/// What every layer's forward pass has left behind.
+fn taped<B: Recurrence>(backend: &B, stack: &Stack, memory: &StackMemory<B>) -> Result<Vec<LayerOutputs>> {
+    let layers = (0..stack.layers().len()).map(|index| {
+        let tape = memory.tape(index);
+        Ok(LayerOutputs {
             gates: tape.gates.to_vec(backend)?,
             hidden: gather(backend, tape.output())?,
             cell: gather(backend, tape.cell.view().rows(tape.all_next()))?,
             candidate: tape.candidate.to_vec(backend)?,
-            grad_gates: adjoint.gates.to_vec(backend)?,
-            grad_hidden: adjoint.hidden.to_vec(backend)?,
-            grad_cell: adjoint.cell.to_vec(backend)?,
-        });
-    }
-    Ok(outputs)
+            grad_gates: Vec::new(),
+            grad_hidden: Vec::new(),
+            grad_cell: Vec::new(),
+        })
+    });
+    layers.collect()
 }
 
 /// A window of the device's memory on the host.

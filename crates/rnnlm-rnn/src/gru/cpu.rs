@@ -4,6 +4,9 @@
 
 use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
+/// Units whose gates are copied at a time before their gradients take their place: a row, mostly, that is near then.
+const ABREAST: usize = 512;
+
 /// `r` and `z` become activated, and where the reset comes before the product, `m = r ∘ h_before` for it.
 pub(crate) struct ResetUpdate<'a> {
     /// `[m, 3H]`.
@@ -71,16 +74,14 @@ impl Kernel for Finish<'_> {
 /// `∂z` and `∂n`, both before the product; `dh` keeps the share that went through `z`. Where the reset comes after, also
 /// `∂m = ∂n ∘ r` and `∂r = ∂n ∘ m ∘ r(1 − r)`.
 pub(crate) struct Backward<'a> {
-    /// Activated gates, `[m, 3H]`.
-    pub(crate) gates: &'a [f32],
+    /// Activated gates, `[m, 3H]`, of which `z` and `n` become gradients, and where the reset comes after, `r` too.
+    pub(crate) gates: &'a mut [f32],
     /// Hidden state before the step, `[m, H]`.
     pub(crate) h_before: &'a [f32],
     /// `W_hn h + b_hn`, `[m, H]`; read only where the reset comes after.
     pub(crate) m: &'a [f32],
     /// `[m, H]`.
     pub(crate) dh: &'a mut [f32],
-    /// `[m, 3H]`.
-    pub(crate) dgates: &'a mut [f32],
     /// `[m, H]`; written only where the reset comes after.
     pub(crate) dm: &'a mut [f32],
     /// Whether the reset comes after the product.
@@ -94,26 +95,36 @@ impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let size = self.hidden_size;
-        let read = self.gates.chunks_exact(3 * size).zip(self.h_before.chunks_exact(size));
-        let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
+        let written = self.gates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
         let mut candidates = self.m.chunks_exact(size).zip(self.dm.chunks_exact_mut(size));
-        for ((gates, before), (dgates, dh)) in read.zip(written) {
-            let (r, (z, n)) = (&gates[..size], gates[size..].split_at(size));
-            let (dr, dz_dn) = dgates.split_at_mut(size);
-            let (dz, dn) = dz_dn.split_at_mut(size);
-            for ((dz, dh), ((before, n), z)) in dz.iter_mut().zip(&*dh).zip(before.iter().zip(n).zip(z)) {
-                *dz = dh * (before - n) * (z * (1.0 - z));
-            }
-            for ((dn, dh), (z, n)) in dn.iter_mut().zip(&*dh).zip(z.iter().zip(n)) {
-                *dn = (dh - dh * z) * (1.0 - n * n);
-            }
-            dh.iter_mut().zip(z).for_each(|(dh, z)| *dh *= z);
-            if self.reset_after
-                && let Some((m, dm)) = candidates.next()
-            {
-                dm.iter_mut().zip(&*dn).zip(r).for_each(|((dm, dn), r)| *dm = dn * r);
-                let through_m = dn.iter().zip(m).zip(r);
-                dr.iter_mut().zip(through_m).for_each(|(dr, ((dn, m), r))| *dr = dn * m * (r * (1.0 - r)));
+        // what the gates were, of some units: as the compiler knows, no other slice overlaps it
+        let mut were = [[0.0; ABREAST]; 3];
+        for (before, (gates, dh)) in self.h_before.chunks_exact(size).zip(written) {
+            let mut candidates = if self.reset_after { candidates.next() } else { None };
+            for first in (0..size).step_by(ABREAST) {
+                let (start, end) = (first, size.min(first + ABREAST));
+                let len = end - start;
+                for (were, gate) in were.iter_mut().zip(gates.chunks_exact(size)) {
+                    were[..len].copy_from_slice(&gate[start..end]);
+                }
+                let [r, z, n] = were.each_ref().map(|were| &were[..len]);
+                let (before, dh) = (&before[start..end], &mut dh[start..end]);
+                let (dr, dz_dn) = gates.split_at_mut(size);
+                let (dz, dn) = dz_dn.split_at_mut(size);
+                let (dr, dz, dn) = (&mut dr[start..end], &mut dz[start..end], &mut dn[start..end]);
+                for ((dz, dh), ((before, n), z)) in dz.iter_mut().zip(&*dh).zip(before.iter().zip(n).zip(z)) {
+                    *dz = dh * (before - n) * (z * (1.0 - z));
+                }
+                for ((dn, dh), (z, n)) in dn.iter_mut().zip(&*dh).zip(z.iter().zip(n)) {
+                    *dn = (dh - dh * z) * (1.0 - n * n);
+                }
+                dh.iter_mut().zip(z).for_each(|(dh, z)| *dh *= z);
+                if let Some((m, dm)) = &mut candidates {
+                    let (m, dm) = (&m[start..end], &mut dm[start..end]);
+                    dm.iter_mut().zip(&*dn).zip(r).for_each(|((dm, dn), r)| *dm = dn * r);
+                    let through_m = dn.iter().zip(m).zip(r);
+                    dr.iter_mut().zip(through_m).for_each(|(dr, ((dn, m), r))| *dr = dn * m * (r * (1.0 - r)));
+                }
             }
         }
     }
@@ -121,14 +132,12 @@ impl Kernel for Backward<'_> {
 
 /// Reset before, given `∂m = ∂n · W_hn`: `∂r = ∂m ∘ h_before ∘ r(1 − r)`, and `dh` receives `∂m ∘ r`.
 pub(crate) struct BackwardResetBefore<'a> {
-    /// Activated gates, `[m, 3H]`.
-    pub(crate) gates: &'a [f32],
+    /// The gates that [`Backward`] has left, `[m, 3H]`, of which `r` becomes a gradient.
+    pub(crate) gates: &'a mut [f32],
     /// Hidden state before the step, `[m, H]`.
     pub(crate) h_before: &'a [f32],
     /// `[m, H]`.
     pub(crate) dm: &'a [f32],
-    /// `[m, 3H]`.
-    pub(crate) dgates: &'a mut [f32],
     /// `[m, H]`.
     pub(crate) dh: &'a mut [f32],
     /// **H**.
@@ -140,13 +149,13 @@ impl Kernel for BackwardResetBefore<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let size = self.hidden_size;
-        let read = self.gates.chunks_exact(3 * size).zip(self.h_before.chunks_exact(size));
-        let written = self.dgates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
-        for (((gates, before), dm), (dgates, dh)) in read.zip(self.dm.chunks_exact(size)).zip(written) {
-            let (r, dr) = (&gates[..size], &mut dgates[..size]);
-            dh.iter_mut().zip(dm).zip(r).for_each(|((dh, dm), r)| *dh += dm * r);
-            for (dr, ((dm, before), r)) in dr.iter_mut().zip(dm.iter().zip(before).zip(r)) {
-                *dr = dm * before * (r * (1.0 - r));
+        let read = self.h_before.chunks_exact(size).zip(self.dm.chunks_exact(size));
+        let written = self.gates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
+        for ((before, dm), (gates, dh)) in read.zip(written) {
+            let r = &mut gates[..size];
+            dh.iter_mut().zip(dm).zip(&*r).for_each(|((dh, dm), r)| *dh += dm * r);
+            for (r, (dm, before)) in r.iter_mut().zip(dm.iter().zip(before)) {
+                *r = dm * before * (*r * (1.0 - *r));
             }
         }
     }

@@ -5,6 +5,9 @@
 
 use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
+/// Units whose gates are copied at a time before their gradients take their place: a row, mostly, that is near then.
+const ABREAST: usize = 512;
+
 /// Pre-activations become gates; `c = f ∘ c_before + i ∘ g`, `h = o ∘ tanh(c)`.
 pub(crate) struct Forward<'a> {
     /// `[m, 4H]`, pre-activations that become activated.
@@ -38,11 +41,10 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// The mirror of [`Forward`]: `dgates` becomes the gradients of the pre-activations, `dc` is turned from `∂c_t` into
-/// `∂c_{t−1}`.
+/// The mirror of [`Forward`]: gates become the gradients of their pre-activations, `dc` is turned from `∂c_t` into `∂c_{t−1}`.
 pub(crate) struct Backward<'a> {
-    /// Activated gates, `[m, 4H]`.
-    pub(crate) gates: &'a [f32],
+    /// Activated gates that become gradients, `[m, 4H]`.
+    pub(crate) gates: &'a mut [f32],
     /// Cell state before the step, `[m, H]`.
     pub(crate) c_before: &'a [f32],
     /// Cell state after the step, `[m, H]`.
@@ -51,42 +53,51 @@ pub(crate) struct Backward<'a> {
     pub(crate) dh: &'a [f32],
     /// `∂c`, `[m, H]`.
     pub(crate) dc: &'a mut [f32],
-    /// `[m, 4H]`.
-    pub(crate) dgates: &'a mut [f32],
-    /// Room for `tanh(c)` of one row, `[H]`.
-    pub(crate) tanh_c: &'a mut [f32],
+    /// **H**.
+    pub(crate) hidden_size: usize,
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let (size, tanh_c) = (self.tanh_c.len(), self.tanh_c);
-        let read = self.gates.chunks_exact(4 * size).zip(self.c_before.chunks_exact(size));
-        let states = self.c.chunks_exact(size).zip(self.dh.chunks_exact(size));
-        let written = self.dgates.chunks_exact_mut(4 * size).zip(self.dc.chunks_exact_mut(size));
-        for (((gates, c_before), (c, dh)), (dgates, dc)) in read.zip(states).zip(written) {
-            let [i, f, g, o] = quarters(gates, size);
-            let [di, df, dg, do_] = quarters_mut(dgates, size);
-            tanh_c.iter_mut().zip(c).for_each(|(tanh_c, c)| *tanh_c = math::tanh_of::<L>(*c));
-            let through_h = dh.iter().zip(o).zip(&*tanh_c);
-            for (dc, ((dh, o), tanh_c)) in dc.iter_mut().zip(through_h.clone()) {
-                *dc += dh * o * (1.0 - tanh_c * tanh_c);
+        let size = self.hidden_size;
+        let states = self.c_before.chunks_exact(size).zip(self.c.chunks_exact(size)).zip(self.dh.chunks_exact(size));
+        let written = self.gates.chunks_exact_mut(4 * size).zip(self.dc.chunks_exact_mut(size));
+        // what the gates were, of some units: as the compiler knows, no other slice overlaps it
+        let (mut were, mut tanh_c) = ([[0.0; ABREAST]; 4], [0.0; ABREAST]);
+        for (((c_before, c), dh), (gates, dc)) in states.zip(written) {
+            for first in (0..size).step_by(ABREAST) {
+                let (start, end) = (first, size.min(first + ABREAST));
+                let len = end - start;
+                for (were, gate) in were.iter_mut().zip(quarters(gates, size)) {
+                    were[..len].copy_from_slice(&gate[start..end]);
+                }
+                let [i, f, g, o] = were.each_ref().map(|were| &were[..len]);
+                let [di, df, dg, do_] = quarters_mut(gates, size).map(|gate| &mut gate[start..end]);
+                let (c_before, c, dh, dc) =
+                    (&c_before[start..end], &c[start..end], &dh[start..end], &mut dc[start..end]);
+                let tanh_c = &mut tanh_c[..len];
+                tanh_c.iter_mut().zip(c).for_each(|(tanh_c, c)| *tanh_c = math::tanh_of::<L>(*c));
+                let through_h = dh.iter().zip(o).zip(&*tanh_c);
+                for (dc, ((dh, o), tanh_c)) in dc.iter_mut().zip(through_h.clone()) {
+                    *dc += dh * o * (1.0 - tanh_c * tanh_c);
+                }
+                for (do_, ((dh, o), tanh_c)) in do_.iter_mut().zip(through_h) {
+                    *do_ = dh * tanh_c * (o * (1.0 - o));
+                }
+                let through_c = |factor, gate| dc.iter().zip::<&[f32]>(factor).zip::<&[f32]>(gate);
+                for (di, ((dc, g), i)) in di.iter_mut().zip(through_c(g, i)) {
+                    *di = dc * g * (i * (1.0 - i));
+                }
+                for (df, ((dc, c_before), f)) in df.iter_mut().zip(through_c(c_before, f)) {
+                    *df = dc * c_before * (f * (1.0 - f));
+                }
+                for (dg, ((dc, i), g)) in dg.iter_mut().zip(through_c(i, g)) {
+                    *dg = dc * i * (1.0 - g * g);
+                }
+                dc.iter_mut().zip(f).for_each(|(dc, f)| *dc *= f);
             }
-            for (do_, ((dh, o), tanh_c)) in do_.iter_mut().zip(through_h) {
-                *do_ = dh * tanh_c * (o * (1.0 - o));
-            }
-            let through_c = |factor, gate| dc.iter().zip::<&[f32]>(factor).zip::<&[f32]>(gate);
-            for (di, ((dc, g), i)) in di.iter_mut().zip(through_c(g, i)) {
-                *di = dc * g * (i * (1.0 - i));
-            }
-            for (df, ((dc, c_before), f)) in df.iter_mut().zip(through_c(c_before, f)) {
-                *df = dc * c_before * (f * (1.0 - f));
-            }
-            for (dg, ((dc, i), g)) in dg.iter_mut().zip(through_c(i, g)) {
-                *dg = dc * i * (1.0 - g * g);
-            }
-            dc.iter_mut().zip(f).for_each(|(dc, f)| *dc *= f);
         }
     }
 }

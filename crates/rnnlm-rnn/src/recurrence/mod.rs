@@ -57,7 +57,7 @@ pub trait Recurrence: Backend {
 
     /// Adds the gradients of the layer's parameters to `gradients`, and of its input to `grad_input`, as
     /// the reference does; `adjoint.hidden` and `adjoint.cell` are turned from the final state's gradients into the
-    /// initial state's, where those are wanted.
+    /// initial state's, where those are wanted. The tape's gates may be used up.
     ///
     /// # Errors
     /// If the device fails.
@@ -65,7 +65,7 @@ pub trait Recurrence: Backend {
         &self,
         plan: &mut Self::Plan,
         pass: &Pass<'_, Self>,
-        tape: &Tape<Self>,
+        tape: &mut Tape<Self>,
         gradients: Gradients<'_, Self>,
     ) -> Result<()>;
 }

@@ -82,12 +82,17 @@ impl Recurrence for Cpu {
         &self,
         plan: &mut CpuPlan,
         pass: &Pass<'_, Self>,
-        tape: &Tape<Self>,
+        tape: &mut Tape<Self>,
         mut gradients: Gradients<'_, Self>,
     ) -> Result<()> {
         let dims = tape.dims();
         let CpuPlan { isa, weights, pair_sums, rows_per_group } = plan;
         let adjoint = &mut *gradients.adjoint;
+        // gates become gradients where they stand: the lines of another matrix would have to come first, to be overwritten
+        if tape.gates.shape()[1] > 0 {
+            std::mem::swap(&mut tape.gates, &mut adjoint.gates);
+        }
+        let tape = &*tape;
         let backward = Backward {
             isa: *isa,
             weights,
@@ -232,6 +237,7 @@ struct Backward<'a> {
     tape: &'a Tape<Cpu>,
     initial_state: bool,
     output: View<'a, Cpu>,
+    /// The tape's, of a cell that has any; where a step has been, their gradients.
     gates: SharedRows<'a>,
     candidate: SharedRows<'a>,
     hidden: SharedRows<'a>,
@@ -254,7 +260,7 @@ impl Backward<'_> {
         let [before, after] = steps.states(t).map(|block| steps.rows(block, group));
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows
-        let (pair_sums, dgates, dm, dh, scratch) = unsafe {
+        let (pair_sums, gates, dm, dh, scratch) = unsafe {
             (
                 self.pair_sums.rows_mut(group.clone()),
                 self.gates.rows_mut(now.clone()),
@@ -264,7 +270,7 @@ impl Backward<'_> {
             )
         };
         isa.run(AddRows { rows: self.output.rows(now.clone()), out: dh, hidden_size });
-        let (hidden, gates) = (self.tape.hidden.view(), self.tape.gates.view());
+        let hidden = self.tape.hidden.view();
         // nothing comes before the first step but the initial state
         let goes_on = self.initial_state || t != steps.direction.first(steps.dims.num_steps);
         let mut product = |wanted, part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
@@ -276,38 +282,29 @@ impl Backward<'_> {
         match self.cell {
             Cell::Rnn(phi) => {
                 let h = dense_rows(&hidden, after);
-                isa.run(elman::cpu::Backward { activation: phi.activation(), h, dh, dz: dgates });
-                product(goes_on, 0, dgates, hidden_size, dh, Onto::Nothing);
+                isa.run(elman::cpu::Backward { activation: phi.activation(), h, dh, dz: gates });
+                product(goes_on, 0, gates, hidden_size, dh, Onto::Nothing);
             }
             Cell::Lstm => {
                 let cell = self.tape.cell.view();
                 let (c_before, c) = (dense_rows(&cell, before), dense_rows(&cell, after));
-                let gates = dense_rows(&gates, now);
                 // SAFETY: these rows belong to this group alone
                 let dc = unsafe { self.cell_state.rows_mut(group.clone()) };
-                isa.run(lstm::cpu::Backward {
-                    gates,
-                    c_before,
-                    c,
-                    dh,
-                    dc,
-                    dgates,
-                    tanh_c: &mut scratch[..hidden_size],
-                });
-                product(goes_on, 0, dgates, 4 * hidden_size, dh, Onto::Nothing);
+                isa.run(lstm::cpu::Backward { gates, c_before, c, dh, dc, hidden_size });
+                product(goes_on, 0, gates, 4 * hidden_size, dh, Onto::Nothing);
             }
             Cell::Gru { reset_after } => {
                 let candidate = self.tape.candidate.view();
-                let (gates, h_before) = (dense_rows(&gates, now.clone()), dense_rows(&hidden, before));
+                let h_before = dense_rows(&hidden, before);
                 let m = dense_rows(&candidate, now);
-                isa.run(gru::cpu::Backward { gates, h_before, m, dh, dgates, dm, reset_after, hidden_size });
+                isa.run(gru::cpu::Backward { gates, h_before, m, dh, dm, reset_after, hidden_size });
                 if reset_after {
                     product(goes_on, 1, dm, hidden_size, dh, Onto::Output);
                 } else {
-                    product(true, 1, &dgates[2 * hidden_size..], 3 * hidden_size, scratch, Onto::Nothing);
-                    isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dgates, dh, hidden_size });
+                    product(true, 1, &gates[2 * hidden_size..], 3 * hidden_size, scratch, Onto::Nothing);
+                    isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dh, hidden_size });
                 }
-                product(goes_on, 0, dgates, 3 * hidden_size, dh, Onto::Output);
+                product(goes_on, 0, gates, 3 * hidden_size, dh, Onto::Output);
             }
         }
     }

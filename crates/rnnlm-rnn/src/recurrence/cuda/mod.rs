@@ -72,7 +72,7 @@ impl Recurrence for Cuda {
         &self,
         plan: &mut CudaPlan,
         pass: &Pass<'_, Self>,
-        tape: &Tape<Self>,
+        tape: &mut Tape<Self>,
         mut gradients: Gradients<'_, Self>,
     ) -> Result<()> {
         match &mut plan.0 {
