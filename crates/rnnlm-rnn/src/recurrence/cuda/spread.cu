@@ -304,7 +304,8 @@ KERNEL(256) spread_backward(Matrix weight, Extent extent, unsigned waves, Letter
                             Matrix hidden, Matrix cell, Matrix candidate, Matrix output, Matrix d_gates,
                             Matrix d_candidate, Matrix d_hidden, Matrix d_cell) {
   constexpr unsigned LENGTH = GATES * SLICE_UNITS, SLICES = UNITS / SLICE_UNITS;
-  constexpr unsigned OUTPUTS = 4 * (SLICE_UNITS / PART_UNITS), SPLITS = OUTPUTS * THREADS / UNITS, LANES = WARP / SPLITS, DEPTH = LENGTH / SPLITS;
+  constexpr unsigned OUTPUTS = 4 * (SLICE_UNITS / PART_UNITS), SPLITS = OUTPUTS * THREADS / UNITS;
+  constexpr unsigned LANES = WARP / SPLITS, DEPTH = LENGTH / SPLITS;
   // four numbers between splits keep them in different banks
   constexpr unsigned SPLIT_PITCH = SPLITS == 1 ? DEPTH : DEPTH + 4, PITCH = SPLITS * SPLIT_PITCH;
   constexpr unsigned PARTS = THREADS / (ROWS * SLICE_UNITS), LETTERS = SLICES / PARTS;

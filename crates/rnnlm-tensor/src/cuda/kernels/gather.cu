@@ -23,7 +23,8 @@ KERNEL(256) gather(Table table, const unsigned* ids, Matrix out) {
 // which those whose row is the first with its id go on.
 KERNEL(256) scatter_add(Matrix a, const unsigned* ids, unsigned width, Table table) {
   constexpr unsigned WARPS = 8, LOOKED_AT = AHEAD * WARP;
-  // the rows with the id among those that a warp looks at, a sum of each thread, and whether there is a row before the block's own
+  // the rows with the id among those that a warp looks at, a sum of each thread, and whether there is a row before the
+  // block's own
   unsigned* matching = static_cast<unsigned*>(shared_memory());
   float* sums = reinterpret_cast<float*>(matching + WARPS * LOOKED_AT);
   unsigned* found = reinterpret_cast<unsigned*>(sums + WARPS * WARP);
