@@ -235,7 +235,7 @@ impl Kernels {
     pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table) -> Result {
         // places for the rows that a warp finds at once, a sum for each thread, and a flag
         let words = (AHEAD + 1) * THREADS + 1;
-        // few entries are all there; of many rows, most have a block for nothing
+        // blocks for entries or for rows, whichever are fewer; many rows have theirs for nothing, so that these are wide
         let (owners, width) = if table.entries < a.rows { (table.entries, WARP) } else { (a.rows, 8 * WARP) };
         let blocks = [owners, a.cols.div_ceil(width), 1];
         let grid = Grid { blocks, ..Grid::row(1, THREADS, words as usize * size_of::<u32>()) };
