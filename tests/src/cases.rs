@@ -70,7 +70,7 @@ const LINES: [Line; 15] = [
     (1, 32, Width::OneHot(1000), 64, 1, false, Twist::ZeroState),
     (2, 3, Width::Dense(28), 256, 1, false, Twist::State),
     (35, 32, Width::OneHot(28), 256, 1, false, Twist::State), // the book's
-    (2, 2, Width::Dense(4), 515, 1, false, Twist::State),     // more units than a CPU takes gates at a time
+    (2, 3, Width::Dense(4), 515, 1, false, Twist::State),     // more units than a CPU takes gates at a time
     (35, 3, Width::Dense(5), 8, 1, false, Twist::Saturated),
     (35, 3, Width::Dense(5), 9, 1, false, Twist::Nan),
     (2, 3, Width::OneHot(28), 33, 1, false, Twist::Carried),
@@ -323,7 +323,7 @@ mod tests {
         let set = |of: fn(&Line) -> Option<usize>| LINES.iter().filter_map(of).collect::<BTreeSet<_>>();
         assert_eq!(set(|line| Some(line.0)), [1, 2, 35].into());
         assert_eq!(set(|line| Some(line.1)), [1, 3, 32, 70].into());
-        assert_eq!(set(|line| Some(line.3)), [1, 7, 8, 9, 33, 64, 128, 256].into());
+        assert_eq!(set(|line| Some(line.3)), [1, 7, 8, 9, 33, 64, 128, 256, 515].into());
         let vocab_size = |line: &Line| match line.2 {
             Width::OneHot(v) => Some(v),
             Width::Dense(_) => None,
