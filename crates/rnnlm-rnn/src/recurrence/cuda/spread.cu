@@ -119,7 +119,9 @@ struct Weights {
       for (unsigned i = 0; i < COUNT; i++) weights[i] = {own[i][k], own[i][k + 1], own[i][k + 2], own[i][k + 3]};
       add<PITCH>(weights, operand + k, sums);
     }
-#pragma unroll 2
+    // eight sums alone take as many registers for weights on their way as there are
+    constexpr unsigned AT_ONCE = COUNT < 8 ? 2 : 1;
+#pragma unroll AT_ONCE
     for (unsigned k = OWN; k < LENGTH; k += 4) {
       Four weights[COUNT];
 #pragma unroll
