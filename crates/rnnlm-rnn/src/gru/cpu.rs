@@ -4,8 +4,7 @@
 
 use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
-/// Units whose gates are copied at a time before their gradients take their place: a row, mostly, that is near then.
-const ABREAST: usize = 512;
+use crate::recurrence::cpu::ABREAST;
 
 /// `r` and `z` become activated, and where the reset comes before the product, `m = r ∘ h_before` for it.
 pub(crate) struct ResetUpdate<'a> {

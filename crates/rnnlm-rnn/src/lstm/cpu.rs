@@ -5,8 +5,7 @@
 
 use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
-/// Units whose gates are copied at a time before their gradients take their place: a row, mostly, that is near then.
-const ABREAST: usize = 512;
+use crate::recurrence::cpu::ABREAST;
 
 /// Pre-activations become gates; `c = f ∘ c_before + i ∘ g`, `h = o ∘ tanh(c)`.
 pub(crate) struct Forward<'a> {

@@ -4,7 +4,7 @@
 //! have a path of its own, fused and faster, which it declares by returning a plan; both fill the same tape, so that one
 //! can be held against the other.
 
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod reference;

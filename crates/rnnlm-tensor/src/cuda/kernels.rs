@@ -232,15 +232,18 @@ impl Kernels {
         self.run(&self.gather, elements(out), arguments)
     }
 
-    pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table) -> Result {
+    /// Into a table of so many entries.
+    pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table, entries: u32) -> Result {
         // places for the rows that a warp finds at once, a sum for each thread, and a flag
         let words = (AHEAD + 1) * THREADS + 1;
         // blocks for entries or for rows, whichever are fewer; many rows have theirs for nothing, so that these are wide
-        let (owners, width) = if table.entries < a.rows { (table.entries, WARP) } else { (a.rows, 8 * WARP) };
+        let of_entries = entries < a.rows;
+        let (owners, width) = if of_entries { (entries, WARP) } else { (a.rows, 8 * WARP) };
         let blocks = [owners, a.cols.div_ceil(width), 1];
         let grid = Grid { blocks, ..Grid::row(1, THREADS, words as usize * size_of::<u32>()) };
-        let (ids, width) = (Argument::Address(ids), Argument::Number(width));
-        self.run(&self.scatter_add, grid, [Argument::Matrix(a), ids, width, Argument::Table(table)])
+        let [of_entries, width] = [of_entries.into(), width].map(Argument::Number);
+        let arguments = [Argument::Matrix(a), Argument::Address(ids), of_entries, width, Argument::Table(table)];
+        self.run(&self.scatter_add, grid, arguments)
     }
 
     /// `out = Σ a`, or the sum of the squares: two launches, between which nobody else may have the partial sums.

@@ -29,8 +29,6 @@ pub struct Matrix {
 pub struct Table {
     /// The device's address of entry 0.
     pub data: u64,
-    /// Number of entries.
-    pub entries: u32,
     /// Distance between two entries.
     pub entry_stride: u32,
     /// Distance between two elements of an entry.

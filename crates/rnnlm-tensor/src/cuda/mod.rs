@@ -140,12 +140,12 @@ impl From<ViewMut<'_, Cuda>> for Matrix {
 
 /// A table of which rows are picked.
 fn by_rows(matrix: Matrix) -> Table {
-    Table { data: matrix.data, entries: matrix.rows, entry_stride: matrix.stride, element_stride: 1 }
+    Table { data: matrix.data, entry_stride: matrix.stride, element_stride: 1 }
 }
 
 /// A table of which columns are picked.
 fn by_columns(matrix: Matrix) -> Table {
-    Table { data: matrix.data, entries: matrix.cols, entry_stride: 1, element_stride: matrix.stride }
+    Table { data: matrix.data, entry_stride: 1, element_stride: matrix.stride }
 }
 
 /// An error unless every id names one of `bound` entries.
@@ -277,7 +277,7 @@ impl Backend for Cuda {
     ) -> Result<()> {
         let table = Matrix::from(table);
         check_ids("scatter_add_columns", ids, table.cols)?;
-        self.done(self.kernels().scatter_add(a.into(), ids.address, by_columns(table)))?;
+        self.done(self.kernels().scatter_add(a.into(), ids.address, by_columns(table), table.cols))?;
         self.sum_rows(a, sum)
     }
 
@@ -290,7 +290,7 @@ impl Backend for Cuda {
     fn scatter_add_rows(&self, a: View<'_, Self>, ids: &Indices, table: ViewMut<'_, Self>) -> Result<()> {
         let table = Matrix::from(table);
         check_ids("scatter_add_rows", ids, table.rows)?;
-        self.done(self.kernels().scatter_add(a.into(), ids.address, by_rows(table)))
+        self.done(self.kernels().scatter_add(a.into(), ids.address, by_rows(table), table.rows))
     }
 
     fn activate(&self, activation: Activation, out: ViewMut<'_, Self>) -> Result<()> {

@@ -26,6 +26,9 @@ use crate::{Cell, Dims, Input, Layer, Result, Tape, elman, gru, lstm};
 /// little arithmetic, and 32 rows pass a weight that is too large for the second-level cache before the next group reads
 /// it again.
 const GROUP: [usize; 2] = [2, 32];
+/// Units whose gates a cell's part of the backward pass copies at a time before gradients take their place: a row, mostly, that
+/// is near then.
+pub(crate) const ABREAST: usize = 512;
 
 /// How many rows a group has, so that all threads have as much to do. An even number: some products take rows in pairs.
 fn rows_per_group(batch_size: usize, threads: usize) -> usize {

@@ -75,8 +75,8 @@ impl Spreading {
         let slices = dims.hidden_size.div_ceil(slicing(1).slice_units());
         let most_groups = multiprocessors / slices;
         let group = (most_groups > 0).then(|| dims.batch_size.div_ceil(most_groups))?;
-        let (mut enough, mut all) = (wave_rows(cell, units, is_wide), wave_rows(cell, units, is_wide));
-        let rows = enough.find(|&rows| group <= rows).or_else(|| all.next_back())?;
+        let all = wave_rows(cell, units, is_wide);
+        let rows = all.clone().find(|&rows| group <= rows).or_else(|| all.last())?;
         let waves = group.div_ceil(rows);
         let groups = dims.batch_size.div_ceil(waves * rows);
         (group <= MAX_ROWS).then_some(Self { slicing: slicing(rows), slices, groups, waves })
@@ -170,7 +170,7 @@ fn weights_left(sums: usize, depth: usize) -> usize {
 }
 
 /// Rows that a wave may have, the fewest first; none where a wide slice has more units than threads for every row.
-fn wave_rows(cell: Cell, units: usize, is_wide: bool) -> impl DoubleEndedIterator<Item = usize> {
+fn wave_rows(cell: Cell, units: usize, is_wide: bool) -> impl Iterator<Item = usize> + Clone {
     let slice_units = Slicing { cell, units, rows: 1, is_wide }.slice_units();
     let has_threads = !is_wide || WIDE_ROWS[WIDE_ROWS.len() - 1] * slice_units <= THREADS;
     let rows = if is_wide { WIDE_ROWS } else { ROWS };

@@ -1,7 +1,8 @@
 // All steps of a layer in one launch, its weights spread over the multiprocessors, beside the walk. A block has a slice of
 // the units, SLICE_UNITS with all their gates, and a group of rows of the batch; its weights stay in registers, or in
-// registers and shared memory, from the first step to the last. All blocks run at the same time, and those of a group tell each other what they have computed,
-// in letters of one number (`prim.cuh`): forward each unit's state, back the slice's share of every unit's gradient.
+// registers and shared memory, from the first step to the last. All blocks run at the same time, and those of a group tell
+// each other what they have computed, in letters of one number (`prim.cuh`): forward each unit's state, back the slice's share
+// of every unit's gradient.
 //
 // There are two places for each letter, in turn. Who posts the letter of step t + 2 has received those of step t + 1 for the
 // same row from the whole group, each of which was computed from all of step t; so what is overwritten has been read. Stamps

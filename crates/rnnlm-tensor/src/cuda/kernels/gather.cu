@@ -4,7 +4,7 @@
 // Entry `id` of a table is at `data + id * entry_stride`, its elements `element_stride` apart.
 struct Table {
   float* data;
-  unsigned entries, entry_stride, element_stride;
+  unsigned entry_stride, element_stride;
 
   DEVICE_MEMBER float& at(unsigned id, unsigned element) const {
     return data[(size_t)id * entry_stride + (size_t)element * element_stride];
@@ -19,9 +19,9 @@ KERNEL(256) gather(Table table, const unsigned* ids, Matrix out) {
 
 // `table[ids[r]] += a[r, :]`. A block has `width` columns of one entry, and adds up all rows with its id, so that no two blocks
 // write to one place and the order of the sum is fixed: a warp takes every eighth 32 rows, a lane a column of 32, and the first
-// warp adds up the sums of all. Of a table with fewer entries than there are rows, each entry has blocks; else each row has, of
-// which those whose row is the first with its id go on.
-KERNEL(256) scatter_add(Matrix a, const unsigned* ids, unsigned width, Table table) {
+// warp adds up the sums of all. Blocks are of entries, each of which has some, if `of_entries`; else of rows, of which those
+// whose row is the first with its id go on.
+KERNEL(256) scatter_add(Matrix a, const unsigned* ids, unsigned of_entries, unsigned width, Table table) {
   constexpr unsigned WARPS = 8, LOOKED_AT = AHEAD * WARP;
   // the rows with the id among those that a warp looks at, a sum of each thread, and whether there is a row before the
   // block's own
@@ -29,8 +29,7 @@ KERNEL(256) scatter_add(Matrix a, const unsigned* ids, unsigned width, Table tab
   float* sums = reinterpret_cast<float*>(matching + WARPS * LOOKED_AT);
   unsigned* found = reinterpret_cast<unsigned*>(sums + WARPS * WARP);
   const unsigned lane = thread_index() % WARP, warp = thread_index() / WARP;
-  const bool of_entry = table.entries < a.rows;
-  const unsigned own = of_entry ? 0 : block_index().x, id = of_entry ? block_index().x : ids[own];
+  const unsigned own = of_entries ? 0 : block_index().x, id = of_entries ? block_index().x : ids[own];
   if (thread_index() == 0) *found = 0;
   block_barrier();
   for (unsigned row = thread_index(); row < own; row += block_size())

@@ -13,6 +13,11 @@ constexpr unsigned SIDE = 16;
 template <unsigned COUNT>
 struct alignas(COUNT * sizeof(float)) Pack {
   float at[COUNT];
+
+  DEVICE_MEMBER void operator+=(const Pack& other) {
+#pragma unroll
+    for (unsigned i = 0; i < COUNT; i++) at[i] += other.at[i];
+  }
 };
 
 // Whether packs of four begin where a pack may.
@@ -200,18 +205,12 @@ DEVICE void sum_pack(const float* partial, unsigned slices, bool accumulate, con
   if (!e.exists) return;
   const auto* of_slices = reinterpret_cast<const Pack<WIDTH>*>(partial) + pack;
   Pack<WIDTH> sum = {};
-  for (unsigned first = 0; first < slices; first += AT_ONCE) {
-    Pack<WIDTH> terms[AT_ONCE];
-#pragma unroll
-    for (unsigned i = 0; i < AT_ONCE; i++)
-      terms[i] = first + i < slices ? of_slices[(first + i) * (len / WIDTH)] : Pack<WIDTH>{};
-#pragma unroll
-    for (unsigned i = 0; i < AT_ONCE; i++)
-      for (unsigned j = 0; j < WIDTH; j++) sum.at[j] += terms[i].at[j];
-  }
+  for (unsigned first = 0; first < slices; first += AT_ONCE)
+    sum = add_ahead<AT_ONCE>(sum, [&](unsigned i) {
+      return first + i < slices ? of_slices[(first + i) * (len / WIDTH)] : Pack<WIDTH>{};
+    });
   auto& elements = *reinterpret_cast<Pack<WIDTH>*>(&out.at(e.row, e.col));
-  if (accumulate)
-    for (unsigned j = 0; j < WIDTH; j++) sum.at[j] += elements.at[j];
+  if (accumulate) sum += elements;
   elements = sum;
 }
 

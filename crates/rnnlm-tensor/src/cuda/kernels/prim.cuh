@@ -2,7 +2,8 @@
 // and hands the text to NVRTC; `tests/emulation/` compiles the same text for the CPU, where `emulation.h` has the same names.
 //
 // A kernel is one entry function, KERNEL(largest block) name(…), or KERNEL_BESIDE(largest block, blocks that a multiprocessor
-// has registers for) name(…), with blocks of one dimension and dynamic shared memory alone. No thread returns before a barrier that others wait at.
+// has registers for) name(…), with blocks of one dimension and dynamic shared memory alone. No thread returns before a barrier
+// that others wait at.
 #pragma once
 
 // A number on its way from one block to another that runs at the same time, and a stamp that says which it is. Both are
@@ -140,14 +141,14 @@ DEVICE Value block_sum(Value value, Value* shared) {
 // Terms that are on their way at once, while a sum waits for the first of them.
 constexpr unsigned AHEAD = 16;
 
-// `sum + term(0) + … + term(AHEAD − 1)`, in this order; all terms are read before the first is added.
-template <class Value, class Term>
+// `sum + term(0) + … + term(COUNT − 1)`, in this order; all terms are read before the first is added.
+template <unsigned COUNT = AHEAD, class Value, class Term>
 DEVICE Value add_ahead(Value sum, Term term) {
-  Value terms[AHEAD];
+  Value terms[COUNT];
 #pragma unroll
-  for (unsigned i = 0; i < AHEAD; i++) terms[i] = term(i);
+  for (unsigned i = 0; i < COUNT; i++) terms[i] = term(i);
 #pragma unroll
-  for (unsigned i = 0; i < AHEAD; i++) sum += terms[i];
+  for (unsigned i = 0; i < COUNT; i++) sum += terms[i];
   return sum;
 }
 
