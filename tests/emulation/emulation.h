@@ -22,6 +22,9 @@ struct Place {
   Index block, num_blocks;
 };
 
+// A mask that no lane has: no exchange with one other, but with all.
+constexpr unsigned ALL_LANES = 32;
+
 // What the scheduler does for a thread of a kernel. A call may run other threads before it returns.
 struct Primitives {
   const Place& (*place)();
@@ -29,7 +32,8 @@ struct Primitives {
   void* (*shared_memory)();
   // Returns when every thread of the block has called it.
   void (*block_barrier)();
-  // The 32 bits that the lane `lane ^ mask` of this warp hands in at the same call.
+  // The 32 bits that the lane `lane ^ mask` of this warp hands in at the same call, or the lowest bit of what each lane does,
+  // for a mask of ALL_LANES.
   std::uint32_t (*exchange)(std::uint32_t bits, unsigned mask);
   // Returns when another thread has called `tell` with the same address.
   void (*wait_for)(const void* address);
@@ -93,11 +97,7 @@ static inline Value exchange(Value value, unsigned mask) {
 
 static inline void warp_barrier() { exchange(0u, 0); }
 
-static inline unsigned warp_bits(bool value) {
-  unsigned bits = value ? 1u << thread_index() % 32 : 0u;
-  for (unsigned mask = 1; mask < 32; mask *= 2) bits |= exchange(bits, mask);
-  return bits;
-}
+static inline unsigned warp_bits(bool value) { return primitives->exchange(value, ALL_LANES); }
 
 // A place that threads of other blocks look at: who has found nothing new there waits for the next to post.
 template <class Letter>

@@ -21,9 +21,11 @@ enum class State { ready, at_barrier, in_exchange, waiting, returned };
 
 struct Thread {
   State state;
+  // Its place among the blocks that run.
+  unsigned block;
   // Null until it first runs, and after it has returned.
   Fiber* fiber;
-  // What it hands to its warp and from which lane it takes, then what it took.
+  // What it hands to its warp and from which lane it takes, or that it takes a bit of each; then what it took.
   std::uint32_t bits;
   unsigned mask;
 };
@@ -161,11 +163,12 @@ Ending Machine::run(const Launch& launch, std::string& message) {
 void Machine::run_blocks(const unsigned* numbers, unsigned count) {
   const unsigned size = launch_->block_size;
   const Index grid = launch_->num_blocks;
-  threads_.assign(count * size, Thread{State::ready, nullptr, 0, 0});
+  threads_.resize(count * size);
   blocks_.resize(count);
   for (unsigned i = 0; i < count; i++) {
     shared_memories_[i]->poison();
     const unsigned number = numbers[i];
+    std::fill_n(threads_.begin() + i * size, size, Thread{State::ready, i, nullptr, 0, 0});
     blocks_[i].index = {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
     blocks_[i].first = i * size;
     blocks_[i].at_barrier = 0;
@@ -225,11 +228,12 @@ unsigned Machine::take_ready() {
 }
 
 Thread& Machine::turn_to(unsigned thread) {
-  block_ = &blocks_[thread / launch_->block_size];
+  Thread& next = threads_[thread];
+  block_ = &blocks_[next.block];
   place.thread = thread - block_->first;
   place.block = block_->index;
   shared = block_->shared;
-  return threads_[thread];
+  return next;
 }
 
 void Machine::wake(unsigned thread) {
@@ -274,10 +278,11 @@ std::uint32_t Machine::exchange(std::uint32_t bits, unsigned mask) {
   self.mask = mask;
   if (++block_->in_exchange[warp] == lanes) {
     block_->in_exchange[warp] = 0;
-    std::uint32_t taken[WARP];
+    std::uint32_t taken[WARP], of_all = lanes < WARP ? POISON : 0;
+    for (unsigned lane = 0; lane < lanes; lane++) of_all |= (threads_[first + lane].bits & 1) << lane;
     for (unsigned lane = 0; lane < lanes; lane++) {
-      const unsigned from = lane ^ threads_[first + lane].mask;
-      taken[lane] = from < lanes ? threads_[first + from].bits : POISON;
+      const unsigned mask = threads_[first + lane].mask, from = lane ^ mask;
+      taken[lane] = mask == ALL_LANES ? of_all : from < lanes ? threads_[first + from].bits : POISON;
     }
     for (unsigned lane = 0; lane < lanes; lane++) {
       threads_[first + lane].bits = taken[lane];

@@ -148,6 +148,8 @@ void what_is_right_is_right() {
   expect(equals(launch(REVERSE), reversed), "a barrier");
   expect(equals(launch("out[place] = exchange(in[place], 5);"), [](std::size_t i) { return float(i ^ 5); }),
          "an exchange");
+  expect(equals(launch("out[place] = warp_bits(in[place] < 7);"), [](std::size_t i) { return i < 32 ? 127.0f : 0.0f; }),
+         "a bit of each lane");
   const char* sum =
       "float sum = in[place]; for (unsigned mask = 16; mask; mask /= 2) sum += exchange(sum, mask); out[place] = sum;";
   expect(equals(launch(sum), [](std::size_t i) { return float(i / 32 * 32 * 32 + 496); }), "a sum over a warp");
