@@ -152,7 +152,21 @@ pub trait Lanes {
 
     /// [`Lanes::mul_add`], lane by lane.
     fn mul_add_vector(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// A square of [`SQUARE`] numbers by as many changes sides: `rows[i·width + j] = columns[j·apart + i]`.
+    ///
+    /// # Panics
+    /// If a slice ends before the square does.
+    #[inline(always)]
+    fn transpose(columns: &[f32], apart: usize, rows: &mut [f32], width: usize) {
+        for (i, row) in rows.chunks_mut(width).take(SQUARE).enumerate() {
+            row[..SQUARE].iter_mut().enumerate().for_each(|(j, value)| *value = columns[j * apart + i]);
+        }
+    }
 }
+
+/// Rows and columns of what [`Lanes::transpose`] takes.
+pub(super) const SQUARE: usize = 8;
 
 /// What every CPU of the architecture has: SSE2 on x86-64 (16 registers of 4), NEON on AArch64 (32 of 4).
 #[derive(Debug)]
@@ -201,7 +215,7 @@ mod x86 {
 
     use std::arch::x86_64::*;
 
-    use super::{Kernel, Lanes, run_avx2, run_avx512};
+    use super::{Kernel, Lanes, SQUARE, run_avx2, run_avx512};
 
     /// 16 registers of 8 lanes.
     #[derive(Debug)]
@@ -249,6 +263,43 @@ mod x86 {
         fn mul_add_vector(a: __m256, b: __m256, c: __m256) -> __m256 {
             // SAFETY: only `run_avx2` runs kernels with this type
             unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn transpose(columns: &[f32], apart: usize, rows: &mut [f32], width: usize) {
+            // SAFETY: only `run_avx2` runs kernels with this type
+            unsafe { transpose(columns, apart, rows, width) }
+        }
+    }
+
+    /// [`Lanes::transpose`]. Columns that are four apart share a register from the start, so that nothing has to cross from
+    /// one half of a register to the other.
+    ///
+    /// # Safety
+    /// The CPU must have AVX2.
+    #[inline(always)]
+    unsafe fn transpose(columns: &[f32], apart: usize, rows: &mut [f32], width: usize) {
+        const LAST: usize = SQUARE - 1;
+        assert!(LAST * apart + SQUARE <= columns.len(), "the columns end before the square does");
+        assert!(LAST * width + SQUARE <= rows.len(), "the rows end before the square does");
+        let (columns, rows) = (columns.as_ptr(), rows.as_mut_ptr());
+        for half in [0, SQUARE / 2] {
+            // SAFETY: the CPU has AVX2, as the caller promises; what is read and written are four and eight numbers of
+            // columns and rows of the square, which lies within both slices, as asserted above
+            unsafe {
+                let both = |j: usize| {
+                    let column = |j: usize| _mm_loadu_ps(columns.add(j * apart + half));
+                    _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(column(j)), column(j + SQUARE / 2))
+                };
+                let (a, b, c, d) = (both(0), both(1), both(2), both(3));
+                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+                let (ab_behind, cd_behind) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+                let row = |i: usize| rows.add((half + i) * width);
+                _mm256_storeu_ps(row(0), _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
+                _mm256_storeu_ps(row(1), _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
+                _mm256_storeu_ps(row(2), _mm256_shuffle_ps::<0b01_00_01_00>(ab_behind, cd_behind));
+                _mm256_storeu_ps(row(3), _mm256_shuffle_ps::<0b11_10_11_10>(ab_behind, cd_behind));
+            }
         }
     }
 
@@ -298,6 +349,12 @@ mod x86 {
         fn mul_add_vector(a: __m512, b: __m512, c: __m512) -> __m512 {
             // SAFETY: only `run_avx512` runs kernels with this type
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn transpose(columns: &[f32], apart: usize, rows: &mut [f32], width: usize) {
+            // SAFETY: only `run_avx512` runs kernels with this type, and that has AVX2 as well
+            unsafe { transpose(columns, apart, rows, width) }
         }
     }
 }

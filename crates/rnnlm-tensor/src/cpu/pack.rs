@@ -1,7 +1,7 @@
 //! Laying out the right operand of a product, panel by panel; what a panel is, `product.rs` shows.
 
 use super::buffer::LINE;
-use super::isa::{Kernel, Lanes};
+use super::isa::{Kernel, Lanes, SQUARE};
 use super::product::Rows;
 
 /// One panel: `cols` columns of `b`, and zeros behind the last.
@@ -18,11 +18,11 @@ impl Kernel for PackPanel<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         match self.width {
-            48 => self.rows::<48>(),
-            32 => self.rows::<32>(),
-            24 => self.rows::<24>(),
-            16 => self.rows::<16>(),
-            8 => self.rows::<8>(),
+            48 => self.rows::<L, 48>(),
+            32 => self.rows::<L, 32>(),
+            24 => self.rows::<L, 24>(),
+            16 => self.rows::<L, 16>(),
+            8 => self.rows::<L, 8>(),
             width => unreachable!("no tile of {width} columns"),
         }
     }
@@ -30,12 +30,12 @@ impl Kernel for PackPanel<'_> {
 
 impl PackPanel<'_> {
     #[inline(always)]
-    fn rows<const NR: usize>(self) {
+    fn rows<L: Lanes, const NR: usize>(self) {
         let Self { b: Rows { values, row_stride, col_stride }, cols, panel, .. } = self;
         let (panel, _) = panel.as_chunks_mut::<NR>();
         if row_stride == 1 && col_stride != 1 {
             for (block, panel) in panel.chunks_mut(LINE).enumerate() {
-                transpose_block(&values[block * LINE..], col_stride, cols, panel);
+                transpose_block::<L, NR>(&values[block * LINE..], col_stride, cols, panel);
             }
             return;
         }
@@ -55,15 +55,21 @@ impl PackPanel<'_> {
 /// A cache line of each column becomes as many rows of a panel: the columns of a matrix whose rows are a power of two apart
 /// share so few places of the cache that none would still be there for the next row.
 #[inline(always)]
-fn transpose_block<const NR: usize>(values: &[f32], col_stride: usize, cols: usize, panel: &mut [[f32; NR]]) {
+fn transpose_block<L: Lanes, const NR: usize>(values: &[f32], col_stride: usize, cols: usize, panel: &mut [[f32; NR]]) {
+    // whole squares, where there is a whole line of each column
+    let whole = panel.len() == LINE && values.len() >= (cols - 1) * col_stride + LINE;
+    let in_squares = if whole { cols / SQUARE * SQUARE } else { 0 };
+    for first in (0..in_squares).step_by(SQUARE) {
+        for start in (0..LINE).step_by(SQUARE) {
+            let (columns, rows) =
+                (&values[first * col_stride + start..], &mut panel.as_flattened_mut()[start * NR + first..]);
+            L::transpose(columns, col_stride, rows, NR);
+        }
+    }
     for row in panel.iter_mut() {
         row[cols..].fill(0.0);
     }
-    for (j, column) in values.chunks(col_stride).take(cols).enumerate() {
-        match (<&mut [[f32; NR]; LINE]>::try_from(&mut *panel), column.first_chunk::<LINE>()) {
-            // sizes that are known are moves without a check
-            (Ok(panel), Some(column)) => panel.iter_mut().zip(column).for_each(|(row, value)| row[j] = *value),
-            _ => panel.iter_mut().zip(column).for_each(|(row, value)| row[j] = *value),
-        }
+    for (j, column) in values.chunks(col_stride).enumerate().take(cols).skip(in_squares) {
+        panel.iter_mut().zip(column).for_each(|(row, value)| row[j] = *value);
     }
 }
