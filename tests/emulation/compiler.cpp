@@ -156,7 +156,7 @@ bool build(const std::string& source, const Request& request, const std::string&
   preprocess.insert(preprocess.end(), {written, "-o", expanded});
   const std::vector<std::string> compile = {EMULATION_COMPILER,
                                             "-std=c++17",
-                                            "-O2",
+                                            "-O3",
                                             "-march=native",
                                             "-fno-math-errno",
                                             "-fno-strict-aliasing",
