@@ -69,7 +69,15 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
     for block in values.as_chunks::<PARTIAL>().0.iter().chain([last]) {
         largest.iter_mut().zip(block).for_each(|(largest, &x)| *largest = larger(*largest, x));
     }
-    largest.into_iter().fold(f32::NEG_INFINITY, larger)
+    // halves against halves: one after the other, each would wait for the one before
+    let mut width = PARTIAL / 2;
+    while width > 0 {
+        for lane in 0..width {
+            largest[lane] = larger(largest[lane], largest[lane + width]);
+        }
+        width /= 2;
+    }
+    largest[0]
 }
 
 /// The sum of all elements.

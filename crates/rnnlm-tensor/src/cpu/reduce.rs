@@ -39,20 +39,30 @@ impl Kernel for SumRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let rows = self.values.chunks(self.stride.max(1));
-        match <&mut [f32; COLUMNS]>::try_from(&mut *self.sums) {
+        let Self { values, stride, sums } = self;
+        let rows = values.chunks(stride.max(1));
+        if let Ok(sums) = <&mut [f32; COLUMNS]>::try_from(&mut *sums) {
             // a copy whose size is known stays in registers
-            Ok(sums) => {
-                let mut local = *sums;
-                for row in rows {
-                    local.iter_mut().zip(&row[..COLUMNS]).for_each(|(sum, value)| *sum += value);
-                }
-                *sums = local;
+            let mut local = *sums;
+            for row in rows {
+                local.iter_mut().zip(&row[..COLUMNS]).for_each(|(sum, value)| *sum += value);
             }
-            Err(_) => {
-                for row in rows {
-                    self.sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            *sums = local;
+        } else if let Some(last) = sums.len().checked_sub(L::LANES) {
+            // so do two vectors; the last ones may overlap those before, and what is added up twice comes out the same
+            let mut all = [0.0; COLUMNS];
+            all[..sums.len()].copy_from_slice(sums);
+            for first in (0..sums.len()).step_by(2 * L::LANES) {
+                let places = [first.min(last), (first + L::LANES).min(last)];
+                let mut local = places.map(|place| L::load(&all[place..]));
+                for row in rows.clone() {
+                    local = [0, 1].map(|v| L::add(local[v], L::load(&row[places[v]..])));
                 }
+                places.iter().zip(local).for_each(|(&place, sum)| L::store(sum, &mut sums[place..]));
+            }
+        } else {
+            for row in rows {
+                sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
         }
     }
