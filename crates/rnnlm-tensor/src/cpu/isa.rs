@@ -153,14 +153,15 @@ pub trait Lanes {
     /// [`Lanes::mul_add`], lane by lane.
     fn mul_add_vector(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
-    /// A square of [`SQUARE`] numbers by as many changes sides: `rows[i·width + j] = columns[j·apart + i]`.
+    /// Eight columns of eight numbers become as many rows: `rows[i·width + j] = columns[j·apart + i]`.
     ///
     /// # Panics
     /// If a slice ends before the square does.
     #[inline(always)]
     fn transpose(columns: &[f32], apart: usize, rows: &mut [f32], width: usize) {
-        for (i, row) in rows.chunks_mut(width).take(SQUARE).enumerate() {
-            row[..SQUARE].iter_mut().enumerate().for_each(|(j, value)| *value = columns[j * apart + i]);
+        for i in 0..SQUARE {
+            let row = &mut rows[i * width..][..SQUARE];
+            row.iter_mut().enumerate().for_each(|(j, value)| *value = columns[j * apart + i]);
         }
     }
 }
