@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::product::{DEPTH, Multiply, Onto, Packed, Rows};
-use super::{Cpu, Isa, Kernel, Lanes, row, row_mut};
+use super::{Cpu, Isa, Kernel, Lanes, math, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
@@ -162,14 +162,7 @@ fn dot<L: Lanes, const NV: usize>(a: &[f32], b: &[f32]) -> f32 {
     }
     let mut lanes = [0.0; MOST_LANES];
     L::store(sums[0], &mut lanes);
-    let mut width = L::LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    sum + lanes[0]
+    sum + math::by_halves(&mut lanes[..L::LANES], |a, b| a + b)
 }
 
 /// This thread's buffer; another one if it is lent already, which happens when a task that waits takes up another's work.

@@ -69,15 +69,20 @@ pub(crate) fn largest(values: &[f32]) -> f32 {
     for block in values.as_chunks::<PARTIAL>().0.iter().chain([last]) {
         largest.iter_mut().zip(block).for_each(|(largest, &x)| *largest = larger(*largest, x));
     }
-    // halves against halves: one after the other, each would wait for the one before
-    let mut width = PARTIAL / 2;
+    by_halves(&mut largest, larger)
+}
+
+/// All values, a power of two of them, taken together half by half: one after the other, each would wait for the one before.
+#[inline(always)]
+pub(crate) fn by_halves(values: &mut [f32], both: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = values.len() / 2;
     while width > 0 {
         for lane in 0..width {
-            largest[lane] = larger(largest[lane], largest[lane + width]);
+            values[lane] = both(values[lane], values[lane + width]);
         }
         width /= 2;
     }
-    largest[0]
+    values[0]
 }
 
 /// The sum of all elements.
