@@ -27,12 +27,17 @@ impl Direction {
         num_steps - 1 - self.first(num_steps)
     }
 
+    /// The step that is taken after `before` others.
+    pub(crate) fn step(self, before: usize, num_steps: usize) -> usize {
+        match self {
+            Self::Forward => before,
+            Self::Reverse => num_steps - 1 - before,
+        }
+    }
+
     /// The steps in the order in which this direction takes them.
     pub fn steps(self, num_steps: usize) -> impl DoubleEndedIterator<Item = usize> {
-        (0..num_steps).map(move |step| match self {
-            Self::Forward => step,
-            Self::Reverse => num_steps - 1 - step,
-        })
+        (0..num_steps).map(move |before| self.step(before, num_steps))
     }
 
     /// What PyTorch appends to the names of the parameters.

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::product::{DEPTH, Multiply, Onto, Packed, Rows};
+use super::shares::{self, Share};
 use super::{Cpu, Isa, Kernel, Lanes, math, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
@@ -50,42 +51,61 @@ pub(super) fn gemm(
         Product::AtB => (transposed(&a), as_it_stands(&b)),
     };
     let out = &mut out.buffer[out.layout.span()];
-    let work = |first: usize, out: &mut [f32]| some_rows(cpu.isa, [inner, cols], a, b, first, out, stride, accumulate);
+    let step =
+        |step: usize, part: &mut Part<'_>| some_rows(cpu.isa, [inner, cols], [a, b], step * DEPTH, part, accumulate);
+    let num_steps = inner.div_ceil(DEPTH).max(1);
     if rows * cols * inner < SMALL {
-        work(0, out);
+        let mut all = Part { first: 0, out, stride };
+        (0..num_steps).for_each(|index| step(index, &mut all));
     } else {
         let rows = rows.div_ceil(cpu.threads()).next_multiple_of(ROWS);
-        out.par_chunks_mut(rows * stride).enumerate().for_each(|(index, out)| work(index * rows, out));
+        let parts = out.par_chunks_mut(rows * stride).enumerate();
+        let parts = parts.map(|(index, out)| Part { first: index * rows, out, stride });
+        shares::walk(parts, num_steps, inner.min(DEPTH) * cols, step);
     }
 }
 
-/// Rows `first..` of the output, as many as `out` has. Blocks of the right operand are laid out where they are used: what
-/// another core has laid out would have to come from its cache.
+/// Some rows of the output, from row `first` on.
+struct Part<'a> {
+    first: usize,
+    out: &'a mut [f32],
+    stride: usize,
+}
+
+impl Share for Part<'_> {
+    fn len(&self) -> usize {
+        self.out.len().div_ceil(self.stride)
+    }
+
+    fn split(self, middle: usize) -> [Self; 2] {
+        let Self { first, out, stride } = self;
+        let (before, behind) = out.split_at_mut(middle * stride);
+        [Self { first, out: before, stride }, Self { first: first + middle, out: behind, stride }]
+    }
+}
+
+/// Adds what rows `start..` of the right operand, `DEPTH` of them, come to in a part of the output. They are laid out where
+/// they are used: what another core has laid out would have to come from its cache.
 fn some_rows(
     isa: Isa,
     [inner, cols]: [usize; 2],
-    a: Rows<'_>,
-    b: Rows<'_>,
-    first: usize,
-    out: &mut [f32],
-    stride: usize,
+    [a, b]: [Rows<'_>; 2],
+    start: usize,
+    part: &mut Part<'_>,
     accumulate: bool,
 ) {
-    let onto = if accumulate { Onto::Output } else { Onto::Nothing };
+    let onto = if accumulate || start > 0 { Onto::Output } else { Onto::Nothing };
+    let (rows, depth, stride) = (part.len(), DEPTH.min(inner - start), part.stride);
+    let (a, b) = (a.from([part.first, start]), b.from([start, 0]));
     let mut packed = take(isa);
-    let rows = out.len().div_ceil(stride);
     if a.col_stride != 1 && Multiply::can_stand(b, rows) {
-        let sizes = [rows, inner, cols];
-        Multiply::with_right_as_it_stands(sizes, [a.from([first, 0]), b], &mut packed, out, stride, onto).run_on(isa);
-        return PACKED.set(Some(packed));
-    }
-    for start in (0..inner.max(1)).step_by(DEPTH) {
-        packed.resize(DEPTH.min(inner - start), cols);
-        packed.lay_out(b.from([start, 0]), false);
-        for (index, out) in out.chunks_mut(BLOCK * stride).enumerate() {
-            let a = a.from([first + index * BLOCK, start]);
-            let onto = if start > 0 { Onto::Output } else { onto };
-            packed.multiply(out.len().div_ceil(stride), a, out, stride, onto);
+        let sizes = [rows, depth, cols];
+        Multiply::with_right_as_it_stands(sizes, [a, b], &mut packed, part.out, stride, onto).run_on(isa);
+    } else {
+        packed.resize(depth, cols);
+        packed.lay_out(b, false);
+        for (index, out) in part.out.chunks_mut(BLOCK * stride).enumerate() {
+            packed.multiply(out.len().div_ceil(stride), a.from([index * BLOCK, 0]), out, stride, onto);
         }
     }
     PACKED.set(Some(packed));

@@ -8,6 +8,7 @@ mod gather;
 mod isa;
 pub mod math;
 pub mod product;
+pub mod shares;
 pub mod strassen;
 pub use buffer::Buffer;
 pub use isa::{Isa, Kernel, Lanes};

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use rnnlm_tensor::cpu::product::{Onto, Rows};
-use rnnlm_tensor::cpu::{Isa, Kernel, Lanes};
+use rnnlm_tensor::cpu::{Isa, Kernel, Lanes, shares};
 use rnnlm_tensor::{Backend, Cpu, Tensor, View};
 
 use self::rows::{SharedRows, dense_rows};
@@ -77,7 +77,8 @@ impl Recurrence for Cpu {
             cell: SharedRows::new(tape.cell.view_mut()),
             candidate: SharedRows::new(tape.candidate.view_mut()),
         };
-        self.run(|| for_each_group(dims.batch_size, *rows_per_group, |group| forward.run(&group)));
+        let step = |before, group: &_| forward.step(pass.layer.direction.step(before, dims.num_steps), group);
+        self.run(|| for_each_step(pass.layer.cell, dims, *rows_per_group, step));
         Ok(())
     }
 
@@ -110,7 +111,12 @@ impl Recurrence for Cpu {
             cell_state: SharedRows::new(adjoint.cell.view_mut()),
             scratch: SharedRows::new(adjoint.scratch.view_mut()),
         };
-        self.run(|| for_each_group(dims.batch_size, *rows_per_group, |group| backward.run(&group)));
+        let steps = Steps::of(tape);
+        let step = |before, group: &_| {
+            let t = steps.direction.step(dims.num_steps - 1 - before, dims.num_steps);
+            backward.step(&steps, t, group);
+        };
+        self.run(|| for_each_step(pass.layer.cell, dims, *rows_per_group, step));
         self.run(|| reference::parameter_gradients(self, pass, tape, &mut gradients))
     }
 }
@@ -123,13 +129,13 @@ fn check_ids(ids: &[u32], bound: usize) -> Result<()> {
     }
 }
 
-/// Calls `work` with each group of rows of the batch, as many at a time as there are threads.
-fn for_each_group(batch_size: usize, rows_per_group: usize, work: impl Fn(Range<usize>) + Sync) {
-    let group = |index: usize| index * rows_per_group..((index + 1) * rows_per_group).min(batch_size);
-    match batch_size.div_ceil(rows_per_group) {
-        1 => work(group(0)),
-        groups => (0..groups).into_par_iter().with_max_len(1).for_each(|index| work(group(index))),
-    }
+/// All steps of all rows, group by group: `step` is told how many steps come before one, and its rows.
+fn for_each_step(cell: Cell, dims: Dims, rows_per_group: usize, step: impl Fn(usize, &Range<usize>) + Sync) {
+    let Dims { batch_size, num_steps, hidden_size, .. } = dims;
+    let groups = (0..batch_size.div_ceil(rows_per_group)).into_par_iter();
+    let groups = groups.map(|index| index * rows_per_group..((index + 1) * rows_per_group).min(batch_size));
+    let work = cell.num_gates() * hidden_size * hidden_size;
+    shares::walk(groups, num_steps, work, |index, group| step(index, group));
 }
 
 /// Where a group's rows of each step stand; a copy of what the tape knows, free of its borrow.
@@ -173,13 +179,6 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    /// All steps of one group of rows.
-    fn run(&self, group: &Range<usize>) {
-        for t in self.steps.direction.steps(self.steps.dims.num_steps) {
-            self.step(t, group);
-        }
-    }
-
     fn step(&self, t: usize, group: &Range<usize>) {
         let Self { isa, weights, steps, .. } = *self;
         let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
@@ -249,14 +248,6 @@ struct Backward<'a> {
 }
 
 impl Backward<'_> {
-    /// All steps of one group of rows, in the opposite order.
-    fn run(&self, group: &Range<usize>) {
-        let steps = Steps::of(self.tape);
-        for t in steps.direction.steps(steps.dims.num_steps).rev() {
-            self.step(&steps, t, group);
-        }
-    }
-
     fn step(&self, steps: &Steps, t: usize, group: &Range<usize>) {
         let Self { isa, weights, .. } = *self;
         let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
