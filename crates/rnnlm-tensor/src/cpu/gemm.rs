@@ -73,7 +73,7 @@ struct Part<'a> {
 }
 
 impl Share for Part<'_> {
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.out.len().div_ceil(self.stride)
     }
 
@@ -95,7 +95,7 @@ fn some_rows(
     accumulate: bool,
 ) {
     let onto = if accumulate || start > 0 { Onto::Output } else { Onto::Nothing };
-    let (rows, depth, stride) = (part.len(), DEPTH.min(inner - start), part.stride);
+    let (rows, depth, stride) = (part.count(), DEPTH.min(inner - start), part.stride);
     let (a, b) = (a.from([part.first, start]), b.from([start, 0]));
     let mut packed = take(isa);
     if a.col_stride != 1 && Multiply::can_stand(b, rows) {

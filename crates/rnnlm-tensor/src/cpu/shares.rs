@@ -15,15 +15,15 @@ const LEAST_WORK: usize = 1 << 22;
 /// Rows that a thread works on.
 pub trait Share: Send + Sized {
     /// How many.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
 
     /// Those before the row `middle` of them, and the others.
     fn split(self, middle: usize) -> [Self; 2];
 }
 
 impl Share for Range<usize> {
-    fn len(&self) -> usize {
-        ExactSizeIterator::len(self)
+    fn count(&self) -> usize {
+        self.len()
     }
 
     fn split(self, middle: usize) -> [Self; 2] {
@@ -63,8 +63,8 @@ impl<F> Walk<F> {
         F: Fn(usize, &mut S) + Sync,
     {
         for index in first..self.num_steps {
-            if self.is_worth_halving(share.len(), self.num_steps - index) {
-                let middle = (share.len() / 2).next_multiple_of(2);
+            if self.is_worth_halving(share.count(), self.num_steps - index) {
+                let middle = (share.count() / 2).next_multiple_of(2);
                 let [one, other] = share.split(middle);
                 self.on_the_way.fetch_add(1, Ordering::Relaxed);
                 rayon::join(|| self.go_on(index, one), || self.go_on(index, other));
@@ -108,12 +108,12 @@ mod tests {
             }
             std::thread::sleep(Duration::from_millis(1));
             if index + 1 == STEPS {
-                most_at_the_end.fetch_max(Share::len(rows), Ordering::Relaxed);
+                most_at_the_end.fetch_max(rows.len(), Ordering::Relaxed);
             }
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         pool.install(|| {
-            walk((0..2_usize).into_par_iter().map(|index| 32 * index..32 * (index + 1)), STEPS, LEAST_WORK, step)
+            walk((0..2_usize).into_par_iter().map(|index| 32 * index..32 * (index + 1)), STEPS, LEAST_WORK, step);
         });
         assert!(steps_of.iter().all(|steps| steps.load(Ordering::Relaxed) == STEPS));
         let most = most_at_the_end.into_inner();
