@@ -322,19 +322,31 @@ fn memory_that_no_machine_has_is_an_error_and_no_abort() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() -> Check {
-    // 100 rows are split over several tasks, the last of them smaller
-    let values: Vec<f32> = (0..100 * 90).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
-    let results = [1, 2, 3].map(|threads| -> Result<Vec<f32>, rnnlm_tensor::Error> {
-        let cpu = Cpu::new(threads)?;
-        let a = Tensor::from_slice(&cpu, 100, 90, &values)?;
-        let mut out = Tensor::zeros(&cpu, 100, 100)?;
-        ops::gemm(&cpu, Product::ABt, a.view(), a.view(), false, out.view_mut())?;
-        ops::activate(&cpu, Activation::Tanh, out.view_mut())?;
-        out.to_vec(&cpu)
-    });
-    let [one, two, three] = results;
-    let one = one?;
-    assert_eq!(one, two?);
-    assert_eq!(one, three?);
+    // high outputs are shared out by rows, low ones by columns, the last part smaller; gaps between rows; sums of more and of
+    // fewer rows than are summed in one go
+    let sizes = [[100, 100, 90], [28, 150, 300], [4, 300, 260], [32, 33, 700], [7, 1000, 40]];
+    let values: Vec<f32> = (0..1000 * 700).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
+    for ([rows, cols, inner], product) in
+        sizes.iter().flat_map(|&sizes| [Product::AB, Product::ABt, Product::AtB].map(|product| (sizes, product)))
+    {
+        let results = [1, 2, 3, 16].map(|threads| -> Result<Vec<f32>, rnnlm_tensor::Error> {
+            let cpu = Cpu::new(threads)?;
+            let [a, b] = match product {
+                Product::AB => [[rows, inner], [inner, cols]],
+                Product::ABt => [[rows, inner], [cols, inner]],
+                Product::AtB => [[inner, rows], [inner, cols]],
+            }
+            .map(|[rows, cols]| Tensor::from_slice(&cpu, rows, cols, &values[..rows * cols]));
+            let mut out = Tensor::from_slice(&cpu, rows, cols + 3, &values[..rows * (cols + 3)])?;
+            ops::gemm(&cpu, product, a?.view(), b?.view(), true, out.view_mut().cols(1..cols + 1))?;
+            ops::activate(&cpu, Activation::Tanh, out.view_mut())?;
+            out.to_vec(&cpu)
+        });
+        let [one, others @ ..] = results;
+        let one = one?;
+        for other in others {
+            assert_eq!(one, other?, "{product:?}, {rows} × {cols}, sums of {inner}");
+        }
+    }
     Ok(())
 }

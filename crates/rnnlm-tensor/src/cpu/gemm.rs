@@ -1,19 +1,23 @@
 //! Matrix products of the [`Backend`](crate::Backend): the right operand is laid out in a buffer that each thread keeps, the
-//! rows of the output are shared out to the pool.
+//! rows of the output are shared out to the pool, or the columns where there are few rows.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rayon::prelude::*;
 
-use super::product::{DEPTH, Multiply, Onto, Packed, Rows};
+use super::buffer::LINE;
+use super::product::{DEPTH, MOST_COLS, Multiply, Onto, Packed, Rows};
 use super::shares::{self, Share};
 use super::{Cpu, Isa, Kernel, Lanes, math, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
 const SMALL: usize = 1 << 18;
-/// Rows of the output that tasks have a multiple of: so few that an output layer's 28 are shared out as 14 and 14.
+/// Rows of the output that tasks have a multiple of.
 const ROWS: usize = 2;
+/// An output of so few rows, and more columns, is shared out by columns: all of the right operand for a few rows each would
+/// take longer to read than to multiply.
+const LOW: usize = 32;
 /// Rows of the output, a multiple of [`ROWS`], that pass all panels together: their part of the left operand stays in the
 /// second-level cache.
 const BLOCK: usize = 256;
@@ -26,9 +30,11 @@ const FEW_ROWS: usize = 3;
 thread_local! {
     /// Where the right operand is laid out; it grows to the largest one and stays.
     static PACKED: RefCell<Option<Packed>> = const { RefCell::new(None) };
+    /// Where blocks of columns of a low output stand; it grows likewise.
+    static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// `out = a·b`, `+=` if `accumulate`; the number of threads decides how rows are shared out and changes no bit.
+/// `out = a·b`, `+=` if `accumulate`; the number of threads decides how the output is shared out and changes no bit.
 pub(super) fn gemm(
     cpu: &Cpu,
     product: Product,
@@ -51,23 +57,23 @@ pub(super) fn gemm(
         Product::AtB => (transposed(&a), as_it_stands(&b)),
     };
     let out = &mut out.buffer[out.layout.span()];
-    let step =
-        |step: usize, part: &mut Part<'_>| some_rows(cpu.isa, [inner, cols], [a, b], step * DEPTH, part, accumulate);
-    let num_steps = inner.div_ceil(DEPTH).max(1);
-    if rows * cols * inner < SMALL {
-        let mut all = Part { first: 0, out, stride };
-        (0..num_steps).for_each(|index| step(index, &mut all));
+    let (operands, threads) = (Operands { isa: cpu.isa, inner, a, b, accumulate }, cpu.threads());
+    if threads == 1 || rows * cols * inner < SMALL {
+        let mut all = Part { first: [0, 0], cols, out, stride };
+        (0..operands.num_steps()).for_each(|index| operands.step(index, &mut all));
+    } else if rows <= LOW && rows < cols {
+        operands.by_columns(cols.div_ceil(threads).next_multiple_of(LINE).max(MOST_COLS), [rows, cols], out, stride);
     } else {
-        let rows = rows.div_ceil(cpu.threads()).next_multiple_of(ROWS);
+        let rows = rows.div_ceil(threads).next_multiple_of(ROWS);
         let parts = out.par_chunks_mut(rows * stride).enumerate();
-        let parts = parts.map(|(index, out)| Part { first: index * rows, out, stride });
-        shares::walk(parts, num_steps, inner.min(DEPTH) * cols, step);
+        operands.walk(cols, parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride }));
     }
 }
 
-/// Some rows of the output, from row `first` on.
+/// A part of the output: its first row and column in there, how many columns it has, and where it stands.
 struct Part<'a> {
-    first: usize,
+    first: [usize; 2],
+    cols: usize,
     out: &'a mut [f32],
     stride: usize,
 }
@@ -78,37 +84,77 @@ impl Share for Part<'_> {
     }
 
     fn split(self, middle: usize) -> [Self; 2] {
-        let Self { first, out, stride } = self;
-        let (before, behind) = out.split_at_mut(middle * stride);
-        [Self { first, out: before, stride }, Self { first: first + middle, out: behind, stride }]
+        let (before, behind) = self.out.split_at_mut(middle * self.stride);
+        let [row, col] = self.first;
+        [Self { out: before, ..self }, Self { first: [row + middle, col], out: behind, ..self }]
     }
 }
 
-/// Adds what rows `start..` of the right operand, `DEPTH` of them, come to in a part of the output. They are laid out where
-/// they are used: what another core has laid out would have to come from its cache.
-fn some_rows(
+/// What is multiplied: `DEPTH` rows of the right operand in a step.
+struct Operands<'a> {
     isa: Isa,
-    [inner, cols]: [usize; 2],
-    [a, b]: [Rows<'_>; 2],
-    start: usize,
-    part: &mut Part<'_>,
+    inner: usize,
+    a: Rows<'a>,
+    b: Rows<'a>,
     accumulate: bool,
-) {
-    let onto = if accumulate || start > 0 { Onto::Output } else { Onto::Nothing };
-    let (rows, depth, stride) = (part.count(), DEPTH.min(inner - start), part.stride);
-    let (a, b) = (a.from([part.first, start]), b.from([start, 0]));
-    let mut packed = take(isa);
-    if a.col_stride != 1 && Multiply::can_stand(b, rows) {
-        let sizes = [rows, depth, cols];
-        Multiply::with_right_as_it_stands(sizes, [a, b], &mut packed, part.out, stride, onto).run_on(isa);
-    } else {
-        packed.resize(depth, cols);
-        packed.lay_out(b, false);
-        for (index, out) in part.out.chunks_mut(BLOCK * stride).enumerate() {
-            packed.multiply(out.len().div_ceil(stride), a.from([index * BLOCK, 0]), out, stride, onto);
-        }
+}
+
+impl Operands<'_> {
+    fn num_steps(&self) -> usize {
+        self.inner.div_ceil(DEPTH).max(1)
     }
-    PACKED.set(Some(packed));
+
+    /// All steps of parts of `cols` columns, shared out to the pool.
+    fn walk<'p>(&self, cols: usize, parts: impl IndexedParallelIterator<Item = Part<'p>>) {
+        shares::walk(parts, self.num_steps(), DEPTH.min(self.inner) * cols, |index, part| self.step(index, part));
+    }
+
+    /// All steps of an output that is cut into blocks of `width` columns. While they last, each block stands by itself: what
+    /// threads write to is a slice, in which no other has a place.
+    fn by_columns(&self, width: usize, [rows, cols]: [usize; 2], out: &mut [f32], stride: usize) {
+        let mut blocks = COLUMNS.take();
+        blocks.resize(blocks.len().max(rows * cols), 0.0);
+        let (whole, parts) = (&*out, blocks[..rows * cols].par_chunks_mut(rows * width).enumerate());
+        self.walk(
+            width,
+            parts.map(|(index, block)| {
+                let (first, cols) = (index * width, block.len() / rows);
+                if self.accumulate {
+                    let rows = block.chunks_exact_mut(cols).zip(whole.chunks(stride));
+                    rows.for_each(|(block, row)| block.copy_from_slice(&row[first..first + cols]));
+                }
+                Part { first: [0, first], cols, out: block, stride: cols }
+            }),
+        );
+        for (index, block) in blocks[..rows * cols].chunks(rows * width).enumerate() {
+            let (first, cols) = (index * width, block.len() / rows);
+            let rows = block.chunks_exact(cols).zip(out.chunks_mut(stride));
+            rows.for_each(|(block, row)| row[first..first + cols].copy_from_slice(block));
+        }
+        COLUMNS.set(blocks);
+    }
+
+    /// Adds to a part what a step comes to. The right operand is laid out where it is used: what another core has laid out
+    /// would have to come from its cache.
+    fn step(&self, index: usize, part: &mut Part<'_>) {
+        let Self { isa, inner, a, b, accumulate } = *self;
+        let (rows, start) = (part.count(), index * DEPTH);
+        let Part { first: [row, col], cols, ref mut out, stride } = *part;
+        let (a, b, depth) = (a.from([row, start]), b.from([start, col]), DEPTH.min(inner - start));
+        let onto = if accumulate || start > 0 { Onto::Output } else { Onto::Nothing };
+        let mut packed = take(isa);
+        if a.col_stride != 1 && Multiply::can_stand(b, rows) {
+            let sizes = [rows, depth, cols];
+            Multiply::with_right_as_it_stands(sizes, [a, b], &mut packed, out, stride, onto).run_on(isa);
+        } else {
+            packed.resize(depth, cols);
+            packed.lay_out(b, false);
+            for (index, out) in out.chunks_mut(BLOCK * stride).enumerate() {
+                packed.multiply(out.len().div_ceil(stride), a.from([index * BLOCK, 0]), out, stride, onto);
+            }
+        }
+        PACKED.set(Some(packed));
+    }
 }
 
 fn as_it_stands<'a>(a: &View<'a, Cpu>) -> Rows<'a> {
