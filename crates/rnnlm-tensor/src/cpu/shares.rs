@@ -12,6 +12,10 @@ const LEAST_ROWS: usize = 16;
 /// Multiplications that have to be left for halving them to be worth its while: waking a thread takes some 30 µs.
 const LEAST_WORK: usize = 1 << 22;
 
+/// How often a thread without rows looks for some before it leaves that to rayon, whose threads look for some 15 µs, then sleep,
+/// and wake 30 µs after they are called: about half a millisecond.
+const LONGEST_WAIT: usize = 1000;
+
 /// Rows that a thread works on.
 pub trait Share: Send + Sized {
     /// How many.
@@ -73,6 +77,19 @@ impl<F> Walk<F> {
             (self.step)(index, &mut share);
         }
         self.on_the_way.fetch_sub(1, Ordering::Relaxed);
+        self.stay_awake();
+    }
+
+    /// Waits for what others still work on, and for halves of it.
+    fn stay_awake(&self) {
+        for _ in 0..LONGEST_WAIT {
+            if !(1..self.threads).contains(&self.on_the_way.load(Ordering::Relaxed)) {
+                return;
+            }
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                std::thread::yield_now();
+            }
+        }
     }
 
     fn is_worth_halving(&self, rows: usize, steps: usize) -> bool {
