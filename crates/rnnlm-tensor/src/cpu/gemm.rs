@@ -61,12 +61,12 @@ pub(super) fn gemm(
     if threads == 1 || rows * cols * inner < SMALL {
         let mut all = Part { first: [0, 0], cols, out, stride };
         (0..operands.num_steps()).for_each(|index| operands.step(index, &mut all));
-    } else if rows <= LOW && rows < cols {
+    } else if rows <= LOW && cols / threads >= 2 * MOST_COLS {
         operands.by_columns(cols.div_ceil(threads).next_multiple_of(LINE).max(MOST_COLS), [rows, cols], out, stride);
     } else {
         let rows = rows.div_ceil(threads).next_multiple_of(ROWS);
         let parts = out.par_chunks_mut(rows * stride).enumerate();
-        operands.walk(cols, parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride }));
+        operands.walk([rows, cols], parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride }));
     }
 }
 
@@ -104,9 +104,9 @@ impl Operands<'_> {
         self.inner.div_ceil(DEPTH).max(1)
     }
 
-    /// All steps of parts of `cols` columns, shared out to the pool.
-    fn walk<'p>(&self, cols: usize, parts: impl IndexedParallelIterator<Item = Part<'p>>) {
-        shares::walk(parts, self.num_steps(), DEPTH.min(self.inner) * cols, |index, part| self.step(index, part));
+    /// All steps of parts of at the most so many rows and columns, shared out to the pool.
+    fn walk<'p>(&self, [rows, cols]: [usize; 2], parts: impl IndexedParallelIterator<Item = Part<'p>>) {
+        shares::walk(parts, rows, self.num_steps(), DEPTH.min(self.inner) * cols, |index, part| self.step(index, part));
     }
 
     /// All steps of an output that is cut into blocks of `width` columns. While they last, each block stands by itself: what
@@ -116,7 +116,7 @@ impl Operands<'_> {
         blocks.resize(blocks.len().max(rows * cols), 0.0);
         let (whole, parts) = (&*out, blocks[..rows * cols].par_chunks_mut(rows * width).enumerate());
         self.walk(
-            width,
+            [rows, width],
             parts.map(|(index, block)| {
                 let (first, cols) = (index * width, block.len() / rows);
                 if self.accumulate {

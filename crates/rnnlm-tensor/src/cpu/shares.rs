@@ -3,6 +3,7 @@
 //! the work do not take the same time.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -15,6 +16,9 @@ const LEAST_WORK: usize = 1 << 22;
 /// How often a thread without rows looks for some before it leaves that to rayon, whose threads look for some 15 µs, then sleep,
 /// and wake 30 µs after they are called: about half a millisecond.
 const LONGEST_WAIT: usize = 1000;
+
+/// Cores that this process may use: of more threads, those without work keep no core idle.
+static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(usize::MAX, usize::from));
 
 /// Rows that a thread works on.
 pub trait Share: Send + Sized {
@@ -36,31 +40,48 @@ impl Share for Range<usize> {
     }
 }
 
-/// Takes shares of rows through `num_steps` steps of some `work` (multiplications) a row each: `step` is called with the
-/// number of a step and the rows, for every share in the order of the steps. Between two steps, a thread that sees another
-/// without work leaves it half of its rows, an even number. Where the arithmetic of a row depends on no other, neither the
-/// number of threads nor their pace moves a bit.
+/// Takes shares of at the most so many `rows` through `num_steps` steps of some `work` (multiplications) a row each: `step`
+/// is called with the number of a step and the rows, for every share in the order of the steps. Between two steps, a thread
+/// that sees another without work leaves it half of its rows, an even number. Where the arithmetic of a row depends on no
+/// other, neither the number of threads nor their pace moves a bit. Shares too small to be halved go their way without a
+/// count.
 pub fn walk<S: Share>(
     shares: impl IndexedParallelIterator<Item = S>,
+    rows: usize,
     num_steps: usize,
     work: usize,
     step: impl Fn(usize, &mut S) + Sync,
 ) {
-    let on_the_way = AtomicUsize::new(shares.len());
-    let walk = Walk { num_steps, work, threads: rayon::current_num_threads(), on_the_way, step };
-    shares.with_max_len(1).for_each(|share| walk.go_on(0, share));
+    if rows * num_steps * work < LEAST_WORK {
+        return shares.with_max_len(1).for_each(|mut share| (0..num_steps).for_each(|index| step(index, &mut share)));
+    }
+    let on_the_way = Apart(AtomicUsize::new(shares.len()));
+    let at_a_time = rayon::current_num_threads().min(*CORES);
+    Walk { num_steps, work, at_a_time, on_the_way, step }.all(shares);
 }
+
+/// A counter in cache lines of its own, which no core takes from another by writing what happens to stand beside it.
+#[repr(align(128))]
+struct Apart(AtomicUsize);
 
 struct Walk<F> {
     num_steps: usize,
     work: usize,
-    threads: usize,
-    /// Shares that have not come to their end: where they are fewer than threads, one of these has nothing to do.
-    on_the_way: AtomicUsize,
+    /// How many shares can be worked on at the same time.
+    at_a_time: usize,
+    /// Shares that have not come to their end: where they are fewer than that, a thread has nothing to do.
+    on_the_way: Apart,
     step: F,
 }
 
 impl<F> Walk<F> {
+    fn all<S: Share>(&self, shares: impl IndexedParallelIterator<Item = S>)
+    where
+        F: Fn(usize, &mut S) + Sync,
+    {
+        shares.with_max_len(1).for_each(|share| self.go_on(0, share));
+    }
+
     /// The steps from `first` on.
     fn go_on<S: Share>(&self, first: usize, mut share: S)
     where
@@ -70,20 +91,20 @@ impl<F> Walk<F> {
             if self.is_worth_halving(share.count(), self.num_steps - index) {
                 let middle = (share.count() / 2).next_multiple_of(2);
                 let [one, other] = share.split(middle);
-                self.on_the_way.fetch_add(1, Ordering::Relaxed);
+                self.on_the_way.0.fetch_add(1, Ordering::Relaxed);
                 rayon::join(|| self.go_on(index, one), || self.go_on(index, other));
                 return;
             }
             (self.step)(index, &mut share);
         }
-        self.on_the_way.fetch_sub(1, Ordering::Relaxed);
+        self.on_the_way.0.fetch_sub(1, Ordering::Relaxed);
         self.stay_awake();
     }
 
     /// Waits for what others still work on, and for halves of it.
     fn stay_awake(&self) {
         for _ in 0..LONGEST_WAIT {
-            if !(1..self.threads).contains(&self.on_the_way.load(Ordering::Relaxed)) {
+            if !(1..self.at_a_time).contains(&self.on_the_way.0.load(Ordering::Relaxed)) {
                 return;
             }
             if rayon::yield_now() != Some(rayon::Yield::Executed) {
@@ -96,7 +117,7 @@ impl<F> Walk<F> {
         rows >= LEAST_ROWS
             && rows * steps * self.work >= LEAST_WORK
             // a number that is late costs or saves a halving, and changes nothing else
-            && self.on_the_way.load(Ordering::Relaxed) < self.threads
+            && self.on_the_way.0.load(Ordering::Relaxed) < self.at_a_time
     }
 }
 
@@ -129,9 +150,10 @@ mod tests {
             }
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        pool.install(|| {
-            walk((0..2_usize).into_par_iter().map(|index| 32 * index..32 * (index + 1)), STEPS, LEAST_WORK, step);
-        });
+        // as where there are two cores, whatever this machine has
+        let on_the_way = Apart(AtomicUsize::new(2));
+        let walk = Walk { num_steps: STEPS, work: LEAST_WORK, at_a_time: 2, on_the_way, step };
+        pool.install(|| walk.all((0..2_usize).into_par_iter().map(|index| 32 * index..32 * (index + 1))));
         assert!(steps_of.iter().all(|steps| steps.load(Ordering::Relaxed) == STEPS));
         let most = most_at_the_end.into_inner();
         assert!((1..=16).contains(&most), "{most} rows at a time in the last step of 32 that are slow");

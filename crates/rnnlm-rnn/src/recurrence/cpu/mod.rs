@@ -135,7 +135,7 @@ fn for_each_step(cell: Cell, dims: Dims, rows_per_group: usize, step: impl Fn(us
     let groups = (0..batch_size.div_ceil(rows_per_group)).into_par_iter();
     let groups = groups.map(|index| index * rows_per_group..((index + 1) * rows_per_group).min(batch_size));
     let work = cell.num_gates() * hidden_size * hidden_size;
-    shares::walk(groups, num_steps, work, |index, group| step(index, group));
+    shares::walk(groups, rows_per_group, num_steps, work, |index, group| step(index, group));
 }
 
 /// Where a group's rows of each step stand; a copy of what the tape knows, free of its borrow.
