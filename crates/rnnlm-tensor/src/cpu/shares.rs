@@ -64,6 +64,7 @@ pub fn walk<S: Share>(
 #[repr(align(128))]
 struct Apart(AtomicUsize);
 
+/// Shares on their way through the steps.
 struct Walk<F> {
     num_steps: usize,
     work: usize,
@@ -75,6 +76,7 @@ struct Walk<F> {
 }
 
 impl<F> Walk<F> {
+    /// All steps of all shares, as many at a time as there are threads.
     fn all<S: Share>(&self, shares: impl IndexedParallelIterator<Item = S>)
     where
         F: Fn(usize, &mut S) + Sync,

@@ -4,8 +4,9 @@
 //! directions, so that every product reads rows.
 //!
 //! The arithmetic of a row, or of a pair of neighbours where they are multiplied together, does not depend on the group
-//! that it falls into, so the size of the groups may follow the number of threads and no bit does. What sums over rows
-//! (`∂W`, `∂b`) is done afterwards, in one order.
+//! that it falls into, so the size of the groups may follow the number of threads, and between two steps half of a group may
+//! go to a thread that has none left (`rnnlm_tensor::cpu::shares`); no bit does. What sums over rows (`∂W`, `∂b`) is done
+//! afterwards, in one order.
 
 mod rows;
 mod weights;
@@ -113,6 +114,7 @@ impl Recurrence for Cpu {
         };
         let steps = Steps::of(tape);
         let step = |before, group: &_| {
+            // the last step first
             let t = steps.direction.step(dims.num_steps - 1 - before, dims.num_steps);
             backward.step(&steps, t, group);
         };
