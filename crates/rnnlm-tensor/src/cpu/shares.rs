@@ -13,8 +13,8 @@ const LEAST_ROWS: usize = 16;
 /// Multiplications that have to be left for halving them to be worth its while: waking a thread takes some 30 µs.
 const LEAST_WORK: usize = 1 << 22;
 
-/// How often a thread without rows looks for some before it leaves that to rayon, whose threads look for some 15 µs, then sleep,
-/// and wake 30 µs after they are called: about half a millisecond.
+/// How often a thread without rows looks for some before it leaves that to rayon, whose threads look for some 15 µs, then
+/// sleep, and wake 30 µs after they are called: about half a millisecond.
 const LONGEST_WAIT: usize = 1000;
 
 /// Cores that this process may use: of more threads, those without work keep no core idle.
