@@ -16,15 +16,12 @@ pub enum Direction {
 impl Direction {
     /// The step that this direction takes first.
     pub(crate) fn first(self, num_steps: usize) -> usize {
-        match self {
-            Self::Forward => 0,
-            Self::Reverse => num_steps - 1,
-        }
+        self.step(0, num_steps)
     }
 
     /// The step that this direction takes last.
     pub(crate) fn last(self, num_steps: usize) -> usize {
-        num_steps - 1 - self.first(num_steps)
+        self.step(num_steps - 1, num_steps)
     }
 
     /// The step that is taken after `before` others.

@@ -15,8 +15,8 @@ use crate::{Layout, Product, View, ViewMut};
 const SMALL: usize = 1 << 18;
 /// Rows of the output that tasks have a multiple of.
 const ROWS: usize = 2;
-/// An output of so few rows, and more columns, is shared out by columns: all of the right operand for a few rows each would
-/// take longer to read than to multiply.
+/// An output of so few rows, and two tiles of columns and more for each thread, is shared out by columns: all of the right
+/// operand for a few rows each would take longer to read than to multiply.
 const LOW: usize = 32;
 /// Rows of the output, a multiple of [`ROWS`], that pass all panels together: their part of the left operand stays in the
 /// second-level cache.
@@ -62,7 +62,7 @@ pub(super) fn gemm(
         let mut all = Part { first: [0, 0], cols, out, stride };
         (0..operands.num_steps()).for_each(|index| operands.step(index, &mut all));
     } else if rows <= LOW && cols / threads >= 2 * MOST_COLS {
-        operands.by_columns(cols.div_ceil(threads).next_multiple_of(LINE).max(MOST_COLS), [rows, cols], out, stride);
+        operands.by_columns(cols.div_ceil(threads).next_multiple_of(LINE), [rows, cols], out, stride);
     } else {
         let rows = rows.div_ceil(threads).next_multiple_of(ROWS);
         let parts = out.par_chunks_mut(rows * stride).enumerate();

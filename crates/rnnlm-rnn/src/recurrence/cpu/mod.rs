@@ -78,7 +78,7 @@ impl Recurrence for Cpu {
             cell: SharedRows::new(tape.cell.view_mut()),
             candidate: SharedRows::new(tape.candidate.view_mut()),
         };
-        let step = |before, group: &_| forward.step(pass.layer.direction.step(before, dims.num_steps), group);
+        let step = |before, group: &_| forward.step(forward.steps.direction.step(before, dims.num_steps), group);
         self.run(|| for_each_step(pass.layer.cell, dims, *rows_per_group, step));
         Ok(())
     }
