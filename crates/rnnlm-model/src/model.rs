@@ -204,7 +204,7 @@ impl<B: Recurrence> LanguageModel<B> {
             memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients(),
             logits: Tensor::zeros(backend, at_a_time, self.config.vocab_size)?,
             losses: Tensor::zeros(backend, rows, 1)?,
-            grad_output: Tensor::zeros(backend, rows, self.stack.config().output_size())?,
+            grad_output: Tensor::spaced(backend, rows, self.stack.config().output_size())?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,
         })
     }

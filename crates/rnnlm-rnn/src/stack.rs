@@ -146,7 +146,7 @@ impl<B: Recurrence> StackMemory<B> {
         let missing = if mask.is_some() { self.boundaries.saturating_sub(dropped.len()) } else { 0 };
         let [rows, width] = self.descending[0].shape();
         for _ in 0..missing {
-            dropped.push(Tensor::zeros(backend, rows, width)?);
+            dropped.push(Tensor::spaced(backend, rows, width)?);
         }
         *current = mask;
         Ok(())
@@ -242,11 +242,11 @@ impl Stack {
         Ok(StackMemory {
             layers,
             between: Between {
-                joined: (0..joined).map(|_| Tensor::zeros(backend, rows, width)).collect::<Result<_, _>>()?,
+                joined: (0..joined).map(|_| Tensor::spaced(backend, rows, width)).collect::<Result<_, _>>()?,
                 mask: None,
                 dropped: Vec::new(),
             },
-            descending: [Tensor::zeros(backend, rows, between)?, Tensor::zeros(backend, rows, between)?],
+            descending: [Tensor::spaced(backend, rows, between)?, Tensor::spaced(backend, rows, between)?],
             boundaries: self.config.num_layers - 1,
             initial_gradients: true,
         })

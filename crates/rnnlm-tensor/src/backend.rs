@@ -53,6 +53,11 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         1
     }
 
+    /// How far apart the rows of a matrix of `cols` columns had best lie, at least `cols`; [`crate::Tensor::spaced`] asks.
+    fn row_stride(&self, cols: usize) -> usize {
+        cols
+    }
+
     /// `len` zeros.
     ///
     /// # Errors

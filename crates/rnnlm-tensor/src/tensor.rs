@@ -87,6 +87,16 @@ impl<B: Backend> Tensor<B> {
         Ok(Self { buffer: backend.allocate(rows * cols)?, layout: Layout::dense(0, rows, cols) })
     }
 
+    /// A matrix of zeros whose rows lie as far apart as the device likes them to ([`Backend::row_stride`]). What stands between
+    /// two rows belongs to the matrix and means nothing.
+    ///
+    /// # Errors
+    /// If the device has no room for it.
+    pub fn spaced(backend: &B, rows: usize, cols: usize) -> Result<Self> {
+        let stride = backend.row_stride(cols);
+        Ok(Self { buffer: backend.allocate(rows * stride)?, layout: Layout { offset: 0, rows, cols, stride } })
+    }
+
     /// A matrix with the given elements, row by row.
     ///
     /// # Errors
@@ -103,7 +113,14 @@ impl<B: Backend> Tensor<B> {
     /// If the number of values differs from the number of elements, or the device fails.
     pub fn write(&mut self, backend: &B, values: &[f32]) -> Result<()> {
         crate::ops::check_len("write", "values", self.layout.len(), values.len())?;
-        backend.write(values, &mut self.buffer, 0)
+        let Layout { rows, cols, stride, .. } = self.layout;
+        if self.layout.is_dense() {
+            return backend.write(values, &mut self.buffer, 0);
+        }
+        let mut spaced = vec![0.0; rows * stride];
+        let places = spaced.chunks_exact_mut(stride).zip(values.chunks_exact(cols));
+        places.for_each(|(place, row)| place[..cols].copy_from_slice(row));
+        backend.write(&spaced, &mut self.buffer, 0)
     }
 
     /// Every element, row by row, on the host.
@@ -111,9 +128,13 @@ impl<B: Backend> Tensor<B> {
     /// # Errors
     /// If the device fails.
     pub fn to_vec(&self, backend: &B) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; self.layout.len()];
+        let Layout { cols, stride, .. } = self.layout;
+        let mut values = vec![0.0; self.layout.span().len()];
         backend.read(&self.buffer, 0, &mut values)?;
-        Ok(values)
+        if self.layout.is_dense() {
+            return Ok(values);
+        }
+        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
     }
 
     /// `[rows, cols]`.

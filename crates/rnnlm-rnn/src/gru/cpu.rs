@@ -4,7 +4,7 @@
 
 use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
-use crate::recurrence::cpu::ABREAST;
+use crate::recurrence::cpu::{ABREAST, Widths};
 
 /// `r` and `z` become activated, and where the reset comes before the product, `m = r ∘ h_before` for it.
 pub(crate) struct ResetUpdate<'a> {
@@ -16,17 +16,16 @@ pub(crate) struct ResetUpdate<'a> {
     pub(crate) m: &'a mut [f32],
     /// Whether the reset comes after the product.
     pub(crate) reset_after: bool,
-    /// **H**.
-    pub(crate) hidden_size: usize,
+    pub(crate) widths: Widths,
 }
 
 impl Kernel for ResetUpdate<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let size = self.hidden_size;
-        let rows = self.gates.chunks_exact_mut(3 * size).zip(self.h_before.chunks_exact(size));
-        for ((gates, before), m) in rows.zip(self.m.chunks_exact_mut(size)) {
+        let Widths { hidden_size: size, state, gates } = self.widths;
+        let rows = self.gates.chunks_exact_mut(gates).zip(self.h_before.chunks_exact(state));
+        for ((gates, before), m) in rows.zip(self.m.chunks_exact_mut(state)) {
             math::sigmoid_each::<L>(&mut gates[..2 * size]);
             if !self.reset_after {
                 m.iter_mut().zip(&gates[..size]).zip(before).for_each(|((m, r), h)| *m = r * h);
@@ -47,19 +46,18 @@ pub(crate) struct Finish<'a> {
     pub(crate) h: &'a mut [f32],
     /// Whether the reset comes after the product.
     pub(crate) reset_after: bool,
-    /// **H**.
-    pub(crate) hidden_size: usize,
+    pub(crate) widths: Widths,
 }
 
 impl Kernel for Finish<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let size = self.hidden_size;
-        let rows = self.gates.chunks_exact_mut(3 * size).zip(self.h_before.chunks_exact(size));
-        let states = self.m.chunks_exact(size).zip(self.h.chunks_exact_mut(size));
+        let Widths { hidden_size: size, state, gates } = self.widths;
+        let rows = self.gates.chunks_exact_mut(gates).zip(self.h_before.chunks_exact(state));
+        let states = self.m.chunks_exact(state).zip(self.h.chunks_exact_mut(state));
         for ((gates, before), (m, h)) in rows.zip(states) {
-            let (r_z, n) = gates.split_at_mut(2 * size);
+            let (r_z, n) = gates[..3 * size].split_at_mut(2 * size);
             let (r, z) = r_z.split_at(size);
             if self.reset_after {
                 n.iter_mut().zip(r).zip(m).for_each(|((n, r), m)| *n += r * m);
@@ -85,20 +83,19 @@ pub(crate) struct Backward<'a> {
     pub(crate) dm: &'a mut [f32],
     /// Whether the reset comes after the product.
     pub(crate) reset_after: bool,
-    /// **H**.
-    pub(crate) hidden_size: usize,
+    pub(crate) widths: Widths,
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let size = self.hidden_size;
-        let written = self.gates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
-        let mut candidates = self.m.chunks_exact(size).zip(self.dm.chunks_exact_mut(size));
+        let Widths { hidden_size: size, state, gates } = self.widths;
+        let written = self.gates.chunks_exact_mut(gates).zip(self.dh.chunks_exact_mut(state));
+        let mut candidates = self.m.chunks_exact(state).zip(self.dm.chunks_exact_mut(state));
         // what the gates were, of some units: as the compiler knows, no other slice overlaps it
         let mut were = [[0.0; ABREAST]; 3];
-        for (before, (gates, dh)) in self.h_before.chunks_exact(size).zip(written) {
+        for (before, (gates, dh)) in self.h_before.chunks_exact(state).zip(written) {
             let mut candidates = if self.reset_after { candidates.next() } else { None };
             for first in (0..size).step_by(ABREAST) {
                 let (start, end) = (first, size.min(first + ABREAST));
@@ -139,17 +136,16 @@ pub(crate) struct BackwardResetBefore<'a> {
     pub(crate) dm: &'a [f32],
     /// `[m, H]`.
     pub(crate) dh: &'a mut [f32],
-    /// **H**.
-    pub(crate) hidden_size: usize,
+    pub(crate) widths: Widths,
 }
 
 impl Kernel for BackwardResetBefore<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let size = self.hidden_size;
-        let read = self.h_before.chunks_exact(size).zip(self.dm.chunks_exact(size));
-        let written = self.gates.chunks_exact_mut(3 * size).zip(self.dh.chunks_exact_mut(size));
+        let Widths { hidden_size: size, state, gates } = self.widths;
+        let read = self.h_before.chunks_exact(state).zip(self.dm.chunks_exact(state));
+        let written = self.gates.chunks_exact_mut(gates).zip(self.dh.chunks_exact_mut(state));
         for ((before, dm), (gates, dh)) in read.zip(written) {
             let r = &mut gates[..size];
             dh.iter_mut().zip(dm).zip(&*r).for_each(|((dh, dm), r)| *dh += dm * r);

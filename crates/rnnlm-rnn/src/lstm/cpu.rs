@@ -5,7 +5,7 @@
 
 use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
-use crate::recurrence::cpu::ABREAST;
+use crate::recurrence::cpu::{ABREAST, Widths};
 
 /// Pre-activations become gates; `c = f ∘ c_before + i ∘ g`, `h = o ∘ tanh(c)`.
 pub(crate) struct Forward<'a> {
@@ -17,21 +17,20 @@ pub(crate) struct Forward<'a> {
     pub(crate) c: &'a mut [f32],
     /// Hidden state after the step, `[m, H]`.
     pub(crate) h: &'a mut [f32],
-    /// **H**.
-    pub(crate) hidden_size: usize,
+    pub(crate) widths: Widths,
 }
 
 impl Kernel for Forward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let size = self.hidden_size;
-        let rows = self.gates.chunks_exact_mut(4 * size).zip(self.c_before.chunks_exact(size));
-        let states = self.c.chunks_exact_mut(size).zip(self.h.chunks_exact_mut(size));
+        let Widths { hidden_size: size, state, gates } = self.widths;
+        let rows = self.gates.chunks_exact_mut(gates).zip(self.c_before.chunks_exact(state));
+        let states = self.c.chunks_exact_mut(state).zip(self.h.chunks_exact_mut(state));
         for ((gates, c_before), (c, h)) in rows.zip(states) {
             math::sigmoid_each::<L>(&mut gates[..2 * size]);
             math::tanh_each::<L>(&mut gates[2 * size..3 * size]);
-            math::sigmoid_each::<L>(&mut gates[3 * size..]);
+            math::sigmoid_each::<L>(&mut gates[3 * size..4 * size]);
             let [i, f, g, o] = quarters(gates, size);
             let inputs = f.iter().zip(c_before).zip(i.iter().zip(g));
             c.iter_mut().zip(inputs).for_each(|(c, ((f, c_before), (i, g)))| *c = f * c_before + i * g);
@@ -52,17 +51,16 @@ pub(crate) struct Backward<'a> {
     pub(crate) dh: &'a [f32],
     /// `∂c`, `[m, H]`.
     pub(crate) dc: &'a mut [f32],
-    /// **H**.
-    pub(crate) hidden_size: usize,
+    pub(crate) widths: Widths,
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let size = self.hidden_size;
-        let states = self.c_before.chunks_exact(size).zip(self.c.chunks_exact(size)).zip(self.dh.chunks_exact(size));
-        let written = self.gates.chunks_exact_mut(4 * size).zip(self.dc.chunks_exact_mut(size));
+        let Widths { hidden_size: size, state, gates } = self.widths;
+        let states = self.c_before.chunks_exact(state).zip(self.c.chunks_exact(state)).zip(self.dh.chunks_exact(state));
+        let written = self.gates.chunks_exact_mut(gates).zip(self.dc.chunks_exact_mut(state));
         // what the gates were, of some units: as the compiler knows, no other slice overlaps it
         let (mut were, mut tanh_c) = ([[0.0; ABREAST]; 4], [0.0; ABREAST]);
         for (((c_before, c), dh), (gates, dc)) in states.zip(written) {

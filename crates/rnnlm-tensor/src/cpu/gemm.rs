@@ -157,8 +157,11 @@ impl Operands<'_> {
     }
 }
 
+/// With what stands behind the last row, as behind all others, where that belongs to the same memory.
 fn as_it_stands<'a>(a: &View<'a, Cpu>) -> Rows<'a> {
-    Rows { values: &a.buffer[a.layout.span()], row_stride: a.layout.stride, col_stride: 1 }
+    let Layout { offset, rows, stride, .. } = a.layout;
+    let values = &a.buffer[offset..a.buffer.len().min(offset + rows * stride)];
+    Rows { values, row_stride: stride, col_stride: 1 }
 }
 
 fn transposed<'a>(a: &View<'a, Cpu>) -> Rows<'a> {

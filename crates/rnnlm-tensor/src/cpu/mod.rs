@@ -106,6 +106,10 @@ impl Backend for Cpu {
         self.pool.install(work)
     }
 
+    fn row_stride(&self, cols: usize) -> usize {
+        buffer::row_stride(cols)
+    }
+
     fn allocate(&self, len: usize) -> Result<Buffer> {
         Buffer::zeros(len)
     }

@@ -49,13 +49,22 @@ pub struct Packed {
     isa: Isa,
     k: usize,
     n: usize,
+    /// Whether columns behind the last of a product may be written to.
+    in_whole_vectors: bool,
     values: Buffer,
 }
 
 impl Packed {
     /// Room for `[k, n]`, all zero.
     pub fn new(isa: Isa, k: usize, n: usize) -> Self {
-        Self { isa, k, n, values: Buffer::small(Cut::new(isa, n).stored() * k) }
+        Self { isa, k, n, in_whole_vectors: false, values: Buffer::small(Cut::new(isa, n).stored() * k) }
+    }
+
+    /// The same where rows of products end with whole vectors, as [`crate::Tensor::spaced`] has them: what stands behind their
+    /// last column is overwritten, with what stands there in the row or table that they are added to.
+    #[must_use]
+    pub fn in_whole_vectors(self) -> Self {
+        Self { in_whole_vectors: true, ..self }
     }
 
     /// Takes other sizes; what it holds is undefined until it is packed. Allocates only if more room is needed than ever
@@ -114,6 +123,7 @@ impl Packed {
     /// If a slice is too short for its rows.
     pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
         let cut = Cut::new(self.isa, self.n);
+        let cut = if self.in_whole_vectors { Cut::new(self.isa, cut.stored()) } else { cut };
         let right =
             Panels { values: &self.values, cut, column: self.k, row: None, rest: None, start: 0, depth: self.k };
         let whole = Multiply { right, m, a, c, c_stride, onto };
@@ -123,7 +133,7 @@ impl Packed {
         }
         // one row reads the whole weight for little arithmetic: two cores have twice the cache and its bandwidth
         let part = cut.part(threads);
-        whole.c[..self.n].par_chunks_mut(part).enumerate().for_each(|(index, c)| {
+        whole.c[..cut.n()].par_chunks_mut(part).enumerate().for_each(|(index, c)| {
             let (first, cut) = (index * part, Cut::new(self.isa, c.len()));
             let right = Panels { values: &self.values[first * self.k..], cut, ..right };
             Multiply { right, m, a, c, c_stride, onto: onto.at(0, first) }.run_on(self.isa);
@@ -170,7 +180,8 @@ impl<'a> Multiply<'a> {
         b.col_stride == 1 && b.row_stride <= NEAR && (in_lines || m <= FEW)
     }
 
-    /// A product with such a right operand; only the columns behind its last whole panel are laid out, in `rest`.
+    /// A product with such a right operand. Where its last row ends before the vectors of the last panel do, that panel is laid
+    /// out, in `rest`.
     pub(super) fn with_right_as_it_stands(
         [m, k, n]: [usize; 3],
         [a, b]: [Rows<'a>; 2],
@@ -180,10 +191,13 @@ impl<'a> Multiply<'a> {
         onto: Onto<'a>,
     ) -> Self {
         let cut = Cut::new(rest.isa, n);
-        let first = cut.partial().unwrap_or(n);
-        rest.resize(k, n - first);
-        rest.lay_out(b.from([0, first]), false);
-        let (row, rest) = (Some(b.row_stride), Some(&*rest.values));
+        let partial = cut.partial().filter(|_| k.saturating_sub(1) * b.row_stride + cut.stored() > b.values.len());
+        let rest = partial.map(|first| {
+            rest.resize(k, n - first);
+            rest.lay_out(b.from([0, first]), false);
+            &*rest.values
+        });
+        let row = Some(b.row_stride);
         let right = Panels { values: b.values, cut, column: 1, row, rest, start: 0, depth: k };
         Self { right, m, a, c, c_stride, onto }
     }

@@ -18,7 +18,7 @@ use rnnlm_tensor::cpu::product::{Onto, Rows};
 use rnnlm_tensor::cpu::{Isa, Kernel, Lanes, shares};
 use rnnlm_tensor::{Backend, Cpu, Tensor, View};
 
-use self::rows::{SharedRows, dense_rows};
+use self::rows::{SharedRows, rows_of};
 use self::weights::LaidOut;
 use super::{Gradients, Pass, Recurrence, reference};
 use crate::{Cell, Dims, Input, Layer, Result, Tape, elman, gru, lstm};
@@ -30,6 +30,25 @@ const GROUP: [usize; 2] = [2, 32];
 /// Units whose gates a cell's part of the backward pass copies at a time before gradients take their place: a row, mostly, that
 /// is near then.
 pub(crate) const ABREAST: usize = 512;
+
+/// How wide the rows of a pass are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Widths {
+    /// **H**.
+    pub(crate) hidden_size: usize,
+    /// Distance between rows of hidden and cell states, of a GRU's candidates, and of gradients of all these; of an Elman cell's
+    /// gate too.
+    pub(crate) state: usize,
+    /// Distance between rows of the gates on the tape, and of their gradients.
+    pub(crate) gates: usize,
+}
+
+impl Widths {
+    fn of(tape: &Tape<Cpu>) -> Self {
+        let stride = |tensor: &Tensor<Cpu>| tensor.view().layout.stride;
+        Self { hidden_size: tape.dims().hidden_size, state: stride(&tape.hidden), gates: stride(&tape.gates) }
+    }
+}
 
 /// How many rows a group has, so that all threads have as much to do. An even number: some products take rows in pairs.
 fn rows_per_group(batch_size: usize, threads: usize) -> usize {
@@ -52,7 +71,7 @@ impl Recurrence for Cpu {
 
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CpuPlan>> {
         let rows_per_group = rows_per_group(dims.batch_size, self.threads());
-        let weights = LaidOut::new(self.isa(), layer, dims.batch_size);
+        let weights = LaidOut::new(self, layer, dims.batch_size);
         let pair_sums = Tensor::zeros(self, dims.batch_size, weights.scratch_cols())?;
         Ok(Some(CpuPlan { isa: self.isa(), weights, pair_sums, rows_per_group }))
     }
@@ -70,13 +89,14 @@ impl Recurrence for Cpu {
         let forward = Forward {
             isa: *isa,
             weights,
-            pair_sums: SharedRows::new(pair_sums.view_mut()),
+            pair_sums: SharedRows::new(pair_sums),
             pass,
             steps: Steps::of(tape),
-            gates: SharedRows::new(tape.gates.view_mut()),
-            hidden: SharedRows::new(tape.hidden.view_mut()),
-            cell: SharedRows::new(tape.cell.view_mut()),
-            candidate: SharedRows::new(tape.candidate.view_mut()),
+            widths: Widths::of(tape),
+            gates: SharedRows::new(&mut tape.gates),
+            hidden: SharedRows::new(&mut tape.hidden),
+            cell: SharedRows::new(&mut tape.cell),
+            candidate: SharedRows::new(&mut tape.candidate),
         };
         let step = |before, group: &_| forward.step(forward.steps.direction.step(before, dims.num_steps), group);
         self.run(|| for_each_step(pass.layer.cell, dims, *rows_per_group, step));
@@ -101,16 +121,17 @@ impl Recurrence for Cpu {
         let backward = Backward {
             isa: *isa,
             weights,
-            pair_sums: SharedRows::new(pair_sums.view_mut()),
+            pair_sums: SharedRows::new(pair_sums),
             cell: pass.layer.cell,
             tape,
+            widths: Widths::of(tape),
             initial_state: gradients.initial_state,
             output: gradients.output,
-            gates: SharedRows::new(adjoint.gates.view_mut()),
-            candidate: SharedRows::new(adjoint.candidate.view_mut()),
-            hidden: SharedRows::new(adjoint.hidden.view_mut()),
-            cell_state: SharedRows::new(adjoint.cell.view_mut()),
-            scratch: SharedRows::new(adjoint.scratch.view_mut()),
+            gates: SharedRows::new(&mut adjoint.gates),
+            candidate: SharedRows::new(&mut adjoint.candidate),
+            hidden: SharedRows::new(&mut adjoint.hidden),
+            cell_state: SharedRows::new(&mut adjoint.cell),
+            scratch: SharedRows::new(&mut adjoint.scratch),
         };
         let steps = Steps::of(tape);
         let step = |before, group: &_| {
@@ -174,6 +195,7 @@ struct Forward<'a> {
     pair_sums: SharedRows<'a>,
     pass: &'a Pass<'a, Cpu>,
     steps: Steps,
+    widths: Widths,
     gates: SharedRows<'a>,
     hidden: SharedRows<'a>,
     cell: SharedRows<'a>,
@@ -182,8 +204,8 @@ struct Forward<'a> {
 
 impl Forward<'_> {
     fn step(&self, t: usize, group: &Range<usize>) {
-        let Self { isa, weights, steps, .. } = *self;
-        let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
+        let Self { isa, weights, steps, widths, .. } = *self;
+        let (m, hidden_size) = (group.len(), widths.hidden_size);
         let [before, after] = steps.states(t);
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows, and within this one the
@@ -197,36 +219,36 @@ impl Forward<'_> {
                 self.candidate.rows_mut(now.clone()),
             )
         };
-        let rows = Rows { values: h_before, row_stride: hidden_size, col_stride: 1 };
+        let rows = Rows { values: h_before, row_stride: widths.state, col_stride: 1 };
         match self.pass.layer.cell {
             Cell::Rnn(phi) => {
                 let onto = weights.onto(self.pass.input, now, 0);
-                weights.recurrent[0].forward.multiply(m, rows, pair_sums, hidden, hidden_size, onto);
+                weights.recurrent[0].forward.multiply(m, rows, pair_sums, hidden, widths.state, onto);
                 elman::cpu::forward(isa, phi.activation(), hidden);
             }
             Cell::Lstm => {
                 let onto = weights.onto(self.pass.input, now, 0);
-                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, 4 * hidden_size, onto);
+                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, widths.gates, onto);
                 // SAFETY: these rows belong to this group alone, and the two blocks differ
                 let (c_before, c) = unsafe {
                     (&*self.cell.rows_mut(steps.rows(before, group)), self.cell.rows_mut(steps.rows(after, group)))
                 };
-                isa.run(lstm::cpu::Forward { gates, c_before, c, h: hidden, hidden_size });
+                isa.run(lstm::cpu::Forward { gates, c_before, c, h: hidden, widths });
             }
             Cell::Gru { reset_after } => {
                 let onto = weights.onto(self.pass.input, now.clone(), 0);
-                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, 3 * hidden_size, onto);
-                isa.run(gru::cpu::ResetUpdate { gates, h_before, m: candidate, reset_after, hidden_size });
+                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, widths.gates, onto);
+                isa.run(gru::cpu::ResetUpdate { gates, h_before, m: candidate, reset_after, widths });
                 let new = &weights.recurrent[1].forward;
                 if reset_after {
-                    weights.look_up(self.pass.input, now, 2 * hidden_size, gates);
-                    new.multiply(m, rows, pair_sums, candidate, hidden_size, Onto::Row(&weights.candidate_bias));
+                    weights.look_up(self.pass.input, now, 2 * hidden_size..3 * hidden_size, gates, widths.gates);
+                    new.multiply(m, rows, pair_sums, candidate, widths.state, Onto::Row(&weights.candidate_bias));
                 } else {
                     let rows = Rows { values: candidate, ..rows };
                     let onto = weights.onto(self.pass.input, now, 2 * hidden_size);
-                    new.multiply(m, rows, pair_sums, &mut gates[2 * hidden_size..], 3 * hidden_size, onto);
+                    new.multiply(m, rows, pair_sums, &mut gates[2 * hidden_size..], widths.gates, onto);
                 }
-                isa.run(gru::cpu::Finish { gates, h_before, m: candidate, h: hidden, reset_after, hidden_size });
+                isa.run(gru::cpu::Finish { gates, h_before, m: candidate, h: hidden, reset_after, widths });
             }
         }
     }
@@ -239,6 +261,7 @@ struct Backward<'a> {
     pair_sums: SharedRows<'a>,
     cell: Cell,
     tape: &'a Tape<Cpu>,
+    widths: Widths,
     initial_state: bool,
     output: View<'a, Cpu>,
     /// The tape's, of a cell that has any; where a step has been, their gradients.
@@ -251,8 +274,8 @@ struct Backward<'a> {
 
 impl Backward<'_> {
     fn step(&self, steps: &Steps, t: usize, group: &Range<usize>) {
-        let Self { isa, weights, .. } = *self;
-        let (m, hidden_size) = (group.len(), steps.dims.hidden_size);
+        let Self { isa, weights, widths, .. } = *self;
+        let (m, hidden_size) = (group.len(), widths.hidden_size);
         let [before, after] = steps.states(t).map(|block| steps.rows(block, group));
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows
@@ -265,42 +288,42 @@ impl Backward<'_> {
                 self.scratch.rows_mut(group.clone()),
             )
         };
-        isa.run(AddRows { rows: self.output.rows(now.clone()), out: dh, hidden_size });
+        isa.run(AddRows { rows: self.output.rows(now.clone()), out: dh, stride: widths.state });
         let hidden = self.tape.hidden.view();
         // nothing comes before the first step but the initial state
         let goes_on = self.initial_state || t != steps.direction.first(steps.dims.num_steps);
         let mut product = |wanted, part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
             if wanted {
                 let (weight, rows) = (&weights.recurrent[part].backward, Rows { values, row_stride, col_stride: 1 });
-                weight.multiply(m, rows, pair_sums, out, hidden_size, onto);
+                weight.multiply(m, rows, pair_sums, out, widths.state, onto);
             }
         };
         match self.cell {
             Cell::Rnn(phi) => {
-                let h = dense_rows(&hidden, after);
+                let h = rows_of(&hidden, after);
                 isa.run(elman::cpu::Backward { activation: phi.activation(), h, dh, dz: gates });
-                product(goes_on, 0, gates, hidden_size, dh, Onto::Nothing);
+                product(goes_on, 0, gates, widths.state, dh, Onto::Nothing);
             }
             Cell::Lstm => {
                 let cell = self.tape.cell.view();
-                let (c_before, c) = (dense_rows(&cell, before), dense_rows(&cell, after));
+                let (c_before, c) = (rows_of(&cell, before), rows_of(&cell, after));
                 // SAFETY: these rows belong to this group alone
                 let dc = unsafe { self.cell_state.rows_mut(group.clone()) };
-                isa.run(lstm::cpu::Backward { gates, c_before, c, dh, dc, hidden_size });
-                product(goes_on, 0, gates, 4 * hidden_size, dh, Onto::Nothing);
+                isa.run(lstm::cpu::Backward { gates, c_before, c, dh, dc, widths });
+                product(goes_on, 0, gates, widths.gates, dh, Onto::Nothing);
             }
             Cell::Gru { reset_after } => {
                 let candidate = self.tape.candidate.view();
-                let h_before = dense_rows(&hidden, before);
-                let m = dense_rows(&candidate, now);
-                isa.run(gru::cpu::Backward { gates, h_before, m, dh, dm, reset_after, hidden_size });
+                let h_before = rows_of(&hidden, before);
+                let m = rows_of(&candidate, now);
+                isa.run(gru::cpu::Backward { gates, h_before, m, dh, dm, reset_after, widths });
                 if reset_after {
-                    product(goes_on, 1, dm, hidden_size, dh, Onto::Output);
+                    product(goes_on, 1, dm, widths.state, dh, Onto::Output);
                 } else {
-                    product(true, 1, &gates[2 * hidden_size..], 3 * hidden_size, scratch, Onto::Nothing);
-                    isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dh, hidden_size });
+                    product(true, 1, &gates[2 * hidden_size..], widths.gates, scratch, Onto::Nothing);
+                    isa.run(gru::cpu::BackwardResetBefore { gates, h_before, dm: scratch, dh, widths });
                 }
-                product(goes_on, 0, gates, 3 * hidden_size, dh, Onto::Output);
+                product(goes_on, 0, gates, widths.gates, dh, Onto::Output);
             }
         }
     }
@@ -310,7 +333,8 @@ impl Backward<'_> {
 struct AddRows<'a> {
     rows: View<'a, Cpu>,
     out: &'a mut [f32],
-    hidden_size: usize,
+    /// Distance between rows of `out`.
+    stride: usize,
 }
 
 impl Kernel for AddRows<'_> {
@@ -319,7 +343,7 @@ impl Kernel for AddRows<'_> {
     fn run<L: Lanes>(self) {
         let layout = self.rows.layout;
         let rows = self.rows.buffer[layout.span()].chunks(layout.stride);
-        for (out, row) in self.out.chunks_exact_mut(self.hidden_size).zip(rows) {
+        for (out, row) in self.out.chunks_exact_mut(self.stride).zip(rows) {
             out.iter_mut().zip(row).for_each(|(out, value)| *out += value);
         }
     }

@@ -6,14 +6,14 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use rnnlm_tensor::{Cpu, View, ViewMut};
+use rnnlm_tensor::{Cpu, Layout, Tensor, View, ViewMut};
 
-/// A matrix without gaps between its rows, lent for as long as several tasks work on it.
+/// A matrix with all that stands between its rows, lent for as long as several tasks work on it.
 #[derive(Clone, Copy)]
 pub(super) struct SharedRows<'a> {
     start: *mut f32,
     rows: usize,
-    cols: usize,
+    stride: usize,
     lent: PhantomData<&'a mut [f32]>,
 }
 
@@ -24,18 +24,14 @@ unsafe impl Send for SharedRows<'_> {}
 unsafe impl Sync for SharedRows<'_> {}
 
 impl<'a> SharedRows<'a> {
-    /// Lends the matrix.
-    ///
-    /// # Panics
-    /// If there are gaps between its rows.
-    pub(super) fn new(matrix: ViewMut<'a, Cpu>) -> Self {
-        assert!(matrix.layout.is_dense(), "shared rows lie one behind the other");
-        let (rows, cols) = (matrix.layout.rows, matrix.layout.cols);
-        let values = &mut matrix.buffer[matrix.layout.span()];
-        Self { start: values.as_mut_ptr(), rows, cols, lent: PhantomData }
+    /// Lends a matrix.
+    pub(super) fn new(matrix: &'a mut Tensor<Cpu>) -> Self {
+        let ViewMut { buffer, layout: Layout { offset, rows, stride, .. } } = matrix.view_mut();
+        let values = &mut buffer[offset..offset + rows * stride];
+        Self { start: values.as_mut_ptr(), rows, stride, lent: PhantomData }
     }
 
-    /// Some rows, one behind the other.
+    /// Some rows, each with what stands before the next.
     ///
     /// # Safety
     /// While the slice lives, no other slice that overlaps `range` may be made from any copy of this value, unless both
@@ -47,13 +43,15 @@ impl<'a> SharedRows<'a> {
         assert!(range.start <= range.end && range.end <= self.rows, "rows {range:?} of a matrix of {}", self.rows);
         // SAFETY: the range lies within the slice that `new` took the pointer from, which is borrowed for `'a`; that
         // nothing else overlaps it is the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start * self.cols), range.len() * self.cols) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start * self.stride), range.len() * self.stride) }
     }
 }
 
-/// The elements of some rows of a matrix without gaps.
-pub(super) fn dense_rows<'a>(matrix: &View<'a, Cpu>, range: Range<usize>) -> &'a [f32] {
-    let rows = matrix.layout.rows(range);
-    assert!(rows.is_dense(), "these rows lie one behind the other");
-    &matrix.buffer[rows.span()]
+/// Some rows of a matrix, each with what stands before the next.
+///
+/// # Panics
+/// If there is no room for a row behind the last, as in a block of columns.
+pub(super) fn rows_of<'a>(matrix: &View<'a, Cpu>, range: Range<usize>) -> &'a [f32] {
+    let Layout { offset, rows, stride, .. } = matrix.layout.rows(range);
+    &matrix.buffer[offset..offset + rows * stride]
 }

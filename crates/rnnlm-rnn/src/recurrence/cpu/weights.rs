@@ -6,9 +6,9 @@ use rayon::prelude::*;
 use rnnlm_tensor::cpu::Isa;
 use rnnlm_tensor::cpu::product::{Onto, Packed, Rows};
 use rnnlm_tensor::cpu::strassen::Paired;
-use rnnlm_tensor::{Cpu, View, ViewMut};
+use rnnlm_tensor::{Backend, Cpu, Layout, View, ViewMut};
 
-use super::rows::dense_rows;
+use super::rows::rows_of;
 use crate::recurrence::Pass;
 use crate::{Cell, Input, Layer, gru};
 
@@ -34,10 +34,13 @@ pub(super) enum Weight {
 }
 
 impl Weight {
-    /// Room for `[k, n]`, to be multiplied with groups of rows out of `batch_size`.
-    fn new(isa: Isa, batch_size: usize, [k, n]: [usize; 2]) -> Self {
+    /// Room for `[k, n]`, to be multiplied with groups of rows out of `batch_size`; whether whole rows of a matrix of its own
+    /// become of that.
+    fn new(isa: Isa, batch_size: usize, [k, n]: [usize; 2], whole_rows: bool) -> Self {
         if Paired::suits([batch_size, k, n]) {
             Self::Paired(Paired::new(isa, k, n))
+        } else if whole_rows {
+            Self::Single(Packed::new(isa, k, n).in_whole_vectors())
         } else {
             Self::Single(Packed::new(isa, k, n))
         }
@@ -89,11 +92,14 @@ pub(super) struct LaidOut {
     version: Option<u64>,
     /// One block, or for a GRU two: the gates r and z, and n.
     pub(super) recurrent: Vec<Recurrent>,
-    /// `[1, G·H]`: what is added to every pre-activation, both biases where they can be taken together.
+    /// **G·H**.
+    width: usize,
+    /// `[1, G·H]` and zeros up to where a row of gates ends: what is added to every pre-activation, both biases where they can be
+    /// taken together.
     bias: Vec<f32>,
-    /// GRU with reset after: `b_hn`, which stands inside the reset gate; else empty.
+    /// GRU with reset after: `b_hn`, which stands inside the reset gate, and zeros likewise; else empty.
     pub(super) candidate_bias: Vec<f32>,
-    /// One-hot input: `W_ihᵀ + bias`, `[D, G·H]`, so that a row is what an id adds.
+    /// One-hot input: `W_ihᵀ + bias`, `[D, G·H]`, so that a row is what an id adds; as far apart as `bias` is long.
     table: Vec<f32>,
     /// Dense input: `W_ihᵀ`; made at the first use, since most layers never need it.
     input: Packed,
@@ -101,26 +107,33 @@ pub(super) struct LaidOut {
 
 impl LaidOut {
     /// Room for a layer's weights, to be multiplied with groups of rows out of `batch_size`.
-    pub(super) fn new(isa: Isa, layer: &Layer, batch_size: usize) -> Self {
-        let (h, rows) = (layer.hidden_size, layer.cell.num_gates() * layer.hidden_size);
+    pub(super) fn new(cpu: &Cpu, layer: &Layer, batch_size: usize) -> Self {
+        let (isa, h, width) = (cpu.isa(), layer.hidden_size, layer.cell.num_gates() * layer.hidden_size);
         let [rz, n] = gru::gate_columns(h);
         let (first, second) = match layer.cell {
             Cell::Gru { .. } => (rz, Some(n)),
-            Cell::Rnn(_) | Cell::Lstm => (0..rows, None),
+            Cell::Rnn(_) | Cell::Lstm => (0..width, None),
         };
+        let reset_after = layer.cell == Cell::Gru { reset_after: true };
         let recurrent = std::iter::once(first).chain(second).map(|rows| Recurrent {
-            forward: Weight::new(isa, batch_size, [h, rows.len()]),
-            backward: Weight::new(isa, batch_size, [rows.len(), h]),
+            // a candidate that is reset after has a matrix of its own
+            forward: Weight::new(
+                isa,
+                batch_size,
+                [h, rows.len()],
+                rows.len() == width || (reset_after && rows.len() == h),
+            ),
+            backward: Weight::new(isa, batch_size, [rows.len(), h], true),
             rows,
         });
-        let candidate = if layer.cell == (Cell::Gru { reset_after: true }) { h } else { 0 };
         Self {
             version: None,
             recurrent: recurrent.collect(),
-            bias: vec![0.0; rows],
-            candidate_bias: vec![0.0; candidate],
+            width,
+            bias: vec![0.0; cpu.row_stride(width)],
+            candidate_bias: vec![0.0; if reset_after { cpu.row_stride(h) } else { 0 }],
             table: Vec::new(),
-            input: Packed::new(isa, 0, 0),
+            input: Packed::new(isa, 0, 0).in_whole_vectors(),
         }
     }
 
@@ -138,21 +151,21 @@ impl LaidOut {
         self.version = Some(pass.parameters.version());
         let weights = pass.layer.weights(pass.parameters);
         let h = pass.layer.hidden_size;
-        let Self { recurrent, bias, candidate_bias, table, input, .. } = self;
+        let Self { recurrent, width, bias, candidate_bias, table, input, .. } = self;
         let refresh_recurrent = |Recurrent { rows, forward, backward }: &mut Recurrent| {
-            let block = dense_rows(&weights.weight_hh, rows.clone());
+            let block = rows_of(&weights.weight_hh, rows.clone());
             rayon::join(|| forward.pack_transposed(block, h), || backward.pack(block, h));
         };
-        let (b_ih, b_hh) = (dense_rows(&weights.bias_ih, 0..1), dense_rows(&weights.bias_hh, 0..1));
+        let (b_ih, b_hh) = (rows_of(&weights.bias_ih, 0..1), rows_of(&weights.bias_hh, 0..1));
         // b_hn of a GRU with reset after stays apart
-        let together = bias.len() - candidate_bias.len();
-        bias.copy_from_slice(b_ih);
-        bias[..together].iter_mut().zip(b_hh).for_each(|(bias, b_hh)| *bias += b_hh);
-        candidate_bias.copy_from_slice(&b_hh[together..]);
+        let (together, apart) = b_hh.split_at(if candidate_bias.is_empty() { *width } else { *width - h });
+        bias[..*width].copy_from_slice(b_ih);
+        bias.iter_mut().zip(together).for_each(|(bias, b_hh)| *bias += b_hh);
+        candidate_bias[..apart.len()].copy_from_slice(apart);
         let [rows, cols] = weights.weight_ih.shape();
-        let weight_ih = dense_rows(&weights.weight_ih, 0..rows);
+        let weight_ih = rows_of(&weights.weight_ih, 0..rows);
         let refresh_input = || match pass.input {
-            Input::OneHot(_) => refresh_table(table, weight_ih, bias),
+            Input::OneHot(_) => refresh_table(table, weight_ih, bias, *width),
             Input::Dense(_) => {
                 input.resize(cols, rows);
                 input.pack_transposed(weight_ih, cols);
@@ -164,14 +177,15 @@ impl LaidOut {
     /// A dense input's share of the pre-activations, biases included, of every step: one product, since none waits for
     /// another.
     pub(super) fn project(&self, x: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
-        let width = self.bias.len();
-        let span = out.layout.span();
-        out.buffer[span].par_chunks_mut(ROWS_PER_TASK * width).enumerate().for_each(|(task, out)| {
-            let first = task * ROWS_PER_TASK;
-            let layout = x.layout.rows(first..first + out.len() / width);
-            let rows = Rows { values: &x.buffer[layout.span()], row_stride: layout.stride, col_stride: 1 };
-            self.input.multiply(layout.rows, rows, out, width, Onto::Row(&self.bias));
-        });
+        let Layout { offset, rows, stride, .. } = out.layout;
+        out.buffer[offset..offset + rows * stride].par_chunks_mut(ROWS_PER_TASK * stride).enumerate().for_each(
+            |(task, out)| {
+                let first = task * ROWS_PER_TASK;
+                let layout = x.layout.rows(first..first + out.len() / stride);
+                let rows = Rows { values: &x.buffer[layout.span()], row_stride: layout.stride, col_stride: 1 };
+                self.input.multiply(layout.rows, rows, out, stride, Onto::Row(&self.bias));
+            },
+        );
     }
 
     /// What the recurrent product of rows `range` is added to, from column `first` on: a one-hot input's share, or a dense
@@ -185,21 +199,28 @@ impl LaidOut {
         }
     }
 
-    /// Puts a one-hot input's share where no product is added to it: columns from `first` on.
-    pub(super) fn look_up(&self, input: Input<'_, Cpu>, range: Range<usize>, first: usize, out: &mut [f32]) {
-        let width = self.bias.len();
+    /// Puts a one-hot input's share where no product is added to it: some `columns` of rows `range`, which lie `stride` apart.
+    pub(super) fn look_up(
+        &self,
+        input: Input<'_, Cpu>,
+        range: Range<usize>,
+        columns: Range<usize>,
+        out: &mut [f32],
+        stride: usize,
+    ) {
         if let Input::OneHot(ids) = input {
-            for (out, &id) in out.chunks_exact_mut(width).zip(&ids[range]) {
-                out[first..].copy_from_slice(&self.table[id as usize * width..][first..width]);
+            for (out, &id) in out.chunks_exact_mut(stride).zip(&ids[range]) {
+                let row = &self.table[id as usize * self.bias.len()..];
+                out[columns.clone()].copy_from_slice(&row[columns.clone()]);
             }
         }
     }
 }
 
-/// One-hot input: `W_ihᵀ + bias` from `W_ih [G·H, D]`.
-fn refresh_table(table: &mut Vec<f32>, weight_ih: &[f32], bias: &[f32]) {
-    let ids = weight_ih.len() / bias.len();
-    table.resize(weight_ih.len(), 0.0);
+/// One-hot input: `W_ihᵀ + bias` from `W_ih [G·H, D]`, where `width` is G·H.
+fn refresh_table(table: &mut Vec<f32>, weight_ih: &[f32], bias: &[f32], width: usize) {
+    let ids = weight_ih.len() / width;
+    table.resize(ids * bias.len(), 0.0);
     for (id, row) in table.chunks_exact_mut(bias.len()).enumerate() {
         for ((value, bias), weights) in row.iter_mut().zip(bias).zip(weight_ih.chunks_exact(ids)) {
             *value = weights[id] + bias;
