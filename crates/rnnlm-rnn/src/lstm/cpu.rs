@@ -34,7 +34,10 @@ impl Kernel for Forward<'_> {
             let [i, f, g, o] = quarters(gates, size);
             let inputs = f.iter().zip(c_before).zip(i.iter().zip(g));
             c.iter_mut().zip(inputs).for_each(|(c, ((f, c_before), (i, g)))| *c = f * c_before + i * g);
-            h.iter_mut().zip(&*c).zip(o).for_each(|((h, c), o)| *h = math::tanh_of::<L>(*c) * o);
+            let h = &mut h[..size];
+            h.copy_from_slice(&c[..size]);
+            math::tanh_each::<L>(h);
+            h.iter_mut().zip(o).for_each(|(h, o)| *h *= o);
         }
     }
 }
@@ -75,7 +78,8 @@ impl Kernel for Backward<'_> {
                 let (c_before, c, dh, dc) =
                     (&c_before[start..end], &c[start..end], &dh[start..end], &mut dc[start..end]);
                 let tanh_c = &mut tanh_c[..len];
-                tanh_c.iter_mut().zip(c).for_each(|(tanh_c, c)| *tanh_c = math::tanh_of::<L>(*c));
+                tanh_c.copy_from_slice(c);
+                math::tanh_each::<L>(tanh_c);
                 let through_h = dh.iter().zip(o).zip(&*tanh_c);
                 for (dc, ((dh, o), tanh_c)) in dc.iter_mut().zip(through_h.clone()) {
                     *dc += dh * o * (1.0 - tanh_c * tanh_c);
