@@ -2,11 +2,16 @@
 
 use std::ops::{Deref, DerefMut};
 
+use super::product::MOST_COLS;
+use super::tile::ROWS_AHEAD;
 use super::vector;
 use crate::Result;
 
 /// Numbers in a cache line of 64 bytes, which is also the widest vector.
 pub(super) const LINE: usize = 16;
+
+/// Numbers behind the end of a right operand that a product asks for.
+const ASKED_FOR: usize = ROWS_AHEAD * MOST_COLS;
 
 /// Numbers in a page of memory of 4096 bytes. Numbers so far apart share a place in the first-level cache.
 const PAGE: usize = 1024;
@@ -32,9 +37,15 @@ impl Buffer {
         Ok(Self::within(vector(len.saturating_add(LINE - 1))?, len))
     }
 
-    /// `len` zeros where `vec!` may abort: memory that is small beside what has been asked for with [`Buffer::zeros`].
+    /// `len` zeros where `vec!` may abort: memory that is small beside what has been asked for with [`Buffer::zeros`]. A product
+    /// asks for rows ahead of those that it reads, of pages behind the end too; a page that nobody has written to is not there
+    /// yet, and asking for it takes longer than reading another.
     pub(super) fn small(len: usize) -> Self {
-        Self::within(vec![0.0; len + LINE - 1], len)
+        let end = len + LINE - 1;
+        let mut values = vec![0.0; end + ASKED_FOR];
+        // no zeros: these would be there without writing
+        values[end..].fill(1.0);
+        Self::within(values, len)
     }
 
     /// A vector begins wherever the allocator likes; wherever it is moved to, its memory stays.

@@ -284,7 +284,7 @@ impl Tile for Product<'_> {
 
 /// Rows of a panel that are asked for before they are needed: what lies further than the first-level cache has not come in
 /// time otherwise on an Intel CPU, whose two multiplications a cycle are through with a row in twelve.
-const ROWS_AHEAD: usize = 8;
+pub(super) const ROWS_AHEAD: usize = 8;
 
 /// `sums[i][j] + Σ_p a[i][p] · panel[p][j]`, in registers.
 #[inline(always)]
