@@ -202,7 +202,7 @@ impl<B: Recurrence> LanguageModel<B> {
             targets: backend.allocate_indices(rows)?,
             embedded: self.embedding.as_ref().map(|embedding| embedding.memory(backend, rows)).transpose()?,
             memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients(),
-            logits: Tensor::zeros(backend, at_a_time, self.config.vocab_size)?,
+            logits: Tensor::spaced(backend, at_a_time, self.config.vocab_size)?,
             losses: Tensor::zeros(backend, rows, 1)?,
             grad_output: Tensor::spaced(backend, rows, self.stack.config().output_size())?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,

@@ -48,10 +48,9 @@ impl OutputLayer {
         backend: &B,
         parameters: &ParameterSet<B>,
         y: View<'_, B>,
-        mut logits: ViewMut<'_, B>,
+        logits: ViewMut<'_, B>,
     ) -> Result<()> {
-        ops::gemm(backend, Product::ABt, y, parameters.view(self.weight), false, reborrow(&mut logits))?;
-        Ok(ops::add_row(backend, parameters.view(self.bias), logits)?)
+        Ok(ops::linear(backend, y, parameters.view(self.weight), parameters.view(self.bias), logits)?)
     }
 
     /// The mirror of [`OutputLayer::forward`]: `grad_y` is overwritten, the parameters' gradients are added to.
@@ -68,9 +67,4 @@ impl OutputLayer {
         ops::gemm(backend, Product::AtB, grad_logits, y, true, gradients.view_mut(self.weight))?;
         Ok(ops::gemm(backend, Product::AB, grad_logits, parameters.view(self.weight), false, grad_y)?)
     }
-}
-
-/// A second window on the same memory, for as long as the first is not used.
-fn reborrow<'b, B: Backend>(view: &'b mut ViewMut<'_, B>) -> ViewMut<'b, B> {
-    ViewMut::new(&mut *view.buffer, view.layout)
 }

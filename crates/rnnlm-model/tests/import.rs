@@ -10,7 +10,7 @@ use rnnlm_model::{
     CellKind, Checkpoint, Error, LanguageModel, ModelConfig, NonlinearityKind, Run, RunWriter, Unfit, read_vocab,
 };
 use rnnlm_rnn::Path as ComputePath;
-use rnnlm_tensor::{Backend, Cpu};
+use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Minibatch, Normalization, TokenKind, Vocab};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
@@ -92,10 +92,7 @@ fn logits(model: &LanguageModel<Cpu>, case: &Case) -> Vec<f32> {
     let inputs = case.inputs.clone();
     workspace.load(model.backend(), &Minibatch { targets: inputs.clone(), inputs, num_steps, batch_size }).unwrap();
     model.forward(&mut workspace, &mut model.zero_state(batch_size).unwrap()).unwrap();
-    let mut values = vec![0.0; case.logits.len()];
-    let logits = model.logits(&mut workspace, 0..num_steps * batch_size).unwrap();
-    model.backend().read(logits.buffer, 0, &mut values).unwrap();
-    values
+    model.logits(&mut workspace, 0..num_steps * batch_size).unwrap().to_vec(model.backend()).unwrap()
 }
 
 #[test]

@@ -136,7 +136,9 @@ impl<B: Backend> ParameterSet<B> {
     /// # Errors
     /// If the device has no room.
     pub fn zeros(backend: &B, layout: &ParameterLayout) -> Result<Self> {
-        Ok(Self { layout: layout.clone(), buffer: backend.allocate(layout.len())?, version: 0 })
+        // as long as a row of its own: the last bias may be read in whole vectors
+        let buffer = backend.allocate(backend.row_stride(layout.len()))?;
+        Ok(Self { layout: layout.clone(), buffer, version: 0 })
     }
 
     /// The list of parameters.

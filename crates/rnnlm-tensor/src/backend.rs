@@ -119,6 +119,21 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         out: ViewMut<'_, Self>,
     ) -> Result<()>;
 
+    /// `out = x·weightᵀ + bias`; `bias` is `[1, cols]`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn linear(
+        &self,
+        x: View<'_, Self>,
+        weight: View<'_, Self>,
+        bias: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.gemm(Product::ABt, x, weight, false, ViewMut::new(out.buffer, out.layout))?;
+        self.add_row(bias, out)
+    }
+
     /// `out[r, :] += row` for every row; `row` is `[1, cols]`.
     fn add_row(&self, row: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 

@@ -89,6 +89,27 @@ pub fn gemm<B: Backend>(
     backend.gemm(product, a, b, accumulate, out)
 }
 
+/// `out = x·weightᵀ + bias`, `torch.nn.functional.linear`.
+///
+/// # Errors
+/// If the shapes do not fit each other, or the device fails.
+pub fn linear<B: Backend>(
+    backend: &B,
+    x: View<'_, B>,
+    weight: View<'_, B>,
+    bias: View<'_, B>,
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    let ([rows, inner], [cols, weight_inner]) = (x.shape(), weight.shape());
+    if inner != weight_inner {
+        let (left, right) = (x.shape(), weight.shape());
+        return Err(Error::Shape { op: "linear", left_name: "x", left, right_name: "weight", right });
+    }
+    check_shape("linear", "bias", bias.shape(), [1, cols])?;
+    check_shape("linear", "out", out.shape(), [rows, cols])?;
+    backend.linear(x, weight, bias, out)
+}
+
 /// `out[r, :] += row` for every row: a bias.
 ///
 /// # Errors

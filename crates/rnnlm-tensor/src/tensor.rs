@@ -16,12 +16,14 @@ pub struct Layout {
     pub cols: usize,
     /// Distance between the starts of two rows, at least `cols`.
     pub stride: usize,
+    /// Places behind each row, the last one too, that belong to it and mean nothing: whoever writes a row may write there.
+    pub room: usize,
 }
 
 impl Layout {
     /// A matrix without gaps that starts at `offset`.
     pub fn dense(offset: usize, rows: usize, cols: usize) -> Self {
-        Self { offset, rows, cols, stride: cols }
+        Self { offset, rows, cols, stride: cols, room: 0 }
     }
 
     /// `[rows, cols]`, as error messages and files write it.
@@ -67,7 +69,8 @@ impl Layout {
     #[must_use]
     pub fn cols(self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.cols, "columns {range:?} of a matrix of {}", self.cols);
-        Self { offset: self.offset + range.start, cols: range.len(), ..self }
+        let room = if range.end == self.cols { self.room } else { 0 };
+        Self { offset: self.offset + range.start, cols: range.len(), room, ..self }
     }
 }
 
@@ -87,14 +90,14 @@ impl<B: Backend> Tensor<B> {
         Ok(Self { buffer: backend.allocate(rows * cols)?, layout: Layout::dense(0, rows, cols) })
     }
 
-    /// A matrix of zeros whose rows lie as far apart as the device likes them to ([`Backend::row_stride`]). What stands between
-    /// two rows belongs to the matrix and means nothing.
+    /// A matrix of zeros whose rows lie as far apart as the device likes them to ([`Backend::row_stride`]).
     ///
     /// # Errors
     /// If the device has no room for it.
     pub fn spaced(backend: &B, rows: usize, cols: usize) -> Result<Self> {
         let stride = backend.row_stride(cols);
-        Ok(Self { buffer: backend.allocate(rows * stride)?, layout: Layout { offset: 0, rows, cols, stride } })
+        let layout = Layout { offset: 0, rows, cols, stride, room: stride - cols };
+        Ok(Self { buffer: backend.allocate(rows * stride)?, layout })
     }
 
     /// A matrix with the given elements, row by row.
@@ -128,13 +131,7 @@ impl<B: Backend> Tensor<B> {
     /// # Errors
     /// If the device fails.
     pub fn to_vec(&self, backend: &B) -> Result<Vec<f32>> {
-        let Layout { cols, stride, .. } = self.layout;
-        let mut values = vec![0.0; self.layout.span().len()];
-        backend.read(&self.buffer, 0, &mut values)?;
-        if self.layout.is_dense() {
-            return Ok(values);
-        }
-        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
+        self.view().to_vec(backend)
     }
 
     /// `[rows, cols]`.
@@ -179,6 +176,20 @@ impl<'a, B: Backend> View<'a, B> {
     /// `[rows, cols]`.
     pub fn shape(&self) -> [usize; 2] {
         self.layout.shape()
+    }
+
+    /// Every element, row by row, on the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn to_vec(self, backend: &B) -> Result<Vec<f32>> {
+        let Layout { offset, cols, stride, .. } = self.layout;
+        let mut values = vec![0.0; self.layout.span().len()];
+        backend.read(self.buffer, offset, &mut values)?;
+        if self.layout.is_dense() {
+            return Ok(values);
+        }
+        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
     }
 
     /// A block of rows; panics if it leaves the matrix.

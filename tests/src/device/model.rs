@@ -102,12 +102,10 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &ModelInputs) 
     workspace.drop_out(backend, inputs.mask)?;
     model.forward(&mut workspace, &mut state)?;
     let rows = workspace.rows();
-    let mut logits = vec![0.0; rows * inputs.config.vocab_size];
-    backend.read(model.logits(&mut workspace, 0..rows)?.buffer, 0, &mut logits)?;
+    let logits = model.logits(&mut workspace, 0..rows)?.to_vec(backend)?;
     let mut gradients = ParameterSet::zeros(backend, model.parameters().layout())?;
     let loss = model.loss(&mut workspace, &mut gradients)?;
-    let mut grad_logits = vec![0.0; logits.len()];
-    backend.read(workspace.logits().buffer, 0, &mut grad_logits)?;
+    let grad_logits = workspace.logits().to_vec(backend)?;
     model.backward(&mut workspace, &mut gradients)?;
     let (hidden, cell) = (state.hidden.to_vec(backend)?, state.cell.to_vec(backend)?);
     Ok(ModelOutputs { logits, loss, grad_logits, hidden, cell, gradients: named(backend, &gradients)? })

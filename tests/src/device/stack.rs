@@ -2,7 +2,7 @@
 //! hold, brought to the host in the order of time.
 
 use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackConfig, StackMemory};
-use rnnlm_tensor::{Tensor, View};
+use rnnlm_tensor::Tensor;
 
 use crate::Result;
 
@@ -147,7 +147,7 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &StackInputs) 
         stack.forward(backend, &parameters, input.input(), &mut state, &mut memory)?;
         last = Some(input);
     }
-    let output = gather(backend, stack.output(&memory))?;
+    let output = stack.output(&memory).to_vec(backend)?;
     // a backward pass may use the gates up
     let mut layers = taped(backend, &stack, &memory)?;
     let (gradients, grad_input) = match last {
@@ -200,8 +200,8 @@ fn taped<B: Recurrence>(backend: &B, stack: &Stack, memory: &StackMemory<B>) -> 
         let tape = memory.tape(index);
         Ok(LayerOutputs {
             gates: tape.gates.to_vec(backend)?,
-            hidden: gather(backend, tape.output())?,
-            cell: gather(backend, tape.cell.view().rows(tape.all_next()))?,
+            hidden: tape.output().to_vec(backend)?,
+            cell: tape.cell.view().rows(tape.all_next()).to_vec(backend)?,
             candidate: tape.candidate.to_vec(backend)?,
             grad_gates: Vec::new(),
             grad_hidden: Vec::new(),
@@ -209,15 +209,4 @@ fn taped<B: Recurrence>(backend: &B, stack: &Stack, memory: &StackMemory<B>) -> 
         })
     });
     layers.collect()
-}
-
-/// A window of the device's memory on the host.
-fn gather<B: Recurrence>(backend: &B, view: View<'_, B>) -> Result<Vec<f32>> {
-    let mut span = vec![0.0; view.layout.span().len()];
-    backend.read(view.buffer, view.layout.offset, &mut span)?;
-    let rows = (0..view.layout.rows).flat_map(|row| {
-        let start = row * view.layout.stride;
-        span[start..start + view.layout.cols].iter().copied()
-    });
-    Ok(rows.collect())
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::buffer::LINE;
 use super::product::{DEPTH, MOST_COLS, Multiply, Onto, Packed, Rows};
 use super::shares::{self, Share};
-use super::{Cpu, Isa, Kernel, Lanes, math, row, row_mut};
+use super::{Cpu, Isa, Kernel, Lanes, elementwise, math, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
@@ -43,30 +43,54 @@ pub(super) fn gemm(
     accumulate: bool,
     out: ViewMut<'_, Cpu>,
 ) {
-    let Layout { rows, cols, stride, .. } = out.layout;
-    let inner = if product == Product::AtB { a.layout.rows } else { a.layout.cols };
+    if product == Product::ABt && out.layout.rows <= FEW_ROWS {
+        return dot_products(cpu.isa, a, b, accumulate, out);
+    }
+    let (inner, a, b) = match product {
+        Product::AB => (a.layout.cols, as_it_stands(&a), as_it_stands(&b)),
+        Product::ABt => (a.layout.cols, as_it_stands(&a), transposed(&b)),
+        Product::AtB => (a.layout.rows, transposed(&a), as_it_stands(&b)),
+    };
+    let onto = if accumulate { Onto::Output } else { Onto::Nothing };
+    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto }, out);
+}
+
+/// `out = x·weightᵀ + bias`, the bias in front of the sums where there are more than a few rows.
+pub(super) fn linear(
+    cpu: &Cpu,
+    x: View<'_, Cpu>,
+    weight: View<'_, Cpu>,
+    bias: View<'_, Cpu>,
+    out: ViewMut<'_, Cpu>,
+) {
+    if out.layout.rows <= FEW_ROWS {
+        dot_products(cpu.isa, x, weight, false, ViewMut::new(out.buffer, out.layout));
+        return elementwise::add_row(bias, out);
+    }
+    let (inner, a, b) = (x.layout.cols, as_it_stands(&x), transposed(&weight));
+    let onto = Onto::Row(&bias.buffer[bias.layout.offset..]);
+    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto }, out);
+}
+
+/// A product of two operands that are ready, shared out to the pool.
+fn multiply(cpu: &Cpu, operands: Operands<'_>, out: ViewMut<'_, Cpu>) {
+    let Layout { offset, rows, cols, stride, room } = out.layout;
+    // a vector of a bias must not end behind its memory
+    let room = if let Onto::Row(row) = operands.onto { room.min(row.len() - cols) } else { room };
     if rows == 0 || cols == 0 {
         return;
     }
-    if product == Product::ABt && rows <= FEW_ROWS {
-        return dot_products(cpu.isa, a, b, accumulate, out);
-    }
-    let (a, b) = match product {
-        Product::AB => (as_it_stands(&a), as_it_stands(&b)),
-        Product::ABt => (as_it_stands(&a), transposed(&b)),
-        Product::AtB => (transposed(&a), as_it_stands(&b)),
-    };
-    let out = &mut out.buffer[out.layout.span()];
-    let (operands, threads) = (Operands { isa: cpu.isa, inner, a, b, accumulate }, cpu.threads());
-    if threads == 1 || rows * cols * inner < SMALL {
-        let mut all = Part { first: [0, 0], cols, out, stride };
+    let out = &mut out.buffer[offset..offset + (rows - 1) * stride + cols + room];
+    let threads = cpu.threads();
+    if threads == 1 || rows * cols * operands.inner < SMALL {
+        let mut all = Part { first: [0, 0], cols, out, stride, room };
         (0..operands.num_steps()).for_each(|index| operands.step(index, &mut all));
     } else if rows <= LOW && cols / threads >= 2 * MOST_COLS {
         operands.by_columns(cols.div_ceil(threads).next_multiple_of(LINE), [rows, cols], out, stride);
     } else {
         let rows = rows.div_ceil(threads).next_multiple_of(ROWS);
         let parts = out.par_chunks_mut(rows * stride).enumerate();
-        operands.walk([rows, cols], parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride }));
+        operands.walk([rows, cols], parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride, room }));
     }
 }
 
@@ -76,6 +100,8 @@ struct Part<'a> {
     cols: usize,
     out: &'a mut [f32],
     stride: usize,
+    /// [`Layout::room`] of the output.
+    room: usize,
 }
 
 impl Share for Part<'_> {
@@ -96,7 +122,8 @@ struct Operands<'a> {
     inner: usize,
     a: Rows<'a>,
     b: Rows<'a>,
-    accumulate: bool,
+    /// What the first step is added to.
+    onto: Onto<'a>,
 }
 
 impl Operands<'_> {
@@ -119,11 +146,11 @@ impl Operands<'_> {
             [rows, width],
             parts.map(|(index, block)| {
                 let (first, cols) = (index * width, block.len() / rows);
-                if self.accumulate {
+                if matches!(self.onto, Onto::Output) {
                     let rows = block.chunks_exact_mut(cols).zip(whole.chunks(stride));
                     rows.for_each(|(block, row)| block.copy_from_slice(&row[first..first + cols]));
                 }
-                Part { first: [0, first], cols, out: block, stride: cols }
+                Part { first: [0, first], cols, out: block, stride: cols, room: 0 }
             }),
         );
         for (index, block) in blocks[..rows * cols].chunks(rows * width).enumerate() {
@@ -137,12 +164,12 @@ impl Operands<'_> {
     /// Adds to a part what a step comes to. The right operand is laid out where it is used: what another core has laid out
     /// would have to come from its cache.
     fn step(&self, index: usize, part: &mut Part<'_>) {
-        let Self { isa, inner, a, b, accumulate } = *self;
+        let Self { isa, inner, a, b, onto } = *self;
         let (rows, start) = (part.count(), index * DEPTH);
-        let Part { first: [row, col], cols, ref mut out, stride } = *part;
+        let Part { first: [row, col], cols, ref mut out, stride, room } = *part;
         let (a, b, depth) = (a.from([row, start]), b.from([start, col]), DEPTH.min(inner - start));
-        let onto = if accumulate || start > 0 { Onto::Output } else { Onto::Nothing };
-        let mut packed = take(isa);
+        let onto = if start > 0 { Onto::Output } else { onto.at(0, col) };
+        let mut packed = take(isa).with_room(room);
         if a.col_stride != 1 && Multiply::can_stand(b, rows) {
             let sizes = [rows, depth, cols];
             Multiply::with_right_as_it_stands(sizes, [a, b], &mut packed, out, stride, onto).run_on(isa);

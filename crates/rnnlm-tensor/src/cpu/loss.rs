@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Cpu, Isa, Kernel, Lanes, check_id, math};
-use crate::{Result, ViewMut};
+use crate::{Layout, Result, ViewMut};
 
 /// Rows that one task takes; fixed, so that the split does not follow the number of threads.
 const ROWS_PER_TASK: usize = 64;
@@ -18,7 +18,7 @@ pub(super) fn softmax_cross_entropy(
     logits: ViewMut<'_, Cpu>,
     losses: ViewMut<'_, Cpu>,
 ) -> Result<()> {
-    let (cols, stride, span) = (logits.layout.cols, logits.layout.stride, logits.layout.span());
+    let (Layout { cols, stride, room, .. }, span) = (logits.layout, logits.layout.span());
     let (loss_stride, loss_span) = (losses.layout.stride, losses.layout.span());
     for &target in targets {
         check_id("softmax_cross_entropy", target, cols)?;
@@ -28,7 +28,8 @@ pub(super) fn softmax_cross_entropy(
         .zip(losses.buffer[loss_span].par_chunks_mut(ROWS_PER_TASK * loss_stride))
         .zip(targets.par_chunks(ROWS_PER_TASK))
         .for_each(|((logits, losses), targets)| {
-            isa.run(SoftmaxRows { scale, targets, logits, stride, cols, losses, loss_stride });
+            let gaps = stride > cols + room;
+            isa.run(SoftmaxRows { scale, targets, logits, stride, cols, gaps, losses, loss_stride });
         });
     Ok(())
 }
@@ -40,6 +41,8 @@ struct SoftmaxRows<'a> {
     logits: &'a mut [f32],
     stride: usize,
     cols: usize,
+    /// Whether something else stands between two rows.
+    gaps: bool,
     losses: &'a mut [f32],
     loss_stride: usize,
 }
@@ -49,8 +52,8 @@ impl Kernel for SoftmaxRows<'_> {
     /// The largest logit is subtracted first, so that no exponential overflows and their sum is at least 1.
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { scale, targets, logits, stride, cols, losses, loss_stride } = self;
-        let together = if stride == cols { (TOGETHER / cols).max(1) } else { 1 };
+        let Self { scale, targets, logits, stride, cols, gaps, losses, loss_stride } = self;
+        let together = if gaps { 1 } else { (TOGETHER / stride).clamp(1, ROWS_PER_TASK) };
         let blocks = logits.chunks_mut(together * stride).zip(losses.chunks_mut(together * loss_stride));
         for ((logits, losses), targets) in blocks.zip(targets.chunks(together)) {
             for ((logits, loss), &target) in rows(logits, stride, losses, loss_stride).zip(targets) {

@@ -192,6 +192,17 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn linear(
+        &self,
+        x: View<'_, Self>,
+        weight: View<'_, Self>,
+        bias: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.run(|| gemm::linear(self, x, weight, bias, out));
+        Ok(())
+    }
+
     fn add_row(&self, row: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         elementwise::add_row(row, out);
         Ok(())

@@ -49,22 +49,21 @@ pub struct Packed {
     isa: Isa,
     k: usize,
     n: usize,
-    /// Whether columns behind the last of a product may be written to.
-    in_whole_vectors: bool,
+    room: usize,
     values: Buffer,
 }
 
 impl Packed {
     /// Room for `[k, n]`, all zero.
     pub fn new(isa: Isa, k: usize, n: usize) -> Self {
-        Self { isa, k, n, in_whole_vectors: false, values: Buffer::small(Cut::new(isa, n).stored() * k) }
+        Self { isa, k, n, room: 0, values: Buffer::small(Cut::new(isa, n).stored() * k) }
     }
 
-    /// The same where rows of products end with whole vectors, as [`crate::Tensor::spaced`] has them: what stands behind their
-    /// last column is overwritten, with what stands there in the row or table that they are added to.
+    /// The same for products that have so much [`room`](crate::Layout::room) behind each row, and so does what they are added
+    /// to: a row that ends with a whole vector is stored faster.
     #[must_use]
-    pub fn in_whole_vectors(self) -> Self {
-        Self { in_whole_vectors: true, ..self }
+    pub fn with_room(self, room: usize) -> Self {
+        Self { room, ..self }
     }
 
     /// Takes other sizes; what it holds is undefined until it is packed. Allocates only if more room is needed than ever
@@ -123,7 +122,7 @@ impl Packed {
     /// If a slice is too short for its rows.
     pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
         let cut = Cut::new(self.isa, self.n);
-        let cut = if self.in_whole_vectors { Cut::new(self.isa, cut.stored()) } else { cut };
+        let cut = if cut.stored() <= self.n + self.room { Cut::new(self.isa, cut.stored()) } else { cut };
         let right =
             Panels { values: &self.values, cut, column: self.k, row: None, rest: None, start: 0, depth: self.k };
         let whole = Multiply { right, m, a, c, c_stride, onto };

@@ -34,15 +34,12 @@ pub(super) enum Weight {
 }
 
 impl Weight {
-    /// Room for `[k, n]`, to be multiplied with groups of rows out of `batch_size`; whether whole rows of a matrix of its own
-    /// become of that.
-    fn new(isa: Isa, batch_size: usize, [k, n]: [usize; 2], whole_rows: bool) -> Self {
+    /// Room for `[k, n]`, to be multiplied with groups of rows out of `batch_size`, and what room behind them products have.
+    fn new(isa: Isa, batch_size: usize, [k, n]: [usize; 2], room: usize) -> Self {
         if Paired::suits([batch_size, k, n]) {
             Self::Paired(Paired::new(isa, k, n))
-        } else if whole_rows {
-            Self::Single(Packed::new(isa, k, n).in_whole_vectors())
         } else {
-            Self::Single(Packed::new(isa, k, n))
+            Self::Single(Packed::new(isa, k, n).with_room(room))
         }
     }
 
@@ -115,15 +112,16 @@ impl LaidOut {
             Cell::Rnn(_) | Cell::Lstm => (0..width, None),
         };
         let reset_after = layer.cell == Cell::Gru { reset_after: true };
+        let room = |cols| cpu.row_stride(cols) - cols;
         let recurrent = std::iter::once(first).chain(second).map(|rows| Recurrent {
-            // a candidate that is reset after has a matrix of its own
+            // gates end with their row, and a candidate that is reset after has a row of its own
             forward: Weight::new(
                 isa,
                 batch_size,
                 [h, rows.len()],
-                rows.len() == width || (reset_after && rows.len() == h),
+                if rows.end == width && (rows.start == 0 || reset_after) { room(rows.len()) } else { 0 },
             ),
-            backward: Weight::new(isa, batch_size, [rows.len(), h], true),
+            backward: Weight::new(isa, batch_size, [rows.len(), h], room(h)),
             rows,
         });
         Self {
@@ -133,7 +131,7 @@ impl LaidOut {
             bias: vec![0.0; cpu.row_stride(width)],
             candidate_bias: vec![0.0; if reset_after { cpu.row_stride(h) } else { 0 }],
             table: Vec::new(),
-            input: Packed::new(isa, 0, 0).in_whole_vectors(),
+            input: Packed::new(isa, 0, 0).with_room(room(width)),
         }
     }
 
