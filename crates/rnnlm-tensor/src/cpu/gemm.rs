@@ -56,13 +56,7 @@ pub(super) fn gemm(
 }
 
 /// `out = x·weightᵀ + bias`, the bias in front of the sums where there are more than a few rows.
-pub(super) fn linear(
-    cpu: &Cpu,
-    x: View<'_, Cpu>,
-    weight: View<'_, Cpu>,
-    bias: View<'_, Cpu>,
-    out: ViewMut<'_, Cpu>,
-) {
+pub(super) fn linear(cpu: &Cpu, x: View<'_, Cpu>, weight: View<'_, Cpu>, bias: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
     if out.layout.rows <= FEW_ROWS {
         dot_products(cpu.isa, x, weight, false, ViewMut::new(out.buffer, out.layout));
         return elementwise::add_row(bias, out);
@@ -90,7 +84,8 @@ fn multiply(cpu: &Cpu, operands: Operands<'_>, out: ViewMut<'_, Cpu>) {
     } else {
         let rows = rows.div_ceil(threads).next_multiple_of(ROWS);
         let parts = out.par_chunks_mut(rows * stride).enumerate();
-        operands.walk([rows, cols], parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride, room }));
+        operands
+            .walk([rows, cols], parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride, room }));
     }
 }
 

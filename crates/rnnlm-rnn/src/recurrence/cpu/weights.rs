@@ -14,6 +14,8 @@ use crate::{Cell, Input, Layer, gru};
 
 /// Rows of a dense input that one task multiplies: they stay in the second-level cache while the weight passes.
 const ROWS_PER_TASK: usize = 128;
+/// Numbers of a weight that one thread lays out sooner than two that have to be called.
+const SMALL: usize = 1 << 15;
 
 /// A block of rows of `W_hh`, as right operand of both passes.
 #[derive(Debug)]
@@ -150,9 +152,10 @@ impl LaidOut {
         let weights = pass.layer.weights(pass.parameters);
         let h = pass.layer.hidden_size;
         let Self { recurrent, width, bias, candidate_bias, table, input, .. } = self;
+        let small = *width * h < SMALL;
         let refresh_recurrent = |Recurrent { rows, forward, backward }: &mut Recurrent| {
             let block = rows_of(&weights.weight_hh, rows.clone());
-            rayon::join(|| forward.pack_transposed(block, h), || backward.pack(block, h));
+            both(small, || forward.pack_transposed(block, h), || backward.pack(block, h));
         };
         let (b_ih, b_hh) = (rows_of(&weights.bias_ih, 0..1), rows_of(&weights.bias_hh, 0..1));
         // b_hn of a GRU with reset after stays apart
@@ -169,7 +172,7 @@ impl LaidOut {
                 input.pack_transposed(weight_ih, cols);
             }
         };
-        rayon::join(|| recurrent.par_iter_mut().for_each(refresh_recurrent), refresh_input);
+        both(small, || recurrent.par_iter_mut().for_each(refresh_recurrent), refresh_input);
     }
 
     /// A dense input's share of the pre-activations, biases included, of every step: one product, since none waits for
@@ -212,6 +215,16 @@ impl LaidOut {
                 out[columns.clone()].copy_from_slice(&row[columns.clone()]);
             }
         }
+    }
+}
+
+/// Both, at the same time where they are not small.
+fn both(small: bool, one: impl FnOnce() + Send, other: impl FnOnce() + Send) {
+    if small {
+        one();
+        other();
+    } else {
+        rayon::join(one, other);
     }
 }
 
