@@ -18,7 +18,7 @@ use rnnlm_tensor::cpu::product::{Onto, Rows};
 use rnnlm_tensor::cpu::{Isa, Kernel, Lanes, shares};
 use rnnlm_tensor::{Backend, Cpu, Tensor, View};
 
-use self::rows::{SharedRows, rows_of};
+use self::rows::{OwnRows, SharedRows, rows_of};
 use self::weights::LaidOut;
 use super::{Gradients, Pass, Recurrence, reference};
 use crate::{Cell, Dims, Input, Layer, Result, Tape, elman, gru, lstm};
@@ -63,6 +63,8 @@ pub struct CpuPlan {
     weights: LaidOut,
     /// `[N, …]`: room for what products with pairs of rows need beside their operands.
     pair_sums: Tensor<Cpu>,
+    /// ∂loss/∂(hidden state) on its way back, a group's rows far from another's.
+    hidden: Tensor<Cpu>,
     rows_per_group: usize,
 }
 
@@ -73,7 +75,8 @@ impl Recurrence for Cpu {
         let rows_per_group = rows_per_group(dims.batch_size, self.threads());
         let weights = LaidOut::new(self, layer, dims.batch_size);
         let pair_sums = Tensor::zeros(self, dims.batch_size, weights.scratch_cols())?;
-        Ok(Some(CpuPlan { isa: self.isa(), weights, pair_sums, rows_per_group }))
+        let hidden = OwnRows::memory(self, rows_per_group, [dims.batch_size, dims.hidden_size])?;
+        Ok(Some(CpuPlan { isa: self.isa(), weights, pair_sums, hidden, rows_per_group }))
     }
 
     fn fused_forward(&self, plan: &mut CpuPlan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()> {
@@ -85,7 +88,7 @@ impl Recurrence for Cpu {
             self.run(|| plan.weights.project(x, tape.pre_activations()));
         }
         let dims = tape.dims();
-        let CpuPlan { isa, weights, pair_sums, rows_per_group } = plan;
+        let CpuPlan { isa, weights, pair_sums, rows_per_group, .. } = plan;
         let forward = Forward {
             isa: *isa,
             weights,
@@ -111,13 +114,15 @@ impl Recurrence for Cpu {
         mut gradients: Gradients<'_, Self>,
     ) -> Result<()> {
         let dims = tape.dims();
-        let CpuPlan { isa, weights, pair_sums, rows_per_group } = plan;
+        let CpuPlan { isa, weights, pair_sums, hidden, rows_per_group } = plan;
         let adjoint = &mut *gradients.adjoint;
         // gates become gradients where they stand: the lines of another matrix would have to come first, to be overwritten
         if tape.gates.shape()[1] > 0 {
             std::mem::swap(&mut tape.gates, &mut adjoint.gates);
         }
         let tape = &*tape;
+        let hidden = OwnRows::new(hidden, *rows_per_group);
+        hidden.each_row(&mut adjoint.hidden, |own, gradient| own.copy_from_slice(gradient));
         let backward = Backward {
             isa: *isa,
             weights,
@@ -129,7 +134,7 @@ impl Recurrence for Cpu {
             output: gradients.output,
             gates: SharedRows::new(&mut adjoint.gates),
             candidate: SharedRows::new(&mut adjoint.candidate),
-            hidden: SharedRows::new(&mut adjoint.hidden),
+            hidden,
             cell_state: SharedRows::new(&mut adjoint.cell),
             scratch: SharedRows::new(&mut adjoint.scratch),
         };
@@ -140,6 +145,9 @@ impl Recurrence for Cpu {
             backward.step(&steps, t, group);
         };
         self.run(|| for_each_step(pass.layer.cell, dims, *rows_per_group, step));
+        if gradients.initial_state {
+            hidden.each_row(&mut adjoint.hidden, |own, gradient| gradient.copy_from_slice(own));
+        }
         self.run(|| reference::parameter_gradients(self, pass, tape, &mut gradients))
     }
 }
@@ -267,7 +275,7 @@ struct Backward<'a> {
     /// The tape's, of a cell that has any; where a step has been, their gradients.
     gates: SharedRows<'a>,
     candidate: SharedRows<'a>,
-    hidden: SharedRows<'a>,
+    hidden: OwnRows<'a>,
     cell_state: SharedRows<'a>,
     scratch: SharedRows<'a>,
 }
@@ -284,7 +292,7 @@ impl Backward<'_> {
                 self.pair_sums.rows_mut(group.clone()),
                 self.gates.rows_mut(now.clone()),
                 self.candidate.rows_mut(now.clone()),
-                self.hidden.rows_mut(group.clone()),
+                self.hidden.rows_mut(group),
                 self.scratch.rows_mut(group.clone()),
             )
         };

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use rnnlm_tensor::{Cpu, Layout, Tensor, View, ViewMut};
 
+use crate::Result;
+
 /// A matrix with all that stands between its rows, lent for as long as several tasks work on it.
 #[derive(Clone, Copy)]
 pub(super) struct SharedRows<'a> {
@@ -44,6 +46,66 @@ impl<'a> SharedRows<'a> {
         // SAFETY: the range lies within the slice that `new` took the pointer from, which is borrowed for `'a`; that
         // nothing else overlaps it is the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start * self.stride), range.len() * self.stride) }
+    }
+}
+
+/// Numbers in a page of memory.
+const PAGE: usize = 1024;
+
+/// A matrix `[N, H]` of which each group of rows has pages to itself: a CPU reads ahead as far as to the end of a page, and what
+/// it reads there would have to be taken back by the core that is writing it.
+#[derive(Clone, Copy)]
+pub(super) struct OwnRows<'a> {
+    rows: SharedRows<'a>,
+    rows_per_group: usize,
+    pitch: usize,
+}
+
+impl<'a> OwnRows<'a> {
+    /// Rows of a group and of a page behind them.
+    fn pitch(rows_per_group: usize, hidden_size: usize) -> usize {
+        rows_per_group + PAGE.div_ceil(hidden_size)
+    }
+
+    /// Memory for such a matrix.
+    pub(super) fn memory(
+        cpu: &Cpu,
+        rows_per_group: usize,
+        [batch_size, hidden_size]: [usize; 2],
+    ) -> Result<Tensor<Cpu>> {
+        let groups = batch_size.div_ceil(rows_per_group);
+        Ok(Tensor::spaced(cpu, groups * Self::pitch(rows_per_group, hidden_size), hidden_size)?)
+    }
+
+    /// Lends that memory.
+    pub(super) fn new(memory: &'a mut Tensor<Cpu>, rows_per_group: usize) -> Self {
+        let pitch = Self::pitch(rows_per_group, memory.shape()[1]);
+        Self { rows: SharedRows::new(memory), rows_per_group, pitch }
+    }
+
+    /// Each row, with that of a matrix of the same size.
+    pub(super) fn each_row(&self, other: &mut Tensor<Cpu>, work: impl Fn(&mut [f32], &mut [f32])) {
+        let other = SharedRows::new(other);
+        for row in 0..other.rows {
+            // SAFETY: both matrices are borrowed for writing, and nobody works on them while they are copied
+            let (own, other) = unsafe { (self.rows_mut(&(row..row + 1)), other.rows_mut(row..row + 1)) };
+            work(own, other);
+        }
+    }
+
+    /// A group's rows, or some of them.
+    ///
+    /// # Safety
+    /// As that of [`SharedRows::rows_mut`].
+    ///
+    /// # Panics
+    /// If the range leaves its group.
+    pub(super) unsafe fn rows_mut(&self, rows: &Range<usize>) -> &'a mut [f32] {
+        let (group, first) = (rows.start / self.rows_per_group, rows.start % self.rows_per_group);
+        assert!(first + rows.len() <= self.rows_per_group, "rows {rows:?} of groups of {}", self.rows_per_group);
+        let start = group * self.pitch + first;
+        // SAFETY: other rows of the batch have other places, and for these the caller promises it
+        unsafe { self.rows.rows_mut(start..start + rows.len()) }
     }
 }
 
