@@ -251,6 +251,61 @@ fn biases_are_added_to_rows_and_their_gradients_summed_over_them() -> Check {
 }
 
 #[test]
+fn a_spaced_matrix_holds_what_is_written_whatever_stands_between_its_rows() -> Check {
+    // short rows, whole vectors, and rows that would lie 4 KB apart
+    for (rows, cols) in [(1, 5), (3, 1), (4, 16), (3, 100), (2, 1024)] {
+        let values: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
+        let mut spaced = Tensor::spaced(&cpu(), rows, cols)?;
+        spaced.write(&cpu(), &values)?;
+        let layout = spaced.view().layout;
+        assert!(
+            layout.stride.is_multiple_of(16) && layout.stride != 1024,
+            "{cols} columns lie {} apart",
+            layout.stride
+        );
+        assert_eq!((layout.cols + layout.room, spaced.to_vec(&cpu())?), (layout.stride, values.clone()));
+        let last = spaced.view().rows(rows - 1..rows).cols(cols - 1..cols);
+        assert_eq!(last.to_vec(&cpu())?, values[values.len() - 1..]);
+        // a block of columns has no room unless it ends with the row
+        assert_eq!((last.layout.room, spaced.view().cols(0..cols - 1).layout.room), (layout.room, 0));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_linear_map_is_a_product_and_its_bias_and_writes_nothing_else() -> Check {
+    let (x_at, weight_at) =
+        (|r: usize, p: usize| ((r * 7 + p * 3) % 5) as f32, |c: usize, p: usize| ((c + p * 2) % 7) as f32 - 3.0);
+    // few and many rows, sums in one and in two blocks, whole vectors and not
+    for rows in [1, 3, 4, 40] {
+        for inner in [1, 5, 300] {
+            for cols in [1, 28, 33, 64] {
+                let all = |rows, cols, at: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
+                    (0..rows * cols).map(|i| at(i / cols, i % cols)).collect()
+                };
+                let x = matrix(rows, inner, &all(rows, inner, &x_at));
+                let weight = matrix(cols, inner, &all(cols, inner, &weight_at));
+                let bias = matrix(1, cols, &all(1, cols, &|_, c| c as f32));
+                // small whole numbers: no sum rounds, in whatever order
+                let sum = |r, c| c as f32 + (0..inner).map(|p| x_at(r, p) * weight_at(c, p)).sum::<f32>();
+                let mut spaced = Tensor::spaced(&cpu(), rows, cols)?;
+                ops::linear(&cpu(), x.view(), weight.view(), bias.view(), spaced.view_mut())?;
+                assert_eq!(spaced.to_vec(&cpu())?, all(rows, cols, &sum), "{rows}×{inner}×{cols}");
+                let mut wider = matrix(rows, cols + 3, &vec![0.5; rows * (cols + 3)]);
+                ops::linear(&cpu(), x.view(), weight.view(), bias.view(), wider.view_mut().cols(1..cols + 1))?;
+                let among = |r, c| if (1..=cols).contains(&c) { sum(r, c - 1) } else { 0.5 };
+                assert_eq!(wider.to_vec(&cpu())?, all(rows, cols + 3, &among), "{rows}×{inner}×{cols} in a wider one");
+            }
+        }
+    }
+    let [x, weight, bias] = [matrix(2, 3, &[0.0; 6]), matrix(2, 4, &[0.0; 8]), matrix(1, 2, &[0.0; 2])];
+    let error =
+        ops::linear(&cpu(), x.view(), weight.view(), bias.view(), matrix(2, 2, &[0.0; 4]).view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "linear: x is 2×3, weight is 2×4");
+    Ok(())
+}
+
+#[test]
 fn a_bias_is_added_to_every_one_of_many_rows_with_and_without_gaps() -> Check {
     // more rows of 28 than are worked on in one go, and rows of 300, which are longer
     for (rows, cols, gap) in [(40, 28, 0), (40, 28, 5), (3, 300, 0), (37, 1, 0)] {
