@@ -55,10 +55,11 @@ pub(super) fn gemm(
     multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto }, out);
 }
 
-/// `out = x·weightᵀ + bias`, the bias in front of the sums where there are more than a few rows.
+/// `out = x·weightᵀ + bias`. The bias joins where sums are stored, unless that is several times: it is added to
+/// the whole sum.
 pub(super) fn linear(cpu: &Cpu, x: View<'_, Cpu>, weight: View<'_, Cpu>, bias: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
-    if out.layout.rows <= FEW_ROWS {
-        dot_products(cpu.isa, x, weight, false, ViewMut::new(out.buffer, out.layout));
+    if out.layout.rows <= FEW_ROWS || x.layout.cols > DEPTH {
+        gemm(cpu, Product::ABt, x, weight, false, ViewMut::new(out.buffer, out.layout));
         return elementwise::add_row(bias, out);
     }
     let (inner, a, b) = (x.layout.cols, as_it_stands(&x), transposed(&weight));
