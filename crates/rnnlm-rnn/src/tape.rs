@@ -139,7 +139,7 @@ pub struct Adjoint<B: Backend> {
     /// `[T·N, H]`, GRU with reset after: ∂loss/∂(W_hn h + b_hn); else no columns.
     pub candidate: Tensor<B>,
     /// `[N, H]`: ∂loss/∂(hidden state), first of the state after the last step, in the end of the initial one, where that is
-    /// wanted, else of an early one.
+    /// wanted, else of any.
     pub hidden: Tensor<B>,
     /// `[N, H]`: the same for the cell state of an LSTM; else no columns.
     pub cell: Tensor<B>,
