@@ -14,11 +14,11 @@ pub(super) const LINE: usize = 16;
 const ASKED_FOR: usize = ROWS_AHEAD * MOST_COLS;
 
 /// Numbers in a page of memory of 4096 bytes. Numbers so far apart share a place in the first-level cache.
-const PAGE: usize = 1024;
+pub const PAGE: usize = 1024;
 
 /// How far apart the rows of a matrix lie: each begins at a cache line, and those of a tile do not share their places in the
 /// first-level cache.
-pub(super) fn row_stride(cols: usize) -> usize {
+pub fn row_stride(cols: usize) -> usize {
     let stride = cols.next_multiple_of(LINE);
     if cols > 0 && stride.is_multiple_of(PAGE) { stride + LINE } else { stride }
 }

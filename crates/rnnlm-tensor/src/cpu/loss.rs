@@ -53,7 +53,7 @@ impl Kernel for SoftmaxRows<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let Self { scale, targets, logits, stride, cols, gaps, losses, loss_stride } = self;
-        let together = if gaps { 1 } else { (TOGETHER / stride).clamp(1, ROWS_PER_TASK) };
+        let together = if gaps { 1 } else { (TOGETHER / stride).max(1) };
         let blocks = logits.chunks_mut(together * stride).zip(losses.chunks_mut(together * loss_stride));
         for ((logits, losses), targets) in blocks.zip(targets.chunks(together)) {
             for ((logits, loss), &target) in rows(logits, stride, losses, loss_stride).zip(targets) {

@@ -19,37 +19,33 @@ pub fn sigmoid(isa: Isa, values: &mut [f32]) {
 /// [`tanh`] inside another kernel.
 #[inline(always)]
 pub fn tanh_each<L: Lanes>(values: &mut [f32]) {
-    let (quarters, rest) = quarters::<L>(values);
-    for (((a, b), c), d) in quarters {
-        [*a, *b, *c, *d] = tanh_of::<L, 4>([*a, *b, *c, *d]);
-    }
-    rest.iter_mut().for_each(|x| [*x] = tanh_of::<L, 1>([*x]));
+    side_by_side::<L>(values, tanh_of::<L, 4>, tanh_of::<L, 1>);
 }
 
 /// [`sigmoid`] inside another kernel.
 #[inline(always)]
 pub fn sigmoid_each<L: Lanes>(values: &mut [f32]) {
-    let (quarters, rest) = quarters::<L>(values);
-    for (((a, b), c), d) in quarters {
-        [*a, *b, *c, *d] = sigmoid_of::<L, 4>([*a, *b, *c, *d]);
-    }
-    rest.iter_mut().for_each(|x| [*x] = sigmoid_of::<L, 1>([*x]));
+    side_by_side::<L>(values, sigmoid_of::<L, 4>, sigmoid_of::<L, 1>);
 }
 
-type Quarter<'a> = std::slice::IterMut<'a, f32>;
-type Quarters<'a> = std::iter::Zip<std::iter::Zip<std::iter::Zip<Quarter<'a>, Quarter<'a>>, Quarter<'a>>, Quarter<'a>>;
-
-/// Four elements at a time, from four places that are whole vectors apart, and what is left. An element has some twenty
-/// operations, each of which waits for the one before, and a CPU looks no more than a hundred ahead: side by side, four
-/// elements have something to do in every cycle.
+/// Every element, four at a time from four places that are whole vectors apart, and what is left one by one. An element has
+/// some twenty operations, each of which waits for the one before, and a CPU looks no more than a hundred ahead: side by side,
+/// four elements have something to do in every cycle.
 #[inline(always)]
-fn quarters<L: Lanes>(values: &mut [f32]) -> (Quarters<'_>, &mut [f32]) {
+fn side_by_side<L: Lanes>(
+    values: &mut [f32],
+    of_four: impl Fn([f32; 4]) -> [f32; 4],
+    of_one: impl Fn([f32; 1]) -> [f32; 1],
+) {
     let quarter = values.len() / (4 * L::LANES) * L::LANES;
     let (a, values) = values.split_at_mut(quarter);
     let (b, values) = values.split_at_mut(quarter);
     let (c, values) = values.split_at_mut(quarter);
     let (d, rest) = values.split_at_mut(quarter);
-    (a.iter_mut().zip(b).zip(c).zip(d), rest)
+    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        [*a, *b, *c, *d] = of_four([*a, *b, *c, *d]);
+    }
+    rest.iter_mut().for_each(|x| [*x] = of_one([*x]));
 }
 
 struct Tanh<'a>(&'a mut [f32]);
@@ -75,11 +71,7 @@ impl Kernel for Sigmoid<'_> {
 /// Every element becomes `e^x`.
 #[inline(always)]
 pub(crate) fn exp_each<L: Lanes>(values: &mut [f32]) {
-    let (quarters, rest) = quarters::<L>(values);
-    for (((a, b), c), d) in quarters {
-        [*a, *b, *c, *d] = exp_of::<L, 4>([*a, *b, *c, *d]);
-    }
-    rest.iter_mut().for_each(|x| [*x] = exp_of::<L, 1>([*x]));
+    side_by_side::<L>(values, exp_of::<L, 4>, exp_of::<L, 1>);
 }
 
 /// Partial sums and maxima, so that one operation does not wait for another; fixed, so that the order is.

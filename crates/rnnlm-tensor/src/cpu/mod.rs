@@ -10,7 +10,7 @@ pub mod math;
 pub mod product;
 pub mod shares;
 pub mod strassen;
-pub use buffer::Buffer;
+pub use buffer::{Buffer, PAGE, row_stride};
 pub use isa::{Isa, Kernel, Lanes};
 mod gemm;
 mod loss;
@@ -107,7 +107,7 @@ impl Backend for Cpu {
     }
 
     fn row_stride(&self, cols: usize) -> usize {
-        buffer::row_stride(cols)
+        row_stride(cols)
     }
 
     fn allocate(&self, len: usize) -> Result<Buffer> {

@@ -121,8 +121,7 @@ impl Recurrence for Cpu {
             std::mem::swap(&mut tape.gates, &mut adjoint.gates);
         }
         let tape = &*tape;
-        let hidden = OwnRows::new(hidden, *rows_per_group);
-        hidden.each_row(&mut adjoint.hidden, |own, gradient| own.copy_from_slice(gradient));
+        OwnRows::each_row(hidden, *rows_per_group, &mut adjoint.hidden, |own, given| own.copy_from_slice(given));
         let backward = Backward {
             isa: *isa,
             weights,
@@ -134,7 +133,7 @@ impl Recurrence for Cpu {
             output: gradients.output,
             gates: SharedRows::new(&mut adjoint.gates),
             candidate: SharedRows::new(&mut adjoint.candidate),
-            hidden,
+            hidden: OwnRows::new(hidden, *rows_per_group),
             cell_state: SharedRows::new(&mut adjoint.cell),
             scratch: SharedRows::new(&mut adjoint.scratch),
         };
@@ -146,7 +145,7 @@ impl Recurrence for Cpu {
         };
         self.run(|| for_each_step(pass.layer.cell, dims, *rows_per_group, step));
         if gradients.initial_state {
-            hidden.each_row(&mut adjoint.hidden, |own, gradient| gradient.copy_from_slice(own));
+            OwnRows::each_row(hidden, *rows_per_group, &mut adjoint.hidden, |own, wanted| wanted.copy_from_slice(own));
         }
         self.run(|| reference::parameter_gradients(self, pass, tape, &mut gradients))
     }

@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use rnnlm_tensor::cpu::PAGE;
 use rnnlm_tensor::{Cpu, Layout, Tensor, View, ViewMut};
 
 use crate::Result;
@@ -49,9 +50,6 @@ impl<'a> SharedRows<'a> {
     }
 }
 
-/// Numbers in a page of memory.
-const PAGE: usize = 1024;
-
 /// A matrix `[N, H]` of which each group of rows has pages to itself: a CPU reads ahead as far as to the end of a page, and what
 /// it reads there would have to be taken back by the core that is writing it.
 #[derive(Clone, Copy)]
@@ -83,12 +81,17 @@ impl<'a> OwnRows<'a> {
         Self { rows: SharedRows::new(memory), rows_per_group, pitch }
     }
 
-    /// Each row, with that of a matrix of the same size.
-    pub(super) fn each_row(&self, other: &mut Tensor<Cpu>, work: impl Fn(&mut [f32], &mut [f32])) {
-        let other = SharedRows::new(other);
+    /// Each row of that memory, with that of a matrix of the same size.
+    pub(super) fn each_row(
+        memory: &mut Tensor<Cpu>,
+        rows_per_group: usize,
+        other: &mut Tensor<Cpu>,
+        work: impl Fn(&mut [f32], &mut [f32]),
+    ) {
+        let (own, other) = (OwnRows::new(memory, rows_per_group), SharedRows::new(other));
         for row in 0..other.rows {
-            // SAFETY: both matrices are borrowed for writing, and nobody works on them while they are copied
-            let (own, other) = unsafe { (self.rows_mut(&(row..row + 1)), other.rows_mut(row..row + 1)) };
+            // SAFETY: both matrices are borrowed for writing here, and no row of them is out twice
+            let (own, other) = unsafe { (own.rows_mut(&(row..row + 1)), other.rows_mut(row..row + 1)) };
             work(own, other);
         }
     }
