@@ -91,6 +91,13 @@ impl Check {
         damaged.collect()
     }
 
+    /// Whether two checks look at one computation from two sides, such as forward and backward, and are best run on one core.
+    pub fn is_of_one_case_with(&self, other: &Self) -> bool {
+        let key = |check: &Self| (check.family, check.shape.clone(), check.backend.clone(), check.path.clone());
+        let layer = |check: &Self| check.subject.rsplit_once(' ').map(|(layer, _)| layer.to_owned());
+        key(self) == key(other) && layer(self) == layer(other)
+    }
+
     fn judge(&self, expected: &[Quantity], perturbation: Option<Perturbation>) -> Row {
         let found = match guarded(|| (self.found)(perturbation)) {
             Ok(found) => found,
@@ -189,6 +196,19 @@ mod tests {
         assert_eq!((row.status, row.reason.as_str()), (Status::Fail, "panicked: index out of bounds"));
         let row = check(|_| Err(Error::NotChecked("no driver".to_owned()))).run();
         assert_eq!((row.status, row.reason.as_str()), (Status::NotChecked, "no driver"));
+    }
+
+    #[test]
+    fn forward_and_backward_of_a_layer_are_one_case_and_other_layers_or_shapes_are_not() {
+        let of = |subject: &str, shape: &str| Check {
+            subject: subject.to_owned(),
+            shape: shape.to_owned(),
+            ..check(|_| Ok(Vec::new()))
+        };
+        let forward = of("rnn tanh forward", "T2");
+        assert!(forward.is_of_one_case_with(&of("rnn tanh backward", "T2")));
+        assert!(!forward.is_of_one_case_with(&of("rnn tanh backward", "T3")));
+        assert!(!forward.is_of_one_case_with(&of("rnn relu backward", "T2")));
     }
 
     #[test]

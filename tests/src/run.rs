@@ -1,4 +1,4 @@
-//! Runs checks on every core, beside the walk, and keeps the rows in the order of the checks.
+//! Runs checks on every core, beside the walk, a case at a time, and keeps the rows in the order of the checks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -80,18 +80,20 @@ pub fn run_family(family: Family, selection: &Selection) -> Result<Table> {
 fn rows_where(paths: &Paths, wanted: impl Fn(&Check) -> bool, selection: &Selection) -> Vec<Row> {
     let mut checks = checks::all(paths);
     checks.retain(|check| wanted(check) && selection.wants(&check.row()));
-    on_every_core(&checks, selection.self_test).into_iter().flatten().collect()
+    let cases: Vec<&[Check]> = checks.chunk_by(Check::is_of_one_case_with).collect();
+    on_every_core(&cases, selection.self_test).into_iter().flatten().collect()
 }
 
-/// The rows of each check, in the order of the checks; each core takes the next check that none has begun.
-fn on_every_core(checks: &[Check], self_test: bool) -> Vec<Vec<Row>> {
+/// The rows of each case, in the order of the cases; each core takes the next case that none has begun.
+fn on_every_core(cases: &[&[Check]], self_test: bool) -> Vec<Vec<Row>> {
     let next = AtomicUsize::new(0);
-    let rows = Mutex::new(vec![Vec::new(); checks.len()]);
+    let rows = Mutex::new(vec![Vec::new(); cases.len()]);
+    let rows_of = |check: &Check| if self_test { check.self_test() } else { vec![check.run()] };
     let work = || {
-        while let Some((index, check)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, checks.get(i)?)))
+        while let Some((index, case)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, cases.get(i)?)))
         {
-            let own = if self_test { check.self_test() } else { vec![check.run()] };
+            let own = case.iter().flat_map(rows_of).collect();
             rows.lock().unwrap_or_else(PoisonError::into_inner)[index] = own;
         }
     };

@@ -1,7 +1,7 @@
 //! Every other path against the reference, the walk's stages 5 and 7: all that tape and adjoint hold, named by gate and
 //! step, and every gradient.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rnnlm_rnn::{Cell, Nonlinearity};
 
@@ -10,7 +10,7 @@ use crate::Result;
 use crate::cases::{StackCase, Twist};
 use crate::check::{Check, Family};
 use crate::compare::Quantity;
-use crate::device::{StackInputs, StackOutputs};
+use crate::device::{Device, StackInputs, StackOutputs};
 use crate::emulated::BACKEND;
 use crate::paths::Target;
 use crate::perturb::Perturbation;
@@ -46,11 +46,35 @@ pub(super) fn spread(reference: &Target, target: &Target) -> Vec<Check> {
 }
 
 fn both(reference: &Target, target: &Target, case: StackCase) -> [Check; 2] {
-    [Pass::Forward, Pass::Backward].map(|pass| check(reference, target, case, pass))
+    let runs = [reference, target].map(|target| Arc::new(Run::new(target)));
+    [Pass::Forward, Pass::Backward].map(|pass| check(&runs, target, case, pass))
 }
 
-fn check(reference: &Target, target: &Target, case: StackCase, pass: Pass) -> Check {
-    let (theirs, ours) = (Arc::clone(&reference.device), Arc::clone(&target.device));
+/// A case on a device, which goes forward and backward at once: the two checks look at one run.
+struct Run {
+    device: Arc<dyn Device>,
+    /// Of the undamaged case, from the one check that needs them until the other takes them.
+    outputs: Mutex<Option<StackOutputs>>,
+}
+
+impl Run {
+    fn new(target: &Target) -> Self {
+        Self { device: Arc::clone(&target.device), outputs: Mutex::new(None) }
+    }
+
+    fn outputs(&self, undamaged: &StackInputs) -> Result<StackOutputs> {
+        let mut kept = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outputs) = kept.take() {
+            return Ok(outputs);
+        }
+        let outputs = self.device.stack(undamaged)?;
+        *kept = Some(outputs.clone());
+        Ok(outputs)
+    }
+}
+
+fn check([theirs, ours]: &[Arc<Run>; 2], target: &Target, case: StackCase, pass: Pass) -> Check {
+    let (theirs, ours) = (Arc::clone(theirs), Arc::clone(ours));
     let (name, [in_rows, in_pairs], perturbations) = match pass {
         Pass::Forward => {
             ("forward", [tolerance::PATH_FORWARD, tolerance::PATH_FORWARD_IN_PAIRS], forward_perturbations(&case))
@@ -70,11 +94,12 @@ fn check(reference: &Target, target: &Target, case: StackCase, pass: Pass) -> Ch
         perturbations,
         expected: Box::new(move || {
             let inputs = case.draw()?;
-            Ok(pass.quantities(&inputs, &theirs.stack(&inputs)?))
+            Ok(pass.quantities(&inputs, &theirs.outputs(&inputs)?))
         }),
         found: Box::new(move |perturbation| {
             let inputs = perturbed(&case, perturbation)?;
-            Ok(pass.quantities(&inputs, &ours.stack(&inputs)?))
+            let outputs = if perturbation.is_none() { ours.outputs(&inputs)? } else { ours.device.stack(&inputs)? };
+            Ok(pass.quantities(&inputs, &outputs))
         }),
     }
 }
