@@ -21,6 +21,7 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             let start = if accumulate { old } else { 0.0 };
             start + dot(product, a, b, r, c)
         }),
+        Operation::Linear => y.each(|r, c, _| dot(Product::ABt, a, b, r, c) + state[0].at(0, c)),
         Operation::AddRow => y.each(|_, c, old| old + a.at(0, c)),
         Operation::SumRows => y.each(|_, c, old| old + column_sum(c)),
         Operation::GatherColumns => y.each(|r, c, _| a.at(c, ids[r] as usize)),

@@ -54,7 +54,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let mut checks = Vec::new();
     for operation in Operation::ALL {
         checks.extend(CASES.map(|(shape, setting)| check(target, Case { operation, shape, setting })));
-        if matches!(operation, Operation::Gemm(..)) {
+        if is_product(operation) {
             let case = |shape| check(target, Case { operation, shape, setting: Setting::Whole });
             checks.extend(LARGE_PRODUCTS.map(case));
         }
@@ -71,7 +71,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
 fn check(target: &Target, case: Case) -> Check {
     let device = Arc::clone(&target.device);
     let [rows, cols, inner] = case.shape;
-    let product = if matches!(case.operation, Operation::Gemm(..)) { format!("×{inner}") } else { String::new() };
+    let product = if is_product(case.operation) { format!("×{inner}") } else { String::new() };
     let setting = match case.setting {
         Setting::Whole => "",
         Setting::Block => " block",
@@ -96,6 +96,11 @@ fn check(target: &Target, case: Case) -> Check {
     }
 }
 
+/// Whether it sums over a third size.
+fn is_product(operation: Operation) -> bool {
+    matches!(operation, Operation::Gemm(..) | Operation::Linear)
+}
+
 fn name(operation: Operation) -> String {
     let accumulate = |yes: bool| if yes { " +=" } else { "" };
     match operation {
@@ -108,6 +113,7 @@ fn name(operation: Operation) -> String {
         Operation::Fill => "fill".to_owned(),
         Operation::Copy => "copy".to_owned(),
         Operation::Axpy => "axpy".to_owned(),
+        Operation::Linear => "linear".to_owned(),
         Operation::AddRow => "add_row".to_owned(),
         Operation::SumRows => "sum_rows".to_owned(),
         Operation::GatherColumns => "gather_columns".to_owned(),
@@ -194,7 +200,7 @@ impl Case {
         let [rows, cols, inner] = self.shape;
         match self.operation {
             Operation::Gemm(Product::AtB, _) => [inner, rows],
-            Operation::Gemm(..) => [rows, inner],
+            Operation::Gemm(..) | Operation::Linear => [rows, inner],
             Operation::AddRow => [1, cols],
             Operation::GatherColumns => [cols, inner],
             Operation::GatherRows => [inner, cols],
@@ -206,7 +212,7 @@ impl Case {
     fn b_shape(&self) -> [usize; 2] {
         let [rows, cols, inner] = self.shape;
         match self.operation {
-            Operation::Gemm(Product::ABt, _) => [cols, inner],
+            Operation::Gemm(Product::ABt, _) | Operation::Linear => [cols, inner],
             Operation::Gemm(..) => [inner, cols],
             Operation::Multiply(_) | Operation::Update(_) => [rows, cols],
             Operation::Hold => [1, 1],
@@ -229,7 +235,9 @@ impl Case {
     fn state(&self, draw: &mut Draw) -> [Block; 2] {
         match self.operation {
             Operation::Update(_) | Operation::Hold => {}
-            Operation::ScatterAddColumns => return [self.block([1, self.shape[1]], draw), Block::default()],
+            Operation::ScatterAddColumns | Operation::Linear => {
+                return [self.block([1, self.shape[1]], draw), Block::default()];
+            }
             _ => return Default::default(),
         }
         [(); 2].map(|()| {

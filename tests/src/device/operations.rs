@@ -20,6 +20,8 @@ pub enum Operation {
     Multiply(bool),
     /// [`ops::gemm`], and whether it adds to its output.
     Gemm(Product, bool),
+    /// [`ops::linear`].
+    Linear,
     /// [`ops::add_row`].
     AddRow,
     /// [`ops::sum_rows`].
@@ -105,7 +107,7 @@ pub(crate) fn mask(probability: f32) -> Mask {
 
 impl Operation {
     /// All of them; a new one joins the list of checks by standing here.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Fill,
         Self::Copy,
         Self::Axpy,
@@ -117,6 +119,7 @@ impl Operation {
         Self::Gemm(Product::ABt, true),
         Self::Gemm(Product::AtB, false),
         Self::Gemm(Product::AtB, true),
+        Self::Linear,
         Self::AddRow,
         Self::SumRows,
         Self::GatherColumns,
@@ -199,7 +202,7 @@ pub struct Operands {
     pub out: Block,
     /// The losses of a softmax cross-entropy.
     pub losses: Block,
-    /// What an update keeps; first, the factor that is held, or the sum of all rows.
+    /// What an update keeps; first, the factor that is held, the sum of all rows, or a bias.
     pub state: [Block; 2],
     /// Ids or targets.
     pub ids: Vec<u32>,
@@ -224,6 +227,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::Axpy => ops::axpy(backend, scalar, a, y)?,
         Operation::Multiply(accumulate) => ops::multiply(backend, a, b, accumulate, y)?,
         Operation::Gemm(product, accumulate) => ops::gemm(backend, product, a, b, accumulate, y)?,
+        Operation::Linear => ops::linear(backend, a, b, operands.state[0].view(&first), y)?,
         Operation::AddRow => ops::add_row(backend, a, y)?,
         Operation::SumRows => ops::sum_rows(backend, a, y)?,
         Operation::GatherColumns => ops::gather_columns(backend, a, &ids, y)?,
