@@ -101,11 +101,13 @@ impl Saver {
         }
     }
 
-    /// Keeps the model as the best on held-out text; on a disk that cannot take it, a warning.
+    /// Keeps the model as the best on held-out text; on a disk that cannot take it, a warning: the next save tries again.
     pub(crate) fn try_save_best<B: Recurrence>(&mut self, trainer: &Trainer<B>, progress: &Training) -> Result<()> {
         match self.writer.save_best(trainer) {
             Err(error @ Error::Io { .. }) => {
-                progress.warn(&format!("warning: {error}; the best model before this one is kept, training goes on"));
+                progress.warn(&format!(
+                    "warning: {error}; the best model before this one is kept until there is room, training goes on"
+                ));
                 Ok(())
             }
             outcome => Ok(outcome?),

@@ -38,6 +38,8 @@ pub struct RunWriter {
     keep: usize,
     /// The step of the generation in `trainer.safetensors`.
     committed: Option<u64>,
+    /// The best model, where its file could not be written.
+    waiting_best: Option<Vec<u8>>,
 }
 
 impl RunWriter {
@@ -61,7 +63,7 @@ impl RunWriter {
         write_config(&*disk, path, &config)?;
         let run = Run { path: path.to_owned(), config: Config::Trained(Box::new(config.clone())), vocab, vocab_sha256 };
         let log = Log::new(path.join(METRICS));
-        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None })
+        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None, waiting_best: None })
     }
 
     /// Takes up a run to go on with it, and removes what an earlier process left unfinished.
@@ -88,7 +90,7 @@ impl RunWriter {
             run.require_room(&trainer)?;
         }
         let log = Log::new(path.join(METRICS));
-        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None })
+        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None, waiting_best: None })
     }
 
     /// How many generations before the last one to keep, in `checkpoints/step-N.safetensors`. Each is a
@@ -165,7 +167,8 @@ impl RunWriter {
         self.log.add(&*self.disk, &line);
     }
 
-    /// Commits a generation: metrics, then the trainer's state, then the model alone; each file whole or not at all.
+    /// Commits a generation: metrics, then the trainer's state, then the model alone, and the best one, if its file could not be
+    /// written; each file whole or not at all.
     ///
     /// # Errors
     /// If a file cannot be written; the generation before it stays.
@@ -183,16 +186,26 @@ impl RunWriter {
         write_whole(&*self.disk, &self.run.path.join(TRAINER), &trainer_file)?;
         self.committed = Some(snapshot.position.step);
         write_whole(&*self.disk, &self.run.path.join(MODEL), &model_file)?;
+        self.write_best()?;
         self.forget_generations()
     }
 
     /// Writes the model as it stands to `best.safetensors`, beside the generation that is saved next.
     ///
     /// # Errors
-    /// If it cannot be written; the one before it stays.
-    pub fn save_best<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
+    /// If it cannot be written; the one before it stays, and [`RunWriter::save`] tries again.
+    pub fn save_best<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
         let (file, _) = self.model_file(trainer, &trainer.snapshot()?);
-        write_whole(&*self.disk, &self.run.path.join(BEST), &file)
+        self.waiting_best = Some(file);
+        self.write_best()
+    }
+
+    fn write_best(&mut self) -> Result<()> {
+        if let Some(file) = &self.waiting_best {
+            write_whole(&*self.disk, &self.run.path.join(BEST), file)?;
+            self.waiting_best = None;
+        }
+        Ok(())
     }
 
     /// Writes a file that follows from the others, such as a picture, whole or not at all.

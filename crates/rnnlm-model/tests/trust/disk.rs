@@ -167,7 +167,7 @@ fn recover(setting: &Setting, path: &Path, generations: &[(u64, Vec<f32>)], what
 }
 
 fn every_operation_can_fail(fault: Fault) {
-    let setting = Setting::new(|_, train| train.epochs = 2);
+    let setting = Setting { held_out: true, ..Setting::new(|_, train| train.epochs = 2) };
     let (uninterrupted, generations) = (setting.uninterrupted(), generations(&setting));
     for at in 0.. {
         let what = format!("{fault:?} at operation {at}");

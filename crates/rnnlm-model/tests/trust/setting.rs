@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rnnlm_model::{CorpusRecord, EpochReport, Metrics, ModelConfig, RunConfig, RunWriter, TrainConfig, Trainer};
+use rnnlm_model::{CorpusRecord, EpochReport, Error, Metrics, ModelConfig, RunConfig, RunWriter, TrainConfig, Trainer};
 use rnnlm_rnn::Path as ComputePath;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Corpus, CorpusOptions};
@@ -58,7 +58,10 @@ impl Setting {
             let stop = || left.fetch_sub(1, Ordering::Relaxed) == 1;
             if let Some(mut report) = self.epoch(trainer, &stop) {
                 if trainer.validate(self.held_out.then_some(&self.corpus.ids[..50]), &mut report).unwrap() {
-                    writer.save_best(trainer).unwrap();
+                    match writer.save_best(trainer) {
+                        Err(Error::Io { .. }) | Ok(()) => {}
+                        Err(other) => panic!("{other}"),
+                    }
                 }
                 writer.log(&report);
             }
