@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::buffer::LINE;
-use super::isa::prefetch_line;
+use super::isa::prefetch_from;
 use super::{Cpu, Isa, Kernel, Lanes, check_id, row, row_mut};
 use crate::{Result, View, ViewMut};
 
@@ -70,9 +69,7 @@ impl Kernel for AddById<'_> {
         let (cols, stride) = (self.a.layout.cols, self.a.layout.stride.max(1));
         let rows = self.a.buffer[self.a.layout.span()].chunks(stride);
         for (row, &id) in rows.zip(self.ids) {
-            for first in (0..cols).step_by(LINE) {
-                prefetch_line(row.as_ptr().wrapping_add(ROWS_AHEAD * stride + first));
-            }
+            prefetch_from(row.as_ptr().wrapping_add(ROWS_AHEAD * stride), cols);
             let Some(sums) = (id as usize).checked_sub(self.first_id).and_then(|index| self.sums.get_mut(index)) else {
                 continue;
             };

@@ -85,20 +85,22 @@ fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
 /// no instruction for it.
 #[inline(always)]
 pub(super) fn prefetch(values: &[f32]) {
-    values.chunks(LINE).for_each(|line| prefetch_line(line.as_ptr()));
+    prefetch_from(values.as_ptr(), values.len());
 }
 
-/// The same of the one line with this place, which may lie behind all values.
+/// The same of `len` values from this place on, which may lie behind all that there are.
 #[inline(always)]
-pub(super) fn prefetch_line(place: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every x86-64 CPU has the instruction, and it reads nothing, wherever the place is
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
+pub(super) fn prefetch_from(place: *const f32, len: usize) {
+    for first in (0..len).step_by(LINE) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: every x86-64 CPU has the instruction, and it reads nothing, wherever the place is
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(first).cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (place, first);
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
 }
 
 /// A loop that is compiled once for each instruction set. `run` must be `#[inline(always)]`, and so must all that it

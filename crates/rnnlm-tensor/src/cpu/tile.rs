@@ -3,8 +3,7 @@
 
 use std::hint::black_box;
 
-use super::buffer::LINE;
-use super::isa::{Kernel, Lanes, prefetch_line};
+use super::isa::{Kernel, Lanes, prefetch_from};
 use super::panels::{Panel, Panels};
 use super::product::{MOST_COLS, Rows};
 
@@ -273,9 +272,7 @@ impl Tile for Product<'_> {
     fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
         let Self { a, panel, c, cols, out } = self;
         for i in 0..MR {
-            for first in (0..NV * L::LANES).step_by(LINE) {
-                prefetch_line(c.as_ptr().wrapping_add(i * out.stride + first));
-            }
+            prefetch_from(c.as_ptr().wrapping_add(i * out.stride), NV * L::LANES);
         }
         let sums = add_products::<L, MR, NV>([[L::splat(0.0); NV]; MR], a, panel);
         store::<L, MR, NV>(&sums, c, cols, out);
@@ -307,9 +304,7 @@ pub(super) fn add_products<L: Lanes, const MR: usize, const NV: usize>(
     for p in 0..panel.depth {
         // SAFETY: p < depth, and the last row that is read so lies within the panel, as asserted above
         let row = unsafe { panel.values.get_unchecked(p * panel.stride..p * panel.stride + NV * L::LANES) };
-        for first in (0..NV * L::LANES).step_by(LINE) {
-            prefetch_line(row.as_ptr().wrapping_add(ROWS_AHEAD * panel.stride + first));
-        }
+        prefetch_from(row.as_ptr().wrapping_add(ROWS_AHEAD * panel.stride), NV * L::LANES);
         let b: [L::Vector; NV] = std::array::from_fn(|v| L::load(&row[v * L::LANES..]));
         for (sums, row) in sums.iter_mut().zip(&rows) {
             // SAFETY: p < depth, and the last of these places lies within the left operand, as asserted above
