@@ -93,9 +93,14 @@ impl Check {
 
     /// Whether two checks look at one computation from two sides, such as forward and backward, and are best run on one core.
     pub fn is_of_one_case_with(&self, other: &Self) -> bool {
-        let key = |check: &Self| (check.family, check.shape.clone(), check.backend.clone(), check.path.clone());
-        let layer = |check: &Self| check.subject.rsplit_once(' ').map(|(layer, _)| layer.to_owned());
-        key(self) == key(other) && layer(self) == layer(other)
+        (self.family, &self.shape, &self.backend, &self.path)
+            == (other.family, &other.shape, &other.backend, &other.path)
+            && self.layer() == other.layer()
+    }
+
+    /// The subject without its last word, which says what of it is looked at.
+    fn layer(&self) -> Option<&str> {
+        self.subject.rsplit_once(' ').map(|(layer, _)| layer)
     }
 
     fn judge(&self, expected: &[Quantity], perturbation: Option<Perturbation>) -> Row {

@@ -62,8 +62,7 @@ impl RunWriter {
         let vocab_sha256 = write_vocab(&*disk, path, &vocab)?;
         write_config(&*disk, path, &config)?;
         let run = Run { path: path.to_owned(), config: Config::Trained(Box::new(config.clone())), vocab, vocab_sha256 };
-        let log = Log::new(path.join(METRICS));
-        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None, waiting_best: None })
+        Ok(Self::of(run, config, disk, lock))
     }
 
     /// Takes up a run to go on with it, and removes what an earlier process left unfinished.
@@ -89,8 +88,13 @@ impl RunWriter {
             // before anybody makes room for a trainer of these sizes
             run.require_room(&trainer)?;
         }
-        let log = Log::new(path.join(METRICS));
-        Ok(Self { run, config, disk, _lock: lock, log, keep: 0, committed: None, waiting_best: None })
+        Ok(Self::of(run, config, disk, lock))
+    }
+
+    /// A run of which this process has neither read nor written a generation.
+    fn of(run: Run, config: RunConfig, disk: Arc<dyn Disk>, lock: File) -> Self {
+        let log = Log::new(run.path.join(METRICS));
+        Self { run, config, disk, _lock: lock, log, keep: 0, committed: None, waiting_best: None }
     }
 
     /// How many generations before the last one to keep, in `checkpoints/step-N.safetensors`. Each is a
@@ -171,7 +175,8 @@ impl RunWriter {
     /// written; each file whole or not at all.
     ///
     /// # Errors
-    /// If a file cannot be written; the generation before it stays.
+    /// If a file cannot be written; the generation before it stays, unless all that is wanting is a model, which the next save
+    /// writes.
     pub fn save<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
         let snapshot = trainer.snapshot()?;
         self.log.sync(&*self.disk)?;

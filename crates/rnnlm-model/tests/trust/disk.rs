@@ -120,13 +120,18 @@ fn train(setting: &Setting, disk: &Arc<Failing>, path: &Path) -> Result<(RunWrit
     let mut trainer = setting.trainer();
     writer.save(&trainer)?;
     while trainer.position().epoch < setting.config.train.epochs {
-        setting.steps(&mut writer, &mut trainer, 5);
-        match writer.save(&trainer) {
-            Err(Error::Io { .. }) | Ok(()) => {}
-            Err(other) => panic!("{other}"),
-        }
+        setting.steps_saving(&mut writer, &mut trainer, 5, warn);
+        warn(writer.save(&trainer));
     }
     Ok((writer, trainer))
+}
+
+/// A disk that cannot take what is saved is nothing to end a training for.
+fn warn(outcome: Result<()>) {
+    match outcome {
+        Err(Error::Io { .. }) | Ok(()) => {}
+        Err(other) => panic!("{other}"),
+    }
 }
 
 /// Step and parameters of every generation that a training commits.

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rnnlm_model::{CorpusRecord, EpochReport, Error, Metrics, ModelConfig, RunConfig, RunWriter, TrainConfig, Trainer};
+use rnnlm_model::{
+    CorpusRecord, EpochReport, Metrics, ModelConfig, Result, RunConfig, RunWriter, TrainConfig, Trainer,
+};
 use rnnlm_rnn::Path as ComputePath;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Corpus, CorpusOptions};
@@ -53,15 +55,23 @@ impl Setting {
 
     /// At most so many minibatches more, with a line of metrics for each epoch that ends.
     pub(crate) fn steps(&self, writer: &mut RunWriter, trainer: &mut Trainer<Cpu>, steps: usize) {
+        self.steps_saving(writer, trainer, steps, Result::unwrap);
+    }
+
+    /// The same, where it is for `saved` to say how saving the best model may end.
+    pub(crate) fn steps_saving(
+        &self,
+        writer: &mut RunWriter,
+        trainer: &mut Trainer<Cpu>,
+        steps: usize,
+        saved: impl Fn(Result<()>),
+    ) {
         let left = AtomicUsize::new(steps);
         while left.load(Ordering::Relaxed) > 0 && trainer.position().epoch < self.config.train.epochs {
             let stop = || left.fetch_sub(1, Ordering::Relaxed) == 1;
             if let Some(mut report) = self.epoch(trainer, &stop) {
                 if trainer.validate(self.held_out.then_some(&self.corpus.ids[..50]), &mut report).unwrap() {
-                    match writer.save_best(trainer) {
-                        Err(Error::Io { .. }) | Ok(()) => {}
-                        Err(other) => panic!("{other}"),
-                    }
+                    saved(writer.save_best(trainer));
                 }
                 writer.log(&report);
             }
