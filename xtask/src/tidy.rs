@@ -36,6 +36,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/rnnlm-rnn/src/recurrence/cpu/rows.rs",
     "crates/rnnlm-rnn/src/recurrence/cuda/kernels.rs",
     "crates/rnnlm-tensor/src/cpu/isa.rs",
+    "crates/rnnlm-tensor/src/cpu/strassen/at_once.rs",
     "crates/rnnlm-tensor/src/cpu/tile.rs",
     "crates/rnnlm-tensor/src/cuda/compile.rs",
     "crates/rnnlm-tensor/src/cuda/device.rs",

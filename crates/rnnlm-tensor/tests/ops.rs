@@ -378,8 +378,8 @@ fn memory_that_no_machine_has_is_an_error_and_no_abort() {
 #[test]
 fn the_number_of_threads_changes_no_bit() -> Check {
     // high outputs are shared out by rows, low ones by columns, the last part smaller; gaps between rows; sums of more and of
-    // fewer rows than are summed in one go
-    let sizes = [[100, 100, 90], [28, 250, 300], [4, 300, 260], [32, 33, 700], [7, 1000, 40]];
+    // fewer rows than are summed in one go; last, rows that may go in pairs, eight of them left over
+    let sizes = [[100, 100, 90], [28, 250, 300], [4, 300, 260], [32, 33, 700], [7, 1000, 40], [136, 256, 700]];
     let values: Vec<f32> = (0..1000 * 700).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
     for ([rows, cols, inner], product) in
         sizes.iter().flat_map(|&sizes| [Product::AB, Product::ABt, Product::AtB].map(|product| (sizes, product)))

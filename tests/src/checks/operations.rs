@@ -27,8 +27,8 @@ const CASES: [([usize; 3], Setting); 9] = [
     ([35, 1000, 2], Setting::Whole),
 ];
 /// Products with 8 × 8 of the largest tiles that there are, on a GPU, some of them in part, which are read one number or four at
-/// a time; and one whose slices are summed by fours.
-const LARGE_PRODUCTS: [[usize; 3]; 3] = [[900, 897, 17], [900, 900, 20], [132, 128, 320]];
+/// a time; one whose slices are summed by fours; and one whose rows may go in pairs, on a CPU.
+const LARGE_PRODUCTS: [[usize; 3]; 4] = [[900, 897, 17], [900, 900, 20], [132, 128, 320], [80, 256, 530]];
 
 /// Where a case's operands lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::product::MOST_COLS;
 use super::tile::ROWS_AHEAD;
 use super::vector;
 use crate::Result;
@@ -10,8 +9,8 @@ use crate::Result;
 /// Numbers in a cache line of 64 bytes, which is also the widest vector.
 pub(super) const LINE: usize = 16;
 
-/// Numbers behind the end of a right operand that a product asks for.
-const ASKED_FOR: usize = ROWS_AHEAD * MOST_COLS;
+/// Numbers behind the end of a right operand that a product asks for: rows of four vectors at the most.
+const ASKED_FOR: usize = ROWS_AHEAD * 4 * LINE;
 
 /// Numbers in a page of memory of 4096 bytes. Numbers so far apart share a place in the first-level cache.
 pub const PAGE: usize = 1024;

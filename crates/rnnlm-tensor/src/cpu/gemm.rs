@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::buffer::LINE;
 use super::product::{DEPTH, MOST_COLS, Multiply, Onto, Packed, Rows};
 use super::shares::{self, Share};
+use super::strassen::{self, Once};
 use super::{Cpu, Isa, Kernel, Lanes, elementwise, math, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
@@ -30,6 +31,8 @@ const FEW_ROWS: usize = 3;
 thread_local! {
     /// Where the right operand is laid out; it grows to the largest one and stays.
     static PACKED: RefCell<Option<Packed>> = const { RefCell::new(None) };
+    /// Room for products with rows in pairs; it grows likewise.
+    static PAIRS: Cell<Option<Once>> = const { Cell::new(None) };
     /// Where blocks of columns of a low output stand; it grows likewise.
     static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
@@ -52,7 +55,7 @@ pub(super) fn gemm(
         Product::AtB => (a.layout.rows, transposed(&a), as_it_stands(&b)),
     };
     let onto = if accumulate { Onto::Output } else { Onto::Nothing };
-    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto }, out);
+    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto, in_pairs: false }, out);
 }
 
 /// `out = x·weightᵀ + bias`. The bias joins where sums are stored, unless that is several times: it is added to
@@ -64,7 +67,7 @@ pub(super) fn linear(cpu: &Cpu, x: View<'_, Cpu>, weight: View<'_, Cpu>, bias: V
     }
     let (inner, a, b) = (x.layout.cols, as_it_stands(&x), transposed(&weight));
     let onto = Onto::Row(&bias.buffer[bias.layout.offset..]);
-    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto }, out);
+    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto, in_pairs: false }, out);
 }
 
 /// A product of two operands that are ready, shared out to the pool.
@@ -75,18 +78,21 @@ fn multiply(cpu: &Cpu, operands: Operands<'_>, out: ViewMut<'_, Cpu>) {
     if rows == 0 || cols == 0 {
         return;
     }
+    let in_pairs = strassen::suits_once(operands.isa, [rows, operands.inner, cols], operands.a);
+    let operands = Operands { in_pairs, ..operands };
+    let together = if in_pairs { strassen::TOGETHER } else { ROWS };
     let out = &mut out.buffer[offset..offset + (rows - 1) * stride + cols + room];
     let threads = cpu.threads();
     if threads == 1 || rows * cols * operands.inner < SMALL {
-        let mut all = Part { first: [0, 0], cols, out, stride, room };
+        let mut all = Part { first: [0, 0], cols, out, stride, room, together };
         (0..operands.num_steps()).for_each(|index| operands.step(index, &mut all));
     } else if rows <= LOW && cols / threads >= 2 * MOST_COLS {
         operands.by_columns(cols.div_ceil(threads).next_multiple_of(LINE), [rows, cols], out, stride);
     } else {
-        let rows = rows.div_ceil(threads).next_multiple_of(ROWS);
+        let rows = rows.div_ceil(threads).next_multiple_of(together);
         let parts = out.par_chunks_mut(rows * stride).enumerate();
-        operands
-            .walk([rows, cols], parts.map(|(index, out)| Part { first: [index * rows, 0], cols, out, stride, room }));
+        let part = |(index, out)| Part { first: [index * rows, 0], cols, out, stride, room, together };
+        operands.walk([rows, cols], parts.map(part));
     }
 }
 
@@ -98,11 +104,17 @@ struct Part<'a> {
     stride: usize,
     /// [`Layout::room`] of the output.
     room: usize,
+    /// Rows that are multiplied together.
+    together: usize,
 }
 
 impl Share for Part<'_> {
     fn count(&self) -> usize {
         self.out.len().div_ceil(self.stride)
+    }
+
+    fn together(&self) -> usize {
+        self.together
     }
 
     fn split(self, middle: usize) -> [Self; 2] {
@@ -112,7 +124,7 @@ impl Share for Part<'_> {
     }
 }
 
-/// What is multiplied: `DEPTH` rows of the right operand in a step.
+/// What is multiplied: some rows of the right operand in a step.
 struct Operands<'a> {
     isa: Isa,
     inner: usize,
@@ -120,16 +132,25 @@ struct Operands<'a> {
     b: Rows<'a>,
     /// What the first step is added to.
     onto: Onto<'a>,
+    /// Whether rows are taken in pairs.
+    in_pairs: bool,
 }
 
 impl Operands<'_> {
+    /// Rows of the right operand in a step.
+    fn depth(&self) -> usize {
+        if self.in_pairs { strassen::DEPTH } else { DEPTH }
+    }
+
     fn num_steps(&self) -> usize {
-        self.inner.div_ceil(DEPTH).max(1)
+        self.inner.div_ceil(self.depth()).max(1)
     }
 
     /// All steps of parts of at the most so many rows and columns, shared out to the pool.
     fn walk<'p>(&self, [rows, cols]: [usize; 2], parts: impl IndexedParallelIterator<Item = Part<'p>>) {
-        shares::walk(parts, rows, self.num_steps(), DEPTH.min(self.inner) * cols, |index, part| self.step(index, part));
+        shares::walk(parts, rows, self.num_steps(), self.depth().min(self.inner) * cols, |index, part| {
+            self.step(index, part);
+        });
     }
 
     /// All steps of an output that is cut into blocks of `width` columns. While they last, each block stands by itself: what
@@ -146,7 +167,7 @@ impl Operands<'_> {
                     let rows = block.chunks_exact_mut(cols).zip(whole.chunks(stride));
                     rows.for_each(|(block, row)| block.copy_from_slice(&row[first..first + cols]));
                 }
-                Part { first: [0, first], cols, out: block, stride: cols, room: 0 }
+                Part { first: [0, first], cols, out: block, stride: cols, room: 0, together: ROWS }
             }),
         );
         for (index, block) in blocks[..rows * cols].chunks(rows * width).enumerate() {
@@ -160,11 +181,21 @@ impl Operands<'_> {
     /// Adds to a part what a step comes to. The right operand is laid out where it is used: what another core has laid out
     /// would have to come from its cache.
     fn step(&self, index: usize, part: &mut Part<'_>) {
-        let Self { isa, inner, a, b, onto } = *self;
-        let (rows, start) = (part.count(), index * DEPTH);
-        let Part { first: [row, col], cols, ref mut out, stride, room } = *part;
-        let (a, b, depth) = (a.from([row, start]), b.from([start, col]), DEPTH.min(inner - start));
-        let onto = if start > 0 { Onto::Output } else { onto.at(0, col) };
+        let Self { isa, inner, a, b, onto, in_pairs } = *self;
+        let (mut rows, start) = (part.count(), index * self.depth());
+        let Part { first: [row, col], cols, ref mut out, stride, room, .. } = *part;
+        let (mut a, b, depth) = (a.from([row, start]), b.from([start, col]), self.depth().min(inner - start));
+        let (mut onto, mut out) = (if start > 0 { Onto::Output } else { onto.at(0, col) }, &mut **out);
+        if in_pairs {
+            let whole = rows / strassen::TOGETHER * strassen::TOGETHER;
+            let mut once = PAIRS.take().unwrap_or_else(Once::new);
+            once.add(isa, [whole, depth, cols], [a, b], out, stride, onto);
+            PAIRS.set(Some(once));
+            if whole == rows {
+                return;
+            }
+            (rows, a, onto, out) = (rows - whole, a.from([whole, 0]), onto.at(whole, 0), &mut out[whole * stride..]);
+        }
         let mut packed = take(isa).with_room(room);
         if a.col_stride != 1 && Multiply::can_stand(b, rows) {
             let sizes = [rows, depth, cols];

@@ -48,6 +48,15 @@ impl Isa {
         }
     }
 
+    /// Whether sums and differences of whole vectors take no time from multiplications: AMD's CPUs have units of their own for
+    /// them (the extension that tells is theirs alone), where Intel's add 16 numbers in the units that multiply.
+    pub(super) fn adds_beside(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.0 == Level::Avx512 && is_x86_feature_detected!("sse4a");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Runs a kernel in the code that was compiled for this instruction set.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
@@ -152,6 +161,9 @@ pub trait Lanes {
     /// `a + b`, lane by lane.
     fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
+    /// `a − b`, lane by lane.
+    fn subtract(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
     /// [`Lanes::mul_add`], lane by lane.
     fn mul_add_vector(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
@@ -203,6 +215,11 @@ impl Lanes for Portable {
     #[inline(always)]
     fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    fn subtract(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|lane| a[lane] - b[lane])
     }
 
     #[inline(always)]
@@ -260,6 +277,12 @@ mod x86 {
         fn add(a: __m256, b: __m256) -> __m256 {
             // SAFETY: only `run_avx2` runs kernels with this type
             unsafe { _mm256_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn subtract(a: __m256, b: __m256) -> __m256 {
+            // SAFETY: only `run_avx2` runs kernels with this type
+            unsafe { _mm256_sub_ps(a, b) }
         }
 
         #[inline(always)]
@@ -346,6 +369,12 @@ mod x86 {
         fn add(a: __m512, b: __m512) -> __m512 {
             // SAFETY: only `run_avx512` runs kernels with this type
             unsafe { _mm512_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn subtract(a: __m512, b: __m512) -> __m512 {
+            // SAFETY: only `run_avx512` runs kernels with this type
+            unsafe { _mm512_sub_ps(a, b) }
         }
 
         #[inline(always)]

@@ -34,7 +34,7 @@ const LARGE: usize = 1 << 15;
 /// From so many values on, several threads share in the product of a single row: half a megabyte.
 const LARGE_ROW: usize = 1 << 17;
 /// Rows of a right operand that stands as it is are at the most so far apart: two to a page of memory.
-const NEAR: usize = 512;
+pub(super) const NEAR: usize = 512;
 /// So few rows are not worth laying a right operand out for.
 const FEW: usize = 32;
 /// Columns of a transposed left operand that is used as it stands are at the most so far apart: a block of it stays near.
@@ -101,7 +101,8 @@ impl Packed {
         let (isa, k, cut) = (self.isa, self.k, Cut::new(self.isa, self.n));
         let parts = cut.parts_mut(&mut self.values, k);
         let pack = |first: usize, panel: &mut [f32]| {
-            isa.run(PackPanel { b: b.from([0, first]), cols: cut.cols(first), width: cut.width(first), panel });
+            let width = cut.width(first);
+            isa.run(PackPanel { b: b.from([0, first]), cols: cut.cols(first), width, pitch: width, panel });
         };
         if shared && k * cut.stored() >= LARGE {
             parts.into_par_iter().for_each(|(start, width, part)| {

@@ -25,6 +25,11 @@ pub trait Share: Send + Sized {
     /// How many.
     fn count(&self) -> usize;
 
+    /// How many of them are not to be split, of a share that has a multiple of these.
+    fn together(&self) -> usize {
+        2
+    }
+
     /// Those before the row `middle` of them, and the others.
     fn split(self, middle: usize) -> [Self; 2];
 }
@@ -42,7 +47,7 @@ impl Share for Range<usize> {
 
 /// Takes shares of at the most so many `rows` through `num_steps` steps of some `work` (multiplications) a row each: `step`
 /// is called with the number of a step and the rows, for every share in the order of the steps. Between two steps, a thread
-/// that sees another without work leaves it half of its rows, an even number. Where the arithmetic of a row depends on no
+/// that sees another without work leaves it half of its rows. Where the arithmetic of a row depends on no
 /// other, neither the number of threads nor their pace moves a bit. Shares too small to be halved go their way without a
 /// count.
 pub fn walk<S: Share>(
@@ -90,8 +95,8 @@ impl<F> Walk<F> {
         F: Fn(usize, &mut S) + Sync,
     {
         for index in first..self.num_steps {
-            if self.is_worth_halving(share.count(), self.num_steps - index) {
-                let middle = (share.count() / 2).next_multiple_of(2);
+            if self.is_worth_halving(&share, self.num_steps - index) {
+                let middle = (share.count() / 2).next_multiple_of(share.together());
                 let [one, other] = share.split(middle);
                 self.on_the_way.0.fetch_add(1, Ordering::Relaxed);
                 rayon::join(|| self.go_on(index, one), || self.go_on(index, other));
@@ -115,8 +120,9 @@ impl<F> Walk<F> {
         }
     }
 
-    fn is_worth_halving(&self, rows: usize, steps: usize) -> bool {
-        rows >= LEAST_ROWS
+    fn is_worth_halving(&self, share: &impl Share, steps: usize) -> bool {
+        let rows = share.count();
+        rows >= LEAST_ROWS.max(2 * share.together())
             && rows * steps * self.work >= LEAST_WORK
             // a number that is late costs or saves a halving, and changes nothing else
             && self.on_the_way.0.load(Ordering::Relaxed) < self.at_a_time

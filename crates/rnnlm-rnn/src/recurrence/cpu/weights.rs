@@ -38,7 +38,7 @@ pub(super) enum Weight {
 impl Weight {
     /// Room for `[k, n]`, to be multiplied with groups of rows out of `batch_size`, and what room behind them products have.
     fn new(isa: Isa, batch_size: usize, [k, n]: [usize; 2], room: usize) -> Self {
-        if Paired::suits([batch_size, k, n]) {
+        if Paired::suits(isa, [batch_size, k, n]) {
             Self::Paired(Paired::new(isa, k, n))
         } else {
             Self::Single(Packed::new(isa, k, n).with_room(room))
