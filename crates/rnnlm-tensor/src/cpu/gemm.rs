@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::buffer::LINE;
 use super::product::{DEPTH, MOST_COLS, Multiply, Onto, Packed, Rows};
 use super::shares::{self, Share};
-use super::strassen::{self, Once};
+use super::strassen;
 use super::{Cpu, Isa, Kernel, Lanes, elementwise, math, row, row_mut};
 use crate::{Layout, Product, View, ViewMut};
 
@@ -31,8 +31,6 @@ const FEW_ROWS: usize = 3;
 thread_local! {
     /// Where the right operand is laid out; it grows to the largest one and stays.
     static PACKED: RefCell<Option<Packed>> = const { RefCell::new(None) };
-    /// Room for products with rows in pairs; it grows likewise.
-    static PAIRS: Cell<Option<Once>> = const { Cell::new(None) };
     /// Where blocks of columns of a low output stand; it grows likewise.
     static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
@@ -188,9 +186,7 @@ impl Operands<'_> {
         let (mut onto, mut out) = (if start > 0 { Onto::Output } else { onto.at(0, col) }, &mut **out);
         if in_pairs {
             let whole = rows / strassen::TOGETHER * strassen::TOGETHER;
-            let mut once = PAIRS.take().unwrap_or_else(Once::new);
-            once.add(isa, [whole, depth, cols], [a, b], out, stride, onto);
-            PAIRS.set(Some(once));
+            strassen::multiply_once(isa, [whole, depth, cols], [a, b], out, stride, onto);
             if whole == rows {
                 return;
             }

@@ -61,8 +61,6 @@ fn rows_per_group(batch_size: usize, threads: usize) -> usize {
 pub struct CpuPlan {
     isa: Isa,
     weights: LaidOut,
-    /// `[N, …]`: room for what products with pairs of rows need beside their operands.
-    pair_sums: Tensor<Cpu>,
     /// ∂loss/∂(hidden state) on its way back, a group's rows far from another's.
     hidden: Tensor<Cpu>,
     rows_per_group: usize,
@@ -74,9 +72,8 @@ impl Recurrence for Cpu {
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CpuPlan>> {
         let rows_per_group = rows_per_group(dims.batch_size, self.threads());
         let weights = LaidOut::new(self, layer, dims.batch_size);
-        let pair_sums = Tensor::zeros(self, dims.batch_size, weights.scratch_cols())?;
         let hidden = OwnRows::memory(self, rows_per_group, [dims.batch_size, dims.hidden_size])?;
-        Ok(Some(CpuPlan { isa: self.isa(), weights, pair_sums, hidden, rows_per_group }))
+        Ok(Some(CpuPlan { isa: self.isa(), weights, hidden, rows_per_group }))
     }
 
     fn fused_forward(&self, plan: &mut CpuPlan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()> {
@@ -88,11 +85,10 @@ impl Recurrence for Cpu {
             self.run(|| plan.weights.project(x, tape.pre_activations()));
         }
         let dims = tape.dims();
-        let CpuPlan { isa, weights, pair_sums, rows_per_group, .. } = plan;
+        let CpuPlan { isa, weights, rows_per_group, .. } = plan;
         let forward = Forward {
             isa: *isa,
             weights,
-            pair_sums: SharedRows::new(pair_sums),
             pass,
             steps: Steps::of(tape),
             widths: Widths::of(tape),
@@ -114,7 +110,7 @@ impl Recurrence for Cpu {
         mut gradients: Gradients<'_, Self>,
     ) -> Result<()> {
         let dims = tape.dims();
-        let CpuPlan { isa, weights, pair_sums, hidden, rows_per_group } = plan;
+        let CpuPlan { isa, weights, hidden, rows_per_group } = plan;
         let adjoint = &mut *gradients.adjoint;
         // gates become gradients where they stand: the lines of another matrix would have to come first, to be overwritten
         if tape.gates.shape()[1] > 0 {
@@ -125,7 +121,6 @@ impl Recurrence for Cpu {
         let backward = Backward {
             isa: *isa,
             weights,
-            pair_sums: SharedRows::new(pair_sums),
             cell: pass.layer.cell,
             tape,
             widths: Widths::of(tape),
@@ -199,7 +194,6 @@ impl Steps {
 struct Forward<'a> {
     isa: Isa,
     weights: &'a LaidOut,
-    pair_sums: SharedRows<'a>,
     pass: &'a Pass<'a, Cpu>,
     steps: Steps,
     widths: Widths,
@@ -217,9 +211,8 @@ impl Forward<'_> {
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows, and within this one the
         // state before a step and the state after it are different blocks
-        let (pair_sums, gates, h_before, hidden, candidate) = unsafe {
+        let (gates, h_before, hidden, candidate) = unsafe {
             (
-                self.pair_sums.rows_mut(group.clone()),
                 self.gates.rows_mut(now.clone()),
                 &*self.hidden.rows_mut(steps.rows(before, group)),
                 self.hidden.rows_mut(steps.rows(after, group)),
@@ -230,12 +223,12 @@ impl Forward<'_> {
         match self.pass.layer.cell {
             Cell::Rnn(phi) => {
                 let onto = weights.onto(self.pass.input, now, 0);
-                weights.recurrent[0].forward.multiply(m, rows, pair_sums, hidden, widths.state, onto);
+                weights.recurrent[0].forward.multiply(m, rows, hidden, widths.state, onto);
                 elman::cpu::forward(isa, phi.activation(), hidden);
             }
             Cell::Lstm => {
                 let onto = weights.onto(self.pass.input, now, 0);
-                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, widths.gates, onto);
+                weights.recurrent[0].forward.multiply(m, rows, gates, widths.gates, onto);
                 // SAFETY: these rows belong to this group alone, and the two blocks differ
                 let (c_before, c) = unsafe {
                     (&*self.cell.rows_mut(steps.rows(before, group)), self.cell.rows_mut(steps.rows(after, group)))
@@ -244,16 +237,16 @@ impl Forward<'_> {
             }
             Cell::Gru { reset_after } => {
                 let onto = weights.onto(self.pass.input, now.clone(), 0);
-                weights.recurrent[0].forward.multiply(m, rows, pair_sums, gates, widths.gates, onto);
+                weights.recurrent[0].forward.multiply(m, rows, gates, widths.gates, onto);
                 isa.run(gru::cpu::ResetUpdate { gates, h_before, m: candidate, reset_after, widths });
                 let new = &weights.recurrent[1].forward;
                 if reset_after {
                     weights.look_up(self.pass.input, now, 2 * hidden_size..3 * hidden_size, gates, widths.gates);
-                    new.multiply(m, rows, pair_sums, candidate, widths.state, Onto::Row(&weights.candidate_bias));
+                    new.multiply(m, rows, candidate, widths.state, Onto::Row(&weights.candidate_bias));
                 } else {
                     let rows = Rows { values: candidate, ..rows };
                     let onto = weights.onto(self.pass.input, now, 2 * hidden_size);
-                    new.multiply(m, rows, pair_sums, &mut gates[2 * hidden_size..], widths.gates, onto);
+                    new.multiply(m, rows, &mut gates[2 * hidden_size..], widths.gates, onto);
                 }
                 isa.run(gru::cpu::Finish { gates, h_before, m: candidate, h: hidden, reset_after, widths });
             }
@@ -265,7 +258,6 @@ impl Forward<'_> {
 struct Backward<'a> {
     isa: Isa,
     weights: &'a LaidOut,
-    pair_sums: SharedRows<'a>,
     cell: Cell,
     tape: &'a Tape<Cpu>,
     widths: Widths,
@@ -286,9 +278,8 @@ impl Backward<'_> {
         let [before, after] = steps.states(t).map(|block| steps.rows(block, group));
         let now = steps.rows(t, group);
         // SAFETY: groups are disjoint ranges of the batch, so no other task touches these rows
-        let (pair_sums, gates, dm, dh, scratch) = unsafe {
+        let (gates, dm, dh, scratch) = unsafe {
             (
-                self.pair_sums.rows_mut(group.clone()),
                 self.gates.rows_mut(now.clone()),
                 self.candidate.rows_mut(now.clone()),
                 self.hidden.rows_mut(group),
@@ -299,10 +290,10 @@ impl Backward<'_> {
         let hidden = self.tape.hidden.view();
         // nothing comes before the first step but the initial state
         let goes_on = self.initial_state || t != steps.direction.first(steps.dims.num_steps);
-        let mut product = |wanted, part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
+        let product = |wanted, part: usize, values: &[f32], row_stride: usize, out: &mut [f32], onto: Onto<'_>| {
             if wanted {
                 let (weight, rows) = (&weights.recurrent[part].backward, Rows { values, row_stride, col_stride: 1 });
-                weight.multiply(m, rows, pair_sums, out, widths.state, onto);
+                weight.multiply(m, rows, out, widths.state, onto);
             }
         };
         match self.cell {

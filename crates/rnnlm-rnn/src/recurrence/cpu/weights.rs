@@ -59,27 +59,11 @@ impl Weight {
         }
     }
 
-    /// How many numbers [`Weight::multiply`] needs beside its operands for one row.
-    fn scratch_cols(&self) -> usize {
-        match self {
-            Self::Single(_) => 0,
-            Self::Paired(weight) => weight.scratch_cols(),
-        }
-    }
-
-    /// `c[m, n] = a[m, k] · self`, added to what `onto` says; `scratch` is overwritten.
-    pub(super) fn multiply(
-        &self,
-        m: usize,
-        a: Rows<'_>,
-        scratch: &mut [f32],
-        c: &mut [f32],
-        c_stride: usize,
-        onto: Onto<'_>,
-    ) {
+    /// `c[m, n] = a[m, k] · self`, added to what `onto` says.
+    pub(super) fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
         match self {
             Self::Single(weight) => weight.multiply(m, a, c, c_stride, onto),
-            Self::Paired(weight) => weight.multiply(m, a, scratch, c, c_stride, onto),
+            Self::Paired(weight) => weight.multiply(m, a, c, c_stride, onto),
         }
     }
 }
@@ -135,12 +119,6 @@ impl LaidOut {
             table: Vec::new(),
             input: Packed::new(isa, 0, 0).with_room(room(width)),
         }
-    }
-
-    /// How many numbers its recurrent products need beside their operands for each row.
-    pub(super) fn scratch_cols(&self) -> usize {
-        let both = self.recurrent.iter().flat_map(|part| [&part.forward, &part.backward]);
-        both.map(Weight::scratch_cols).max().unwrap_or(0)
     }
 
     /// Makes everything anew if the parameters have changed since it was made.

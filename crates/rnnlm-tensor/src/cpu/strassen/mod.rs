@@ -27,6 +27,8 @@
 mod at_once;
 mod in_turn;
 
+use std::cell::Cell;
+
 use super::Buffer;
 use super::isa::{Isa, Lanes};
 use super::product::{NEAR, Onto, Rows};
@@ -47,6 +49,28 @@ const COLS: usize = 64;
 pub(super) const TOGETHER: usize = 16;
 /// Rows and columns of such a product from which on it is worth what is made of its left operand.
 const LEAST_ONCE: [usize; 2] = [64, 256];
+
+/// Rows that pass all columns together: what is made of them stays in the second-level cache.
+const ROWS: usize = 32;
+
+thread_local! {
+    /// What is made of a left operand; it grows to the largest one and stays.
+    static LEFT: Cell<Option<Buffer>> = const { Cell::new(None) };
+    /// Where a right operand is laid out that is used once; it grows likewise.
+    static RIGHT: Cell<Option<Buffer>> = const { Cell::new(None) };
+}
+
+/// Work with room for so many numbers, which a thread keeps.
+fn with_room<R>(
+    room: &'static std::thread::LocalKey<Cell<Option<Buffer>>>,
+    len: usize,
+    work: impl FnOnce(&mut [f32]) -> R,
+) -> R {
+    let mut buffer = room.take().filter(|buffer| buffer.len() >= len).unwrap_or_else(|| Buffer::small(len));
+    let result = work(&mut buffer[..len]);
+    room.set(Some(buffer));
+    result
+}
 
 /// The right operand `[k, n]` of products with pairs of rows, laid out for one instruction set.
 #[derive(Debug)]
@@ -80,11 +104,6 @@ impl Paired {
         Self { isa, k, n, at_once, values: Buffer::small(matrices * (k / 2) * (n / 2)) }
     }
 
-    /// How many numbers [`Paired::multiply`] needs beside its operands for each row.
-    pub fn scratch_cols(&self) -> usize {
-        if self.at_once { at_once::SCRATCH } else { self.k.min(DEPTH) }
-    }
-
     /// Lays out `source[p·stride + j]`, a matrix `[k, n]` row by row.
     pub fn pack(&mut self, source: &[f32], stride: usize) {
         self.lay_out(Rows { values: source, row_stride: stride, col_stride: 1 });
@@ -104,70 +123,66 @@ impl Paired {
         }
     }
 
-    /// `c[m, n] = a[m, k] · self`, added to what `onto` says; what `scratch` holds is overwritten.
+    /// `c[m, n] = a[m, k] · self`, added to what `onto` says.
     ///
     /// # Panics
     /// If the number of rows is odd, or a slice is too short for its rows.
-    pub fn multiply(&self, m: usize, a: Rows<'_>, scratch: &mut [f32], c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
+    pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
         assert!(m.is_multiple_of(2) && a.col_stride == 1, "{m} rows, {} apart, are no pairs of rows", a.col_stride);
         let (isa, k, right, b) = (self.isa, self.k, self.n / 2, &*self.values);
-        if self.at_once {
-            isa.run(at_once::Multiply { m, k, right, a, b, scratch, c, c_stride, onto });
-        } else {
-            isa.run(in_turn::Multiply { m, k, right, a, b, scratch, c, c_stride, onto });
+        for first in (0..m).step_by(ROWS) {
+            let (m, a, c, onto) =
+                (ROWS.min(m - first), a.from([first, 0]), &mut c[first * c_stride..], onto.at(first, 0));
+            if self.at_once {
+                with_room(&LEFT, at_once::SCRATCH * m, |scratch| {
+                    isa.run(at_once::Multiply { m, k, right, a, b, scratch, c, c_stride, onto });
+                });
+            } else {
+                with_room(&LEFT, k.min(DEPTH) * m, |scratch| {
+                    isa.run(in_turn::Multiply { m, k, right, a, b, scratch, c, c_stride, onto });
+                });
+            }
         }
     }
 }
 
 /// Whether a product `[m, k] · [k, n]` whose operands are used once gains by taking its rows in pairs, and this CPU does so
-/// ([`Once`]). Where rows are left over, the right operand serves them as well only if the left one is transposed.
+/// ([`multiply_once`]). Where rows are left over, the right operand serves them as well only if the left one is transposed.
 pub(super) fn suits_once(isa: Isa, [m, k, n]: [usize; 3], a: Rows<'_>) -> bool {
     let whole = m / TOGETHER * TOGETHER;
     let is_large = m >= LEAST_ONCE[0] && n >= LEAST_ONCE[1] && (whole == m || a.col_stride != 1);
     isa.adds_beside() && is_large && Paired::suits(isa, [whole, k, n])
 }
 
-/// Room for products whose operands are used once. A pair is a row and the eighth one after it here, so that neighbours in a
-/// transposed left operand stay neighbours.
-#[derive(Debug)]
-pub(super) struct Once {
-    left: Buffer,
-    right: Buffer,
-}
-
-impl Once {
-    pub(super) fn new() -> Self {
-        Self { left: Buffer::small(at_once::SCRATCH * TOGETHER), right: Buffer::small(0) }
-    }
-
-    /// `c[m, n] = a[m, k] · b[k, n]`, added to what `onto` says, where m is a multiple of [`TOGETHER`], and k even and at the most
-    /// [`DEPTH`].
-    pub(super) fn add(
-        &mut self,
-        isa: Isa,
-        [m, k, n]: [usize; 3],
-        [a, b]: [Rows<'_>; 2],
-        c: &mut [f32],
-        c_stride: usize,
-        onto: Onto<'_>,
-    ) {
-        let (depth, right, pairs) = (k / 2, n / 2, TOGETHER / 2);
-        let b = if b.col_stride == 1 && b.row_stride <= NEAR {
-            at_once::Right::Standing(b)
-        } else {
-            if self.right.len() < k * n {
-                self.right = Buffer::small(k * n);
+/// `c[m, n] = a[m, k] · b[k, n]`, added to what `onto` says, where m is a multiple of [`TOGETHER`], and k even and at the most
+/// [`DEPTH`]. A pair is a row and the eighth one after it here, so that neighbours in a transposed left operand stay neighbours.
+pub(super) fn multiply_once(
+    isa: Isa,
+    [m, k, n]: [usize; 3],
+    [a, b]: [Rows<'_>; 2],
+    c: &mut [f32],
+    c_stride: usize,
+    onto: Onto<'_>,
+) {
+    let (depth, right, pairs) = (k / 2, n / 2, TOGETHER / 2);
+    let mut multiply = |b: at_once::Right<'_>| {
+        with_room(&LEFT, at_once::SCRATCH * TOGETHER, |scratch| {
+            for first in (0..m).step_by(TOGETHER) {
+                let coming = (a.col_stride != 1 && first + TOGETHER < m).then(|| a.from([first + TOGETHER, 0]));
+                let (c, onto) = (&mut c[first * c_stride..], onto.at(first, 0));
+                let out = Out { stride: c_stride, apart: 1, onto };
+                let tiles = at_once::Tiles { pairs, odd: pairs, depth, right, b, c, out, coming };
+                isa.run(at_once::Block { a: a.from([first, 0]), scratch: &mut *scratch, tiles });
             }
-            isa.run(at_once::LayOut { b, k, right, values: &mut self.right[..k * n], shared: false });
-            at_once::Right::LaidOut(&self.right)
-        };
-        for first in (0..m).step_by(TOGETHER) {
-            let coming = (a.col_stride != 1 && first + TOGETHER < m).then(|| a.from([first + TOGETHER, 0]));
-            let (c, out) = (&mut c[first * c_stride..], Out { stride: c_stride, apart: 1, onto: onto.at(first, 0) });
-            let tiles = at_once::Tiles { pairs, odd: pairs, depth, right, b, c, out, coming };
-            isa.run(at_once::Block { a: a.from([first, 0]), scratch: &mut self.left, tiles });
-        }
+        });
+    };
+    if b.col_stride == 1 && b.row_stride <= NEAR {
+        return multiply(at_once::Right::Standing(b));
     }
+    with_room(&RIGHT, k * n, |values| {
+        isa.run(at_once::LayOut { b, k, right, values: &mut *values, shared: false });
+        multiply(at_once::Right::LaidOut(values));
+    });
 }
 
 /// Where each block of rows begins, and how many each of its halves has.
@@ -210,8 +225,7 @@ mod tests {
     }
 
     fn multiply(b: &Paired, m: usize, a: &[f32], a_stride: usize, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
-        let mut scratch = vec![f32::NAN; m * b.scratch_cols()];
-        b.multiply(m, Rows { values: a, row_stride: a_stride, col_stride: 1 }, &mut scratch, c, c_stride, onto);
+        b.multiply(m, standing(a, a_stride), c, c_stride, onto);
     }
 
     #[test]
@@ -222,7 +236,7 @@ mod tests {
                 let b = values(k * b_stride);
                 for mut paired in all(k, n) {
                     paired.pack(&b, b_stride);
-                    for m in [2, 4, 6, 10, 16, 18, 32] {
+                    for m in [2, 4, 6, 10, 16, 18, 34] {
                         check(&paired, m, &b, b_stride);
                     }
                 }
@@ -284,7 +298,6 @@ mod tests {
     fn operands_that_are_used_once_agree_with_three_loops_however_they_lie() {
         let (m, n) = (3 * TOGETHER, 128);
         for isa in Isa::available() {
-            let mut once = Once::new();
             for k in [64, 98, DEPTH] {
                 // rows that are near each other stand, others and columns are laid out
                 for (apart, across) in [(n + 16, false), (NEAR + 16, false), (k + 5, true)] {
@@ -305,7 +318,7 @@ mod tests {
                         let before = values(m * (n + 3));
                         for onto in [Onto::Nothing, Onto::Output, Onto::Row(&of_a)] {
                             let mut c = before.clone();
-                            once.add(isa, [m, k, n], [a, b], &mut c, n + 3, onto);
+                            multiply_once(isa, [m, k, n], [a, b], &mut c, n + 3, onto);
                             let name = format!("{} {k} {apart} {across} {transposed}", isa.name());
                             assert_product(&name, [m, k, n], [a, b], [&before, &c], n + 3, onto);
                         }
