@@ -36,9 +36,9 @@ pub(super) enum Weight {
 }
 
 impl Weight {
-    /// Room for `[k, n]`, to be multiplied with groups of rows out of `batch_size`, and what room behind them products have.
-    fn new(isa: Isa, batch_size: usize, [k, n]: [usize; 2], room: usize) -> Self {
-        if Paired::suits(isa, [batch_size, k, n]) {
+    /// Room for `[k, n]`, and what room behind them products have.
+    fn new(isa: Isa, [k, n]: [usize; 2], room: usize, in_pairs: bool) -> Self {
+        if in_pairs {
             Self::Paired(Paired::new(isa, k, n))
         } else {
             Self::Single(Packed::new(isa, k, n).with_room(room))
@@ -71,6 +71,7 @@ impl Weight {
 /// Everything that is laid out.
 #[derive(Debug)]
 pub(super) struct LaidOut {
+    isa: Isa,
     /// The version of the parameters that this was made from.
     version: Option<u64>,
     /// One block, or for a GRU two: the gates r and z, and n.
@@ -85,7 +86,7 @@ pub(super) struct LaidOut {
     /// One-hot input: `W_ihᵀ + bias`, `[D, G·H]`, so that a row is what an id adds; as far apart as `bias` is long.
     table: Vec<f32>,
     /// Dense input: `W_ihᵀ`; made at the first use, since most layers never need it.
-    input: Packed,
+    input: Option<Weight>,
 }
 
 impl LaidOut {
@@ -99,25 +100,25 @@ impl LaidOut {
         };
         let reset_after = layer.cell == Cell::Gru { reset_after: true };
         let room = |cols| cpu.row_stride(cols) - cols;
+        let weight = |[k, n]: [usize; 2], room| Weight::new(isa, [k, n], room, Paired::suits(isa, [batch_size, k, n]));
         let recurrent = std::iter::once(first).chain(second).map(|rows| Recurrent {
             // gates end with their row, and a candidate that is reset after has a row of its own
-            forward: Weight::new(
-                isa,
-                batch_size,
+            forward: weight(
                 [h, rows.len()],
                 if rows.end == width && (rows.start == 0 || reset_after) { room(rows.len()) } else { 0 },
             ),
-            backward: Weight::new(isa, batch_size, [rows.len(), h], room(h)),
+            backward: weight([rows.len(), h], room(h)),
             rows,
         });
         Self {
+            isa,
             version: None,
             recurrent: recurrent.collect(),
             width,
             bias: vec![0.0; cpu.row_stride(width)],
             candidate_bias: vec![0.0; if reset_after { cpu.row_stride(h) } else { 0 }],
             table: Vec::new(),
-            input: Packed::new(isa, 0, 0).with_room(room(width)),
+            input: None,
         }
     }
 
@@ -129,7 +130,7 @@ impl LaidOut {
         self.version = Some(pass.parameters.version());
         let weights = pass.layer.weights(pass.parameters);
         let h = pass.layer.hidden_size;
-        let Self { recurrent, width, bias, candidate_bias, table, input, .. } = self;
+        let Self { isa, recurrent, width, bias, candidate_bias, table, input, .. } = self;
         let small = *width * h < SMALL;
         let refresh_recurrent = |Recurrent { rows, forward, backward }: &mut Recurrent| {
             let block = rows_of(&weights.weight_hh, rows.clone());
@@ -145,8 +146,10 @@ impl LaidOut {
         let weight_ih = rows_of(&weights.weight_ih, 0..rows);
         let refresh_input = || match pass.input {
             Input::OneHot(_) => refresh_table(table, weight_ih, bias, *width),
-            Input::Dense(_) => {
-                input.resize(cols, rows);
+            Input::Dense(x) => {
+                let in_pairs = Paired::suits_single(*isa, [x.layout.rows, cols, rows]);
+                let room = bias.len() - rows;
+                let input = input.get_or_insert_with(|| Weight::new(*isa, [cols, rows], room, in_pairs));
                 input.pack_transposed(weight_ih, cols);
             }
         };
@@ -157,12 +160,14 @@ impl LaidOut {
     /// another.
     pub(super) fn project(&self, x: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
         let Layout { offset, rows, stride, .. } = out.layout;
+        // `refresh` has made it
+        let Some(input) = &self.input else { return };
         out.buffer[offset..offset + rows * stride].par_chunks_mut(ROWS_PER_TASK * stride).enumerate().for_each(
             |(task, out)| {
                 let first = task * ROWS_PER_TASK;
                 let layout = x.layout.rows(first..first + out.len() / stride);
                 let rows = Rows { values: &x.buffer[layout.span()], row_stride: layout.stride, col_stride: 1 };
-                self.input.multiply(layout.rows, rows, out, stride, Onto::Row(&self.bias));
+                input.multiply(layout.rows, rows, out, stride, Onto::Row(&self.bias));
             },
         );
     }

@@ -90,6 +90,11 @@ impl Paired {
         in_halves && m >= rows && k >= inner
     }
 
+    /// The same of a single product with all `m` rows: in turn, laying out what is made of the operand takes what is gained.
+    pub fn suits_single(isa: Isa, sizes: [usize; 3]) -> bool {
+        isa.adds_beside() && Self::suits(isa, sizes)
+    }
+
     /// Room for `[k, n]`, all zero.
     ///
     /// # Panics
