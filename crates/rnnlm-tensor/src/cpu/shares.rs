@@ -166,4 +166,39 @@ mod tests {
         let most = most_at_the_end.into_inner();
         assert!((1..=16).contains(&most), "{most} rows at a time in the last step of 32 that are slow");
     }
+
+    /// Rows that go by sixteens.
+    struct Sixteens(Range<usize>);
+
+    impl Share for Sixteens {
+        fn count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn together(&self) -> usize {
+            16
+        }
+
+        fn split(self, middle: usize) -> [Self; 2] {
+            self.0.split(middle).map(Self)
+        }
+    }
+
+    #[test]
+    fn rows_that_go_together_are_never_split() {
+        let shares = std::sync::Mutex::new(Vec::new());
+        let step = |_: usize, rows: &mut Sixteens| shares.lock().unwrap().push(rows.0.clone());
+        // one on the way where two could be: every share is halved that can be
+        let walk = Walk {
+            num_steps: 1,
+            work: LEAST_WORK,
+            at_a_time: usize::MAX,
+            on_the_way: Apart(AtomicUsize::new(1)),
+            step,
+        };
+        walk.go_on(0, Sixteens(0..56));
+        let mut shares = shares.into_inner().unwrap();
+        shares.sort_by_key(|rows| rows.start);
+        assert_eq!(shares, [0..16, 16..32, 32..56]);
+    }
 }
