@@ -47,9 +47,9 @@ impl Share for Range<usize> {
 
 /// Takes shares of at the most so many `rows` through `num_steps` steps of some `work` (multiplications) a row each: `step`
 /// is called with the number of a step and the rows, for every share in the order of the steps. Between two steps, a thread
-/// that sees another without work leaves it half of its rows. Where the arithmetic of a row depends on no
-/// other, neither the number of threads nor their pace moves a bit. Shares too small to be halved go their way without a
-/// count.
+/// that sees another without work leaves it half of its rows. Where the arithmetic of rows depends on none that they are not
+/// together with, neither the number of threads nor their pace moves a bit. Shares too small to be halved go their way without
+/// a count.
 pub fn walk<S: Share>(
     shares: impl IndexedParallelIterator<Item = S>,
     rows: usize,
