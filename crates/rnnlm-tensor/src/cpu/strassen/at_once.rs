@@ -9,7 +9,7 @@ use super::super::isa::{Kernel, Lanes, prefetch, prefetch_from};
 use super::super::pack::PackPanel;
 use super::super::product::{Onto, Rows};
 use super::super::tile::{Out, ROWS_AHEAD};
-use super::{DEPTH, blocks, parts_mut, place, subtract};
+use super::{DEPTH, OnLaidOut, blocks, parts_mut, place, subtract};
 
 /// Most rows of a half of a block.
 const HALF: usize = DEPTH / 2;
@@ -112,24 +112,14 @@ struct Quarters<'a> {
     step: usize,
 }
 
-/// A product, `c[m, 2·right] = a[m, k] · b`, with `b` as [`LayOut`] leaves it.
-pub(super) struct Multiply<'a> {
-    pub(super) m: usize,
-    pub(super) k: usize,
-    pub(super) right: usize,
-    pub(super) a: Rows<'a>,
-    pub(super) b: &'a [f32],
-    pub(super) scratch: &'a mut [f32],
-    pub(super) c: &'a mut [f32],
-    pub(super) c_stride: usize,
-    pub(super) onto: Onto<'a>,
-}
+/// A product with `b` as [`LayOut`] leaves it.
+pub(super) struct Multiply<'a>(pub(super) OnLaidOut<'a>);
 
 impl Kernel for Multiply<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { m, k, right, a, b, scratch, c, c_stride, onto } = self;
+        let OnLaidOut { m, k, right, a, b, scratch, c, c_stride, onto } = self.0;
         let mut behind = b;
         for (start, depth) in blocks(k) {
             let (b, rest) = behind.split_at(4 * depth * right);

@@ -22,7 +22,7 @@ use super::super::pack::PackPanel;
 use super::super::panels::{Cut, Panel};
 use super::super::product::{MOST_COLS, MOST_ROWS, Onto, Rows};
 use super::super::tile::{self, Out, Tile, any_tile};
-use super::{blocks, parts_mut, place, subtract};
+use super::{OnLaidOut, blocks, parts_mut, place, subtract};
 
 /// Lays out `b`, `[k, 2·right]`: block by block, in it panel by panel of the left half, in it `b11 b21 t2 t3 t4 t1 b22`, in the
 /// order in which they are used.
@@ -90,18 +90,8 @@ impl Kernel for PackSeven<'_> {
     }
 }
 
-/// A product, `c[m, 2·right] = a[m, k] · b`, with `b` as [`LayOut`] leaves it.
-pub(super) struct Multiply<'a> {
-    pub(super) m: usize,
-    pub(super) k: usize,
-    pub(super) right: usize,
-    pub(super) a: Rows<'a>,
-    pub(super) b: &'a [f32],
-    pub(super) scratch: &'a mut [f32],
-    pub(super) c: &'a mut [f32],
-    pub(super) c_stride: usize,
-    pub(super) onto: Onto<'a>,
-}
+/// A product with `b` as [`LayOut`] leaves it.
+pub(super) struct Multiply<'a>(pub(super) OnLaidOut<'a>);
 
 impl Kernel for Multiply<'_> {
     type Output = ();
@@ -114,7 +104,7 @@ impl Kernel for Multiply<'_> {
 impl Tile for Multiply<'_> {
     #[inline(always)]
     fn run<L: Lanes, const MR: usize, const NV: usize>(self) {
-        let Self { m, k, right, a, b, scratch, c, c_stride, onto } = self;
+        let OnLaidOut { m, k, right, a, b, scratch, c, c_stride, onto } = self.0;
         let (pairs, cut) = (m / 2, Cut::of::<L>(right));
         // tiles of one height: ten pairs are five and five
         let height = pairs.div_ceil(pairs.div_ceil(MR).max(1));

@@ -138,17 +138,30 @@ impl Paired {
         for first in (0..m).step_by(ROWS) {
             let (m, a, c, onto) =
                 (ROWS.min(m - first), a.from([first, 0]), &mut c[first * c_stride..], onto.at(first, 0));
-            if self.at_once {
-                with_room(&LEFT, at_once::SCRATCH * m, |scratch| {
-                    isa.run(at_once::Multiply { m, k, right, a, b, scratch, c, c_stride, onto });
-                });
-            } else {
-                with_room(&LEFT, k.min(DEPTH) * m, |scratch| {
-                    isa.run(in_turn::Multiply { m, k, right, a, b, scratch, c, c_stride, onto });
-                });
-            }
+            let scratch_cols = if self.at_once { at_once::SCRATCH } else { k.min(DEPTH) };
+            with_room(&LEFT, scratch_cols * m, |scratch| {
+                let product = OnLaidOut { m, k, right, a, b, scratch, c, c_stride, onto };
+                if self.at_once {
+                    isa.run(at_once::Multiply(product));
+                } else {
+                    isa.run(in_turn::Multiply(product));
+                }
+            });
         }
     }
+}
+
+/// A product, `c[m, 2·right] = a[m, k] · b`, with `b` laid out in one way or the other.
+struct OnLaidOut<'a> {
+    m: usize,
+    k: usize,
+    right: usize,
+    a: Rows<'a>,
+    b: &'a [f32],
+    scratch: &'a mut [f32],
+    c: &'a mut [f32],
+    c_stride: usize,
+    onto: Onto<'a>,
 }
 
 /// Whether a product `[m, k] · [k, n]` whose operands are used once gains by taking its rows in pairs, and this CPU does so
