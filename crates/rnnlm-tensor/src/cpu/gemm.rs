@@ -53,7 +53,7 @@ pub(super) fn gemm(
         Product::AtB => (a.layout.rows, transposed(&a), as_it_stands(&b)),
     };
     let onto = if accumulate { Onto::Output } else { Onto::Nothing };
-    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto, in_pairs: false }, out);
+    multiply(cpu, inner, [a, b], onto, out);
 }
 
 /// `out = x·weightᵀ + bias`. The bias joins where sums are stored, unless that is several times: it is added to
@@ -65,23 +65,23 @@ pub(super) fn linear(cpu: &Cpu, x: View<'_, Cpu>, weight: View<'_, Cpu>, bias: V
     }
     let (inner, a, b) = (x.layout.cols, as_it_stands(&x), transposed(&weight));
     let onto = Onto::Row(&bias.buffer[bias.layout.offset..]);
-    multiply(cpu, Operands { isa: cpu.isa, inner, a, b, onto, in_pairs: false }, out);
+    multiply(cpu, inner, [a, b], onto, out);
 }
 
 /// A product of two operands that are ready, shared out to the pool.
-fn multiply(cpu: &Cpu, operands: Operands<'_>, out: ViewMut<'_, Cpu>) {
+fn multiply(cpu: &Cpu, inner: usize, [a, b]: [Rows<'_>; 2], onto: Onto<'_>, out: ViewMut<'_, Cpu>) {
     let Layout { offset, rows, cols, stride, room } = out.layout;
     // a vector of a bias must not end behind its memory
-    let room = if let Onto::Row(row) = operands.onto { room.min(row.len() - cols) } else { room };
+    let room = if let Onto::Row(row) = onto { room.min(row.len() - cols) } else { room };
     if rows == 0 || cols == 0 {
         return;
     }
-    let in_pairs = strassen::suits_once(operands.isa, [rows, operands.inner, cols], operands.a);
-    let operands = Operands { in_pairs, ..operands };
+    let in_pairs = strassen::suits_once(cpu.isa, [rows, inner, cols], a);
+    let operands = Operands { isa: cpu.isa, inner, a, b, onto, in_pairs };
     let together = if in_pairs { strassen::TOGETHER } else { ROWS };
     let out = &mut out.buffer[offset..offset + (rows - 1) * stride + cols + room];
     let threads = cpu.threads();
-    if threads == 1 || rows * cols * operands.inner < SMALL {
+    if threads == 1 || rows * cols * inner < SMALL {
         let mut all = Part { first: [0, 0], cols, out, stride, room, together };
         (0..operands.num_steps()).for_each(|index| operands.step(index, &mut all));
     } else if rows <= LOW && cols / threads >= 2 * MOST_COLS {

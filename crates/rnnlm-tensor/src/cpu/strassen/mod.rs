@@ -169,7 +169,7 @@ struct OnLaidOut<'a> {
 pub(super) fn suits_once(isa: Isa, [m, k, n]: [usize; 3], a: Rows<'_>) -> bool {
     let whole = m / TOGETHER * TOGETHER;
     let is_large = m >= LEAST_ONCE[0] && n >= LEAST_ONCE[1] && (whole == m || a.col_stride != 1);
-    isa.adds_beside() && is_large && Paired::suits(isa, [whole, k, n])
+    is_large && Paired::suits_single(isa, [whole, k, n])
 }
 
 /// `c[m, n] = a[m, k] · b[k, n]`, added to what `onto` says, where m is a multiple of [`TOGETHER`], and k even and at the most
