@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rnnlm_rnn::Path;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::cpu::Isa;
 use rnnlm_tensor::{Cpu, Cuda};
 
@@ -71,15 +71,15 @@ impl Paths {
 /// If the CPU's threads cannot be started.
 pub fn paths() -> Result<Paths> {
     let mut paths = Paths {
-        reference: cpu("reference", Isa::detect(), Path::Reference)?,
+        reference: cpu("reference", Isa::detect(), ExecutionPath::Reference)?,
         others: Vec::new(),
         spread: Vec::new(),
         operations: Vec::new(),
         missing: missing_instruction_sets(),
     };
     for isa in Isa::available() {
-        paths.operations.push(cpu(isa.name(), isa, Path::Reference)?);
-        paths.others.push(cpu(&format!("fused {}", isa.name()), isa, Path::Fused)?);
+        paths.operations.push(cpu(isa.name(), isa, ExecutionPath::Reference)?);
+        paths.others.push(cpu(&format!("fused {}", isa.name()), isa, ExecutionPath::Fused)?);
     }
     if let Err(reason) = add_gpus(&mut paths) {
         let missing =
@@ -100,7 +100,7 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
         let name = format!("cuda {}", gpu.name);
         let on = |path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
         paths.add_gpu(&name, "", on, usize::MAX);
-        paths.spread.push(gpu_target(&name, "fused", on(Path::Fused), usize::MAX));
+        paths.spread.push(gpu_target(&name, "fused", on(ExecutionPath::Fused), usize::MAX));
     }
     for (index, set) in emulated.chunk_by(|_, gpu| gpu.name != "emulated").enumerate() {
         let set = set.iter().map(|gpu| open(gpu.ordinal)).collect::<std::result::Result<Vec<_>, _>>()?;
@@ -113,7 +113,7 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
             paths.add_gpu(BACKEND, "", first, usize::MAX);
             paths.add_gpu(BACKEND, &how, all, LARGEST_DRAWN);
         } else {
-            paths.spread.push(gpu_target(BACKEND, &format!("spread{how}"), all(Path::Fused), usize::MAX));
+            paths.spread.push(gpu_target(BACKEND, &format!("spread{how}"), all(ExecutionPath::Fused), usize::MAX));
         }
     }
     Ok(())
@@ -127,16 +127,16 @@ fn gpu_target(name: &str, path: &str, device: Arc<dyn Device>, largest: usize) -
 
 impl Paths {
     /// A GPU's operations, and its layers on each path.
-    fn add_gpu(&mut self, name: &str, how: &str, on: impl Fn(Path) -> Arc<dyn Device>, largest: usize) {
+    fn add_gpu(&mut self, name: &str, how: &str, on: impl Fn(ExecutionPath) -> Arc<dyn Device>, largest: usize) {
         let target = |label: &str, path| gpu_target(name, &format!("{label}{how}"), on(path), largest);
-        self.operations.push(target("operations", Path::Reference));
-        let fused = Target { automatic: Some(on(Path::Auto)), ..target("fused", Path::Fused) };
-        self.others.extend([target("reference", Path::Reference), fused]);
+        self.operations.push(target("operations", ExecutionPath::Reference));
+        let fused = Target { automatic: Some(on(ExecutionPath::Auto)), ..target("fused", ExecutionPath::Fused) };
+        self.others.extend([target("reference", ExecutionPath::Reference), fused]);
     }
 }
 
 /// The CPU held to an instruction set.
-fn cpu(name: &str, isa: Isa, path: Path) -> Result<Target> {
+fn cpu(name: &str, isa: Isa, path: ExecutionPath) -> Result<Target> {
     let with_threads: Threads =
         Arc::new(move |threads| Ok(Arc::new(On { backend: Cpu::new(threads)?.with_isa(isa), path })));
     let device = with_threads(0)?;

@@ -82,7 +82,7 @@ pub(crate) enum ComputePath {
     Reference,
 }
 
-impl From<ComputePath> for rnnlm_rnn::Path {
+impl From<ComputePath> for rnnlm_rnn::ExecutionPath {
     fn from(path: ComputePath) -> Self {
         match path {
             ComputePath::Auto => Self::Auto,

@@ -2,7 +2,7 @@
 
 use std::io::{Write, stdout};
 
-use rnnlm_rnn::Path;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::cpu::Isa;
 use serde_json::json;
 
@@ -12,10 +12,10 @@ use crate::failure::{Exit, Failure, Result};
 use crate::format;
 
 /// The path in use, for people.
-pub(crate) fn path_name(path: Path) -> &'static str {
+pub(crate) fn path_name(path: ExecutionPath) -> &'static str {
     match path {
-        Path::Fused => "fused path",
-        Path::Auto | Path::Reference => "reference path",
+        ExecutionPath::Fused => "fused path",
+        ExecutionPath::Auto | ExecutionPath::Reference => "reference path",
     }
 }
 

@@ -3,7 +3,7 @@
 //! `cargo run -p rnnlm-model --example walk`
 
 use rnnlm_model::{Init, LanguageModel, ModelConfig, Optimizer, TrainConfig};
-use rnnlm_rnn::{ParameterSet, Path};
+use rnnlm_rnn::{ExecutionPath, ParameterSet};
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Minibatch, Sampling};
 
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let config = ModelConfig { hidden_size: 16, ..ModelConfig::book(vocab_size) };
     let cpu = Cpu::new(1)?;
-    let mut model = LanguageModel::new(&cpu, &config, Path::Reference)?;
+    let mut model = LanguageModel::new(&cpu, &config, ExecutionPath::Reference)?;
     model.initialize(Init::Uniform, 0)?;
     let mut workspace = model.workspace(NUM_STEPS, BATCH_SIZE)?;
     let mut state = model.zero_state(BATCH_SIZE)?;

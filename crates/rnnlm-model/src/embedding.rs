@@ -45,7 +45,7 @@ impl Embedding {
 
     /// Memory for `rows` ids.
     pub(crate) fn memory<B: Backend>(&self, backend: &B, rows: usize) -> Result<Embedded<B>> {
-        Ok(Embedded { x: Tensor::spaced(backend, rows, self.size)?, grad_x: Tensor::spaced(backend, rows, self.size)? })
+        Ok(Embedded { x: Tensor::padded(backend, rows, self.size)?, grad_x: Tensor::padded(backend, rows, self.size)? })
     }
 
     /// `x[r, :] = W[ids[r], :]`.

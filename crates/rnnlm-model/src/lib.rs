@@ -6,14 +6,14 @@
 //!
 //! ```
 //! use rnnlm_model::{Generator, ModelConfig, Sampler, TrainConfig, Trainer};
-//! use rnnlm_rnn::Path;
+//! use rnnlm_rnn::ExecutionPath;
 //! use rnnlm_tensor::Cpu;
 //! use rnnlm_vocab::{Corpus, CorpusOptions};
 //!
 //! let corpus = Corpus::from_bytes("the tide comes in and ".repeat(20).as_bytes(), &CorpusOptions::default())?;
 //! let model = ModelConfig { hidden_size: 32, ..ModelConfig::book(corpus.vocab.len()) };
 //! let train = TrainConfig { batch_size: 4, num_steps: 16, ..TrainConfig::book() };
-//! let mut trainer = Trainer::new(&Cpu::new(1)?, &model, &train, Path::Auto)?;
+//! let mut trainer = Trainer::new(&Cpu::new(1)?, &model, &train, ExecutionPath::Auto)?;
 //! let first = trainer.epoch(&corpus.ids, &|| false)?.expect("nobody stopped it").perplexity;
 //! for _ in 0..40 {
 //!     trainer.epoch(&corpus.ids, &|| false)?;

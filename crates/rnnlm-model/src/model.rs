@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackMemory, State};
+use rnnlm_rnn::{ExecutionPath, Input, ParameterLayout, ParameterSet, Recurrence, Stack, StackMemory, State};
 use rnnlm_tensor::{Mask, Tensor, View, ops};
 use rnnlm_vocab::Minibatch;
 
@@ -16,7 +16,7 @@ use crate::{Error, Init, ModelConfig, Result, init};
 pub struct LanguageModel<B: Recurrence> {
     backend: B,
     config: ModelConfig,
-    path: Path,
+    path: ExecutionPath,
     parameters: ParameterSet<B>,
     /// None where the input is one-hot.
     embedding: Option<Embedding>,
@@ -137,7 +137,7 @@ impl<B: Recurrence> LanguageModel<B> {
     ///
     /// # Errors
     /// If a size is 0 or absurd or does not allow tied weights, or the device has no room.
-    pub fn new(backend: &B, config: &ModelConfig, path: Path) -> Result<Self> {
+    pub fn new(backend: &B, config: &ModelConfig, path: ExecutionPath) -> Result<Self> {
         let Parts { layout, embedding, stack, output } = Parts::new(config)?;
         let parameters = ParameterSet::zeros(backend, &layout)?;
         let (backend, config) = (backend.clone(), config.clone());
@@ -202,9 +202,9 @@ impl<B: Recurrence> LanguageModel<B> {
             targets: backend.allocate_indices(rows)?,
             embedded: self.embedding.as_ref().map(|embedding| embedding.memory(backend, rows)).transpose()?,
             memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients(),
-            logits: Tensor::spaced(backend, at_a_time, self.config.vocab_size)?,
+            logits: Tensor::padded(backend, at_a_time, self.config.vocab_size)?,
             losses: Tensor::zeros(backend, rows, 1)?,
-            grad_output: Tensor::spaced(backend, rows, self.stack.config().output_size())?,
+            grad_output: Tensor::padded(backend, rows, self.stack.config().output_size())?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,
         })
     }

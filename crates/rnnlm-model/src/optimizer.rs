@@ -20,10 +20,10 @@ pub struct Optimizer<B: Backend> {
     clip_value: f32,
     /// `[1, 1]`: Σ g².
     sum_squares: Tensor<B>,
-    /// `[1, 1]`: what clipping by the norm multiplies gradients by; NaN where an update is held back.
+    /// `[1, 1]`: what clipping by the norm multiplies gradients by; NaN where an update is skipped back.
     factor: Tensor<B>,
     /// `[1, 1]`: 1 from a step on that was not finite, else 0.
-    held: Tensor<B>,
+    skipped: Tensor<B>,
     /// `[1, parameters]` each, or no columns where the optimizer keeps no more.
     state: [Tensor<B>; 2],
 }
@@ -44,7 +44,7 @@ impl<B: Backend> Optimizer<B> {
             clip_value: train.clip_value,
             sum_squares: Tensor::zeros(backend, 1, 1)?,
             factor: Tensor::from_slice(backend, 1, 1, &[1.0])?,
-            held: Tensor::zeros(backend, 1, 1)?,
+            skipped: Tensor::zeros(backend, 1, 1)?,
             state: [buffer(0)?, buffer(1)?],
         })
     }
@@ -93,13 +93,13 @@ impl<B: Backend> Optimizer<B> {
     /// Holds every update back from now on if the step under way is not finite: its loss, which may be at most `bound`, or the
     /// norm that was measured.
     pub(crate) fn hold(&mut self, backend: &B, bound: f32, loss: View<'_, B>) -> Result<()> {
-        let (held, factor) = (self.held.view_mut(), self.factor.view_mut());
-        Ok(ops::hold(backend, bound, loss, self.sum_squares.view(), held, factor)?)
+        let (skipped, factor) = (self.skipped.view_mut(), self.factor.view_mut());
+        Ok(ops::skip_nonfinite(backend, bound, loss, self.sum_squares.view(), skipped, factor)?)
     }
 
     /// Holds nothing back any more.
     pub(crate) fn release(&mut self, backend: &B) -> Result<()> {
-        Ok(ops::fill(backend, 0.0, self.held.view_mut())?)
+        Ok(ops::fill(backend, 0.0, self.skipped.view_mut())?)
     }
 
     /// Update `t`, from 1, at learning rate `lr`: clips, by the norm that [`Optimizer::gradient_norm`] has just measured or

@@ -7,7 +7,7 @@
 //! ```
 
 use rnnlm_rnn::{ParameterId, ParameterLayout, ParameterSet};
-use rnnlm_tensor::{Backend, Product, View, ViewMut, ops};
+use rnnlm_tensor::{Backend, Transpose, View, ViewMut, ops};
 
 use crate::Result;
 
@@ -64,7 +64,7 @@ impl OutputLayer {
         gradients: &mut ParameterSet<B>,
     ) -> Result<()> {
         ops::sum_rows(backend, grad_logits, gradients.view_mut(self.bias))?;
-        ops::gemm(backend, Product::AtB, grad_logits, y, true, gradients.view_mut(self.weight))?;
-        Ok(ops::gemm(backend, Product::AB, grad_logits, parameters.view(self.weight), false, grad_y)?)
+        ops::gemm(backend, Transpose::TN, grad_logits, y, true, gradients.view_mut(self.weight))?;
+        Ok(ops::gemm(backend, Transpose::NN, grad_logits, parameters.view(self.weight), false, grad_y)?)
     }
 }

@@ -105,7 +105,7 @@ impl<B: Recurrence> Queue<B> {
         backend.read(self.sums.view().buffer, 0, read)?;
         Ok(read.chunks_exact(2).map(move |sums| {
             let report = StepReport { loss: sums[0] / rows, gradient_norm: sums[1].sqrt() };
-            // as `Backend::hold` decides
+            // as `Backend::skip_nonfinite` decides
             (report, sums[0].abs() <= LARGEST_LOSS * rows && sums[1].is_finite())
         }))
     }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use rnnlm_rnn::{ParameterSet, Path, Recurrence, State};
+use rnnlm_rnn::{ExecutionPath, ParameterSet, Recurrence, State};
 use rnnlm_vocab::{Batches, Minibatch};
 
 use crate::queue::{LARGEST_LOSS, Queue};
@@ -20,7 +20,7 @@ pub struct Trainer<B: Recurrence> {
     gradients: ParameterSet<B>,
     optimizer: Optimizer<B>,
     queue: Queue<B>,
-    steps_ahead: usize,
+    max_queued_steps: usize,
     position: Position,
     /// Minibatches and time that this process has spent on the epoch under way, before it was last asked to stop.
     spent: (usize, Duration),
@@ -111,7 +111,7 @@ impl<B: Recurrence> Trainer<B> {
     ///
     /// # Errors
     /// If a setting makes no training or a size no model, or the device has no room.
-    pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: Path) -> Result<Self> {
+    pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: ExecutionPath) -> Result<Self> {
         config.validate()?;
         let mut model = LanguageModel::new(backend, model, path)?;
         model.initialize(config.init, config.seed)?;
@@ -121,7 +121,7 @@ impl<B: Recurrence> Trainer<B> {
             gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
             optimizer: Optimizer::new(backend, config, model.parameters().layout().len())?,
             queue: Queue::new(backend, config.batch_size, config.num_steps)?,
-            steps_ahead: backend.steps_ahead(),
+            max_queued_steps: backend.max_queued_steps(),
             config: config.clone(),
             position: Position::default(),
             spent: Default::default(),
@@ -132,8 +132,8 @@ impl<B: Recurrence> Trainer<B> {
     /// Hands over so many steps of an epoch at the most before it asks what came of them, instead of as many as the device
     /// likes. No number that training gives depends on it.
     #[must_use]
-    pub fn with_steps_ahead(self, steps_ahead: usize) -> Self {
-        Self { steps_ahead, ..self }
+    pub fn with_max_queued_steps(self, max_queued_steps: usize) -> Self {
+        Self { max_queued_steps, ..self }
     }
 
     /// The model as it stands.
@@ -167,7 +167,7 @@ impl<B: Recurrence> Trainer<B> {
     }
 
     /// Whether the recurrent layers run on the device's own path.
-    pub fn path(&self) -> Path {
+    pub fn path(&self) -> ExecutionPath {
         self.workspace.memory().path()
     }
 
@@ -296,7 +296,7 @@ impl<B: Recurrence> Trainer<B> {
             self.reset_state()?;
         }
         let (first, end) = (self.position.minibatch, batches.num_minibatches());
-        self.queue.reserve(self.model.backend(), end.saturating_sub(first).min(self.steps_ahead))?;
+        self.queue.reserve(self.model.backend(), end.saturating_sub(first).min(self.max_queued_steps))?;
         for index in first..end {
             let mut step = self.step_of(&batches, index);
             let stopped = step.is_ok() && stop();

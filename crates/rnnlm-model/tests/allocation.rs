@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rnnlm_model::{CellKind, Generator, LanguageModel, ModelConfig, TrainConfig, Trainer};
-use rnnlm_rnn::Path;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::{Backend, Cpu};
 use rnnlm_vocab::{Batches, Minibatch, Sampling};
 
@@ -51,7 +51,7 @@ fn steps_and_tokens_allocate_nothing() {
     // the last with rows in pairs, on some CPUs
     let models = [(CellKind::Rnn, 0, 96), (CellKind::Rnn, 16, 96), (CellKind::Gru, 0, 96), (CellKind::Lstm, 0, 256)];
     for (cell, embedding_size, hidden_size) in models {
-        for (path, threads) in [(Path::Fused, 1), (Path::Fused, 2), (Path::Reference, 2)] {
+        for (path, threads) in [(ExecutionPath::Fused, 1), (ExecutionPath::Fused, 2), (ExecutionPath::Reference, 2)] {
             let cpu = Cpu::new(threads).unwrap();
             let config = ModelConfig { cell, hidden_size, num_layers: 2, embedding_size, ..ModelConfig::book(28) };
             let train = TrainConfig { num_steps: 20, ..TrainConfig::book() };

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use rnnlm_model::{Init, LanguageModel, ModelConfig};
-use rnnlm_rnn::{ParameterSet, Path};
+use rnnlm_rnn::{ExecutionPath, ParameterSet};
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::Minibatch;
 
@@ -22,7 +22,7 @@ fn minibatch() -> Minibatch {
 fn with_room_for(rows: usize) -> (usize, f32, f32, Vec<f32>) {
     let cpu = Cpu::new(2).unwrap();
     let config = ModelConfig { hidden_size: 8, ..ModelConfig::book(V) };
-    let mut model = LanguageModel::new(&cpu, &config, Path::Auto).unwrap().with_logits_bytes(4 * V * rows);
+    let mut model = LanguageModel::new(&cpu, &config, ExecutionPath::Auto).unwrap().with_logits_bytes(4 * V * rows);
     model.initialize(Init::Uniform, 3).unwrap();
     let mut workspace = model.workspace(ROWS[0], ROWS[1]).unwrap();
     workspace.load(&cpu, &minibatch()).unwrap();

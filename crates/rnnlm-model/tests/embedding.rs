@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use rnnlm_model::{CellKind, Init, LanguageModel, ModelConfig};
-use rnnlm_rnn::{ParameterSet, Path};
+use rnnlm_rnn::{ExecutionPath, ParameterSet};
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::Minibatch;
 
@@ -14,7 +14,7 @@ const H: usize = 7;
 const ROWS: [usize; 2] = [3, 4];
 
 /// Loss, and the gradient under each name, of a model with these values.
-fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: Path) -> (f32, Vec<(String, Vec<f32>)>) {
+fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: ExecutionPath) -> (f32, Vec<(String, Vec<f32>)>) {
     let mut model = LanguageModel::new(cpu, config, path).unwrap();
     model.parameters_mut().write(cpu, values).unwrap();
     let mut minibatch = Minibatch::new(ROWS[1], ROWS[0]);
@@ -38,7 +38,7 @@ fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: Path) -> (f32, Ve
 
 /// Values for every parameter, in the order of the layout.
 fn drawn(cpu: &Cpu, config: &ModelConfig) -> Vec<f32> {
-    let mut model = LanguageModel::new(cpu, config, Path::Reference).unwrap();
+    let mut model = LanguageModel::new(cpu, config, ExecutionPath::Reference).unwrap();
     model.initialize(Init::Uniform, 3).unwrap();
     model.parameters().to_vec(cpu).unwrap()
 }
@@ -47,7 +47,7 @@ fn drawn(cpu: &Cpu, config: &ModelConfig) -> Vec<f32> {
 fn an_embedded_model_is_the_one_hot_model_of_the_product() {
     let cpu = Cpu::new(2).unwrap();
     for (cell, gates) in [(CellKind::Rnn, 1), (CellKind::Gru, 3), (CellKind::Lstm, 4)] {
-        for path in [Path::Reference, Path::Auto] {
+        for path in [ExecutionPath::Reference, ExecutionPath::Auto] {
             let one_hot = ModelConfig { cell, hidden_size: H, num_layers: 2, ..ModelConfig::book(V) };
             let embedded = ModelConfig { embedding_size: E, ..one_hot.clone() };
             let values = drawn(&cpu, &embedded);
@@ -63,7 +63,7 @@ fn an_embedded_model_is_the_one_hot_model_of_the_product() {
             }
             product.extend_from_slice(rest);
             let (loss, found) = step(&cpu, &embedded, &values, path);
-            let (expected_loss, expected) = step(&cpu, &one_hot, &product, Path::Reference);
+            let (expected_loss, expected) = step(&cpu, &one_hot, &product, ExecutionPath::Reference);
             assert!((loss - expected_loss).abs() < 1e-5, "{loss} {expected_loss}");
 
             let grad = &expected[0].1;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rnnlm_model::{
     CellKind, Checkpoint, Error, LanguageModel, ModelConfig, NonlinearityKind, Run, RunWriter, Unfit, read_vocab,
 };
-use rnnlm_rnn::Path as ComputePath;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Minibatch, Normalization, TokenKind, Vocab};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -107,7 +107,7 @@ fn an_imported_model_gives_pytorch_s_logits() {
         checkpoint.save(&place, false, vocab(case.vocab_size)).unwrap();
         let run = Run::open(&place).unwrap();
         assert_eq!(run.model(), &case.model());
-        for way in [ComputePath::Fused, ComputePath::Reference] {
+        for way in [ExecutionPath::Fused, ExecutionPath::Reference] {
             let found = logits(&run.load(&cpu, way).unwrap(), &case);
             let largest = case.logits.iter().fold(0.0_f64, |largest, logit| largest.max(logit.abs()));
             for (found, expected) in found.iter().zip(&case.logits) {
@@ -352,7 +352,7 @@ fn an_embedding_with_the_bits_of_the_output_layer_is_tied_to_it() {
     assert_eq!(tied.values().len() as u128, tied.model().num_parameters());
     tied.save(&folder.path().join("run"), false, vocab(7)).unwrap();
     let run = Run::open(&folder.path().join("run")).unwrap();
-    let model = run.load(&Cpu::new(1).unwrap(), ComputePath::Auto).unwrap();
+    let model = run.load(&Cpu::new(1).unwrap(), ExecutionPath::Auto).unwrap();
     assert_eq!(model.parameters().to_vec(model.backend()).unwrap(), tied.values());
     tensors.0.get_mut("embedding.weight").unwrap().2[0] ^= 1;
     tensors.write(&path, None);

@@ -11,7 +11,7 @@
 //! state `[1, 32, 256]`.
 //!
 //! ```
-//! use rnnlm_rnn::{Cell, Input, Nonlinearity, ParameterLayout, ParameterSet, Path, Stack, StackConfig};
+//! use rnnlm_rnn::{Cell, Input, Nonlinearity, ParameterLayout, ParameterSet, ExecutionPath, Stack, StackConfig};
 //! use rnnlm_tensor::{Backend, Cpu};
 //!
 //! let cpu = Cpu::new(1)?;
@@ -21,7 +21,7 @@
 //! let stack = Stack::new(&mut layout, config)?;
 //! let parameters = ParameterSet::zeros(&cpu, &layout)?;
 //! let mut state = stack.zero_state(&cpu, 32)?;
-//! let mut memory = stack.memory(&cpu, Path::Reference, [35, 32])?;
+//! let mut memory = stack.memory(&cpu, ExecutionPath::Reference, [35, 32])?;
 //! let ids = cpu.allocate_indices(35 * 32)?; // one-hot rows, never written out
 //! stack.forward(&cpu, &parameters, Input::OneHot(&ids), &mut state, &mut memory)?;
 //! assert_eq!(stack.output(&memory).shape(), [35 * 32, 256]);
@@ -47,6 +47,6 @@ pub use layer::{Direction, Input, Layer, Weights};
 pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
 #[cfg(feature = "cuda")]
 pub use recurrence::cuda::programs as cuda_programs;
-pub use recurrence::{Gradients, Pass, Path, Recurrence};
+pub use recurrence::{ExecutionPath, Gradients, Pass, Recurrence};
 pub use stack::{Stack, StackConfig, StackMemory, State};
 pub use tape::{Adjoint, Dims, Tape};

@@ -5,8 +5,8 @@ use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut, ops};
 
 use crate::recurrence::reference;
 use crate::{
-    Adjoint, Cell, Direction, Error, Gradients, Input, Layer, ParameterLayout, ParameterSet, Pass, Path, Recurrence,
-    Result, Tape,
+    Adjoint, Cell, Direction, Error, ExecutionPath, Gradients, Input, Layer, ParameterLayout, ParameterSet, Pass,
+    Recurrence, Result, Tape,
 };
 
 /// The sizes of a stack.
@@ -146,7 +146,7 @@ impl<B: Recurrence> StackMemory<B> {
         let missing = if mask.is_some() { self.boundaries.saturating_sub(dropped.len()) } else { 0 };
         let [rows, width] = self.descending[0].shape();
         for _ in 0..missing {
-            dropped.push(Tensor::spaced(backend, rows, width)?);
+            dropped.push(Tensor::padded(backend, rows, width)?);
         }
         *current = mask;
         Ok(())
@@ -162,8 +162,12 @@ impl<B: Recurrence> StackMemory<B> {
     }
 
     /// The path that is in use: fused only if every layer is.
-    pub fn path(&self) -> Path {
-        if self.layers.iter().all(|layer| layer.plan.is_some()) { Path::Fused } else { Path::Reference }
+    pub fn path(&self) -> ExecutionPath {
+        if self.layers.iter().all(|layer| layer.plan.is_some()) {
+            ExecutionPath::Fused
+        } else {
+            ExecutionPath::Reference
+        }
     }
 }
 
@@ -211,20 +215,20 @@ impl Stack {
     /// Memory for sequences of `num_steps` steps of `batch_size` rows on the given path.
     ///
     /// # Errors
-    /// If the device has no room, or `Path::Fused` is asked for and a layer has no fused path.
+    /// If the device has no room, or `ExecutionPath::Fused` is asked for and a layer has no fused path.
     pub fn memory<B: Recurrence>(
         &self,
         backend: &B,
-        path: Path,
+        path: ExecutionPath,
         [num_steps, batch_size]: [usize; 2],
     ) -> Result<StackMemory<B>> {
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let dims = layer.dims(num_steps, batch_size);
             let plan = match path {
-                Path::Reference => None,
-                Path::Auto => backend.plan(layer, dims)?,
-                Path::Fused => Some(backend.plan(layer, dims)?.ok_or_else(|| Error::NoFusedPath {
+                ExecutionPath::Reference => None,
+                ExecutionPath::Auto => backend.plan(layer, dims)?,
+                ExecutionPath::Fused => Some(backend.plan(layer, dims)?.ok_or_else(|| Error::NoFusedPath {
                     cell: layer.cell.name(),
                     hidden_size: layer.hidden_size,
                     device: backend.name(),
@@ -242,11 +246,11 @@ impl Stack {
         Ok(StackMemory {
             layers,
             between: Between {
-                joined: (0..joined).map(|_| Tensor::spaced(backend, rows, width)).collect::<Result<_, _>>()?,
+                joined: (0..joined).map(|_| Tensor::padded(backend, rows, width)).collect::<Result<_, _>>()?,
                 mask: None,
                 dropped: Vec::new(),
             },
-            descending: [Tensor::spaced(backend, rows, between)?, Tensor::spaced(backend, rows, between)?],
+            descending: [Tensor::padded(backend, rows, between)?, Tensor::padded(backend, rows, between)?],
             boundaries: self.config.num_layers - 1,
             initial_gradients: true,
         })

@@ -57,10 +57,10 @@ impl<B: Backend> Tape<B> {
         Ok(Self {
             dims,
             direction,
-            gates: Tensor::spaced(backend, rows, gates * h)?,
-            hidden: Tensor::spaced(backend, states, h)?,
-            cell: Tensor::spaced(backend, states, width(cell.has_cell_state()))?,
-            candidate: Tensor::spaced(backend, rows, width(matches!(cell, Cell::Gru { .. })))?,
+            gates: Tensor::padded(backend, rows, gates * h)?,
+            hidden: Tensor::padded(backend, states, h)?,
+            cell: Tensor::padded(backend, states, width(cell.has_cell_state()))?,
+            candidate: Tensor::padded(backend, rows, width(matches!(cell, Cell::Gru { .. })))?,
         })
     }
 
@@ -158,11 +158,11 @@ impl<B: Backend> Adjoint<B> {
         let (n, h) = (dims.batch_size, dims.hidden_size);
         let width = |present: bool| if present { h } else { 0 };
         Ok(Self {
-            gates: Tensor::spaced(backend, dims.rows(), cell.num_gates() * h)?,
-            candidate: Tensor::spaced(backend, dims.rows(), width(cell == Cell::Gru { reset_after: true }))?,
-            hidden: Tensor::spaced(backend, n, h)?,
-            cell: Tensor::spaced(backend, n, width(cell.has_cell_state()))?,
-            scratch: Tensor::spaced(backend, n, h)?,
+            gates: Tensor::padded(backend, dims.rows(), cell.num_gates() * h)?,
+            candidate: Tensor::padded(backend, dims.rows(), width(cell == Cell::Gru { reset_after: true }))?,
+            hidden: Tensor::padded(backend, n, h)?,
+            cell: Tensor::padded(backend, n, width(cell.has_cell_state()))?,
+            scratch: Tensor::padded(backend, n, h)?,
             bias: Tensor::zeros(backend, 1, cell.num_gates() * h)?,
         })
     }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use rnnlm_rnn::{Cell, Input, ParameterLayout, ParameterSet, Path, Stack, StackConfig, StackMemory};
+use rnnlm_rnn::{Cell, ExecutionPath, Input, ParameterLayout, ParameterSet, Stack, StackConfig, StackMemory};
 use rnnlm_tensor::cpu::Isa;
 use rnnlm_tensor::{Cpu, Tensor};
 
@@ -21,13 +21,13 @@ struct Results {
     input: Vec<f32>,
 }
 
-fn run(cpu: &Cpu, path: Path, config: StackConfig, sizes: [usize; 2], one_hot: bool) -> Results {
+fn run(cpu: &Cpu, path: ExecutionPath, config: StackConfig, sizes: [usize; 2], one_hot: bool) -> Results {
     run_with(cpu, path, config, sizes, one_hot, |memory| memory)
 }
 
 fn run_with(
     cpu: &Cpu,
-    path: Path,
+    path: ExecutionPath,
     config: StackConfig,
     [t, n]: [usize; 2],
     one_hot: bool,
@@ -83,8 +83,8 @@ fn every_cell_agrees_with_the_reference_on_every_instruction_set() {
             for (t, n, d, h) in [(1, 1, 2, 1), (2, 3, 5, 7), (5, 17, 28, 33), (3, 32, 28, 64), (2, 66, 28, 64)] {
                 for (num_layers, bidirectional, one_hot) in [(1, false, true), (1, false, false), (2, true, true)] {
                     let config = StackConfig { cell, input_size: d, hidden_size: h, num_layers, bidirectional };
-                    let reference = run(&cpu, Path::Reference, config, [t, n], one_hot);
-                    let fused = run(&cpu, Path::Fused, config, [t, n], one_hot);
+                    let reference = run(&cpu, ExecutionPath::Reference, config, [t, n], one_hot);
+                    let fused = run(&cpu, ExecutionPath::Fused, config, [t, n], one_hot);
                     let pairs = [
                         ("output", &fused.output, &reference.output),
                         ("state", &fused.state, &reference.state),
@@ -111,14 +111,14 @@ fn every_cell_agrees_with_the_reference_on_every_instruction_set() {
 fn leaving_out_the_initial_states_gradients_changes_no_other_bit() {
     let cpu = Cpu::new(2).unwrap();
     for cell in Cell::ALL {
-        for path in [Path::Reference, Path::Fused] {
+        for path in [ExecutionPath::Reference, ExecutionPath::Fused] {
             let config = StackConfig { cell, input_size: 9, hidden_size: 12, num_layers: 2, bidirectional: true };
             let all = run(&cpu, path, config, [4, 6], false);
             let less = run_with(&cpu, path, config, [4, 6], false, StackMemory::without_initial_gradients);
             assert_eq!(all.gradients, less.gradients, "{} {path:?}", cell.name());
             assert_eq!(all.input, less.input, "{} {path:?}", cell.name());
             // the reference computes them all the same
-            assert_eq!(all.initial != less.initial, path == Path::Fused, "{} {path:?}", cell.name());
+            assert_eq!(all.initial != less.initial, path == ExecutionPath::Fused, "{} {path:?}", cell.name());
         }
     }
 }
@@ -129,7 +129,7 @@ fn the_number_of_threads_changes_no_bit() {
     for (hidden_size, batch_size) in [(40, 45), (64, 70)] {
         for cell in Cell::ALL {
             let config = StackConfig { cell, input_size: 28, hidden_size, num_layers: 1, bidirectional: false };
-            let run = |threads| run(&Cpu::new(threads).unwrap(), Path::Fused, config, [5, batch_size], true);
+            let run = |threads| run(&Cpu::new(threads).unwrap(), ExecutionPath::Fused, config, [5, batch_size], true);
             let (one, two, five) = (run(1), run(2), run(5));
             for other in [two, five] {
                 assert_eq!(one.output, other.output, "{} N {batch_size}", cell.name());

@@ -8,13 +8,13 @@ use crate::{Mask, Result, Update, View, ViewMut};
 
 /// Which operand of a product is read transposed. These three are all that a linear map and its gradients need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Product {
+pub enum Transpose {
     /// `A·B`: a gradient on its way down, `dX = dY·W`.
-    AB,
+    NN,
     /// `A·Bᵀ`: a linear map with PyTorch's weight layout, `Y = X·Wᵀ`.
-    ABt,
+    NT,
     /// `Aᵀ·B`: the gradient of a weight, `dW = dYᵀ·X`.
-    AtB,
+    TN,
 }
 
 /// A function applied to every element.
@@ -49,11 +49,11 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
 
     /// How many training steps may be handed over before what came of them is asked for: one where an operation is done when
     /// its call returns, more where a question waits for everything before it.
-    fn steps_ahead(&self) -> usize {
+    fn max_queued_steps(&self) -> usize {
         1
     }
 
-    /// How far apart the rows of a matrix of `cols` columns had best lie, at least `cols`; [`crate::Tensor::spaced`] asks.
+    /// How far apart the rows of a matrix of `cols` columns had best lie, at least `cols`; [`crate::Tensor::padded`] asks.
     fn row_stride(&self, cols: usize) -> usize {
         cols
     }
@@ -109,10 +109,10 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// `out = a ∘ b`, `+=` if `accumulate`.
     fn multiply(&self, a: View<'_, Self>, b: View<'_, Self>, accumulate: bool, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = a·b` with the transposition that `product` names, `+=` if `accumulate`.
+    /// `out = a·b` with the transposition that `transpose` names, `+=` if `accumulate`.
     fn gemm(
         &self,
-        product: Product,
+        transpose: Transpose,
         a: View<'_, Self>,
         b: View<'_, Self>,
         accumulate: bool,
@@ -130,7 +130,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         bias: View<'_, Self>,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.gemm(Product::ABt, x, weight, false, ViewMut::new(out.buffer, out.layout))?;
+        self.gemm(Transpose::NT, x, weight, false, ViewMut::new(out.buffer, out.layout))?;
         self.add_row(bias, out)
     }
 
@@ -185,18 +185,18 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, both `[1, 1]`: the factor of `clip_grad_norm_`.
     fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `held` becomes 1 unless `|loss| ≤ bound` and `sum_squares` is finite, and `factor` becomes NaN unless `held` is 0; all
+    /// `skipped` becomes 1 unless `|loss| ≤ bound` and `sum_squares` is finite, and `factor` becomes NaN unless `skipped` is 0; all
     /// are `[1, 1]`.
-    fn hold(
+    fn skip_nonfinite(
         &self,
         bound: f32,
         loss: View<'_, Self>,
         sum_squares: View<'_, Self>,
-        held: ViewMut<'_, Self>,
+        skipped: ViewMut<'_, Self>,
         factor: ViewMut<'_, Self>,
     ) -> Result<()>;
 
-    /// Every element is held to `−bound..=bound`; a NaN stays one.
+    /// Every element is skipped to `−bound..=bound`; a NaN stays one.
     fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
     /// `out = out ∘ mask`.

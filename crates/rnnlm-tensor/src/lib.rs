@@ -6,13 +6,13 @@
 //! exists already, so that a training step allocates nothing.
 //!
 //! ```
-//! use rnnlm_tensor::{Cpu, Product, Tensor, ops};
+//! use rnnlm_tensor::{Cpu, Transpose, Tensor, ops};
 //!
 //! let cpu = Cpu::new(1)?;
 //! let x = Tensor::from_slice(&cpu, 1, 2, &[1.0, 2.0])?; // one row of two features
 //! let weight = Tensor::from_slice(&cpu, 3, 2, &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0])?; // PyTorch's layout: [out, in]
 //! let mut y = Tensor::zeros(&cpu, 1, 3)?;
-//! ops::gemm(&cpu, Product::ABt, x.view(), weight.view(), false, y.view_mut())?; // y = x·Wᵀ
+//! ops::gemm(&cpu, Transpose::NT, x.view(), weight.view(), false, y.view_mut())?; // y = x·Wᵀ
 //! assert_eq!(y.to_vec(&cpu)?, [1.0, 2.0, 3.0]);
 //! # Ok::<(), rnnlm_tensor::Error>(())
 //! ```
@@ -30,7 +30,7 @@ mod philox;
 mod tensor;
 mod update;
 
-pub use backend::{Activation, Backend, Product};
+pub use backend::{Activation, Backend, Transpose};
 pub use cpu::Cpu;
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;

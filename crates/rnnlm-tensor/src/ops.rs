@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::{Activation, Backend, Error, Mask, Product, Result, Update, View, ViewMut};
+use crate::{Activation, Backend, Error, Mask, Result, Transpose, Update, View, ViewMut};
 
 /// An error unless `found == expected`.
 pub(crate) fn check_len(op: &'static str, what: &'static str, expected: usize, found: usize) -> Result<()> {
@@ -64,29 +64,29 @@ pub fn multiply<B: Backend>(
     backend.multiply(a, b, accumulate, out)
 }
 
-/// A matrix product, `+=` if `accumulate`; `product` says which operand is read transposed.
+/// A matrix product, `+=` if `accumulate`; `transpose` says which operand is read transposed.
 ///
 /// # Errors
 /// If the inner or outer dimensions differ, or the device fails.
 pub fn gemm<B: Backend>(
     backend: &B,
-    product: Product,
+    transpose: Transpose,
     a: View<'_, B>,
     b: View<'_, B>,
     accumulate: bool,
     out: ViewMut<'_, B>,
 ) -> Result<()> {
     let ([a_rows, a_cols], [b_rows, b_cols]) = (a.shape(), b.shape());
-    let (op, (rows, inner), (inner_b, cols)) = match product {
-        Product::AB => ("gemm A·B", (a_rows, a_cols), (b_rows, b_cols)),
-        Product::ABt => ("gemm A·Bᵀ", (a_rows, a_cols), (b_cols, b_rows)),
-        Product::AtB => ("gemm Aᵀ·B", (a_cols, a_rows), (b_rows, b_cols)),
+    let (op, (rows, inner), (inner_b, cols)) = match transpose {
+        Transpose::NN => ("gemm A·B", (a_rows, a_cols), (b_rows, b_cols)),
+        Transpose::NT => ("gemm A·Bᵀ", (a_rows, a_cols), (b_cols, b_rows)),
+        Transpose::TN => ("gemm Aᵀ·B", (a_cols, a_rows), (b_rows, b_cols)),
     };
     if inner != inner_b {
         return Err(Error::Shape { op, left_name: "a", left: a.shape(), right_name: "b", right: b.shape() });
     }
     check_shape(op, "out", out.shape(), [rows, cols])?;
-    backend.gemm(product, a, b, accumulate, out)
+    backend.gemm(transpose, a, b, accumulate, out)
 }
 
 /// `out = x·weightᵀ + bias`, `torch.nn.functional.linear`.
@@ -262,26 +262,26 @@ pub fn clip_factor<B: Backend>(
 }
 
 /// Holds updates back from a step on whose loss or gradient is not finite: `held` becomes 1 unless `|loss| ≤ bound` and
-/// `sum_squares` is finite, and `factor` becomes NaN unless `held` is 0.
+/// `sum_squares` is finite, and `factor` becomes NaN unless `skipped` is 0.
 ///
 /// # Errors
 /// If one of them is not one element, or the device fails.
-pub fn hold<B: Backend>(
+pub fn skip_nonfinite<B: Backend>(
     backend: &B,
     bound: f32,
     loss: View<'_, B>,
     sum_squares: View<'_, B>,
-    held: ViewMut<'_, B>,
+    skipped: ViewMut<'_, B>,
     factor: ViewMut<'_, B>,
 ) -> Result<()> {
-    check_shape("hold", "loss", loss.shape(), [1, 1])?;
-    check_shape("hold", "sum_squares", sum_squares.shape(), [1, 1])?;
-    check_shape("hold", "held", held.shape(), [1, 1])?;
-    check_shape("hold", "factor", factor.shape(), [1, 1])?;
-    backend.hold(bound, loss, sum_squares, held, factor)
+    check_shape("skip_nonfinite", "loss", loss.shape(), [1, 1])?;
+    check_shape("skip_nonfinite", "sum_squares", sum_squares.shape(), [1, 1])?;
+    check_shape("skip_nonfinite", "skipped", skipped.shape(), [1, 1])?;
+    check_shape("skip_nonfinite", "factor", factor.shape(), [1, 1])?;
+    backend.skip_nonfinite(bound, loss, sum_squares, skipped, factor)
 }
 
-/// Every element is held to `−bound..=bound`, as `torch.nn.utils.clip_grad_value_` does; a NaN stays one.
+/// Every element is skipped to `−bound..=bound`, as `torch.nn.utils.clip_grad_value_` does; a NaN stays one.
 ///
 /// # Errors
 /// If the device fails.

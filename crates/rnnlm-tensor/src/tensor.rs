@@ -17,13 +17,13 @@ pub struct Layout {
     /// Distance between the starts of two rows, at least `cols`.
     pub stride: usize,
     /// Places behind each row, the last one too, that belong to it and mean nothing: whoever writes a row may write there.
-    pub room: usize,
+    pub padding: usize,
 }
 
 impl Layout {
     /// A matrix without gaps that starts at `offset`.
     pub fn dense(offset: usize, rows: usize, cols: usize) -> Self {
-        Self { offset, rows, cols, stride: cols, room: 0 }
+        Self { offset, rows, cols, stride: cols, padding: 0 }
     }
 
     /// `[rows, cols]`, as error messages and files write it.
@@ -69,8 +69,8 @@ impl Layout {
     #[must_use]
     pub fn cols(self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.cols, "columns {range:?} of a matrix of {}", self.cols);
-        let room = if range.end == self.cols { self.room } else { 0 };
-        Self { offset: self.offset + range.start, cols: range.len(), room, ..self }
+        let padding = if range.end == self.cols { self.padding } else { 0 };
+        Self { offset: self.offset + range.start, cols: range.len(), padding, ..self }
     }
 }
 
@@ -94,9 +94,9 @@ impl<B: Backend> Tensor<B> {
     ///
     /// # Errors
     /// If the device has no room for it.
-    pub fn spaced(backend: &B, rows: usize, cols: usize) -> Result<Self> {
+    pub fn padded(backend: &B, rows: usize, cols: usize) -> Result<Self> {
         let stride = backend.row_stride(cols);
-        let layout = Layout { offset: 0, rows, cols, stride, room: stride - cols };
+        let layout = Layout { offset: 0, rows, cols, stride, padding: stride - cols };
         Ok(Self { buffer: backend.allocate(rows * stride)?, layout })
     }
 
@@ -120,10 +120,10 @@ impl<B: Backend> Tensor<B> {
         if self.layout.is_dense() {
             return backend.write(values, &mut self.buffer, 0);
         }
-        let mut spaced = vec![0.0; rows * stride];
-        let places = spaced.chunks_exact_mut(stride).zip(values.chunks_exact(cols));
+        let mut padded = vec![0.0; rows * stride];
+        let places = padded.chunks_exact_mut(stride).zip(values.chunks_exact(cols));
         places.for_each(|(place, row)| place[..cols].copy_from_slice(row));
-        backend.write(&spaced, &mut self.buffer, 0)
+        backend.write(&padded, &mut self.buffer, 0)
     }
 
     /// Every element, row by row, on the host.

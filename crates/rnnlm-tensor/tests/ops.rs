@@ -1,7 +1,7 @@
 //! Every operation on numbers that can be checked by hand, and every refusal with its words. The wider table, shapes that
 //! hurt and other devices are in the workspace's verification package.
 
-use rnnlm_tensor::{Activation, Backend, Cpu, Product, Tensor, Update, ops};
+use rnnlm_tensor::{Activation, Backend, Cpu, Tensor, Transpose, Update, ops};
 
 type Check = Result<(), rnnlm_tensor::Error>;
 
@@ -21,9 +21,9 @@ fn ids(values: &[u32]) -> Vec<u32> {
 fn the_three_products_multiply_rows_with_columns() -> Check {
     let (a, b) = (matrix(2, 2, &[1.0, 2.0, 3.0, 4.0]), matrix(2, 2, &[5.0, 6.0, 7.0, 8.0]));
     let expected = [
-        (Product::AB, [19.0, 22.0, 43.0, 50.0]),
-        (Product::ABt, [17.0, 23.0, 39.0, 53.0]),
-        (Product::AtB, [26.0, 30.0, 38.0, 44.0]),
+        (Transpose::NN, [19.0, 22.0, 43.0, 50.0]),
+        (Transpose::NT, [17.0, 23.0, 39.0, 53.0]),
+        (Transpose::TN, [26.0, 30.0, 38.0, 44.0]),
     ];
     for (product, values) in expected {
         let mut out = matrix(2, 2, &[1.0; 4]);
@@ -42,7 +42,7 @@ fn a_few_rows_are_multiplied_without_laying_the_weight_out() -> Check {
     let b: Vec<f32> = (0..300).map(|i| (i % 7) as f32).collect();
     let dot = |row: usize| (0..150).map(|i| i * ((row * 150 + i) % 7)).sum::<usize>() as f32;
     let mut out = matrix(1, 2, &[1.0, 1.0]);
-    ops::gemm(&cpu(), Product::ABt, matrix(1, 150, &a).view(), matrix(2, 150, &b).view(), true, out.view_mut())?;
+    ops::gemm(&cpu(), Transpose::NT, matrix(1, 150, &a).view(), matrix(2, 150, &b).view(), true, out.view_mut())?;
     // every partial sum is a whole number below 2^24, so nothing is rounded
     assert_eq!(out.to_vec(&cpu())?, [dot(0) + 1.0, dot(1) + 1.0]);
     Ok(())
@@ -60,7 +60,7 @@ fn a_right_operand_is_multiplied_as_it_stands_but_for_columns_that_fill_no_panel
         let b: Vec<f32> = (0..k * stride).map(|i| (i % 13) as f32 - 6.0).collect();
         let mut out = matrix(m, n, &vec![1.0; m * n]);
         let (left, right) = (matrix(k, m, &a), matrix(k, stride, &b));
-        ops::gemm(&cpu(), Product::AtB, left.view(), right.view().cols(0..n), true, out.view_mut())?;
+        ops::gemm(&cpu(), Transpose::TN, left.view(), right.view().cols(0..n), true, out.view_mut())?;
         let element = |i: usize| (0..k).map(|p| a[p * m + i / n] * b[p * stride + i % n]).sum::<f32>() + 1.0;
         assert_eq!(out.to_vec(&cpu())?, (0..m * n).map(element).collect::<Vec<_>>(), "{n} columns, {stride} apart");
     }
@@ -200,22 +200,22 @@ fn a_step_that_is_not_finite_holds_its_update_and_all_that_follow() -> Check {
         decoupled: true,
         bias_corrections: [0.1, 0.1],
     };
-    for (loss, sum_squares, is_held) in
+    for (loss, sum_squares, is_skipped) in
         [(3.0, 1.0, 0.0), (3.5, 1.0, 1.0), (f32::NAN, 1.0, 1.0), (3.0, f32::INFINITY, 1.0), (3.0, f32::NAN, 1.0)]
     {
         let what = format!("loss {loss}, Σ g² {sum_squares}");
-        let mut held = matrix(1, 1, &[0.0]);
+        let mut skipped = matrix(1, 1, &[0.0]);
         // a second, finite step changes nothing
         for (loss, sum_squares) in [(loss, sum_squares), (1.0, 1.0)] {
             let (loss, sum_squares) = (matrix(1, 1, &[loss]), matrix(1, 1, &[sum_squares]));
             let mut factor = matrix(1, 1, &[1.0]);
-            ops::hold(&cpu(), 3.0, loss.view(), sum_squares.view(), held.view_mut(), factor.view_mut())?;
-            assert_eq!(held.to_vec(&cpu())?, [is_held], "{what}");
+            ops::skip_nonfinite(&cpu(), 3.0, loss.view(), sum_squares.view(), skipped.view_mut(), factor.view_mut())?;
+            assert_eq!(skipped.to_vec(&cpu())?, [is_skipped], "{what}");
             let [mut means, mut squares, mut parameters] = [2.0, 3.0, 4.0].map(|value| matrix(1, 1, &[value]));
             let (gradients, state) = (matrix(1, 1, &[5.0]), [means.view_mut(), squares.view_mut()]);
             ops::update(&cpu(), adam, factor.view(), gradients.view(), state, parameters.view_mut())?;
             for (tensor, before) in [(means, 2.0), (squares, 3.0), (parameters, 4.0)] {
-                assert_eq!(tensor.to_vec(&cpu())?[0] == before, is_held == 1.0, "{what}");
+                assert_eq!(tensor.to_vec(&cpu())?[0] == before, is_skipped == 1.0, "{what}");
             }
         }
     }
@@ -255,19 +255,19 @@ fn a_spaced_matrix_holds_what_is_written_whatever_stands_between_its_rows() -> C
     // short rows, whole vectors, and rows that would lie 4 KB apart
     for (rows, cols) in [(1, 5), (3, 1), (4, 16), (3, 100), (2, 1024)] {
         let values: Vec<f32> = (0..rows * cols).map(|i| i as f32).collect();
-        let mut spaced = Tensor::spaced(&cpu(), rows, cols)?;
-        spaced.write(&cpu(), &values)?;
-        let layout = spaced.view().layout;
+        let mut padded = Tensor::padded(&cpu(), rows, cols)?;
+        padded.write(&cpu(), &values)?;
+        let layout = padded.view().layout;
         assert!(
             layout.stride.is_multiple_of(16) && layout.stride != 1024,
             "{cols} columns lie {} apart",
             layout.stride
         );
-        assert_eq!((layout.cols + layout.room, spaced.to_vec(&cpu())?), (layout.stride, values.clone()));
-        let last = spaced.view().rows(rows - 1..rows).cols(cols - 1..cols);
+        assert_eq!((layout.cols + layout.padding, padded.to_vec(&cpu())?), (layout.stride, values.clone()));
+        let last = padded.view().rows(rows - 1..rows).cols(cols - 1..cols);
         assert_eq!(last.to_vec(&cpu())?, values[values.len() - 1..]);
         // a block of columns has no room unless it ends with the row
-        assert_eq!((last.layout.room, spaced.view().cols(0..cols - 1).layout.room), (layout.room, 0));
+        assert_eq!((last.layout.padding, padded.view().cols(0..cols - 1).layout.padding), (layout.padding, 0));
     }
     Ok(())
 }
@@ -288,9 +288,9 @@ fn a_linear_map_is_a_product_and_its_bias_and_writes_nothing_else() -> Check {
                 let bias = matrix(1, cols, &all(1, cols, &|_, c| c as f32));
                 // small whole numbers: no sum rounds, in whatever order
                 let sum = |r, c| c as f32 + (0..inner).map(|p| x_at(r, p) * weight_at(c, p)).sum::<f32>();
-                let mut spaced = Tensor::spaced(&cpu(), rows, cols)?;
-                ops::linear(&cpu(), x.view(), weight.view(), bias.view(), spaced.view_mut())?;
-                assert_eq!(spaced.to_vec(&cpu())?, all(rows, cols, &sum), "{rows}×{inner}×{cols}");
+                let mut padded = Tensor::padded(&cpu(), rows, cols)?;
+                ops::linear(&cpu(), x.view(), weight.view(), bias.view(), padded.view_mut())?;
+                assert_eq!(padded.to_vec(&cpu())?, all(rows, cols, &sum), "{rows}×{inner}×{cols}");
                 let mut wider = matrix(rows, cols + 3, &vec![0.5; rows * (cols + 3)]);
                 ops::linear(&cpu(), x.view(), weight.view(), bias.view(), wider.view_mut().cols(1..cols + 1))?;
                 let among = |r, c| if (1..=cols).contains(&c) { sum(r, c - 1) } else { 0.5 };
@@ -356,7 +356,7 @@ fn all_parameters_are_summed_filled_and_moved_in_parts_whatever_the_number_of_th
 fn what_does_not_fit_is_refused_with_both_shapes() {
     let (a, b) = (matrix(2, 3, &[0.0; 6]), matrix(4, 5, &[0.0; 20]));
     let mut out = matrix(2, 5, &[0.0; 10]);
-    let error = ops::gemm(&cpu(), Product::AB, a.view(), b.view(), false, out.view_mut()).unwrap_err();
+    let error = ops::gemm(&cpu(), Transpose::NN, a.view(), b.view(), false, out.view_mut()).unwrap_err();
     assert_eq!(error.to_string(), "gemm A·B: a is 2×3, b is 4×5");
     let error = ops::copy(&cpu(), a.view(), out.view_mut()).unwrap_err();
     assert_eq!(error.to_string(), "copy: a is 2×3, out is 2×5");
@@ -382,14 +382,14 @@ fn the_number_of_threads_changes_no_bit() -> Check {
     let sizes = [[100, 100, 90], [28, 250, 300], [4, 300, 260], [32, 33, 700], [7, 1000, 40], [136, 256, 700]];
     let values: Vec<f32> = (0..1000 * 700).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
     for ([rows, cols, inner], product) in
-        sizes.iter().flat_map(|&sizes| [Product::AB, Product::ABt, Product::AtB].map(|product| (sizes, product)))
+        sizes.iter().flat_map(|&sizes| [Transpose::NN, Transpose::NT, Transpose::TN].map(|product| (sizes, product)))
     {
         let results = [1, 2, 3, 16].map(|threads| -> Result<Vec<f32>, rnnlm_tensor::Error> {
             let cpu = Cpu::new(threads)?;
             let [a, b] = match product {
-                Product::AB => [[rows, inner], [inner, cols]],
-                Product::ABt => [[rows, inner], [cols, inner]],
-                Product::AtB => [[inner, rows], [inner, cols]],
+                Transpose::NN => [[rows, inner], [inner, cols]],
+                Transpose::NT => [[rows, inner], [cols, inner]],
+                Transpose::TN => [[inner, rows], [inner, cols]],
             }
             .map(|[rows, cols]| Tensor::from_slice(&cpu, rows, cols, &values[..rows * cols]));
             let mut out = Tensor::from_slice(&cpu, rows, cols + 3, &values[..rows * (cols + 3)])?;

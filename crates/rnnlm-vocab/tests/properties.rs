@@ -90,8 +90,8 @@ proptest! {
     #[test]
     fn the_book_normalises_as_its_regular_expression_does(text in texts()) {
         let reference = |line: &str| {
-            let spaced: String = line.chars().map(|c| if c.is_ascii_alphabetic() { c } else { ' ' }).collect();
-            spaced.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+            let padded: String = line.chars().map(|c| if c.is_ascii_alphabetic() { c } else { ' ' }).collect();
+            padded.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
         };
         let unified = text.replace("\r\n", "\n").replace('\r', "\n");
         let expected: Vec<String> = unified.split_terminator('\n').map(reference).collect();

@@ -1,6 +1,6 @@
 //! Every tensor operation once more, beside the walk: one obvious loop each, in double precision.
 
-use rnnlm_tensor::{Activation, Mask, Product, Update};
+use rnnlm_tensor::{Activation, Mask, Transpose, Update};
 
 use crate::device::{Block, Operands, Operation, mask};
 
@@ -17,11 +17,11 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
         Operation::Axpy => y.each(|r, c, old| old + scalar * a.at(r, c)),
         Operation::Multiply(false) => y.each(|r, c, _| a.at(r, c) * b.at(r, c)),
         Operation::Multiply(true) => y.each(|r, c, old| old + a.at(r, c) * b.at(r, c)),
-        Operation::Gemm(product, accumulate) => y.each(|r, c, old| {
+        Operation::Gemm(transpose, accumulate) => y.each(|r, c, old| {
             let start = if accumulate { old } else { 0.0 };
-            start + dot(product, a, b, r, c)
+            start + dot(transpose, a, b, r, c)
         }),
-        Operation::Linear => y.each(|r, c, _| dot(Product::ABt, a, b, r, c) + state[0].at(0, c)),
+        Operation::Linear => y.each(|r, c, _| dot(Transpose::NT, a, b, r, c) + state[0].at(0, c)),
         Operation::AddRow => y.each(|_, c, old| old + a.at(0, c)),
         Operation::SumRows => y.each(|_, c, old| old + column_sum(c)),
         Operation::GatherColumns => y.each(|r, c, _| a.at(c, ids[r] as usize)),
@@ -48,7 +48,7 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             let factor = scalar / (a.at(0, 0).sqrt() + 1e-6);
             if factor > 1.0 { 1.0 } else { factor }
         }),
-        Operation::Hold => {
+        Operation::SkipNonfinite => {
             let is_finite = a.at(0, 0).abs() <= scalar && b.at(0, 0).is_finite();
             y.each(|_, _, old| if is_finite { old } else { 1.0 });
             let mut factor = Matrix::new(&state[0]);
@@ -151,12 +151,12 @@ impl<'a> Matrix<'a> {
     }
 }
 
-fn dot(product: Product, a: &Block, b: &Block, r: usize, c: usize) -> f64 {
+fn dot(transpose: Transpose, a: &Block, b: &Block, r: usize, c: usize) -> f64 {
     let mut total = 0.0;
-    match product {
-        Product::AB => (0..a.shape()[1]).for_each(|k| total += a.at(r, k) * b.at(k, c)),
-        Product::ABt => (0..a.shape()[1]).for_each(|k| total += a.at(r, k) * b.at(c, k)),
-        Product::AtB => (0..a.shape()[0]).for_each(|k| total += a.at(k, r) * b.at(k, c)),
+    match transpose {
+        Transpose::NN => (0..a.shape()[1]).for_each(|k| total += a.at(r, k) * b.at(k, c)),
+        Transpose::NT => (0..a.shape()[1]).for_each(|k| total += a.at(r, k) * b.at(c, k)),
+        Transpose::TN => (0..a.shape()[0]).for_each(|k| total += a.at(k, r) * b.at(k, c)),
     }
     total
 }

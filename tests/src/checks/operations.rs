@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rnnlm_tensor::{Activation, Product};
+use rnnlm_tensor::{Activation, Transpose};
 
 use super::naive;
 use crate::cases::Draw;
@@ -59,7 +59,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
             checks.extend(LARGE_PRODUCTS.map(case));
         }
         let has_extremes =
-            matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::Hold)
+            matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::SkipNonfinite)
                 || matches!(operation, Operation::Update(_));
         if has_extremes {
             checks.push(check(target, Case { operation, shape: [4, 12, 1], setting: Setting::Extreme }));
@@ -105,9 +105,9 @@ fn name(operation: Operation) -> String {
     let accumulate = |yes: bool| if yes { " +=" } else { "" };
     match operation {
         Operation::Multiply(yes) => format!("multiply{}", accumulate(yes)),
-        Operation::Gemm(Product::AB, yes) => format!("gemm A·B{}", accumulate(yes)),
-        Operation::Gemm(Product::ABt, yes) => format!("gemm A·Bᵀ{}", accumulate(yes)),
-        Operation::Gemm(Product::AtB, yes) => format!("gemm Aᵀ·B{}", accumulate(yes)),
+        Operation::Gemm(Transpose::NN, yes) => format!("gemm A·B{}", accumulate(yes)),
+        Operation::Gemm(Transpose::NT, yes) => format!("gemm A·Bᵀ{}", accumulate(yes)),
+        Operation::Gemm(Transpose::TN, yes) => format!("gemm Aᵀ·B{}", accumulate(yes)),
         Operation::Activate(activation) => format!("{activation:?}").to_lowercase(),
         Operation::ActivateBackward(activation) => format!("{activation:?} backward").to_lowercase(),
         Operation::Fill => "fill".to_owned(),
@@ -124,7 +124,7 @@ fn name(operation: Operation) -> String {
         Operation::Sum => "sum".to_owned(),
         Operation::SumSquares => "sum_squares".to_owned(),
         Operation::ClipFactor => "clip_factor".to_owned(),
-        Operation::Hold => "hold".to_owned(),
+        Operation::SkipNonfinite => "skip_nonfinite".to_owned(),
         Operation::Clamp => "clamp".to_owned(),
         Operation::Dropout => "dropout".to_owned(),
         Operation::Update(Rule::AdamW) => "update AdamW".to_owned(),
@@ -150,9 +150,11 @@ fn quantities(operands: &Operands, buffers: Vec<Vec<f64>>) -> Vec<Quantity> {
 fn perturbations(case: &Case) -> Vec<Perturbation> {
     match case.operation {
         Operation::Fill => vec![Perturbation::Scalar],
-        // what is held stays so, until the number that holds it is one
-        Operation::Update(_) | Operation::Hold if case.setting == Setting::Extreme => vec![Perturbation::Input],
-        Operation::Hold => vec![Perturbation::Nan],
+        // what is skipped stays so, until the number that holds it is one
+        Operation::Update(_) | Operation::SkipNonfinite if case.setting == Setting::Extreme => {
+            vec![Perturbation::Input]
+        }
+        Operation::SkipNonfinite => vec![Perturbation::Nan],
         Operation::ClipFactor | Operation::Axpy | Operation::Update(_) => {
             vec![Perturbation::Input, Perturbation::Scalar, Perturbation::Nan]
         }
@@ -199,12 +201,12 @@ impl Case {
     fn a_shape(&self) -> [usize; 2] {
         let [rows, cols, inner] = self.shape;
         match self.operation {
-            Operation::Gemm(Product::AtB, _) => [inner, rows],
+            Operation::Gemm(Transpose::TN, _) => [inner, rows],
             Operation::Gemm(..) | Operation::Linear => [rows, inner],
             Operation::AddRow => [1, cols],
             Operation::GatherColumns => [cols, inner],
             Operation::GatherRows => [inner, cols],
-            Operation::ClipFactor | Operation::Hold | Operation::Update(_) => [1, 1],
+            Operation::ClipFactor | Operation::SkipNonfinite | Operation::Update(_) => [1, 1],
             _ => [rows, cols],
         }
     }
@@ -212,10 +214,10 @@ impl Case {
     fn b_shape(&self) -> [usize; 2] {
         let [rows, cols, inner] = self.shape;
         match self.operation {
-            Operation::Gemm(Product::ABt, _) | Operation::Linear => [cols, inner],
+            Operation::Gemm(Transpose::NT, _) | Operation::Linear => [cols, inner],
             Operation::Gemm(..) => [inner, cols],
             Operation::Multiply(_) | Operation::Update(_) => [rows, cols],
-            Operation::Hold => [1, 1],
+            Operation::SkipNonfinite => [1, 1],
             _ => [0, 0],
         }
     }
@@ -226,7 +228,7 @@ impl Case {
             Operation::SumRows => [1, cols],
             Operation::ScatterAddColumns => [cols, inner],
             Operation::ScatterAddRows => [inner, cols],
-            Operation::Sum | Operation::SumSquares | Operation::ClipFactor | Operation::Hold => [1, 1],
+            Operation::Sum | Operation::SumSquares | Operation::ClipFactor | Operation::SkipNonfinite => [1, 1],
             _ => [rows, cols],
         }
     }
@@ -234,7 +236,7 @@ impl Case {
     /// An update has both kinds of state, whatever it keeps: what it does not keep must stay.
     fn state(&self, draw: &mut Draw) -> [Block; 2] {
         match self.operation {
-            Operation::Update(_) | Operation::Hold => {}
+            Operation::Update(_) | Operation::SkipNonfinite => {}
             Operation::ScatterAddColumns | Operation::Linear => {
                 return [self.block([1, self.shape[1]], draw), Block::default()];
             }
@@ -274,8 +276,8 @@ impl Case {
                 let row = [40.0, -40.0, 88.8, -88.8, 104.0, -104.0, 0.0, -0.0, 1e-30, f32::INFINITY, 20.0, f32::NAN];
                 operands.out.values = [row, row.map(|x| -x), row.map(|x| x / 3.0), row.map(|x| x * 1e-3)].concat();
             }
-            // nothing is held before
-            (Operation::Hold, setting) => {
+            // nothing is skipped before
+            (Operation::SkipNonfinite, setting) => {
                 operands.out.values.fill(0.0);
                 let factor = if setting == Setting::Extreme { f32::NAN } else { 0.3 };
                 operands.a.values.iter_mut().for_each(|value| *value *= factor);

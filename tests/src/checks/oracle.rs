@@ -15,7 +15,7 @@ use crate::oracle::{Input, Kind, Layer, Network, differences};
 use crate::paths::Target;
 use crate::{Result, tolerance};
 
-/// Cases with more than this many rows times units are held against the oracle's forward pass only: each difference costs
+/// Cases with more than this many rows times units are compared with the oracle's forward pass only: each difference costs
 /// two forward passes.
 const LARGEST_DIFFERENCED: usize = 10_000;
 /// How many values of one parameter are differenced, spread over it from the first to the last.

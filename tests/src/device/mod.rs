@@ -6,7 +6,7 @@ mod operations;
 mod schedules;
 mod stack;
 
-use rnnlm_rnn::{Path, Recurrence};
+use rnnlm_rnn::{ExecutionPath, Recurrence};
 
 pub use model::{ModelInputs, ModelOutputs, TrainData, TrainInputs, TrainOutputs, UpdateInputs};
 pub(crate) use operations::mask;
@@ -56,7 +56,7 @@ pub struct On<B> {
     /// The backend.
     pub backend: B,
     /// Which of its paths.
-    pub path: Path,
+    pub path: ExecutionPath,
 }
 
 impl<B: Recurrence> Device for On<B> {

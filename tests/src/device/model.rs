@@ -1,7 +1,7 @@
 //! A language model on a device, the walk's stages 4 to 8: one minibatch's loss and gradients, and whole training runs.
 
 use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, Position, TrainConfig, Trainer};
-use rnnlm_rnn::{ParameterLayout, ParameterSet, Path, Recurrence};
+use rnnlm_rnn::{ExecutionPath, ParameterLayout, ParameterSet, Recurrence};
 use rnnlm_tensor::Mask;
 use rnnlm_vocab::Minibatch;
 
@@ -90,7 +90,7 @@ pub struct UpdateInputs {
     pub lr: f32,
 }
 
-pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &ModelInputs) -> Result<ModelOutputs> {
+pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &ModelInputs) -> Result<ModelOutputs> {
     let mut model = LanguageModel::new(backend, &inputs.config, path)?;
     model.parameters_mut().write(backend, &inputs.parameters)?;
     let Minibatch { num_steps, batch_size, .. } = inputs.minibatch;
@@ -111,7 +111,7 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &ModelInputs) 
     Ok(ModelOutputs { logits, loss, grad_logits, hidden, cell, gradients: named(backend, &gradients)? })
 }
 
-pub(super) fn train<B: Recurrence>(backend: &B, path: Path, inputs: &TrainInputs) -> Result<TrainOutputs> {
+pub(super) fn train<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &TrainInputs) -> Result<TrainOutputs> {
     let mut trainer = Trainer::new(backend, &inputs.model, &inputs.train, path)?;
     trainer.model_mut().parameters_mut().write(backend, &inputs.parameters)?;
     let (mut losses, mut gradient_norms) = (Vec::new(), Vec::new());

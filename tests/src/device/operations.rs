@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use rnnlm_tensor::{Activation, Backend, Mask, Product, Tensor, Update, View, ViewMut, ops};
+use rnnlm_tensor::{Activation, Backend, Mask, Tensor, Transpose, Update, View, ViewMut, ops};
 
 use crate::Result;
 
@@ -19,7 +19,7 @@ pub enum Operation {
     /// [`ops::multiply`], and whether it adds to its output.
     Multiply(bool),
     /// [`ops::gemm`], and whether it adds to its output.
-    Gemm(Product, bool),
+    Gemm(Transpose, bool),
     /// [`ops::linear`].
     Linear,
     /// [`ops::add_row`].
@@ -46,8 +46,8 @@ pub enum Operation {
     SumSquares,
     /// [`ops::clip_factor`].
     ClipFactor,
-    /// [`ops::hold`].
-    Hold,
+    /// [`ops::skip_nonfinite`].
+    SkipNonfinite,
     /// [`ops::clamp`].
     Clamp,
     /// [`ops::dropout`].
@@ -113,12 +113,12 @@ impl Operation {
         Self::Axpy,
         Self::Multiply(false),
         Self::Multiply(true),
-        Self::Gemm(Product::AB, false),
-        Self::Gemm(Product::AB, true),
-        Self::Gemm(Product::ABt, false),
-        Self::Gemm(Product::ABt, true),
-        Self::Gemm(Product::AtB, false),
-        Self::Gemm(Product::AtB, true),
+        Self::Gemm(Transpose::NN, false),
+        Self::Gemm(Transpose::NN, true),
+        Self::Gemm(Transpose::NT, false),
+        Self::Gemm(Transpose::NT, true),
+        Self::Gemm(Transpose::TN, false),
+        Self::Gemm(Transpose::TN, true),
         Self::Linear,
         Self::AddRow,
         Self::SumRows,
@@ -136,7 +136,7 @@ impl Operation {
         Self::Sum,
         Self::SumSquares,
         Self::ClipFactor,
-        Self::Hold,
+        Self::SkipNonfinite,
         Self::Clamp,
         Self::Dropout,
         Self::Update(Rule::Sgd),
@@ -202,7 +202,7 @@ pub struct Operands {
     pub out: Block,
     /// The losses of a softmax cross-entropy.
     pub losses: Block,
-    /// What an update keeps; first, the factor that is held, the sum of all rows, or a bias.
+    /// What an update keeps; first, the factor that is kept, the sum of all rows, or a bias.
     pub state: [Block; 2],
     /// Ids or targets.
     pub ids: Vec<u32>,
@@ -226,7 +226,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::Copy => ops::copy(backend, a, y)?,
         Operation::Axpy => ops::axpy(backend, scalar, a, y)?,
         Operation::Multiply(accumulate) => ops::multiply(backend, a, b, accumulate, y)?,
-        Operation::Gemm(product, accumulate) => ops::gemm(backend, product, a, b, accumulate, y)?,
+        Operation::Gemm(transpose, accumulate) => ops::gemm(backend, transpose, a, b, accumulate, y)?,
         Operation::Linear => ops::linear(backend, a, b, operands.state[0].view(&first), y)?,
         Operation::AddRow => ops::add_row(backend, a, y)?,
         Operation::SumRows => ops::sum_rows(backend, a, y)?,
@@ -245,7 +245,9 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::Sum => ops::sum(backend, a, y)?,
         Operation::SumSquares => ops::sum_squares(backend, a, y)?,
         Operation::ClipFactor => ops::clip_factor(backend, a, scalar, y)?,
-        Operation::Hold => ops::hold(backend, scalar, a, b, y, operands.state[0].view_mut(&mut first))?,
+        Operation::SkipNonfinite => {
+            ops::skip_nonfinite(backend, scalar, a, b, y, operands.state[0].view_mut(&mut first))?
+        }
         Operation::Clamp => ops::clamp(backend, scalar, y)?,
         Operation::Dropout => ops::dropout(backend, mask(scalar), y)?,
         Operation::Update(rule) => {

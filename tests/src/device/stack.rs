@@ -1,7 +1,7 @@
 //! Recurrent layers on a device, the walk's stage 5 and its share of stage 7: everything that the tape and the adjoint
 //! hold, brought to the host in the order of time.
 
-use rnnlm_rnn::{Input, ParameterLayout, ParameterSet, Path, Recurrence, Stack, StackConfig, StackMemory};
+use rnnlm_rnn::{ExecutionPath, Input, ParameterLayout, ParameterSet, Recurrence, Stack, StackConfig, StackMemory};
 use rnnlm_tensor::Tensor;
 
 use crate::Result;
@@ -130,7 +130,7 @@ impl<B: Recurrence> OnDevice<B> {
     }
 }
 
-pub(super) fn run<B: Recurrence>(backend: &B, path: Path, inputs: &StackInputs) -> Result<StackOutputs> {
+pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &StackInputs) -> Result<StackOutputs> {
     let (stack, layout) = layout(inputs.config)?;
     let mut parameters = ParameterSet::zeros(backend, &layout)?;
     parameters.write(backend, &inputs.parameters)?;

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use rnnlm_model::Run;
-use rnnlm_rnn::Path as ComputePath;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 
 use crate::support::Place;
@@ -89,7 +89,7 @@ fn a_training_killed_at_any_moment_ends_with_the_same_bits() {
             }
             if place.path(&name).join("trainer.safetensors").exists() {
                 let run = Run::open(&place.path(&name)).unwrap();
-                run.load(&cpu, ComputePath::Auto).unwrap();
+                run.load(&cpu, ExecutionPath::Auto).unwrap();
             }
         }
         assert!(ending(&place.path(&name)) == ending(&place.path(&whole)), "{name} differs after {killed} kills");

@@ -134,21 +134,21 @@ impl ModelConfig {
         let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
         let rows = bounded(train.batch_size) * bounded(train.num_steps);
         // hidden, gates and their gradients per layer and direction; gradients between layers; embedding
-        let mut per_row = layers * directions * 2 * (spaced(h) + spaced(gates * h))
-            + 3 * spaced(directions * h)
-            + 2 * spaced(bounded(self.embedding_size));
+        let mut per_row = layers * directions * 2 * (padded(h) + padded(gates * h))
+            + 3 * padded(directions * h)
+            + 2 * padded(bounded(self.embedding_size));
         if train.dropout > 0.0 {
-            per_row += layers.saturating_sub(1) * spaced(directions * h);
+            per_row += layers.saturating_sub(1) * padded(directions * h);
         }
         let per_parameter = 2 + train.optimizer.num_buffers() as u128;
-        let logits = rows.saturating_mul(spaced(v)).min((LOGITS_BYTES / size_of::<f32>()).max(self.vocab_size) as u128);
+        let logits = rows.saturating_mul(padded(v)).min((LOGITS_BYTES / size_of::<f32>()).max(self.vocab_size) as u128);
         let values = (per_parameter * self.num_parameters()).saturating_add(rows.saturating_mul(per_row));
         values.saturating_add(logits).saturating_mul(4)
     }
 }
 
 /// What a row of so many columns takes on a CPU; a GPU has its rows side by side.
-fn spaced(cols: u128) -> u128 {
+fn padded(cols: u128) -> u128 {
     row_stride(cols as usize) as u128
 }
 

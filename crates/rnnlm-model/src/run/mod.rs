@@ -28,7 +28,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use rnnlm_rnn::{Path as ComputePath, Recurrence};
+use rnnlm_rnn::{ExecutionPath, Recurrence};
 use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
 
 pub use self::compare::{Difference, differences};
@@ -125,7 +125,7 @@ impl Run {
     ///
     /// # Errors
     /// If a file is not what was written or does not fit the run, or the device has no room.
-    pub fn load<B: Recurrence>(&self, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
+    pub fn load<B: Recurrence>(&self, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
         let (model_path, trainer_path) = (self.path.join(MODEL), self.path.join(TRAINER));
         let saved = weights::read_metadata(&trainer_path)?.and_then(|metadata| metadata.trainer?.saved_with);
         let found = weights::read_metadata(&model_path)?.map(|metadata| metadata.sha256);
@@ -154,7 +154,7 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::NotARun`] if the run has none; else as [`Run::load`].
-    pub fn load_best<B: Recurrence>(&self, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
+    pub fn load_best<B: Recurrence>(&self, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
         let file = self.path.join(BEST);
         if !file.exists() {
             return Err(self.without(BEST));
@@ -163,7 +163,7 @@ impl Run {
     }
 
     /// The model in one of the run's files of weights.
-    fn load_from<B: Recurrence>(&self, file: &Path, backend: &B, path: ComputePath) -> Result<LanguageModel<B>> {
+    fn load_from<B: Recurrence>(&self, file: &Path, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
         let bytes = self.read_weights(file)?;
         let weights = Checked::new(file, &bytes, self.model(), &self.vocab_sha256)?;
         let mut model = LanguageModel::new(backend, self.model(), path)?;

@@ -223,7 +223,7 @@ pub(crate) fn read_metadata(path: &Path) -> Result<Option<Metadata>> {
 
 #[cfg(test)]
 mod tests {
-    use rnnlm_rnn::Path as ComputePath;
+    use rnnlm_rnn::ExecutionPath;
     use rnnlm_tensor::Cpu;
 
     use super::*;
@@ -235,7 +235,7 @@ mod tests {
             ModelConfig { hidden_size: 3, ..ModelConfig::book(4) },
             TrainConfig { batch_size: 2, ..TrainConfig::book() },
         );
-        let trainer = Trainer::new(&Cpu::new(1).unwrap(), &model, &train, ComputePath::Auto).unwrap();
+        let trainer = Trainer::new(&Cpu::new(1).unwrap(), &model, &train, ExecutionPath::Auto).unwrap();
         let layout = trainer.model().parameters().layout();
         let buffer: Vec<f32> = (0..layout.len()).map(|index| 1.0 / (index as f32 + 3.0)).collect();
         let best = Some(Best { epoch: 5, perplexity: 0.1 + 0.2 });

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use input::{Input, inputs};
 use proptest::prelude::*;
 use rnnlm_model::{CellKind, CorpusRecord, Disk, ModelConfig, Run, RunConfig, RunWriter, TrainConfig, Trainer};
-use rnnlm_rnn::Path as ComputePath;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind, Vocab};
 
@@ -65,7 +65,7 @@ impl Subject {
 
     /// Reads the run for its model.
     fn load(&self) -> rnnlm_model::Result<()> {
-        Run::open(&self.path())?.load(self.trainer.model().backend(), ComputePath::Auto).map(drop)
+        Run::open(&self.path())?.load(self.trainer.model().backend(), ExecutionPath::Auto).map(drop)
     }
 
     /// Takes the run up.
@@ -88,7 +88,7 @@ fn new_run(path: &Path) -> Trainer<Cpu> {
     let model = ModelConfig { cell: CellKind::Lstm, hidden_size: 3, ..ModelConfig::book(size) };
     let train = TrainConfig { epochs: 2, batch_size: 2, num_steps: 5, ..TrainConfig::book() };
     let config = RunConfig::new(CorpusRecord::new("text", &options, &corpus), model, train);
-    let mut trainer = Trainer::new(&Cpu::new(1).unwrap(), &config.model, &config.train, ComputePath::Auto).unwrap();
+    let mut trainer = Trainer::new(&Cpu::new(1).unwrap(), &config.model, &config.train, ExecutionPath::Auto).unwrap();
     let mut writer = RunWriter::create(path, false, config, corpus.vocab).unwrap();
     writer.log(&trainer.epoch(&corpus.ids, &|| false).unwrap().unwrap());
     writer.save(&trainer).unwrap();
@@ -103,7 +103,7 @@ fn copy_of_format_1(path: &Path) -> Trainer<Cpu> {
         fs::copy(&from, path.join(from.file_name().unwrap())).unwrap();
     }
     let run = Run::open(path).unwrap();
-    Trainer::new(&Cpu::new(1).unwrap(), run.model(), &run.config().unwrap().train, ComputePath::Auto).unwrap()
+    Trainer::new(&Cpu::new(1).unwrap(), run.model(), &run.config().unwrap().train, ExecutionPath::Auto).unwrap()
 }
 
 /// Runs `body` on [`CASES`] inputs made of `whole`.

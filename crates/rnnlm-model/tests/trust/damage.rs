@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rnnlm_model::{Error, Run, RunWriter, Trainer};
-use rnnlm_rnn::Path as ComputePath;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 
 use crate::setting::{Setting, copy};
@@ -38,7 +38,7 @@ impl Subject {
     fn load(&self) -> Result<(), Error> {
         let run = Run::open(&self.run())?;
         let cpu = self.trainer.model().backend();
-        let model = run.load(cpu, ComputePath::Auto)?;
+        let model = run.load(cpu, ExecutionPath::Auto)?;
         assert_eq!(model.parameters().to_vec(cpu).unwrap(), self.parameters, "another model was loaded silently");
         assert_eq!(
             (run.config().unwrap(), run.vocab()),
@@ -173,7 +173,7 @@ fn a_model_of_an_earlier_generation_is_made_again() {
     copy(&run, alone.path());
     fs::write(alone.path().join("model.safetensors"), &whole).unwrap();
     fs::remove_file(alone.path().join("trainer.safetensors")).unwrap();
-    assert!(Run::open(alone.path()).unwrap().load(&Cpu::new(1).unwrap(), ComputePath::Auto).is_ok());
+    assert!(Run::open(alone.path()).unwrap().load(&Cpu::new(1).unwrap(), ExecutionPath::Auto).is_ok());
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn files_of_two_runs_are_not_taken_for_one() {
     let mut config = subject.config.clone();
     config.model.vocab_size = vocab.len();
     let mut writer = RunWriter::create(&other, false, config.clone(), vocab).unwrap();
-    let trainer = Trainer::new(&Cpu::new(1).unwrap(), &config.model, &config.train, ComputePath::Auto).unwrap();
+    let trainer = Trainer::new(&Cpu::new(1).unwrap(), &config.model, &config.train, ExecutionPath::Auto).unwrap();
     writer.save(&trainer).unwrap();
     drop(writer);
     for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors"] {

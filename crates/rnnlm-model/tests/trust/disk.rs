@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rnnlm_model::{Disk, Error, Result, Run, RunWriter, System, Trainer};
-use rnnlm_rnn::Path as ComputePath;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 
 use crate::setting::{Ending, Setting, litter};
@@ -160,7 +160,7 @@ fn recover(setting: &Setting, path: &Path, generations: &[(u64, Vec<f32>)], what
     // a reader first: the model is a whole generation's
     let run = Run::open(path).expect(what);
     let cpu = Cpu::new(1).unwrap();
-    let model = run.load(&cpu, ComputePath::Auto).expect(what).parameters().to_vec(&cpu).unwrap();
+    let model = run.load(&cpu, ExecutionPath::Auto).expect(what).parameters().to_vec(&cpu).unwrap();
     let (mut writer, mut trainer) = (RunWriter::resume(path).expect(what), setting.trainer());
     assert!(writer.restore(&mut trainer).expect(what), "{what}: it was saved");
     let (step, parameters) = (trainer.position().step, trainer.snapshot().unwrap().parameters);

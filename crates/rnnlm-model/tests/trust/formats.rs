@@ -1,7 +1,7 @@
 //! Runs of older formats are read for good: one of each lies in `tests/fixtures`.
 
 use rnnlm_model::{CellKind, Run, RunWriter, Trainer};
-use rnnlm_rnn::Path;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::Corpus;
 
@@ -22,16 +22,16 @@ fn a_run_of_format_1_is_read_and_goes_on() {
     assert_eq!(metrics[0].perplexity, 21.810495779899465);
 
     let cpu = Cpu::new(1).unwrap();
-    let mut trainer = Trainer::new(&cpu, &config.model, &config.train, Path::Auto).unwrap();
+    let mut trainer = Trainer::new(&cpu, &config.model, &config.train, ExecutionPath::Auto).unwrap();
     RunWriter::resume(folder.path()).unwrap().restore(&mut trainer).unwrap();
     let position = trainer.position();
     assert_eq!((position.epoch, position.minibatch, position.step), (2, 7, 55));
-    let model = run.load(&cpu, Path::Auto).unwrap();
+    let model = run.load(&cpu, ExecutionPath::Auto).unwrap();
     assert_eq!(model.parameters().to_vec(&cpu).unwrap(), trainer.snapshot().unwrap().parameters);
 
     // the rest of the training leads where one without a stop leads, to the accuracy that other processors have
     let corpus = Corpus::encode_path(workspace("data/sample.txt"), run.vocab().clone(), 1000).unwrap();
-    let mut whole = Trainer::new(&cpu, &config.model, &config.train, Path::Auto).unwrap();
+    let mut whole = Trainer::new(&cpu, &config.model, &config.train, ExecutionPath::Auto).unwrap();
     for trainer in [&mut trainer, &mut whole] {
         while trainer.position().epoch < config.train.epochs {
             trainer.epoch(&corpus.ids, &|| false).unwrap();

@@ -1,7 +1,7 @@
 //! A training that is stopped anywhere, saved and restored goes on to the same bits as one that was not.
 
 use rnnlm_model::{CellKind, Error, ModelConfig, OptimizerConfig, RunWriter, Schedule, TrainConfig, Trainer};
-use rnnlm_rnn::Path;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::Sampling;
 
@@ -147,7 +147,7 @@ fn a_saved_trainer_fits_only_its_own_run() {
     let path = folder.path().join("run");
     drop(setting.begin(&path));
     let larger = ModelConfig { hidden_size: 10, ..setting.config.model };
-    let mut other = Trainer::new(&Cpu::new(1).unwrap(), &larger, &setting.config.train, Path::Auto).unwrap();
+    let mut other = Trainer::new(&Cpu::new(1).unwrap(), &larger, &setting.config.train, ExecutionPath::Auto).unwrap();
     let error = RunWriter::resume(&path).unwrap().restore(&mut other).unwrap_err();
     assert!(matches!(&error, Error::Mismatch { reason, .. } if reason.contains("10")), "{error}");
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rnnlm_model::{
     CorpusRecord, EpochReport, Metrics, ModelConfig, Result, RunConfig, RunWriter, TrainConfig, Trainer,
 };
-use rnnlm_rnn::Path as ComputePath;
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 use rnnlm_vocab::{Corpus, CorpusOptions};
 
@@ -34,7 +34,7 @@ impl Setting {
     }
 
     pub(crate) fn trainer(&self) -> Trainer<Cpu> {
-        Trainer::new(&Cpu::new(1).unwrap(), &self.config.model, &self.config.train, ComputePath::Auto).unwrap()
+        Trainer::new(&Cpu::new(1).unwrap(), &self.config.model, &self.config.train, ExecutionPath::Auto).unwrap()
     }
 
     /// A new run in `path`, saved untrained.

@@ -10,7 +10,7 @@
 
 pub(crate) mod cpu;
 
-use rnnlm_tensor::{Activation, Backend, Product, ops};
+use rnnlm_tensor::{Activation, Backend, Transpose, ops};
 
 use crate::layer::Weights;
 use crate::{Adjoint, Result, Tape};
@@ -28,7 +28,7 @@ pub(crate) fn forward_step<B: Backend>(
     let recurrent = &mut scratch.scratch;
     ops::gemm(
         backend,
-        Product::ABt,
+        Transpose::NT,
         tape.hidden.view().rows(previous),
         weights.weight_hh,
         false,
@@ -54,5 +54,5 @@ pub(crate) fn backward_step<B: Backend>(
     ops::activate_backward(backend, activation, h, adjoint.gates.view_mut().rows(now.clone()))?;
     // ∂h_{t−1} = ∂z_t · W_hh
     let dz = adjoint.gates.view().rows(now);
-    Ok(ops::gemm(backend, Product::AB, dz, weights.weight_hh, false, adjoint.hidden.view_mut())?)
+    Ok(ops::gemm(backend, Transpose::NN, dz, weights.weight_hh, false, adjoint.hidden.view_mut())?)
 }

@@ -20,7 +20,7 @@ pub(crate) mod cpu;
 
 use std::ops::Range;
 
-use rnnlm_tensor::{Activation, Backend, Product, ops};
+use rnnlm_tensor::{Activation, Backend, Transpose, ops};
 
 use crate::layer::Weights;
 use crate::{Adjoint, Result, Tape};
@@ -44,7 +44,7 @@ pub(crate) fn forward_step<B: Backend>(
     let before = tape.hidden.view().rows(previous);
     // r, z
     let out = tape.gates.view_mut().rows(now.clone()).cols(rz.clone());
-    ops::gemm(backend, Product::ABt, before, weights.weight_hh.rows(rz.clone()), true, out)?;
+    ops::gemm(backend, Transpose::NT, before, weights.weight_hh.rows(rz.clone()), true, out)?;
     let out = tape.gates.view_mut().rows(now.clone()).cols(rz.clone());
     ops::add_row(backend, weights.bias_hh.cols(rz.clone()), out)?;
     ops::activate(backend, Activation::Sigmoid, tape.gates.view_mut().rows(now.clone()).cols(rz))?;
@@ -52,7 +52,7 @@ pub(crate) fn forward_step<B: Backend>(
     let work = &mut scratch.scratch;
     if reset_after {
         // m = W_hn h + b_hn; n = tanh(… + r ∘ m)
-        ops::gemm(backend, Product::ABt, before, w_n, false, tape.candidate.view_mut().rows(now.clone()))?;
+        ops::gemm(backend, Transpose::NT, before, w_n, false, tape.candidate.view_mut().rows(now.clone()))?;
         ops::add_row(backend, b_n, tape.candidate.view_mut().rows(now.clone()))?;
         let (r, m) = (tape.gates.view().rows(now.clone()).cols(0..h), tape.candidate.view().rows(now.clone()));
         ops::multiply(backend, r, m, false, work.view_mut())?;
@@ -60,7 +60,7 @@ pub(crate) fn forward_step<B: Backend>(
         // m = r ∘ h; n = tanh(… + W_hn m + b_hn)
         let r = tape.gates.view().rows(now.clone()).cols(0..h);
         ops::multiply(backend, r, before, false, tape.candidate.view_mut().rows(now.clone()))?;
-        ops::gemm(backend, Product::ABt, tape.candidate.view().rows(now.clone()), w_n, false, work.view_mut())?;
+        ops::gemm(backend, Transpose::NT, tape.candidate.view().rows(now.clone()), w_n, false, work.view_mut())?;
         ops::add_row(backend, b_n, work.view_mut())?;
     }
     ops::axpy(backend, 1.0, work.view(), tape.gates.view_mut().rows(now.clone()).cols(n.clone()))?;
@@ -107,15 +107,15 @@ pub(crate) fn backward_step<B: Backend>(
         ops::copy(backend, dn, scratch.view_mut())?;
         ops::multiply(backend, scratch.view(), m, false, gates.view_mut().rows(now.clone()).cols(0..h))?;
         let dm = candidate.view().rows(now.clone());
-        ops::gemm(backend, Product::AB, dm, w_n, true, hidden.view_mut())?;
+        ops::gemm(backend, Transpose::NN, dm, w_n, true, hidden.view_mut())?;
     } else {
         let dn = gates.view().rows(now.clone()).cols(new);
-        ops::gemm(backend, Product::AB, dn, w_n, false, scratch.view_mut())?;
+        ops::gemm(backend, Transpose::NN, dn, w_n, false, scratch.view_mut())?;
         ops::multiply(backend, scratch.view(), before, false, gates.view_mut().rows(now.clone()).cols(0..h))?;
         ops::multiply(backend, scratch.view(), r, true, hidden.view_mut())?;
     }
     let d_rz = gates.view_mut().rows(now.clone()).cols(rz.clone());
     ops::activate_backward(backend, Activation::Sigmoid, gate(rz.clone()), d_rz)?;
     let d_rz = gates.view().rows(now).cols(rz);
-    Ok(ops::gemm(backend, Product::AB, d_rz, w_rz, true, hidden.view_mut())?)
+    Ok(ops::gemm(backend, Transpose::NN, d_rz, w_rz, true, hidden.view_mut())?)
 }

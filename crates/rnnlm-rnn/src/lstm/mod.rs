@@ -14,7 +14,7 @@ pub(crate) mod cpu;
 
 use std::ops::Range;
 
-use rnnlm_tensor::{Activation, Backend, Product, View, ops};
+use rnnlm_tensor::{Activation, Backend, Transpose, View, ops};
 
 use crate::layer::Weights;
 use crate::{Adjoint, Result, Tape};
@@ -39,7 +39,7 @@ pub(crate) fn forward_step<B: Backend>(
     let (now, previous, next) = (tape.step(t), tape.previous(t), tape.next(t));
     let [i, f, g, o] = gate_columns(tape.dims().hidden_size);
     let before = tape.hidden.view().rows(previous.clone());
-    ops::gemm(backend, Product::ABt, before, weights.weight_hh, true, tape.gates.view_mut().rows(now.clone()))?;
+    ops::gemm(backend, Transpose::NT, before, weights.weight_hh, true, tape.gates.view_mut().rows(now.clone()))?;
     ops::add_row(backend, weights.bias_hh, tape.gates.view_mut().rows(now.clone()))?;
     for (columns, activation) in [&i, &f, &g, &o].into_iter().zip(ACTIVATIONS) {
         ops::activate(backend, activation, tape.gates.view_mut().rows(now.clone()).cols(columns.clone()))?;
@@ -91,5 +91,5 @@ pub(crate) fn backward_step<B: Backend>(
     }
     // ∂h_{t−1} = ∂[i f g o] · W_hh
     let gates = gates.view().rows(now.clone());
-    Ok(ops::gemm(backend, Product::AB, gates, weights.weight_hh, false, hidden.view_mut())?)
+    Ok(ops::gemm(backend, Transpose::NN, gates, weights.weight_hh, false, hidden.view_mut())?)
 }

@@ -17,7 +17,7 @@ use crate::{Adjoint, Dims, Input, Layer, ParameterSet, Result, Tape};
 
 /// Which implementation a layer runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Path {
+pub enum ExecutionPath {
     /// The device's own where it has one, else the reference.
     #[default]
     Auto,

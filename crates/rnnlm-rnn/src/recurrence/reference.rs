@@ -10,7 +10,7 @@
 //!
 //! The book derives this in 8.7. Gradients stop at the first step of the minibatch: the carried state is a constant.
 
-use rnnlm_tensor::{Backend, Product, View, ops};
+use rnnlm_tensor::{Backend, Transpose, View, ops};
 
 use super::{Gradients, Pass};
 use crate::{Adjoint, Cell, Input, Result, Tape, elman, gru, lstm};
@@ -39,7 +39,7 @@ pub(crate) fn project_input<B: Backend>(backend: &B, pass: &Pass<'_, B>, tape: &
     let weights = pass.layer.weights(pass.parameters);
     match pass.input {
         Input::OneHot(ids) => ops::gather_columns(backend, weights.weight_ih, ids, tape.pre_activations())?,
-        Input::Dense(x) => ops::gemm(backend, Product::ABt, x, weights.weight_ih, false, tape.pre_activations())?,
+        Input::Dense(x) => ops::gemm(backend, Transpose::NT, x, weights.weight_ih, false, tape.pre_activations())?,
     }
     Ok(ops::add_row(backend, weights.bias_ih, tape.pre_activations())?)
 }
@@ -78,7 +78,7 @@ pub(crate) fn parameter_gradients<B: Backend>(
     match pass.input {
         Input::OneHot(ids) => ops::scatter_add_columns(backend, da, ids, weight_ih, bias.view_mut())?,
         Input::Dense(x) => {
-            ops::gemm(backend, Product::AtB, da, x, true, weight_ih)?;
+            ops::gemm(backend, Transpose::TN, da, x, true, weight_ih)?;
             ops::sum_rows(backend, da, bias.view_mut())?;
         }
     }
@@ -86,7 +86,7 @@ pub(crate) fn parameter_gradients<B: Backend>(
     for part in recurrent_parts(layer.cell, tape, gradients.adjoint) {
         let rows = part.rows.clone();
         let weight_hh = out.view_mut(layer.weight_hh).rows(rows.clone());
-        ops::gemm(backend, Product::AtB, part.gradient, part.operand, true, weight_hh)?;
+        ops::gemm(backend, Transpose::TN, part.gradient, part.operand, true, weight_hh)?;
         let bias_hh = out.view_mut(layer.bias_hh).cols(rows.clone());
         if part.joins_input {
             ops::axpy(backend, 1.0, gradients.adjoint.bias.view().cols(rows), bias_hh)?;
@@ -96,7 +96,7 @@ pub(crate) fn parameter_gradients<B: Backend>(
     }
     if let Some(dx) = gradients.input.take() {
         let da = gradients.adjoint.gates.view();
-        ops::gemm(backend, Product::AB, da, pass.parameters.view(layer.weight_ih), true, dx)?;
+        ops::gemm(backend, Transpose::NN, da, pass.parameters.view(layer.weight_ih), true, dx)?;
     }
     Ok(())
 }

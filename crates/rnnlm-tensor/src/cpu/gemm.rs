@@ -10,7 +10,7 @@ use super::product::{DEPTH, MOST_COLS, Multiply, Onto, Packed, Rows};
 use super::shares::{self, Share};
 use super::strassen;
 use super::{Cpu, Isa, Kernel, Lanes, elementwise, math, row, row_mut};
-use crate::{Layout, Product, View, ViewMut};
+use crate::{Layout, Transpose, View, ViewMut};
 
 /// Products below this many multiplications are done where they stand: starting a task costs microseconds.
 const SMALL: usize = 1 << 18;
@@ -38,19 +38,19 @@ thread_local! {
 /// `out = a·b`, `+=` if `accumulate`; the number of threads decides how the output is shared out and changes no bit.
 pub(super) fn gemm(
     cpu: &Cpu,
-    product: Product,
+    transpose: Transpose,
     a: View<'_, Cpu>,
     b: View<'_, Cpu>,
     accumulate: bool,
     out: ViewMut<'_, Cpu>,
 ) {
-    if product == Product::ABt && out.layout.rows <= FEW_ROWS {
+    if transpose == Transpose::NT && out.layout.rows <= FEW_ROWS {
         return dot_products(cpu.isa, a, b, accumulate, out);
     }
-    let (inner, a, b) = match product {
-        Product::AB => (a.layout.cols, as_it_stands(&a), as_it_stands(&b)),
-        Product::ABt => (a.layout.cols, as_it_stands(&a), transposed(&b)),
-        Product::AtB => (a.layout.rows, transposed(&a), as_it_stands(&b)),
+    let (inner, a, b) = match transpose {
+        Transpose::NN => (a.layout.cols, as_it_stands(&a), as_it_stands(&b)),
+        Transpose::NT => (a.layout.cols, as_it_stands(&a), transposed(&b)),
+        Transpose::TN => (a.layout.rows, transposed(&a), as_it_stands(&b)),
     };
     let onto = if accumulate { Onto::Output } else { Onto::Nothing };
     multiply(cpu, inner, [a, b], onto, out);
@@ -60,7 +60,7 @@ pub(super) fn gemm(
 /// the whole sum.
 pub(super) fn linear(cpu: &Cpu, x: View<'_, Cpu>, weight: View<'_, Cpu>, bias: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
     if out.layout.rows <= FEW_ROWS || x.layout.cols > DEPTH {
-        gemm(cpu, Product::ABt, x, weight, false, ViewMut::new(out.buffer, out.layout));
+        gemm(cpu, Transpose::NT, x, weight, false, ViewMut::new(out.buffer, out.layout));
         return elementwise::add_row(bias, out);
     }
     let (inner, a, b) = (x.layout.cols, as_it_stands(&x), transposed(&weight));
@@ -70,26 +70,26 @@ pub(super) fn linear(cpu: &Cpu, x: View<'_, Cpu>, weight: View<'_, Cpu>, bias: V
 
 /// A product of two operands that are ready, shared out to the pool.
 fn multiply(cpu: &Cpu, inner: usize, [a, b]: [Rows<'_>; 2], onto: Onto<'_>, out: ViewMut<'_, Cpu>) {
-    let Layout { offset, rows, cols, stride, room } = out.layout;
+    let Layout { offset, rows, cols, stride, padding } = out.layout;
     // a vector of a bias must not end behind its memory
-    let room = if let Onto::Row(row) = onto { room.min(row.len() - cols) } else { room };
+    let padding = if let Onto::Row(row) = onto { padding.min(row.len() - cols) } else { padding };
     if rows == 0 || cols == 0 {
         return;
     }
     let in_pairs = strassen::suits_once(cpu.isa, [rows, inner, cols], a);
     let operands = Operands { isa: cpu.isa, inner, a, b, onto, in_pairs };
     let together = if in_pairs { strassen::TOGETHER } else { ROWS };
-    let out = &mut out.buffer[offset..offset + (rows - 1) * stride + cols + room];
+    let out = &mut out.buffer[offset..offset + (rows - 1) * stride + cols + padding];
     let threads = cpu.threads();
     if threads == 1 || rows * cols * inner < SMALL {
-        let mut all = Part { first: [0, 0], cols, out, stride, room, together };
+        let mut all = Part { first: [0, 0], cols, out, stride, padding, together };
         (0..operands.num_steps()).for_each(|index| operands.step(index, &mut all));
     } else if rows <= LOW && cols / threads >= 2 * MOST_COLS {
         operands.by_columns(cols.div_ceil(threads).next_multiple_of(LINE), [rows, cols], out, stride);
     } else {
         let rows = rows.div_ceil(threads).next_multiple_of(together);
         let parts = out.par_chunks_mut(rows * stride).enumerate();
-        let part = |(index, out)| Part { first: [index * rows, 0], cols, out, stride, room, together };
+        let part = |(index, out)| Part { first: [index * rows, 0], cols, out, stride, padding, together };
         operands.walk([rows, cols], parts.map(part));
     }
 }
@@ -100,8 +100,8 @@ struct Part<'a> {
     cols: usize,
     out: &'a mut [f32],
     stride: usize,
-    /// [`Layout::room`] of the output.
-    room: usize,
+    /// [`Layout::padding`] of the output.
+    padding: usize,
     /// Rows that are multiplied together.
     together: usize,
 }
@@ -165,7 +165,7 @@ impl Operands<'_> {
                     let rows = block.chunks_exact_mut(cols).zip(whole.chunks(stride));
                     rows.for_each(|(block, row)| block.copy_from_slice(&row[first..first + cols]));
                 }
-                Part { first: [0, first], cols, out: block, stride: cols, room: 0, together: ROWS }
+                Part { first: [0, first], cols, out: block, stride: cols, padding: 0, together: ROWS }
             }),
         );
         for (index, block) in blocks[..rows * cols].chunks(rows * width).enumerate() {
@@ -181,7 +181,7 @@ impl Operands<'_> {
     fn step(&self, index: usize, part: &mut Part<'_>) {
         let Self { isa, inner, a, b, onto, in_pairs } = *self;
         let (mut rows, start) = (part.count(), index * self.depth());
-        let Part { first: [row, col], cols, ref mut out, stride, room, .. } = *part;
+        let Part { first: [row, col], cols, ref mut out, stride, padding, .. } = *part;
         let (mut a, b, depth) = (a.from([row, start]), b.from([start, col]), self.depth().min(inner - start));
         let (mut onto, mut out) = (if start > 0 { Onto::Output } else { onto.at(0, col) }, &mut **out);
         if in_pairs {
@@ -192,7 +192,7 @@ impl Operands<'_> {
             }
             (rows, a, onto, out) = (rows - whole, a.from([whole, 0]), onto.at(whole, 0), &mut out[whole * stride..]);
         }
-        let mut packed = take(isa).with_room(room);
+        let mut packed = take(isa).with_padding(padding);
         if a.col_stride != 1 && Multiply::can_stand(b, rows) {
             let sizes = [rows, depth, cols];
             Multiply::with_right_as_it_stands(sizes, [a, b], &mut packed, out, stride, onto).run_on(isa);

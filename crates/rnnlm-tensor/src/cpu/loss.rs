@@ -18,7 +18,7 @@ pub(super) fn softmax_cross_entropy(
     logits: ViewMut<'_, Cpu>,
     losses: ViewMut<'_, Cpu>,
 ) -> Result<()> {
-    let (Layout { cols, stride, room, .. }, span) = (logits.layout, logits.layout.span());
+    let (Layout { cols, stride, padding, .. }, span) = (logits.layout, logits.layout.span());
     let (loss_stride, loss_span) = (losses.layout.stride, losses.layout.span());
     for &target in targets {
         check_id("softmax_cross_entropy", target, cols)?;
@@ -28,7 +28,7 @@ pub(super) fn softmax_cross_entropy(
         .zip(losses.buffer[loss_span].par_chunks_mut(ROWS_PER_TASK * loss_stride))
         .zip(targets.par_chunks(ROWS_PER_TASK))
         .for_each(|((logits, losses), targets)| {
-            let gaps = stride > cols + room;
+            let gaps = stride > cols + padding;
             isa.run(SoftmaxRows { scale, targets, logits, stride, cols, gaps, losses, loss_stride });
         });
     Ok(())

@@ -23,7 +23,7 @@ mod update;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{Activation, Backend, Error, Mask, Product, Result, Update, View, ViewMut};
+use crate::{Activation, Backend, Error, Mask, Result, Transpose, Update, View, ViewMut};
 
 /// A CPU with a pool of threads of its own.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl Cpu {
         Ok(Self { pool: Arc::new(pool), isa: Isa::detect() })
     }
 
-    /// The same CPU held to an instruction set, for checking each one that it has.
+    /// The same CPU skipped to an instruction set, for checking each one that it has.
     #[must_use]
     pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
@@ -182,13 +182,13 @@ impl Backend for Cpu {
 
     fn gemm(
         &self,
-        product: Product,
+        transpose: Transpose,
         a: View<'_, Self>,
         b: View<'_, Self>,
         accumulate: bool,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.run(|| gemm::gemm(self, product, a, b, accumulate, out));
+        self.run(|| gemm::gemm(self, transpose, a, b, accumulate, out));
         Ok(())
     }
 
@@ -282,19 +282,19 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn hold(
+    fn skip_nonfinite(
         &self,
         bound: f32,
         loss: View<'_, Self>,
         sum_squares: View<'_, Self>,
-        mut held: ViewMut<'_, Self>,
+        mut skipped: ViewMut<'_, Self>,
         mut factor: ViewMut<'_, Self>,
     ) -> Result<()> {
         // a NaN is within no bound
         if !(row(&loss, 0)[0].abs() <= bound && row(&sum_squares, 0)[0].is_finite()) {
-            row_mut(&mut held, 0)[0] = 1.0;
+            row_mut(&mut skipped, 0)[0] = 1.0;
         }
-        if row_mut(&mut held, 0)[0] != 0.0 {
+        if row_mut(&mut skipped, 0)[0] != 0.0 {
             row_mut(&mut factor, 0)[0] = f32::NAN;
         }
         Ok(())

@@ -49,24 +49,24 @@ pub struct Packed {
     isa: Isa,
     k: usize,
     n: usize,
-    room: usize,
+    padding: usize,
     values: Buffer,
 }
 
 impl Packed {
     /// Room for `[k, n]`, all zero.
     pub fn new(isa: Isa, k: usize, n: usize) -> Self {
-        Self { isa, k, n, room: 0, values: Buffer::small(Cut::new(isa, n).stored() * k) }
+        Self { isa, k, n, padding: 0, values: Buffer::small(Cut::new(isa, n).stored() * k) }
     }
 
-    /// The same for products that have so much [`room`](crate::Layout::room) behind each row, and so does what they are added
+    /// The same for products that have so much [`padding`](crate::Layout::padding) behind each row, and so does what they are added
     /// to: a row that ends with a whole vector is stored faster.
     #[must_use]
-    pub fn with_room(self, room: usize) -> Self {
-        Self { room, ..self }
+    pub fn with_padding(self, padding: usize) -> Self {
+        Self { padding, ..self }
     }
 
-    /// Takes other sizes; what it holds is undefined until it is packed. Allocates only if more room is needed than ever
+    /// Takes other sizes; what it holds is undefined until it is packed. Allocates only if more padding is needed than ever
     /// before, and never gives any back: growing again would fill it with zeros.
     pub fn resize(&mut self, k: usize, n: usize) {
         (self.k, self.n) = (k, n);
@@ -123,7 +123,7 @@ impl Packed {
     /// If a slice is too short for its rows.
     pub fn multiply(&self, m: usize, a: Rows<'_>, c: &mut [f32], c_stride: usize, onto: Onto<'_>) {
         let cut = Cut::new(self.isa, self.n);
-        let cut = if cut.stored() <= self.n + self.room { Cut::new(self.isa, cut.stored()) } else { cut };
+        let cut = if cut.stored() <= self.n + self.padding { Cut::new(self.isa, cut.stored()) } else { cut };
         let right =
             Panels { values: &self.values, cut, column: self.k, row: None, rest: None, start: 0, depth: self.k };
         let whole = Multiply { right, m, a, c, c_stride, onto };

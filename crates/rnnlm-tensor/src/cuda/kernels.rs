@@ -7,7 +7,7 @@ use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr
 
 use super::compile::Program;
 use super::launch::{Argument, Grid, Matrix, Table, launch};
-use crate::{Activation, Mask, Product, Update};
+use crate::{Activation, Mask, Transpose, Update};
 
 /// Threads of a block, of most kernels.
 const THREADS: u32 = 256;
@@ -71,7 +71,7 @@ pub(super) struct Kernels {
     update_adam: CudaFunction,
     update_rmsprop: CudaFunction,
     clip_factor: CudaFunction,
-    hold: CudaFunction,
+    skip_nonfinite: CudaFunction,
     gather: CudaFunction,
     scatter_add: CudaFunction,
     partial_sums: CudaFunction,
@@ -113,7 +113,7 @@ impl Kernels {
             update_adam: function("update_adam")?,
             update_rmsprop: function("update_rmsprop")?,
             clip_factor: function("clip_factor")?,
-            hold: function("hold")?,
+            skip_nonfinite: function("skip_nonfinite")?,
             gather: function("gather")?,
             scatter_add: function("scatter_add")?,
             partial_sums: function("partial_sums")?,
@@ -221,10 +221,17 @@ impl Kernels {
         self.run(&self.clip_factor, Grid::row(1, WARP, 0), arguments)
     }
 
-    pub(super) fn hold(&self, bound: f32, loss: Matrix, sum_squares: Matrix, held: Matrix, factor: Matrix) -> Result {
-        let [loss, sum_squares, held, factor] = [loss, sum_squares, held, factor].map(Argument::Matrix);
-        let arguments = [Argument::Float(bound), loss, sum_squares, held, factor];
-        self.run(&self.hold, Grid::row(1, WARP, 0), arguments)
+    pub(super) fn skip_nonfinite(
+        &self,
+        bound: f32,
+        loss: Matrix,
+        sum_squares: Matrix,
+        skipped: Matrix,
+        factor: Matrix,
+    ) -> Result {
+        let [loss, sum_squares, skipped, factor] = [loss, sum_squares, skipped, factor].map(Argument::Matrix);
+        let arguments = [Argument::Float(bound), loss, sum_squares, skipped, factor];
+        self.run(&self.skip_nonfinite, Grid::row(1, WARP, 0), arguments)
     }
 
     pub(super) fn gather(&self, table: Table, ids: u64, out: Matrix) -> Result {
@@ -272,14 +279,14 @@ impl Kernels {
     }
 
     /// One launch, or a second one for the sums of slices, between which nobody else may have these.
-    pub(super) fn gemm(&self, product: Product, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result {
+    pub(super) fn gemm(&self, transpose: Transpose, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result {
         let [rows, cols] = [out.rows as usize, out.cols as usize];
         let size = tile_size(rows, cols);
         let [tile, strip] = TILES[size];
-        let (functions, depth) = match product {
-            Product::AB => (&self.gemm[0], a.cols),
-            Product::ABt => (&self.gemm[1], a.cols),
-            Product::AtB => (&self.gemm[2], a.rows),
+        let (functions, depth) = match transpose {
+            Transpose::NN => (&self.gemm[0], a.cols),
+            Transpose::NT => (&self.gemm[1], a.cols),
+            Transpose::TN => (&self.gemm[2], a.rows),
         };
         let (slice, slices) = slices(depth as usize, tiles(rows, cols, tile), strip);
         let grid = Grid {

@@ -21,7 +21,7 @@ pub use self::device::{COMPILER, CudaDevice, CudaUnavailable, DRIVER, devices};
 use self::kernels::Kernels;
 pub use self::launch::{Argument, Grid, Matrix, Table};
 pub use self::module::Kernel;
-use crate::{Activation, Backend, Error, Layout, Mask, Product, Result, Update, View, ViewMut};
+use crate::{Activation, Backend, Error, Layout, Mask, Result, Transpose, Update, View, ViewMut};
 
 /// A GPU with a stream of its own.
 #[derive(Clone, Debug)]
@@ -171,7 +171,7 @@ impl Backend for Cuda {
     }
 
     /// As many as the largest epoch of most texts has; the driver itself makes the host wait when its queue is full.
-    fn steps_ahead(&self) -> usize {
+    fn max_queued_steps(&self) -> usize {
         1024
     }
 
@@ -245,13 +245,13 @@ impl Backend for Cuda {
 
     fn gemm(
         &self,
-        product: Product,
+        transpose: Transpose,
         a: View<'_, Self>,
         b: View<'_, Self>,
         accumulate: bool,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.done(self.kernels().gemm(product, a.into(), b.into(), accumulate, out.into()))
+        self.done(self.kernels().gemm(transpose, a.into(), b.into(), accumulate, out.into()))
     }
 
     fn add_row(&self, row: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
@@ -327,15 +327,15 @@ impl Backend for Cuda {
         self.done(self.kernels().clip_factor(sum_squares.into(), max_norm, out.into()))
     }
 
-    fn hold(
+    fn skip_nonfinite(
         &self,
         bound: f32,
         loss: View<'_, Self>,
         sum_squares: View<'_, Self>,
-        held: ViewMut<'_, Self>,
+        skipped: ViewMut<'_, Self>,
         factor: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.done(self.kernels().hold(bound, loss.into(), sum_squares.into(), held.into(), factor.into()))
+        self.done(self.kernels().skip_nonfinite(bound, loss.into(), sum_squares.into(), skipped.into(), factor.into()))
     }
 
     fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()> {

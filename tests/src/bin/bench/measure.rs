@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array2, Axis, linalg::general_mat_mul};
 use rnnlm_model::{Generator, Init, LanguageModel, Sampler, Trainer};
-use rnnlm_tensor::{Backend, Cpu, Product, Tensor, ops};
+use rnnlm_tensor::{Backend, Cpu, Tensor, Transpose, ops};
 use rnnlm_vocab::{Corpus, CorpusOptions};
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
     let slice = Duration::from_secs_f64(seconds / f64::from(SLICES));
     match size.work {
         Work::Train => {
-            let path = rnnlm_rnn::Path::Auto;
+            let path = rnnlm_rnn::ExecutionPath::Auto;
             let mut trainer = Trainer::new(&cpu, &size.model(entries), &size.train(), path)?;
             let path = path_name(trainer.path());
             let round = || {
@@ -59,7 +59,7 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
             in_slices(&cpu, slice, size.flops(entries), path, round)
         }
         Work::Generate => {
-            let mut model = LanguageModel::new(&cpu, &size.model(entries), rnnlm_rnn::Path::Auto)?;
+            let mut model = LanguageModel::new(&cpu, &size.model(entries), rnnlm_rnn::ExecutionPath::Auto)?;
             model.initialize(Init::Uniform, 0)?;
             let path = path_name(model.workspace(1, 1)?.memory().path());
             let mut generator = Generator::new(&model)?;
@@ -73,8 +73,8 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
     }
 }
 
-fn path_name(path: rnnlm_rnn::Path) -> &'static str {
-    if path == rnnlm_rnn::Path::Fused { "fused" } else { "reference" }
+fn path_name(path: rnnlm_rnn::ExecutionPath) -> &'static str {
+    if path == rnnlm_rnn::ExecutionPath::Fused { "fused" } else { "reference" }
 }
 
 /// Calls `round`, which returns its own rate, for the time of a slice, then the large product, and so on.
@@ -141,7 +141,7 @@ impl Products {
         let [a, b, c] = &mut self.own;
         let (a, b, out) = (a.view(), b.view(), c.view_mut());
         let cpu = &self.cpu;
-        Ok(cpu.run(|| ops::gemm(cpu, Product::AB, a, b, false, out))?)
+        Ok(cpu.run(|| ops::gemm(cpu, Transpose::NN, a, b, false, out))?)
     }
 
     /// The product of the crate `matrixmultiply`, which `ndarray` calls, a block of rows for each thread.

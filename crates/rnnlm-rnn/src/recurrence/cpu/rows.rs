@@ -72,7 +72,7 @@ impl<'a> OwnRows<'a> {
         [batch_size, hidden_size]: [usize; 2],
     ) -> Result<Tensor<Cpu>> {
         let groups = batch_size.div_ceil(rows_per_group);
-        Ok(Tensor::spaced(cpu, groups * Self::pitch(rows_per_group, hidden_size), hidden_size)?)
+        Ok(Tensor::padded(cpu, groups * Self::pitch(rows_per_group, hidden_size), hidden_size)?)
     }
 
     /// Lends that memory.

@@ -36,12 +36,12 @@ pub(super) enum Weight {
 }
 
 impl Weight {
-    /// Room for `[k, n]`, and what room behind them products have.
-    fn new(isa: Isa, [k, n]: [usize; 2], room: usize, in_pairs: bool) -> Self {
+    /// Room for `[k, n]`, and what padding behind them products have.
+    fn new(isa: Isa, [k, n]: [usize; 2], padding: usize, in_pairs: bool) -> Self {
         if in_pairs {
             Self::Paired(Paired::new(isa, k, n))
         } else {
-            Self::Single(Packed::new(isa, k, n).with_room(room))
+            Self::Single(Packed::new(isa, k, n).with_padding(padding))
         }
     }
 
@@ -99,15 +99,16 @@ impl LaidOut {
             Cell::Rnn(_) | Cell::Lstm => (0..width, None),
         };
         let reset_after = layer.cell == Cell::Gru { reset_after: true };
-        let room = |cols| cpu.row_stride(cols) - cols;
-        let weight = |[k, n]: [usize; 2], room| Weight::new(isa, [k, n], room, Paired::suits(isa, [batch_size, k, n]));
+        let padding = |cols| cpu.row_stride(cols) - cols;
+        let weight =
+            |[k, n]: [usize; 2], padding| Weight::new(isa, [k, n], padding, Paired::suits(isa, [batch_size, k, n]));
         let recurrent = std::iter::once(first).chain(second).map(|rows| Recurrent {
             // gates end with their row, and a candidate that is reset after has a row of its own
             forward: weight(
                 [h, rows.len()],
-                if rows.end == width && (rows.start == 0 || reset_after) { room(rows.len()) } else { 0 },
+                if rows.end == width && (rows.start == 0 || reset_after) { padding(rows.len()) } else { 0 },
             ),
-            backward: weight([rows.len(), h], room(h)),
+            backward: weight([rows.len(), h], padding(h)),
             rows,
         });
         Self {
@@ -148,8 +149,8 @@ impl LaidOut {
             Input::OneHot(_) => refresh_table(table, weight_ih, bias, *width),
             Input::Dense(x) => {
                 let in_pairs = Paired::suits_single(*isa, [x.layout.rows, cols, rows]);
-                let room = bias.len() - rows;
-                let input = input.get_or_insert_with(|| Weight::new(*isa, [cols, rows], room, in_pairs));
+                let padding = bias.len() - rows;
+                let input = input.get_or_insert_with(|| Weight::new(*isa, [cols, rows], padding, in_pairs));
                 input.pack_transposed(weight_ih, cols);
             }
         };

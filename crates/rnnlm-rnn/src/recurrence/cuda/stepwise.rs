@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use rnnlm_tensor::cuda::Matrix;
-use rnnlm_tensor::{Cuda, Product, Tensor, View, ops};
+use rnnlm_tensor::{Cuda, Tensor, Transpose, View, ops};
 
 use super::kernels::{Gates, State, StepKernels};
 use super::plan;
@@ -35,7 +35,7 @@ impl Stepwise {
             (pass.parameters.view(pass.layer.weight_hh), pass.parameters.view(pass.layer.bias_hh));
         for t in tape.direction().steps(tape.dims().num_steps) {
             let before = tape.hidden.view().rows(tape.previous(t));
-            ops::gemm(cuda, Product::ABt, before, weight_hh, false, self.products.view_mut())?;
+            ops::gemm(cuda, Transpose::NT, before, weight_hh, false, self.products.view_mut())?;
             let (states, taped) = (states(tape, t), gates(tape, t));
             self.kernels.forward(cuda, self.products.view().into(), bias_hh.into(), taped, states)?;
         }
@@ -64,7 +64,7 @@ impl Stepwise {
             let products = self.products.view_mut().into();
             self.kernels.backward(cuda, gates(tape, t), states(tape, t), output, filled, state, products)?;
             let operand = if is_gru { self.products.view() } else { adjoint.gates.view().rows(now) };
-            ops::gemm(cuda, Product::AB, operand, weight_hh, true, adjoint.hidden.view_mut())?;
+            ops::gemm(cuda, Transpose::NN, operand, weight_hh, true, adjoint.hidden.view_mut())?;
         }
         Ok(())
     }

@@ -76,10 +76,10 @@ KERNEL(32) clip_factor(Matrix sum_squares, float max_norm, Matrix out) {
 }
 
 // Holds updates back from a step on that is not finite; a NaN is within no bound.
-KERNEL(32) hold(float bound, Matrix loss, Matrix sum_squares, Matrix held, Matrix factor) {
+KERNEL(32) skip_nonfinite(float bound, Matrix loss, Matrix sum_squares, Matrix skipped, Matrix factor) {
   if (thread_index() > 0) return;
   const bool is_finite = fabsf(loss.data[0]) <= bound && fabsf(sum_squares.data[0]) <= LARGEST;
-  if (!is_finite) held.data[0] = 1.0f;
+  if (!is_finite) skipped.data[0] = 1.0f;
   // a NaN without a header
-  if (held.data[0] != 0.0f) factor.data[0] = sqrtf(-1.0f);
+  if (skipped.data[0] != 0.0f) factor.data[0] = sqrtf(-1.0f);
 }
