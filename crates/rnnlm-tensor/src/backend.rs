@@ -38,6 +38,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     type Buffer: Debug + Send + Sync;
     /// Memory for token ids on the device.
     type Indices: Debug + Send + Sync;
+    /// A weight in the form that [`Backend::linear_packed`] reads, kept between calls; `()` where that is the weight itself.
+    type LinearCache: Debug + Default + Send;
 
     /// The device, for people: `cpu (2 threads)`.
     fn name(&self) -> String;
@@ -132,6 +134,24 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     ) -> Result<()> {
         self.gemm(Transpose::NT, x, weight, false, ViewMut::new(out.buffer, out.layout))?;
         self.add_row(bias, out)
+    }
+
+    /// [`Backend::linear`] with a weight that is packed once for each `version` and kept in `cache`, for repeated calls with few
+    /// rows, as in decoding. The results have the same bits as those of `linear`.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn linear_packed(
+        &self,
+        x: View<'_, Self>,
+        weight: View<'_, Self>,
+        version: u64,
+        cache: &mut Self::LinearCache,
+        bias: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        let _ = (version, cache);
+        self.linear(x, weight, bias, out)
     }
 
     /// `out[r, :] += row` for every row; `row` is `[1, cols]`.

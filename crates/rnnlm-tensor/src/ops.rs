@@ -100,14 +100,34 @@ pub fn linear<B: Backend>(
     bias: View<'_, B>,
     out: ViewMut<'_, B>,
 ) -> Result<()> {
+    check_linear(&x, &weight, &bias, &out)?;
+    backend.linear(x, weight, bias, out)
+}
+
+/// [`linear`] with a weight that is packed once for each `version` and kept in `cache`: [`Backend::linear_packed`].
+///
+/// # Errors
+/// As [`linear`].
+pub fn linear_packed<B: Backend>(
+    backend: &B,
+    x: View<'_, B>,
+    (weight, version): (View<'_, B>, u64),
+    cache: &mut B::LinearCache,
+    bias: View<'_, B>,
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    check_linear(&x, &weight, &bias, &out)?;
+    backend.linear_packed(x, weight, version, cache, bias, out)
+}
+
+fn check_linear<B: Backend>(x: &View<'_, B>, weight: &View<'_, B>, bias: &View<'_, B>, out: &ViewMut<'_, B>) -> Result<()> {
     let ([rows, inner], [cols, weight_inner]) = (x.shape(), weight.shape());
     if inner != weight_inner {
         let (left, right) = (x.shape(), weight.shape());
         return Err(Error::Shape { op: "linear", left_name: "x", left, right_name: "weight", right });
     }
     check_shape("linear", "bias", bias.shape(), [1, cols])?;
-    check_shape("linear", "out", out.shape(), [rows, cols])?;
-    backend.linear(x, weight, bias, out)
+    check_shape("linear", "out", out.shape(), [rows, cols])
 }
 
 /// `out[r, :] += row` for every row: a bias.

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::tile::ROWS_AHEAD;
+use super::matmul::PREFETCH_ROWS;
 use super::vector;
 use crate::Result;
 
@@ -10,7 +10,7 @@ use crate::Result;
 pub(super) const LINE: usize = 16;
 
 /// Numbers behind the end of a right operand that a product asks for: rows of four vectors at the most.
-const ASKED_FOR: usize = ROWS_AHEAD * 4 * LINE;
+const ASKED_FOR: usize = PREFETCH_ROWS * 4 * LINE;
 
 /// Numbers in a page of memory of 4096 bytes. Numbers so far apart share a place in the first-level cache.
 pub const PAGE: usize = 1024;

@@ -7,17 +7,13 @@ mod elementwise;
 mod gather;
 mod isa;
 pub mod math;
-pub mod product;
-pub mod shares;
-pub mod strassen;
+pub mod matmul;
+pub mod work_splitting;
 pub use buffer::{Buffer, PAGE, row_stride};
 pub use isa::{Isa, Kernel, Lanes};
-mod gemm;
+use matmul::LinearCache;
 mod loss;
-mod pack;
-mod panels;
 mod reduce;
-mod tile;
 mod update;
 
 use std::ops::Range;
@@ -46,7 +42,7 @@ impl Cpu {
         Ok(Self { pool: Arc::new(pool), isa: Isa::detect() })
     }
 
-    /// The same CPU skipped to an instruction set, for checking each one that it has.
+    /// The same CPU restricted to an instruction set, for checking each one that it has.
     #[must_use]
     pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
@@ -94,6 +90,7 @@ fn vector<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
 impl Backend for Cpu {
     type Buffer = Buffer;
     type Indices = Vec<u32>;
+    type LinearCache = LinearCache;
 
     fn name(&self) -> String {
         match self.threads() {
@@ -188,7 +185,7 @@ impl Backend for Cpu {
         accumulate: bool,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.run(|| gemm::gemm(self, transpose, a, b, accumulate, out));
+        self.run(|| matmul::gemm(self, transpose, a, b, accumulate, out));
         Ok(())
     }
 
@@ -199,7 +196,20 @@ impl Backend for Cpu {
         bias: View<'_, Self>,
         out: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.run(|| gemm::linear(self, x, weight, bias, out));
+        self.run(|| matmul::linear(self, x, weight, bias, out));
+        Ok(())
+    }
+
+    fn linear_packed(
+        &self,
+        x: View<'_, Self>,
+        weight: View<'_, Self>,
+        version: u64,
+        cache: &mut LinearCache,
+        bias: View<'_, Self>,
+        out: ViewMut<'_, Self>,
+    ) -> Result<()> {
+        self.run(|| matmul::linear_packed(self, x, weight, version, cache, bias, out));
         Ok(())
     }
 

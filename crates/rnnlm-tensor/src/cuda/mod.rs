@@ -165,6 +165,7 @@ fn check_range(op: &'static str, what: &'static str, offset: usize, len: usize, 
 impl Backend for Cuda {
     type Buffer = Buffer;
     type Indices = Indices;
+    type LinearCache = ();
 
     fn name(&self) -> String {
         self.shared.name.clone()
