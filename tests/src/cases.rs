@@ -200,7 +200,7 @@ impl StackCase {
             parameters: self.parameters(&mut draw)?,
             minibatches: (0..minibatches).map(|_| self.features(rows, &mut draw)).collect(),
             hidden: draw.uniform(states, start),
-            cell: draw.uniform(if self.cell.has_cell_state() { states } else { 0 }, start),
+            cell: draw.uniform(if self.cell.storage().cell_state { states } else { 0 }, start),
             grad_output: draw.uniform(rows * config.output_size(), 1.0),
             carries_state: true,
         };

@@ -68,6 +68,8 @@ pub struct Workspace<B: Recurrence> {
     memory: StackMemory<B>,
     /// `[rows at a time, V]`: logits of some rows, their gradient after the loss.
     logits: Tensor<B>,
+    /// The packed weight of the output layer.
+    output_cache: B::LinearCache,
     /// `[T·N, 1]`: negative log likelihood of each target.
     losses: Tensor<B>,
     /// `[T·N, directions·H]`: gradient of the recurrent layers' output.
@@ -101,7 +103,7 @@ impl<B: Recurrence> Workspace<B> {
     /// # Errors
     /// If the device has no room.
     pub fn drop_out(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
-        Ok(self.memory.drop_out(backend, mask)?)
+        Ok(self.memory.set_dropout_mask(backend, mask)?)
     }
 
     /// The rows of a minibatch, `T·N`.
@@ -203,6 +205,7 @@ impl<B: Recurrence> LanguageModel<B> {
             embedded: self.embedding.as_ref().map(|embedding| embedding.memory(backend, rows)).transpose()?,
             memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients(),
             logits: Tensor::padded(backend, at_a_time, self.config.vocab_size)?,
+            output_cache: B::LinearCache::default(),
             losses: Tensor::zeros(backend, rows, 1)?,
             grad_output: Tensor::padded(backend, rows, self.stack.config().output_size())?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,
@@ -233,9 +236,9 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Panics
     /// If there are more rows than that.
     pub fn logits<'a>(&self, workspace: &'a mut Workspace<B>, rows: Range<usize>) -> Result<View<'a, B>> {
-        let Workspace { memory, logits, .. } = workspace;
+        let Workspace { memory, logits, output_cache, .. } = workspace;
         let (y, len) = (self.stack.output(memory).rows(rows.clone()), rows.len());
-        self.output.forward(&self.backend, &self.parameters, y, logits.view_mut().rows(0..len))?;
+        self.output.forward(&self.backend, &self.parameters, output_cache, y, logits.view_mut().rows(0..len))?;
         Ok(logits.view().rows(0..len))
     }
 

@@ -14,6 +14,9 @@ use crate::Result;
 /// What logits may take at a time. A minibatch of the book has 125 kB of them, one of 50,000 words would have 224 MB.
 pub(crate) const LOGITS_BYTES: usize = 64_000_000;
 
+/// Up to this many rows, the packed weight is kept between calls: decoding steps repeat with the same parameters.
+const KEEP_PACKED_MAX_ROWS: usize = 32;
+
 /// `linear`: from the recurrent layers' output to one logit for each entry of the vocabulary.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputLayer {
@@ -42,15 +45,20 @@ impl OutputLayer {
         (bytes / size_of::<f32>() / self.vocab_size.max(1)).max(1)
     }
 
-    /// `logits = y Wᵀ + b`.
+    /// `logits = y Wᵀ + b`; `cache` keeps the packed weight where there are few rows.
     pub(crate) fn forward<B: Backend>(
         &self,
         backend: &B,
         parameters: &ParameterSet<B>,
+        cache: &mut B::LinearCache,
         y: View<'_, B>,
         logits: ViewMut<'_, B>,
     ) -> Result<()> {
-        Ok(ops::linear(backend, y, parameters.view(self.weight), parameters.view(self.bias), logits)?)
+        let (weight, bias) = (parameters.view(self.weight), parameters.view(self.bias));
+        if y.shape()[0] > KEEP_PACKED_MAX_ROWS {
+            return Ok(ops::linear(backend, y, weight, bias, logits)?);
+        }
+        Ok(ops::linear_packed(backend, y, (weight, parameters.version()), cache, bias, logits)?)
     }
 
     /// The mirror of [`OutputLayer::forward`]: `grad_y` is overwritten, the parameters' gradients are added to.

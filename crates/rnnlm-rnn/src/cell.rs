@@ -1,8 +1,14 @@
-//! The kinds of recurrent cell, as plain values, with what the rest of the code must know of each: how many gates, in
-//! which order, and whether there is a second state. The equations stand in [`crate::elman`], [`crate::gru`] and
-//! [`crate::lstm`].
+//! The recurrent cells. This file is the only one that lists them: what else a cell needs is in its own folder, and all other
+//! code is derived from the data that the methods of [`Cell`] return.
 
-use rnnlm_tensor::Activation;
+use std::ops::Range;
+
+use rnnlm_tensor::{Activation, Backend};
+
+use crate::recurrence::cpu::FusedCell;
+use crate::structure::{Operand, RecurrentBlock, Storage, Widths};
+use crate::tape::{Adjoint, Tape};
+use crate::{Result, Weights, elman, gru, lstm};
 
 /// The non-linearity of an Elman cell, as `torch.nn.RNN(nonlinearity=…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +20,7 @@ pub enum Nonlinearity {
 }
 
 impl Nonlinearity {
-    /// As an elementwise operation.
+    /// The elementwise operation.
     pub fn activation(self) -> Activation {
         match self {
             Self::Tanh => Activation::Tanh,
@@ -23,14 +29,15 @@ impl Nonlinearity {
     }
 }
 
-/// What a recurrent layer computes at each step.
+/// The computation of a recurrent layer at each step. The equations are in [`crate::elman`], [`crate::gru`] and
+/// [`crate::lstm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// `torch.nn.RNN`, Elman's network.
     Rnn(Nonlinearity),
-    /// `torch.nn.GRU`; with `reset_after = false` the form of the paper and of the book's from-scratch code.
+    /// `torch.nn.GRU`; with `reset_after = false`, the form of the paper and of the book's from-scratch code.
     Gru {
-        /// Whether the reset gate is applied after the recurrent product (PyTorch) or before it (the book's own code).
+        /// Whether the reset gate is applied after the recurrent multiplication (PyTorch) or before it (the book's code).
         reset_after: bool,
     },
     /// `torch.nn.LSTM`.
@@ -38,7 +45,7 @@ pub enum Cell {
 }
 
 impl Cell {
-    /// Every cell there is; a new one joins the list of checks by standing here.
+    /// Every cell; the table of checks covers each cell listed here.
     pub const ALL: [Self; 5] = [
         Self::Rnn(Nonlinearity::Tanh),
         Self::Rnn(Nonlinearity::Relu),
@@ -47,8 +54,18 @@ impl Cell {
         Self::Lstm,
     ];
 
-    /// The names of the gates in the order in which their blocks of `H` rows stand in `weight_ih` and `weight_hh`:
-    /// PyTorch's order.
+    /// The name in tables and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rnn(Nonlinearity::Tanh) => "rnn tanh",
+            Self::Rnn(Nonlinearity::Relu) => "rnn relu",
+            Self::Gru { reset_after: true } => "gru",
+            Self::Gru { reset_after: false } => "gru reset-before",
+            Self::Lstm => "lstm",
+        }
+    }
+
+    /// The names of the gates, in the order of their blocks of `H` rows in `weight_ih` and `weight_hh`: PyTorch's order.
     pub fn gates(self) -> &'static [&'static str] {
         match self {
             Self::Rnn(_) => &["hidden"],
@@ -62,19 +79,106 @@ impl Cell {
         self.gates().len()
     }
 
-    /// Whether a cell state is carried beside the hidden state.
-    pub fn has_cell_state(self) -> bool {
-        self == Self::Lstm
+    /// What the cell stores at each step for the backward pass, besides the hidden state.
+    pub fn storage(self) -> Storage {
+        let only_hidden = Storage { gates: false, cell_state: false, candidate: false };
+        match self {
+            Self::Rnn(_) => only_hidden,
+            Self::Gru { .. } => Storage { gates: true, candidate: true, ..only_hidden },
+            Self::Lstm => Storage { gates: true, cell_state: true, ..only_hidden },
+        }
     }
 
-    /// The name in tables and messages.
-    pub fn name(self) -> &'static str {
+    /// The blocks of `W_hh`, in the order in which a step multiplies them. Together they cover all gates; a cell without
+    /// blocks has no `W_hh` and no `b_hh`.
+    pub fn recurrent_blocks(self) -> &'static [RecurrentBlock] {
+        const fn block(gates: Range<usize>) -> RecurrentBlock {
+            RecurrentBlock { gates, operand: Operand::Hidden, shares_input_bias: true }
+        }
         match self {
-            Self::Rnn(Nonlinearity::Tanh) => "rnn tanh",
-            Self::Rnn(Nonlinearity::Relu) => "rnn relu",
-            Self::Gru { reset_after: true } => "gru",
-            Self::Gru { reset_after: false } => "gru reset-before",
-            Self::Lstm => "lstm",
+            Self::Rnn(_) => const { &[block(0..1)] },
+            // the third gate is inside the reset gate, or multiplies what the reset gate has left
+            Self::Gru { reset_after: true } => {
+                const { &[block(0..2), RecurrentBlock { shares_input_bias: false, ..block(2..3) }] }
+            }
+            Self::Gru { reset_after: false } => {
+                const { &[block(0..2), RecurrentBlock { operand: Operand::Candidate, ..block(2..3) }] }
+            }
+            Self::Lstm => const { &[block(0..4)] },
+        }
+    }
+
+    /// Columns of what a layer of `hidden_size` units stores at each step, and of its gradients.
+    pub fn widths(self, hidden_size: usize) -> Widths {
+        let Storage { gates, cell_state, candidate } = self.storage();
+        let width = |is_stored| if is_stored { hidden_size } else { 0 };
+        let gate_gradients = self.num_gates().saturating_mul(hidden_size);
+        Widths {
+            hidden: hidden_size,
+            gates: if gates { gate_gradients } else { 0 },
+            cell: width(cell_state),
+            candidate: width(candidate),
+            gate_gradients,
+            candidate_gradient: width(self.recurrent_blocks().iter().any(|block| !block.shares_input_bias)),
+        }
+    }
+
+    /// One step of the reference path: the pre-activations of the input become the gates and states of step `t`.
+    pub(crate) fn forward_step<B: Backend>(
+        self,
+        backend: &B,
+        weights: &Weights<'_, B>,
+        t: usize,
+        tape: &mut Tape<B>,
+        scratch: &mut Adjoint<B>,
+    ) -> Result<()> {
+        match self {
+            Self::Rnn(phi) => elman::forward_step(backend, phi.activation(), weights, t, tape, scratch),
+            Self::Gru { reset_after } => gru::forward_step(backend, reset_after, weights, t, tape, scratch),
+            Self::Lstm => lstm::forward_step(backend, weights, t, tape, scratch),
+        }
+    }
+
+    /// The backward step of the reference path: `adjoint` turns from the gradients of step `t` into those of the step before.
+    pub(crate) fn backward_step<B: Backend>(
+        self,
+        backend: &B,
+        weights: &Weights<'_, B>,
+        t: usize,
+        tape: &Tape<B>,
+        adjoint: &mut Adjoint<B>,
+    ) -> Result<()> {
+        match self {
+            Self::Rnn(phi) => elman::backward_step(backend, phi.activation(), weights, t, tape, adjoint),
+            Self::Gru { reset_after } => gru::backward_step(backend, reset_after, weights, t, tape, adjoint),
+            Self::Lstm => lstm::backward_step(backend, weights, t, tape, adjoint),
+        }
+    }
+
+    /// The fused step of the CPU; a cell without one returns `None` and runs on the reference path.
+    pub(crate) fn fused_cpu(self) -> Option<Box<dyn FusedCell>> {
+        match self {
+            Self::Rnn(phi) => Some(Box::new(elman::cpu::Elman { activation: phi.activation() })),
+            Self::Gru { reset_after } => Some(Box::new(gru::cpu::Gru { reset_after })),
+            Self::Lstm => Some(Box::new(lstm::cpu::Lstm)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recurrent_blocks_cover_every_gate_once_and_read_only_what_is_stored() {
+        for cell in Cell::ALL {
+            let covered: Vec<usize> = cell.recurrent_blocks().iter().flat_map(|block| block.gates.clone()).collect();
+            let is_recurrent = !covered.is_empty();
+            assert!(!is_recurrent || covered == (0..cell.num_gates()).collect::<Vec<_>>(), "{}", cell.name());
+            for block in cell.recurrent_blocks() {
+                let needs_candidate = block.operand == Operand::Candidate || !block.shares_input_bias;
+                assert!(!needs_candidate || cell.storage().candidate, "{}", cell.name());
+            }
         }
     }
 }

@@ -1,21 +1,21 @@
-//! What can be wrong with a layer before or while it runs.
+//! Errors of building and running layers.
 
-/// The result of everything in this crate that can fail.
+/// The result of this crate's fallible functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A layer that cannot be built or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A size that makes no layer.
+    /// A size of zero.
     #[error("`{name}` is {value}, it must be at least 1")]
     ZeroSize {
         /// The name of the size.
         name: &'static str,
-        /// What was given.
+        /// The value given.
         value: usize,
     },
-    /// Sizes whose product no machine can address.
+    /// Sizes whose product cannot be addressed.
     #[error("`{name}` would have {rows}×{cols} elements, more than can be addressed")]
     TooLarge {
         /// The parameter or state.
@@ -25,10 +25,7 @@ pub enum Error {
         /// Its columns.
         cols: usize,
     },
-    /// A dropout probability outside `[0, 1)`.
-    #[error("`dropout` is {0}, it must be at least 0 and below 1")]
-    Dropout(f32),
-    /// A path that this backend does not have for this layer.
+    /// The device has no fused path for the layer.
     #[error("{cell} with hidden_size {hidden_size} has no fused path on {device}")]
     NoFusedPath {
         /// The cell.
@@ -38,7 +35,7 @@ pub enum Error {
         /// The device.
         device: String,
     },
-    /// An operation that failed.
+    /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] rnnlm_tensor::Error),
 }

@@ -1,74 +1,15 @@
-//! One recurrent layer in one direction: its sizes, its parameters under PyTorch's names, and its input.
+//! One recurrent layer in one direction: its sizes and its parameters under PyTorch's names.
 
-use rnnlm_tensor::{Backend, View};
+use rnnlm_tensor::{Backend, Layout, View};
 
-use crate::{Cell, Dims, Error, ParameterId, ParameterLayout, ParameterSet, Result};
-
-/// The order in which a layer walks through the steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From step 0 to step T − 1.
-    Forward,
-    /// From step T − 1 to step 0; the second half of a bidirectional layer.
-    Reverse,
-}
-
-impl Direction {
-    /// The step that this direction takes first.
-    pub(crate) fn first(self, num_steps: usize) -> usize {
-        self.step(0, num_steps)
-    }
-
-    /// The step that this direction takes last.
-    pub(crate) fn last(self, num_steps: usize) -> usize {
-        self.step(num_steps - 1, num_steps)
-    }
-
-    /// The step that is taken after `before` others.
-    pub(crate) fn step(self, before: usize, num_steps: usize) -> usize {
-        match self {
-            Self::Forward => before,
-            Self::Reverse => num_steps - 1 - before,
-        }
-    }
-
-    /// The steps in the order in which this direction takes them.
-    pub fn steps(self, num_steps: usize) -> impl DoubleEndedIterator<Item = usize> {
-        (0..num_steps).map(move |before| self.step(before, num_steps))
-    }
-
-    /// What PyTorch appends to the names of the parameters.
-    fn suffix(self) -> &'static str {
-        match self {
-            Self::Forward => "",
-            Self::Reverse => "_reverse",
-        }
-    }
-}
-
-/// What a layer reads at every step.
-#[derive(Debug)]
-pub enum Input<'a, B: Backend> {
-    /// `T·N` ids below `D`: one-hot rows, never written out.
-    OneHot(&'a B::Indices),
-    /// `[T·N, D]`.
-    Dense(View<'a, B>),
-}
-
-impl<B: Backend> Clone for Input<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<B: Backend> Copy for Input<'_, B> {}
+use crate::{Cell, Dims, Direction, Error, ParameterId, ParameterLayout, ParameterSet, Result, Weights};
 
 /// One layer in one direction.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// What it computes at each step.
+    /// The cell.
     pub cell: Cell,
-    /// In which order it takes the steps.
+    /// The order of the steps.
     pub direction: Direction,
     /// **D**.
     pub input_size: usize,
@@ -76,10 +17,17 @@ pub struct Layer {
     pub hidden_size: usize,
     /// `[G·H, D]`.
     pub weight_ih: ParameterId,
-    /// `[G·H, H]`.
-    pub weight_hh: ParameterId,
     /// `[G·H]`.
     pub bias_ih: ParameterId,
+    /// `W_hh` and its bias; `None` for a cell without recurrent blocks ([`Cell::recurrent_blocks`]).
+    pub recurrent: Option<RecurrentParameters>,
+}
+
+/// The recurrent parameters of a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct RecurrentParameters {
+    /// `[G·H, H]`.
+    pub weight_hh: ParameterId,
     /// `[G·H]`.
     pub bias_hh: ParameterId,
 }
@@ -104,44 +52,38 @@ impl Layer {
         }
         let name = |kind: &str| format!("rnn.{kind}_l{index}{}", direction.suffix());
         let rows = cell.num_gates().saturating_mul(hidden_size);
-        // PyTorch draws all four from U(−1/√H, 1/√H), whatever their own fan-in
-        Ok(Self {
-            cell,
-            direction,
-            input_size,
-            hidden_size,
-            weight_ih: layout.add_weight(name("weight_ih"), [rows, input_size], hidden_size)?,
-            weight_hh: layout.add_weight(name("weight_hh"), [rows, hidden_size], hidden_size)?,
-            bias_ih: layout.add_bias(name("bias_ih"), rows, hidden_size)?,
-            bias_hh: layout.add_bias(name("bias_hh"), rows, hidden_size)?,
-        })
+        let is_recurrent = !cell.recurrent_blocks().is_empty();
+        // PyTorch draws all four from U(−1/√H, 1/√H), whatever their own fan-in, and lists them in this order
+        let weight_ih = layout.add_weight(name("weight_ih"), [rows, input_size], hidden_size)?;
+        let weight_hh = if is_recurrent {
+            Some(layout.add_weight(name("weight_hh"), [rows, hidden_size], hidden_size)?)
+        } else {
+            None
+        };
+        let bias_ih = layout.add_bias(name("bias_ih"), rows, hidden_size)?;
+        let recurrent = match weight_hh {
+            Some(weight_hh) => {
+                let bias_hh = layout.add_bias(name("bias_hh"), rows, hidden_size)?;
+                Some(RecurrentParameters { weight_hh, bias_hh })
+            }
+            None => None,
+        };
+        Ok(Self { cell, direction, input_size, hidden_size, weight_ih, bias_ih, recurrent })
     }
 
-    /// The sizes of this layer's work on `num_steps` steps of `batch_size` rows.
+    /// The sizes for `num_steps` steps of `batch_size` rows.
     pub fn dims(&self, num_steps: usize, batch_size: usize) -> Dims {
         Dims { num_steps, batch_size, input_size: self.input_size, hidden_size: self.hidden_size }
     }
 
-    /// The layer's four parameters, to read.
+    /// The layer's parameters, to read.
     pub fn weights<'a, B: Backend>(&self, parameters: &'a ParameterSet<B>) -> Weights<'a, B> {
+        let empty = |rows, cols| View::new(parameters.flat().buffer, Layout::dense(0, rows, cols));
         Weights {
             weight_ih: parameters.view(self.weight_ih),
-            weight_hh: parameters.view(self.weight_hh),
+            weight_hh: self.recurrent.map_or(empty(0, self.hidden_size), |ids| parameters.view(ids.weight_hh)),
             bias_ih: parameters.view(self.bias_ih),
-            bias_hh: parameters.view(self.bias_hh),
+            bias_hh: self.recurrent.map_or(empty(1, 0), |ids| parameters.view(ids.bias_hh)),
         }
     }
-}
-
-/// The parameters of one layer, to read.
-#[derive(Debug)]
-pub struct Weights<'a, B: Backend> {
-    /// `[G·H, D]`.
-    pub weight_ih: View<'a, B>,
-    /// `[G·H, H]`.
-    pub weight_hh: View<'a, B>,
-    /// `[1, G·H]`.
-    pub bias_ih: View<'a, B>,
-    /// `[1, G·H]`.
-    pub bias_hh: View<'a, B>,
 }

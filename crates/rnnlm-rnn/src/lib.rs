@@ -1,17 +1,18 @@
 //! Recurrent layers, `torch.nn.{RNN,GRU,LSTM}`, with backpropagation through time written out by hand.
 //!
-//! Stage 5 of the walk from text to update. One alphabet everywhere: **T** steps, **N** batch, **D** input size, **H**
-//! hidden size, **G** gates, **L** layers, **V** vocabulary. A sequence `[T, N, D]` is a matrix of `T·N` rows, so that
-//! step *t* is a block of rows and a gate a block of columns.
+//! Symbols: **T** steps, **N** batch size, **D** input size, **H** hidden size, **G** gates, **L** layers, **V** vocabulary
+//! size. A sequence `[T, N, D]` is a matrix of `T·N` rows, so that step *t* is a block of rows and a gate is a block of
+//! columns.
 //!
-//! Where to read: the equations in [`elman`], [`gru`], [`lstm`]; the loop over time in `recurrence/reference.rs`; the
-//! layers on top of each other in [`Stack`].
+//! Where to start reading: the equations are in [`elman`], [`gru`] and [`lstm`], the loop over time is in
+//! `recurrence/reference.rs`, and [`Stack`] connects the layers. [`Cell::storage`] and [`Cell::recurrent_blocks`] describe a
+//! cell as data; tapes, packed weights, plans and gradients are derived from them.
 //!
-//! The book's example (8.6): input `[35, 32, 28]` with a state `[1, 32, 256]` gives an output `[35, 32, 256]` and a new
-//! state `[1, 32, 256]`.
+//! The example of *Dive into Deep Learning* (8.6 in the Chinese edition, 9.6 in the English one): an input `[35, 32, 28]` and
+//! a state `[1, 32, 256]` give an output `[35, 32, 256]` and a new state `[1, 32, 256]`.
 //!
 //! ```
-//! use rnnlm_rnn::{Cell, Input, Nonlinearity, ParameterLayout, ParameterSet, ExecutionPath, Stack, StackConfig};
+//! use rnnlm_rnn::{Cell, ExecutionPath, Input, Nonlinearity, ParameterLayout, ParameterSet, Stack, StackConfig};
 //! use rnnlm_tensor::{Backend, Cpu};
 //!
 //! let cpu = Cpu::new(1)?;
@@ -31,22 +32,28 @@
 //! ```
 
 mod cell;
+mod direction;
 pub mod elman;
 mod error;
 pub mod gru;
 mod layer;
 pub mod lstm;
+mod operands;
 mod parameters;
 mod recurrence;
 mod stack;
+mod structure;
 mod tape;
 
 pub use cell::{Cell, Nonlinearity};
+pub use direction::Direction;
 pub use error::{Error, Result};
-pub use layer::{Direction, Input, Layer, Weights};
+pub use layer::{Layer, RecurrentParameters};
+pub use operands::{Input, Weights};
 pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
 #[cfg(feature = "cuda")]
 pub use recurrence::cuda::programs as cuda_programs;
 pub use recurrence::{ExecutionPath, Gradients, Pass, Recurrence};
 pub use stack::{Stack, StackConfig, StackMemory, State};
+pub use structure::{Operand, RecurrentBlock, Storage, Widths};
 pub use tape::{Adjoint, Dims, Tape};

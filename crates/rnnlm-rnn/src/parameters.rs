@@ -1,5 +1,5 @@
-//! Parameters and gradients: named matrices under PyTorch's names that lie one behind the other in one buffer, so that the
-//! norm, the clipping and the update of all of them are one operation each.
+//! Parameters and gradients: matrices under PyTorch's names, contiguous in one buffer, so that the norm, clipping and update of
+//! all of them are one operation each.
 
 use std::ops::Range;
 
@@ -7,11 +7,11 @@ use rnnlm_tensor::{Backend, Layout, View, ViewMut};
 
 use crate::{Error, Result};
 
-/// Which parameter; only a [`ParameterLayout`] makes them, and they belong to the sets built from it.
+/// Identifies a parameter of a [`ParameterLayout`] in every set built from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParameterId(usize);
 
-/// Name and place of one parameter.
+/// The name, shape and position of one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterSpec {
     /// PyTorch's name, such as `rnn.weight_hh_l0`.
@@ -20,13 +20,13 @@ pub struct ParameterSpec {
     pub shape: Vec<usize>,
     /// Whether it is the table of a `torch.nn.Embedding`, which PyTorch draws from `N(0, 1)`.
     pub embedding: bool,
-    /// The rows that are added to a sum: what PyTorch calls `fan_in`, the `H` of `U(−1/√H, 1/√H)`.
+    /// PyTorch's `fan_in`, the `H` of `U(−1/√H, 1/√H)`.
     pub fan_in: usize,
     layout: Layout,
 }
 
 impl ParameterSpec {
-    /// Where it stands in the flat buffer.
+    /// Its range in the flat buffer.
     pub fn range(&self) -> Range<usize> {
         self.layout.span()
     }
@@ -36,7 +36,7 @@ impl ParameterSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterLayout {
     specs: Vec<ParameterSpec>,
-    /// Second names of parameters that are used in two places.
+    /// Second names of tied parameters.
     tied: Vec<ParameterSpec>,
     len: usize,
 }
@@ -73,7 +73,7 @@ impl ParameterLayout {
         Ok(id)
     }
 
-    /// Gives a parameter a second name, for the second place where it is used.
+    /// Gives a parameter a second name: tied weights are stored under both.
     pub fn add_name(&mut self, name: impl Into<String>, id: ParameterId) -> ParameterId {
         self.tied.push(ParameterSpec { name: name.into(), ..self.specs[id.0].clone() });
         id
@@ -81,7 +81,7 @@ impl ParameterLayout {
 
     fn add(&mut self, name: String, shape: Vec<usize>, [rows, cols]: [usize; 2], fan_in: usize) -> Result<ParameterId> {
         let end = rows.checked_mul(cols).and_then(|len| self.len.checked_add(len));
-        // four bytes an element, and an allocation may not pass `isize::MAX`
+        // four bytes an element, and an allocation may not exceed `isize::MAX` bytes
         let Some(end) = end.filter(|&end| end <= isize::MAX as usize / 4) else {
             return Err(Error::TooLarge { name, rows, cols });
         };
@@ -96,12 +96,12 @@ impl ParameterLayout {
         Ok(ParameterId(self.specs.len() - 1))
     }
 
-    /// The second names of parameters that are used in two places, each with the first one's place.
+    /// The second names of tied parameters, each with the range of the first.
     pub fn tied(&self) -> &[ParameterSpec] {
         &self.tied
     }
 
-    /// Number of values under all names, as a file has them.
+    /// Number of values under all names, as stored in a file.
     pub fn stored_len(&self) -> usize {
         self.len + self.tied.iter().map(|spec| spec.range().len()).sum::<usize>()
     }
@@ -111,12 +111,12 @@ impl ParameterLayout {
         &self.specs
     }
 
-    /// Number of values in all.
+    /// Number of values.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -134,9 +134,9 @@ impl<B: Backend> ParameterSet<B> {
     /// All zeros.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device is out of memory.
     pub fn zeros(backend: &B, layout: &ParameterLayout) -> Result<Self> {
-        // as long as a row of its own: the last bias may be read in whole vectors
+        // padded like a row: the last bias may be read in whole vectors
         let buffer = backend.allocate(backend.row_stride(layout.len()))?;
         Ok(Self { layout: layout.clone(), buffer, version: 0 })
     }
@@ -146,7 +146,7 @@ impl<B: Backend> ParameterSet<B> {
         &self.layout
     }
 
-    /// Changes whenever a value may have changed: who keeps weights in another order looks here before trusting them.
+    /// A counter that changes whenever a value may have changed: packed copies of weights are valid for one version.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -186,7 +186,7 @@ impl<B: Backend> ParameterSet<B> {
     /// Replaces every value, in the order of the layout.
     ///
     /// # Errors
-    /// If there are not as many values as the layout has, or the device fails.
+    /// If the number of values differs from that of the layout, or the device fails.
     pub fn write(&mut self, backend: &B, values: &[f32]) -> Result<()> {
         if values.len() != self.layout.len {
             return Err(rnnlm_tensor::Error::Length {

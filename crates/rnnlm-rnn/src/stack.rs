@@ -1,5 +1,5 @@
-//! The recurrent part of a model, `torch.nn.{RNN,GRU,LSTM}`: layers on top of each other, one or two directions each,
-//! dropout between them.
+//! The recurrent part of a model, `torch.nn.{RNN,GRU,LSTM}`: several layers of one or two directions, with dropout between
+//! them.
 
 use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut, ops};
 
@@ -12,7 +12,7 @@ use crate::{
 /// The sizes of a stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StackConfig {
-    /// What each layer computes at each step.
+    /// The cell of every layer.
     pub cell: Cell,
     /// **D** of the lowest layer.
     pub input_size: usize,
@@ -20,7 +20,7 @@ pub struct StackConfig {
     pub hidden_size: usize,
     /// **L**.
     pub num_layers: usize,
-    /// Whether a second set of layers reads the sequence backwards.
+    /// Whether each layer has a second direction, which reads the sequence in reverse.
     pub bidirectional: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Stack {
     layers: Vec<Layer>,
 }
 
-/// The recurrent state: for each layer and direction a matrix `[N, H]`, one below the other.
+/// The recurrent state: for each layer and direction a matrix `[N, H]`, concatenated by rows.
 #[derive(Debug)]
 pub struct State<B: Backend> {
     /// `[L·directions·N, H]`.
@@ -53,7 +53,7 @@ pub struct State<B: Backend> {
 }
 
 impl<B: Backend> State<B> {
-    /// Forgets everything.
+    /// Sets the state to zero.
     ///
     /// # Errors
     /// If the device fails.
@@ -63,32 +63,32 @@ impl<B: Backend> State<B> {
     }
 }
 
-/// Everything a stack needs to work on sequences of `T` steps of `N` rows, allocated once.
+/// The memory of a stack for sequences of `T` steps of `N` rows, allocated once.
 #[derive(Debug)]
 pub struct StackMemory<B: Recurrence> {
     layers: Vec<LayerMemory<B>>,
     between: Between<B>,
-    /// `[T·N, directions·H]`: gradient of a layer's input, on its way down; two, because one is read as the other fills.
-    descending: [Tensor<B>; 2],
-    /// Layers that have one above them.
-    boundaries: usize,
-    /// Whether [`Stack::backward`] goes on to the initial state.
+    /// `[T·N, directions·H]`: the gradient of a layer's output and that of its input.
+    grad_between: [Tensor<B>; 2],
+    /// Layers below the last.
+    num_lower_layers: usize,
+    /// Whether [`Stack::backward`] computes the gradient of the initial state.
     initial_gradients: bool,
 }
 
-/// What a layer reads of the one below it, where that is not simply its output.
+/// What a layer reads of the layer below it, where that is not simply its output.
 #[derive(Debug)]
 struct Between<B: Backend> {
-    /// `[T·N, directions·H]` of each layer, where there are two directions: their outputs side by side.
+    /// `[T·N, directions·H]` of each layer, if there are two directions: their outputs, concatenated by columns.
     joined: Vec<Tensor<B>>,
-    /// Which outputs are dropped on their way to the next layer, if any.
+    /// The dropout mask between layers.
     mask: Option<Mask>,
-    /// `[T·N, directions·H]` of each layer but the last: what is left of them. None where nothing has ever been dropped.
+    /// `[T·N, directions·H]` of each layer but the last: its output after dropout. Empty until the first mask.
     dropped: Vec<Tensor<B>>,
 }
 
 impl<B: Recurrence> Between<B> {
-    /// The output of layer `index`, whole.
+    /// The output of layer `index`, both directions.
     fn output<'a>(&'a self, layers: &'a [LayerMemory<B>], index: usize) -> View<'a, B> {
         match self.joined.get(index) {
             Some(joined) => joined.view(),
@@ -96,7 +96,7 @@ impl<B: Recurrence> Between<B> {
         }
     }
 
-    /// What layer `index` reads, given the layers below it and what the lowest reads.
+    /// The input of layer `index`, given the layers below it and the input of the stack.
     fn input<'a>(&'a self, input: Input<'a, B>, below: &'a [LayerMemory<B>], index: usize) -> Input<'a, B> {
         match (index.checked_sub(1), self.mask) {
             (None, _) => input,
@@ -105,13 +105,13 @@ impl<B: Recurrence> Between<B> {
         }
     }
 
-    /// The mask between layer `lower` and the one above it.
+    /// The mask between layer `lower` and the next.
     fn mask_above(&self, lower: usize) -> Option<Mask> {
         self.mask.map(|mask| Mask { layer: lower as u32, ..mask })
     }
 }
 
-/// One layer's share.
+/// The memory of one layer and direction.
 #[derive(Debug)]
 struct LayerMemory<B: Recurrence> {
     tape: Tape<B>,
@@ -130,21 +130,21 @@ impl<B: Recurrence> StackMemory<B> {
         &self.layers[index].adjoint
     }
 
-    /// Lets the backward pass end at the first step, where nobody asks for the gradient of the initial state: a product less.
+    /// Omits the gradient of the initial state from the backward pass, which saves a multiplication.
     #[must_use]
     pub fn without_initial_gradients(self) -> Self {
         Self { initial_gradients: false, ..self }
     }
 
-    /// Drops outputs of layers on their way to the next, as the mask says, until this is called again: `dropout` of
-    /// `torch.nn.{RNN,GRU,LSTM}`, not after the last layer. Which layer, the mask is told here; `None` drops nothing.
+    /// Sets the dropout mask between layers, `dropout` of `torch.nn.{RNN,GRU,LSTM}`, until the next call; the index of the layer
+    /// is set here. `None` drops nothing.
     ///
     /// # Errors
-    /// If the device has no room.
-    pub fn drop_out(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
+    /// If the device is out of memory.
+    pub fn set_dropout_mask(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
         let Between { mask: current, dropped, .. } = &mut self.between;
-        let missing = if mask.is_some() { self.boundaries.saturating_sub(dropped.len()) } else { 0 };
-        let [rows, width] = self.descending[0].shape();
+        let missing = if mask.is_some() { self.num_lower_layers.saturating_sub(dropped.len()) } else { 0 };
+        let [rows, width] = self.grad_between[0].shape();
         for _ in 0..missing {
             dropped.push(Tensor::padded(backend, rows, width)?);
         }
@@ -152,8 +152,8 @@ impl<B: Recurrence> StackMemory<B> {
         Ok(())
     }
 
-    /// Thins out the output of layer `lower` for the one above it, where outputs are dropped.
-    fn drop_output(&mut self, backend: &B, lower: usize) -> Result<()> {
+    /// Applies dropout to the output of layer `lower`, if there is a mask.
+    fn apply_dropout(&mut self, backend: &B, lower: usize) -> Result<()> {
         let Some(mask) = self.between.mask_above(lower) else { return Ok(()) };
         let Between { joined, dropped, .. } = &mut self.between;
         let output = joined.get(lower).map_or_else(|| self.layers[lower].tape.output(), Tensor::view);
@@ -161,7 +161,7 @@ impl<B: Recurrence> StackMemory<B> {
         Ok(ops::dropout(backend, mask, dropped[lower].view_mut())?)
     }
 
-    /// The path that is in use: fused only if every layer is.
+    /// The path in use: fused only if every layer is.
     pub fn path(&self) -> ExecutionPath {
         if self.layers.iter().all(|layer| layer.plan.is_some()) {
             ExecutionPath::Fused
@@ -192,7 +192,7 @@ impl Stack {
         Ok(Self { config, layers })
     }
 
-    /// The sizes it was made with.
+    /// The sizes.
     pub fn config(&self) -> StackConfig {
         self.config
     }
@@ -205,17 +205,17 @@ impl Stack {
     /// A state of zeros for `batch_size` rows.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device is out of memory.
     pub fn zero_state<B: Backend>(&self, backend: &B, batch_size: usize) -> Result<State<B>> {
         let (rows, h) = (self.layers.len() * batch_size, self.config.hidden_size);
-        let cell = if self.config.cell.has_cell_state() { h } else { 0 };
+        let cell = self.config.cell.widths(h).cell;
         Ok(State { hidden: Tensor::zeros(backend, rows, h)?, cell: Tensor::zeros(backend, rows, cell)? })
     }
 
     /// Memory for sequences of `num_steps` steps of `batch_size` rows on the given path.
     ///
     /// # Errors
-    /// If the device has no room, or `ExecutionPath::Fused` is asked for and a layer has no fused path.
+    /// If the device is out of memory, or `path` is `ExecutionPath::Fused` and a layer has no fused path.
     pub fn memory<B: Recurrence>(
         &self,
         backend: &B,
@@ -225,6 +225,7 @@ impl Stack {
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let dims = layer.dims(num_steps, batch_size);
+            let widths = layer.cell.widths(layer.hidden_size);
             let plan = match path {
                 ExecutionPath::Reference => None,
                 ExecutionPath::Auto => backend.plan(layer, dims)?,
@@ -235,8 +236,8 @@ impl Stack {
                 })?),
             };
             layers.push(LayerMemory {
-                tape: Tape::new(backend, layer.cell, layer.direction, dims)?,
-                adjoint: Adjoint::new(backend, layer.cell, dims)?,
+                tape: Tape::new(backend, widths, layer.direction, dims)?,
+                adjoint: Adjoint::new(backend, widths, dims)?,
                 plan,
             });
         }
@@ -250,8 +251,8 @@ impl Stack {
                 mask: None,
                 dropped: Vec::new(),
             },
-            descending: [Tensor::padded(backend, rows, between)?, Tensor::padded(backend, rows, between)?],
-            boundaries: self.config.num_layers - 1,
+            grad_between: [Tensor::padded(backend, rows, between)?, Tensor::padded(backend, rows, between)?],
+            num_lower_layers: self.config.num_layers - 1,
             initial_gradients: true,
         })
     }
@@ -261,7 +262,7 @@ impl Stack {
         memory.between.output(&memory.layers, self.config.num_layers - 1)
     }
 
-    /// Runs every layer from `state` and leaves the new state there: `x [T·N, D] → output [T·N, directions·H]`.
+    /// Runs every layer from `state` and replaces it by the final state: `x [T·N, D] → output [T·N, directions·H]`.
     ///
     /// # Errors
     /// If shapes do not fit what `memory` was made for, an id is not below `D`, or the device fails.
@@ -276,15 +277,15 @@ impl Stack {
         let directions = self.config.num_directions();
         for index in 0..self.config.num_layers {
             if let Some(lower) = index.checked_sub(1) {
-                memory.drop_output(backend, lower)?;
+                memory.apply_dropout(backend, lower)?;
             }
             for direction in 0..directions {
-                let place = index * directions + direction;
-                // a layer reads the one below it, so that layer's memory is split off
-                let (below, rest) = memory.layers.split_at_mut(place);
+                let position = index * directions + direction;
+                // a layer reads the memory of the one below it
+                let (below, rest) = memory.layers.split_at_mut(position);
                 let input = memory.between.input(input, below, index);
-                let pass = Pass { layer: &self.layers[place], parameters, input };
-                rest[0].forward(backend, &pass, state, place)?;
+                let pass = Pass { layer: &self.layers[position], parameters, input };
+                rest[0].forward(backend, &pass, state, position)?;
                 if let Some(joined) = memory.between.joined.get_mut(index) {
                     let h = self.config.hidden_size;
                     let columns = direction * h..(direction + 1) * h;
@@ -295,9 +296,8 @@ impl Stack {
         Ok(())
     }
 
-    /// The mirror of [`Stack::forward`]: from `grad_output [T·N, directions·H]` down to the parameters' gradients, which
-    /// are added to, and to `grad_input [T·N, D]`, added to where it is wanted. No gradient enters through the final
-    /// state: it is carried detached.
+    /// The reverse of [`Stack::forward`]: from `grad_output [T·N, directions·H]` to the gradients of the parameters and, if
+    /// requested, `grad_input [T·N, D]`, both accumulated. The final state is detached and has no gradient.
     ///
     /// # Errors
     /// If shapes do not fit what `memory` was made for, or the device fails.
@@ -312,19 +312,19 @@ impl Stack {
         mut grad_input: Option<ViewMut<'_, B>>,
     ) -> Result<()> {
         let (directions, h) = (self.config.num_directions(), self.config.hidden_size);
-        let StackMemory { layers, between, descending, initial_gradients, .. } = memory;
-        let [mut above, mut below_gradient] = descending.each_mut();
+        let StackMemory { layers, between, grad_between, initial_gradients, .. } = memory;
+        let [mut above, mut below_gradient] = grad_between.each_mut();
         for index in (0..self.config.num_layers).rev() {
-            let top = index + 1 == self.config.num_layers;
+            let is_top = index + 1 == self.config.num_layers;
             if index > 0 {
                 ops::fill(backend, 0.0, below_gradient.view_mut())?;
             }
             for direction in (0..directions).rev() {
-                let place = index * directions + direction;
-                let (below, rest) = layers.split_at_mut(place);
+                let position = index * directions + direction;
+                let (below, rest) = layers.split_at_mut(position);
                 let input = between.input(input, below, index);
-                let pass = Pass { layer: &self.layers[place], parameters, input };
-                let output = if top { grad_output } else { above.view() };
+                let pass = Pass { layer: &self.layers[position], parameters, input };
+                let output = if is_top { grad_output } else { above.view() };
                 let LayerMemory { tape, adjoint, plan } = &mut rest[0];
                 adjoint.detach(backend)?;
                 let gradients = Gradients {
@@ -352,10 +352,10 @@ impl Stack {
 }
 
 impl<B: Recurrence> LayerMemory<B> {
-    /// One layer's forward pass between reading its rows of the state and writing them back.
-    fn forward(&mut self, backend: &B, pass: &Pass<'_, B>, state: &mut State<B>, place: usize) -> Result<()> {
+    /// Reads the layer's rows of the state, runs the forward pass and writes the final state back.
+    fn forward(&mut self, backend: &B, pass: &Pass<'_, B>, state: &mut State<B>, position: usize) -> Result<()> {
         let n = self.tape.dims().batch_size;
-        let (rows, initial, last) = (place * n..(place + 1) * n, self.tape.initial(), self.tape.last());
+        let (rows, initial, last) = (position * n..(position + 1) * n, self.tape.initial(), self.tape.last());
         let Self { tape, adjoint, plan } = self;
         ops::copy(backend, state.hidden.view().rows(rows.clone()), tape.hidden.view_mut().rows(initial.clone()))?;
         ops::copy(backend, state.cell.view().rows(rows.clone()), tape.cell.view_mut().rows(initial))?;

@@ -1,14 +1,16 @@
-//! What a forward pass leaves behind for the backward pass, and what the backward pass works with.
+//! What a forward pass stores for the backward pass, and what the backward pass works with.
 //!
-//! Both paths fill the same [`Tape`], so that two of them can be compared gate by gate, step by step.
+//! Both paths fill the same [`Tape`], so that they can be compared gate by gate and step by step.
 
 use std::ops::Range;
 
 use rnnlm_tensor::{Backend, Tensor, View, ViewMut, ops};
 
-use crate::{Cell, Direction, Result};
+use crate::Result;
+use crate::direction::Direction;
+use crate::structure::Widths;
 
-/// The sizes of one layer's work.
+/// The sizes of one layer and minibatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dims {
     /// **T**: steps through which gradients flow.
@@ -33,43 +35,41 @@ impl Dims {
 pub struct Tape<B: Backend> {
     dims: Dims,
     direction: Direction,
-    /// `[T·N, G·H]`, activated gates; no columns for an Elman cell, whose only gate is the hidden state itself. A fused backward
-    /// pass may leave anything in their place.
+    /// `[T·N, G·H]`, activated gates; no columns for an Elman cell, whose only gate is the hidden state. A fused backward pass
+    /// may overwrite them.
     pub gates: Tensor<B>,
     /// `[(T+1)·N, H]`, hidden states; one block is the initial state, see [`Tape::previous`] and [`Tape::next`].
     pub hidden: Tensor<B>,
-    /// `[(T+1)·N, H]`, cell states of an LSTM, laid out as `hidden`; else no columns.
+    /// `[(T+1)·N, H]`, cell states of an LSTM, in the order of `hidden`; else no columns.
     pub cell: Tensor<B>,
-    /// `[T·N, H]`, the reset gate's other factor of a GRU: `W_hn h + b_hn`, or `r ∘ h` in the reset-before form; else
-    /// no columns.
+    /// `[T·N, H]`, the recurrent term of a GRU's candidate: `W_hn h + b_hn`, or `r ∘ h` in the reset-before form; else no
+    /// columns.
     pub candidate: Tensor<B>,
 }
 
 impl<B: Backend> Tape<B> {
-    /// Room for the given sizes, states zero.
+    /// A tape of zeros for a cell of these widths.
     ///
     /// # Errors
-    /// If the device has no room.
-    pub fn new(backend: &B, cell: Cell, direction: Direction, dims: Dims) -> Result<Self> {
-        let (rows, states, h) = (dims.rows(), dims.rows() + dims.batch_size, dims.hidden_size);
-        let gates = if matches!(cell, Cell::Rnn(_)) { 0 } else { cell.num_gates() };
-        let width = |present: bool| if present { h } else { 0 };
+    /// If the device is out of memory.
+    pub fn new(backend: &B, widths: Widths, direction: Direction, dims: Dims) -> Result<Self> {
+        let (rows, states) = (dims.rows(), dims.rows() + dims.batch_size);
         Ok(Self {
             dims,
             direction,
-            gates: Tensor::padded(backend, rows, gates * h)?,
-            hidden: Tensor::padded(backend, states, h)?,
-            cell: Tensor::padded(backend, states, width(cell.has_cell_state()))?,
-            candidate: Tensor::padded(backend, rows, width(matches!(cell, Cell::Gru { .. })))?,
+            gates: Tensor::padded(backend, rows, widths.gates)?,
+            hidden: Tensor::padded(backend, states, widths.hidden)?,
+            cell: Tensor::padded(backend, states, widths.cell)?,
+            candidate: Tensor::padded(backend, rows, widths.candidate)?,
         })
     }
 
-    /// The sizes it was made for.
+    /// The sizes.
     pub fn dims(&self) -> Dims {
         self.dims
     }
 
-    /// The direction in which its steps follow each other.
+    /// The order of the steps.
     pub fn direction(&self) -> Direction {
         self.direction
     }
@@ -95,12 +95,12 @@ impl<B: Backend> Tape<B> {
         }
     }
 
-    /// The rows of a state matrix that hold the states before the steps `0..T`, in the order of time.
+    /// The rows of a state matrix that hold the states before the steps `0..T`, ordered by step.
     pub fn all_previous(&self) -> Range<usize> {
         self.previous(0).start..self.previous(self.dims.num_steps - 1).end
     }
 
-    /// The rows of a state matrix that hold the states after the steps `0..T`, in the order of time.
+    /// The rows of a state matrix that hold the states after the steps `0..T`, ordered by step.
     pub fn all_next(&self) -> Range<usize> {
         self.next(0).start..self.next(self.dims.num_steps - 1).end
     }
@@ -120,7 +120,7 @@ impl<B: Backend> Tape<B> {
         self.hidden.view().rows(self.all_next())
     }
 
-    /// Where the input's share of the pre-activations is written before the first step.
+    /// The memory of `W_ih x + b_ih`: the gates, or the hidden states of a cell that stores no gates.
     pub(crate) fn pre_activations(&mut self) -> ViewMut<'_, B> {
         if self.gates.shape()[1] == 0 {
             let rows = self.all_next();
@@ -131,15 +131,15 @@ impl<B: Backend> Tape<B> {
     }
 }
 
-/// Gradients of one layer in one direction, on their way back through time.
+/// Gradients of one layer in one direction during the backward pass.
 #[derive(Debug)]
 pub struct Adjoint<B: Backend> {
-    /// `[T·N, G·H]`: ∂loss/∂(pre-activation of each gate), every step.
+    /// `[T·N, G·H]`: ∂loss/∂(pre-activation of each gate), for every step.
     pub gates: Tensor<B>,
     /// `[T·N, H]`, GRU with reset after: ∂loss/∂(W_hn h + b_hn); else no columns.
     pub candidate: Tensor<B>,
-    /// `[N, H]`: ∂loss/∂(hidden state), first of the state after the last step, in the end of the initial one, where that is
-    /// wanted, else of any.
+    /// `[N, H]`: ∂loss/∂(hidden state): before the backward pass of the final state, after it of the initial state if that is
+    /// requested, else unspecified.
     pub hidden: Tensor<B>,
     /// `[N, H]`: the same for the cell state of an LSTM; else no columns.
     pub cell: Tensor<B>,
@@ -150,24 +150,23 @@ pub struct Adjoint<B: Backend> {
 }
 
 impl<B: Backend> Adjoint<B> {
-    /// Room for the given sizes, all zero.
+    /// Zeros for a cell of these widths.
     ///
     /// # Errors
-    /// If the device has no room.
-    pub fn new(backend: &B, cell: Cell, dims: Dims) -> Result<Self> {
-        let (n, h) = (dims.batch_size, dims.hidden_size);
-        let width = |present: bool| if present { h } else { 0 };
+    /// If the device is out of memory.
+    pub fn new(backend: &B, widths: Widths, dims: Dims) -> Result<Self> {
+        let n = dims.batch_size;
         Ok(Self {
-            gates: Tensor::padded(backend, dims.rows(), cell.num_gates() * h)?,
-            candidate: Tensor::padded(backend, dims.rows(), width(cell == Cell::Gru { reset_after: true }))?,
-            hidden: Tensor::padded(backend, n, h)?,
-            cell: Tensor::padded(backend, n, width(cell.has_cell_state()))?,
-            scratch: Tensor::padded(backend, n, h)?,
-            bias: Tensor::zeros(backend, 1, cell.num_gates() * h)?,
+            gates: Tensor::padded(backend, dims.rows(), widths.gate_gradients)?,
+            candidate: Tensor::padded(backend, dims.rows(), widths.candidate_gradient)?,
+            hidden: Tensor::padded(backend, n, widths.hidden)?,
+            cell: Tensor::padded(backend, n, widths.cell)?,
+            scratch: Tensor::padded(backend, n, widths.hidden)?,
+            bias: Tensor::zeros(backend, 1, widths.gate_gradients)?,
         })
     }
 
-    /// No gradient reaches the final state from later minibatches: the state is carried detached.
+    /// Sets the gradients of the final state to zero: the state is detached between minibatches, as `detach_()` does.
     ///
     /// # Errors
     /// If the device fails.

@@ -120,7 +120,12 @@ pub fn linear_packed<B: Backend>(
     backend.linear_packed(x, weight, version, cache, bias, out)
 }
 
-fn check_linear<B: Backend>(x: &View<'_, B>, weight: &View<'_, B>, bias: &View<'_, B>, out: &ViewMut<'_, B>) -> Result<()> {
+fn check_linear<B: Backend>(
+    x: &View<'_, B>,
+    weight: &View<'_, B>,
+    bias: &View<'_, B>,
+    out: &ViewMut<'_, B>,
+) -> Result<()> {
     let ([rows, inner], [cols, weight_inner]) = (x.shape(), weight.shape());
     if inner != weight_inner {
         let (left, right) = (x.shape(), weight.shape());

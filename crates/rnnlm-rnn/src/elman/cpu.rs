@@ -1,10 +1,32 @@
-//! The Elman cell's part of the CPU's fused path: what happens to some rows between two products.
+//! The Elman cell's fused step on the CPU.
 
 use rnnlm_tensor::Activation;
 use rnnlm_tensor::cpu::{Isa, Kernel, Lanes, math};
 
+use crate::recurrence::cpu::{BackwardStep, ForwardStep, FusedCell};
+
+/// The fused Elman cell.
+#[derive(Debug)]
+pub(crate) struct Elman {
+    pub(crate) activation: Activation,
+}
+
+impl FusedCell for Elman {
+    fn forward(&self, step: ForwardStep<'_>) {
+        let ForwardStep { context, hidden_before, hidden, .. } = step;
+        context.pre_activations(0, hidden_before, hidden, context.strides.state);
+        activate(context.isa, self.activation, hidden);
+    }
+
+    fn backward(&self, step: BackwardStep<'_>) {
+        let BackwardStep { context, gates, hidden, grad_hidden, .. } = step;
+        context.isa.run(Backward { activation: self.activation, h: hidden, dh: grad_hidden, dz: gates });
+        context.hidden_gradient(0, gates, context.strides.state, grad_hidden, false);
+    }
+}
+
 /// `h = φ(h)` in place.
-pub(crate) fn forward(isa: Isa, activation: Activation, h: &mut [f32]) {
+fn activate(isa: Isa, activation: Activation, h: &mut [f32]) {
     match activation {
         Activation::Tanh => math::tanh(isa, h),
         Activation::Sigmoid => math::sigmoid(isa, h),
@@ -14,14 +36,14 @@ pub(crate) fn forward(isa: Isa, activation: Activation, h: &mut [f32]) {
 }
 
 /// `∂z = ∂h ∘ φ′(h)`.
-pub(crate) struct Backward<'a> {
-    pub(crate) activation: Activation,
+struct Backward<'a> {
+    activation: Activation,
     /// Hidden state after the step, `[m, H]`.
-    pub(crate) h: &'a [f32],
+    h: &'a [f32],
     /// `[m, H]`.
-    pub(crate) dh: &'a [f32],
+    dh: &'a [f32],
     /// `[m, H]`.
-    pub(crate) dz: &'a mut [f32],
+    dz: &'a mut [f32],
 }
 
 impl Kernel for Backward<'_> {

@@ -1,4 +1,5 @@
-//! Elman's cell, `torch.nn.RNN` (*Finding Structure in Time*, 1990; the book's 8.4):
+//! Elman's cell, `torch.nn.RNN` (*Finding Structure in Time*, 1990; the book's section on RNNs, 8.4 in the Chinese edition, 9.4
+//! in the English one):
 //!
 //! ```text
 //! forward                                        backward
@@ -6,16 +7,17 @@
 //! h_t = φ(z_t)                                   ∂h_{t−1} = ∂z_t · W_hh
 //! ```
 //!
-//! `φ` is tanh, `φ′ = 1 − h²`, or ReLU, `φ′ = [h > 0]`. `∂a` stands for the gradient of the loss with respect to `a`.
+//! `φ` is tanh, `φ′ = 1 − h²`, or ReLU, `φ′ = [h > 0]`. `∂a` is the gradient of the loss with respect to `a`.
 
 pub(crate) mod cpu;
 
 use rnnlm_tensor::{Activation, Backend, Transpose, ops};
 
-use crate::layer::Weights;
-use crate::{Adjoint, Result, Tape};
+use crate::Result;
+use crate::operands::Weights;
+use crate::tape::{Adjoint, Tape};
 
-/// One step of the reference: `tape.hidden[t]` holds the input's share and becomes `h_t`.
+/// One step of the reference path: `tape.hidden` at step `t` contains the input's term of `z_t` and becomes `h_t`.
 pub(crate) fn forward_step<B: Backend>(
     backend: &B,
     activation: Activation,
@@ -39,7 +41,7 @@ pub(crate) fn forward_step<B: Backend>(
     Ok(ops::activate(backend, activation, tape.hidden.view_mut().rows(next))?)
 }
 
-/// The mirror of [`forward_step`]: `adjoint.hidden` holds `∂h_t` and becomes `∂h_{t−1}`.
+/// The reverse of [`forward_step`]: `adjoint.hidden` contains `∂h_t` and becomes `∂h_{t−1}`.
 pub(crate) fn backward_step<B: Backend>(
     backend: &B,
     activation: Activation,

@@ -1,4 +1,5 @@
-//! The gated recurrent unit, `torch.nn.GRU` (Cho et al. 2014; the book's 9.1). Gate order as PyTorch's: reset, update, new.
+//! The gated recurrent unit, `torch.nn.GRU` (Cho et al. 2014; the book's 9.1 in the Chinese edition, 10.2 in the English one). The
+//! gates are in PyTorch's order: reset, update, new.
 //!
 //! ```text
 //! forward                                            backward
@@ -22,15 +23,16 @@ use std::ops::Range;
 
 use rnnlm_tensor::{Activation, Backend, Transpose, ops};
 
-use crate::layer::Weights;
-use crate::{Adjoint, Result, Tape};
+use crate::Result;
+use crate::operands::Weights;
+use crate::tape::{Adjoint, Tape};
 
 /// Columns of the gates r and z together, and of n, in `[T·N, 3H]`.
 pub(crate) fn gate_columns(h: usize) -> [Range<usize>; 2] {
     [0..2 * h, 2 * h..3 * h]
 }
 
-/// One step of the reference: `tape.gates[t]` holds the input's share and becomes the activated gates.
+/// One step of the reference path: `tape.gates` at step `t` contains the input's term and becomes the activated gates.
 pub(crate) fn forward_step<B: Backend>(
     backend: &B,
     reset_after: bool,
@@ -73,7 +75,7 @@ pub(crate) fn forward_step<B: Backend>(
     Ok(ops::multiply(backend, z, work.view(), true, tape.hidden.view_mut().rows(next))?)
 }
 
-/// The mirror of [`forward_step`]: `adjoint.hidden` holds `∂h_t` and becomes `∂h_{t−1}`.
+/// The reverse of [`forward_step`]: `adjoint.hidden` contains `∂h_t` and becomes `∂h_{t−1}`.
 pub(crate) fn backward_step<B: Backend>(
     backend: &B,
     reset_after: bool,

@@ -1,30 +1,51 @@
-//! The LSTM's part of the CPU's fused path: what happens to some rows between two products. Rows are `[i f g o]`.
+//! The LSTM's fused step on the CPU. Rows of gates are `[i f g o]`.
 //!
-//! One loop an equation, each writing one slice: the compiler turns such a loop into vector instructions, where one that
-//! writes five slices would have to be shown that none overlaps another. A row stays in the first-level cache meanwhile.
+//! Each equation is a loop that writes one slice. The compiler vectorises such a loop; for one that writes five slices it
+//! would have to prove that none overlaps another. A row stays in the first-level cache meanwhile.
 
 use rnnlm_tensor::cpu::{Kernel, Lanes, math};
 
-use crate::recurrence::cpu::{ABREAST, Widths};
+use crate::recurrence::cpu::{BACKWARD_CHUNK, BackwardStep, ForwardStep, FusedCell, Strides};
 
-/// Pre-activations become gates; `c = f ∘ c_before + i ∘ g`, `h = o ∘ tanh(c)`.
-pub(crate) struct Forward<'a> {
-    /// `[m, 4H]`, pre-activations that become activated.
-    pub(crate) gates: &'a mut [f32],
+/// The fused LSTM cell.
+#[derive(Debug)]
+pub(crate) struct Lstm;
+
+impl FusedCell for Lstm {
+    fn forward(&self, step: ForwardStep<'_>) {
+        let ForwardStep { context, gates, hidden_before, hidden, cell_before, cell, .. } = step;
+        let strides = context.strides;
+        context.pre_activations(0, hidden_before, gates, strides.gates);
+        context.isa.run(Forward { gates, c_before: cell_before, c: cell, h: hidden, strides });
+    }
+
+    fn backward(&self, step: BackwardStep<'_>) {
+        let BackwardStep { context, gates, cell_before, cell, grad_hidden, grad_cell, .. } = step;
+        let strides = context.strides;
+        let (dh, dc) = (&*grad_hidden, grad_cell);
+        context.isa.run(Backward { gates, c_before: cell_before, c: cell, dh, dc, strides });
+        context.hidden_gradient(0, gates, strides.gates, grad_hidden, false);
+    }
+}
+
+/// The gates from their pre-activations, `c = f ∘ c_before + i ∘ g` and `h = o ∘ tanh(c)`.
+struct Forward<'a> {
+    /// `[m, 4H]`: pre-activations, then activated gates.
+    gates: &'a mut [f32],
     /// Cell state before the step, `[m, H]`.
-    pub(crate) c_before: &'a [f32],
+    c_before: &'a [f32],
     /// Cell state after the step, `[m, H]`.
-    pub(crate) c: &'a mut [f32],
+    c: &'a mut [f32],
     /// Hidden state after the step, `[m, H]`.
-    pub(crate) h: &'a mut [f32],
-    pub(crate) widths: Widths,
+    h: &'a mut [f32],
+    strides: Strides,
 }
 
 impl Kernel for Forward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Widths { hidden_size: size, state, gates } = self.widths;
+        let Strides { hidden_size: size, state, gates } = self.strides;
         let rows = self.gates.chunks_exact_mut(gates).zip(self.c_before.chunks_exact(state));
         let states = self.c.chunks_exact_mut(state).zip(self.h.chunks_exact_mut(state));
         for ((gates, c_before), (c, h)) in rows.zip(states) {
@@ -42,38 +63,39 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// The mirror of [`Forward`]: gates become the gradients of their pre-activations, `dc` is turned from `∂c_t` into `∂c_{t−1}`.
-pub(crate) struct Backward<'a> {
-    /// Activated gates that become gradients, `[m, 4H]`.
-    pub(crate) gates: &'a mut [f32],
+/// The reverse of [`Forward`]: the gradients of the pre-activations overwrite the gates, and `∂c_{t−1}` overwrites `∂c_t`.
+struct Backward<'a> {
+    /// Activated gates, then gradients, `[m, 4H]`.
+    gates: &'a mut [f32],
     /// Cell state before the step, `[m, H]`.
-    pub(crate) c_before: &'a [f32],
+    c_before: &'a [f32],
     /// Cell state after the step, `[m, H]`.
-    pub(crate) c: &'a [f32],
+    c: &'a [f32],
     /// `∂h`, `[m, H]`.
-    pub(crate) dh: &'a [f32],
+    dh: &'a [f32],
     /// `∂c`, `[m, H]`.
-    pub(crate) dc: &'a mut [f32],
-    pub(crate) widths: Widths,
+    dc: &'a mut [f32],
+    strides: Strides,
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Widths { hidden_size: size, state, gates } = self.widths;
+        let Strides { hidden_size: size, state, gates } = self.strides;
         let states = self.c_before.chunks_exact(state).zip(self.c.chunks_exact(state)).zip(self.dh.chunks_exact(state));
         let written = self.gates.chunks_exact_mut(gates).zip(self.dc.chunks_exact_mut(state));
-        // what the gates were, of some units: as the compiler knows, no other slice overlaps it
-        let (mut were, mut tanh_c) = ([[0.0; ABREAST]; 4], [0.0; ABREAST]);
+        // a copy of some gates: the compiler knows that no other slice overlaps it
+        let mut copies = [[0.0; BACKWARD_CHUNK]; 4];
+        let mut tanh_c = [0.0; BACKWARD_CHUNK];
         for (((c_before, c), dh), (gates, dc)) in states.zip(written) {
-            for first in (0..size).step_by(ABREAST) {
-                let (start, end) = (first, size.min(first + ABREAST));
+            for first in (0..size).step_by(BACKWARD_CHUNK) {
+                let (start, end) = (first, size.min(first + BACKWARD_CHUNK));
                 let len = end - start;
-                for (were, gate) in were.iter_mut().zip(quarters(gates, size)) {
-                    were[..len].copy_from_slice(&gate[start..end]);
+                for (copy, gate) in copies.iter_mut().zip(quarters(gates, size)) {
+                    copy[..len].copy_from_slice(&gate[start..end]);
                 }
-                let [i, f, g, o] = were.each_ref().map(|were| &were[..len]);
+                let [i, f, g, o] = copies.each_ref().map(|copy| &copy[..len]);
                 let [di, df, dg, do_] = quarters_mut(gates, size).map(|gate| &mut gate[start..end]);
                 let (c_before, c, dh, dc) =
                     (&c_before[start..end], &c[start..end], &dh[start..end], &mut dc[start..end]);
@@ -110,7 +132,7 @@ fn quarters(row: &[f32], size: usize) -> [&[f32]; 4] {
     [i, f, g, o]
 }
 
-/// The same to write.
+/// [`quarters`], to write.
 #[inline(always)]
 fn quarters_mut(row: &mut [f32], size: usize) -> [&mut [f32]; 4] {
     let (i_f, g_o) = row.split_at_mut(2 * size);

@@ -1,5 +1,5 @@
-//! Long short-term memory, `torch.nn.LSTM` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000; the book's
-//! 9.2). Gate order as PyTorch's: input, forget, cell, output.
+//! Long short-term memory, `torch.nn.LSTM` (Hochreiter and Schmidhuber 1997, with the forget gate of Gers 2000; the book's 9.2
+//! in the Chinese edition, 10.1 in the English one). The gates are in PyTorch's order: input, forget, cell, output.
 //!
 //! ```text
 //! forward                                              backward
@@ -16,8 +16,9 @@ use std::ops::Range;
 
 use rnnlm_tensor::{Activation, Backend, Transpose, View, ops};
 
-use crate::layer::Weights;
-use crate::{Adjoint, Result, Tape};
+use crate::Result;
+use crate::operands::Weights;
+use crate::tape::{Adjoint, Tape};
 
 /// The columns of the gates i, f, g, o in `[T·N, 4H]`.
 pub(crate) fn gate_columns(h: usize) -> [Range<usize>; 4] {
@@ -28,7 +29,7 @@ pub(crate) fn gate_columns(h: usize) -> [Range<usize>; 4] {
 pub(crate) const ACTIVATIONS: [Activation; 4] =
     [Activation::Sigmoid, Activation::Sigmoid, Activation::Tanh, Activation::Sigmoid];
 
-/// One step of the reference: `tape.gates[t]` holds the input's share and becomes the activated gates.
+/// One step of the reference path: `tape.gates` at step `t` contains the input's term and becomes the activated gates.
 pub(crate) fn forward_step<B: Backend>(
     backend: &B,
     weights: &Weights<'_, B>,
@@ -55,7 +56,7 @@ pub(crate) fn forward_step<B: Backend>(
     Ok(ops::multiply(backend, gate(o), work.view(), false, tape.hidden.view_mut().rows(next))?)
 }
 
-/// The mirror of [`forward_step`]: `adjoint.hidden` and `adjoint.cell` hold `∂h_t` and `∂c_t` and become those of `t − 1`.
+/// The reverse of [`forward_step`]: `adjoint.hidden` and `adjoint.cell` contain `∂h_t` and `∂c_t` and become those of `t − 1`.
 pub(crate) fn backward_step<B: Backend>(
     backend: &B,
     weights: &Weights<'_, B>,
@@ -76,7 +77,7 @@ pub(crate) fn backward_step<B: Backend>(
     ops::copy(backend, tape.cell.view().rows(tape.next(t)), scratch.view_mut())?;
     ops::activate(backend, Activation::Tanh, scratch.view_mut())?;
     multiply(hidden.view(), scratch.view(), false, o)?;
-    // ∂c_t += ∂h_t ∘ o ∘ (1 − tanh²(c_t)); hidden is free from here on
+    // ∂c_t += ∂h_t ∘ o ∘ (1 − tanh²(c_t)); `hidden` is overwritten
     ops::activate_backward(backend, Activation::Tanh, scratch.view(), hidden.view_mut())?;
     ops::multiply(backend, hidden.view(), gate(o), true, cell.view_mut())?;
     multiply(cell.view(), gate(g), false, i)?;

@@ -1,8 +1,7 @@
-//! The one seam between the readable path and the fast ones.
+//! The interface between the reference path and the fused ones.
 //!
-//! `reference.rs` is the mathematics: one loop over time for every cell, in tensor operations, on any device. A device may
-//! have a path of its own, fused and faster, which it declares by returning a plan; both fill the same tape, so that one
-//! can be held against the other.
+//! `reference.rs` is the mathematics: one loop over time for every cell, in tensor operations, on any device. A device that
+//! has a fused path returns a plan. Both paths fill the same tape, so that they can be compared.
 
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
@@ -15,49 +14,49 @@ use rnnlm_tensor::{Backend, ViewMut};
 
 use crate::{Adjoint, Dims, Input, Layer, ParameterSet, Result, Tape};
 
-/// Which implementation a layer runs on.
+/// The implementation of the recurrent layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ExecutionPath {
-    /// The device's own where it has one, else the reference.
+    /// The fused path of the device if it has one for the layer, else the reference path.
     #[default]
     Auto,
-    /// The device's own; an error where it has none.
+    /// The fused path; an error if the device has none for the layer.
     Fused,
-    /// The equations, one tensor operation after the other.
+    /// The equations as tensor operations.
     Reference,
 }
 
-/// One layer's work on one minibatch: the same value goes to the forward and to the backward pass.
+/// A layer with its parameters and input, for the forward and the backward pass.
 #[derive(Debug)]
 pub struct Pass<'a, B: Backend> {
     /// The layer.
     pub layer: &'a Layer,
     /// The model's parameters, the layer's among them.
     pub parameters: &'a ParameterSet<B>,
-    /// What it reads.
+    /// The layer's input.
     pub input: Input<'a, B>,
 }
 
 /// A device that may have a fused path.
 pub trait Recurrence: Backend {
-    /// Workspaces, weights laid out anew, compiled kernels: whatever the fused path prepares once.
+    /// What the fused path prepares once: packed weights, workspaces, compiled kernels.
     type Plan: Debug + Send;
 
-    /// A plan for a layer of these sizes, or `None` where the reference is to be used.
+    /// A plan for a layer of these sizes, or `None` if it runs on the reference path.
     ///
     /// # Errors
     /// If the device fails.
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<Self::Plan>>;
 
-    /// Fills the tape from its initial state on, as the reference does.
+    /// Fills the tape, starting from its initial state, like the reference path.
     ///
     /// # Errors
     /// If the device fails.
     fn fused_forward(&self, plan: &mut Self::Plan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()>;
 
-    /// Adds the gradients of the layer's parameters to `gradients`, and of its input to `grad_input`, as
-    /// the reference does; `adjoint.hidden` and `adjoint.cell` are turned from the final state's gradients into the
-    /// initial state's, where those are wanted. The tape's gates may be used up.
+    /// Adds to the gradients of the layer's parameters and input, like the reference path. `adjoint.hidden` and `adjoint.cell`
+    /// turn from the gradients of the final state into those of the initial state, if requested. The tape's gates may be
+    /// overwritten.
     ///
     /// # Errors
     /// If the device fails.
@@ -70,17 +69,17 @@ pub trait Recurrence: Backend {
     ) -> Result<()>;
 }
 
-/// What the backward pass of a layer receives and fills.
+/// The gradients that the backward pass of a layer reads and writes.
 #[derive(Debug)]
 pub struct Gradients<'a, B: Backend> {
     /// `[T·N, H]`: ∂loss/∂(output of the layer).
     pub output: rnnlm_tensor::View<'a, B>,
     /// Gradients of the gates and states.
     pub adjoint: &'a mut Adjoint<B>,
-    /// Gradients of the parameters, added to.
+    /// Gradients of the parameters, accumulated.
     pub parameters: &'a mut ParameterSet<B>,
-    /// `[T·N, D]`: the gradient of a dense input, added to; `None` where nobody needs it.
+    /// `[T·N, D]`: the gradient of a dense input, accumulated; `None` if it is not needed.
     pub input: Option<ViewMut<'a, B>>,
-    /// Whether somebody needs the gradient of the initial state; a path may compute it even so.
+    /// Whether the gradient of the initial state is requested; a path may compute it anyway.
     pub initial_state: bool,
 }

@@ -1,21 +1,37 @@
-//! Backpropagation through time, written out: the reference that every other path is verified against, and the fallback
-//! where there is none.
+//! The reference path: backpropagation through time as tensor operations. Every other path is verified against it, and cells
+//! without a fused path run on it.
 //!
 //! ```text
 //! forward                                      backward
-//! a_t = W_ih x_t + b_ih          every t       ∂output_t joins ∂h_t        t = T−1 … 0
+//! a_t = W_ih x_t + b_ih          every t       ∂h_t += ∂output_t           t = T−1 … 0
 //! h_t = cell(a_t, h_{t−1})       t = 0 … T−1   ∂a_t, ∂h_{t−1} = cell′(∂h_t)
 //!                                              ∂W_ih = Σ ∂a_tᵀ x_t, ∂W_hh = Σ ∂a_tᵀ h_{t−1}, ∂x_t = ∂a_t W_ih
 //! ```
 //!
-//! The book derives this in 8.7. Gradients stop at the first step of the minibatch: the carried state is a constant.
+//! *Dive into Deep Learning* derives this in "Backpropagation Through Time" (8.7 in the Chinese edition, 9.7 in the English
+//! one). Gradients stop at the first step of the minibatch: the carried state is a constant. The book's symbols:
+//!
+//! | book | here | shape | PyTorch |
+//! |---|---|---|---|
+//! | `X_t` | `input`, rows [`Tape::step`]`(t)` | `[N, D]` | `input[t]` |
+//! | `H_t` | `tape.hidden`, rows [`Tape::next`]`(t)` | `[N, H]` | `output[t]` |
+//! | `H_{t−1}` | `tape.hidden`, rows [`Tape::previous`]`(t)` | `[N, H]` | |
+//! | `C_t` (LSTM) | `tape.cell`, rows [`Tape::next`]`(t)` | `[N, H]` | `c_n` |
+//! | `R_t`, `Z_t`, `H̃_t` (GRU) | `tape.gates`: reset, update, new | `[N, H]` each | `r, z, n` |
+//! | `I_t`, `F_t`, `C̃_t`, `O_t` (LSTM) | `tape.gates`: input, forget, cell, output | `[N, H]` each | `i, f, g, o` |
+//! | `W_xh`, `W_xr` … | `weight_ihᵀ`, a block of `H` rows a gate | `[G·H, D]` | `weight_ih_l0` |
+//! | `W_hh`, `W_hr` … | `weight_hhᵀ`, likewise | `[G·H, H]` | `weight_hh_l0` |
+//! | `b_h`, `b_r` … | `bias_ih + bias_hh` | `[G·H]` | `bias_ih_l0`, `bias_hh_l0` |
+//! | `W_hq`, `b_q` | the output layer, in `rnnlm-model` | `[V, H]`, `[V]` | `linear.weight`, `linear.bias` |
+//! | `∂L/∂H_t` | `adjoint.hidden` during step `t` | `[N, H]` | |
 
-use rnnlm_tensor::{Backend, Transpose, View, ops};
+use rnnlm_tensor::{Backend, Transpose, ops};
 
 use super::{Gradients, Pass};
-use crate::{Adjoint, Cell, Input, Result, Tape, elman, gru, lstm};
+use crate::structure::Operand;
+use crate::{Adjoint, Input, RecurrentParameters, Result, Tape};
 
-/// Fills the tape from its initial state on; `scratch` lends its intermediate tensors.
+/// Fills the tape, starting from its initial state; `scratch` provides intermediate tensors.
 pub(crate) fn forward<B: Backend>(
     backend: &B,
     pass: &Pass<'_, B>,
@@ -25,16 +41,12 @@ pub(crate) fn forward<B: Backend>(
     project_input(backend, pass, tape)?;
     let weights = pass.layer.weights(pass.parameters);
     for t in tape.direction().steps(tape.dims().num_steps) {
-        match pass.layer.cell {
-            Cell::Rnn(phi) => elman::forward_step(backend, phi.activation(), &weights, t, tape, scratch)?,
-            Cell::Gru { reset_after } => gru::forward_step(backend, reset_after, &weights, t, tape, scratch)?,
-            Cell::Lstm => lstm::forward_step(backend, &weights, t, tape, scratch)?,
-        }
+        pass.layer.cell.forward_step(backend, &weights, t, tape, scratch)?;
     }
     Ok(())
 }
 
-/// `W_ih x_t + b_ih` of every step, where the tape will have the activated gates.
+/// `W_ih x_t + b_ih` of every step, in the memory of the pre-activations.
 pub(crate) fn project_input<B: Backend>(backend: &B, pass: &Pass<'_, B>, tape: &mut Tape<B>) -> Result<()> {
     let weights = pass.layer.weights(pass.parameters);
     match pass.input {
@@ -44,7 +56,7 @@ pub(crate) fn project_input<B: Backend>(backend: &B, pass: &Pass<'_, B>, tape: &
     Ok(ops::add_row(backend, weights.bias_ih, tape.pre_activations())?)
 }
 
-/// The mirror of [`forward`]: steps in the opposite order, then the sums over all steps.
+/// The reverse of [`forward`]: the steps in the opposite order, then the sums over all steps.
 pub(crate) fn backward<B: Backend>(
     backend: &B,
     pass: &Pass<'_, B>,
@@ -55,16 +67,12 @@ pub(crate) fn backward<B: Backend>(
     let adjoint = &mut *gradients.adjoint;
     for t in tape.direction().steps(tape.dims().num_steps).rev() {
         ops::axpy(backend, 1.0, gradients.output.rows(tape.step(t)), adjoint.hidden.view_mut())?;
-        match pass.layer.cell {
-            Cell::Rnn(phi) => elman::backward_step(backend, phi.activation(), &weights, t, tape, adjoint)?,
-            Cell::Gru { reset_after } => gru::backward_step(backend, reset_after, &weights, t, tape, adjoint)?,
-            Cell::Lstm => lstm::backward_step(backend, &weights, t, tape, adjoint)?,
-        }
+        pass.layer.cell.backward_step(backend, &weights, t, tape, adjoint)?;
     }
     parameter_gradients(backend, pass, tape, &mut gradients)
 }
 
-/// What does not depend on the order of the steps: `∂W`, `∂b` and `∂x`, each one large product or sum.
+/// The gradients that do not depend on the order of the steps, `∂W`, `∂b` and `∂x`: each is one large multiplication or sum.
 pub(crate) fn parameter_gradients<B: Backend>(
     backend: &B,
     pass: &Pass<'_, B>,
@@ -83,16 +91,8 @@ pub(crate) fn parameter_gradients<B: Backend>(
         }
     }
     ops::axpy(backend, 1.0, bias.view(), out.view_mut(layer.bias_ih))?;
-    for part in recurrent_parts(layer.cell, tape, gradients.adjoint) {
-        let rows = part.rows.clone();
-        let weight_hh = out.view_mut(layer.weight_hh).rows(rows.clone());
-        ops::gemm(backend, Transpose::TN, part.gradient, part.operand, true, weight_hh)?;
-        let bias_hh = out.view_mut(layer.bias_hh).cols(rows.clone());
-        if part.joins_input {
-            ops::axpy(backend, 1.0, gradients.adjoint.bias.view().cols(rows), bias_hh)?;
-        } else {
-            ops::sum_rows(backend, part.gradient, bias_hh)?;
-        }
+    if let Some(recurrent) = layer.recurrent {
+        recurrent_gradients(backend, pass, recurrent, tape, gradients)?;
     }
     if let Some(dx) = gradients.input.take() {
         let da = gradients.adjoint.gates.view();
@@ -101,36 +101,31 @@ pub(crate) fn parameter_gradients<B: Backend>(
     Ok(())
 }
 
-/// A block of rows of `W_hh` and `b_hh`: the gradient of what it adds to, and what it is multiplied by.
-struct RecurrentPart<'a, B: Backend> {
-    rows: std::ops::Range<usize>,
-    gradient: View<'a, B>,
-    operand: View<'a, B>,
-    /// Whether it adds to the input's share as it stands, so that both biases have one gradient.
-    joins_input: bool,
-}
-
-/// The blocks of `W_hh`: one, but for a GRU, whose third gate stands inside (or behind) the reset gate.
-fn recurrent_parts<'a, B: Backend>(
-    cell: Cell,
-    tape: &'a Tape<B>,
-    adjoint: &'a Adjoint<B>,
-) -> impl Iterator<Item = RecurrentPart<'a, B>> {
-    let h = tape.dims().hidden_size;
-    let (gates, before) = (adjoint.gates.view(), tape.hidden.view().rows(tape.all_previous()));
-    let part =
-        |rows: std::ops::Range<usize>, gradient, operand| RecurrentPart { rows, gradient, operand, joins_input: true };
-    let parts = match cell {
-        Cell::Rnn(_) | Cell::Lstm => [Some(part(0..cell.num_gates() * h, gates, before)), None],
-        Cell::Gru { reset_after } => {
-            let [rz, n] = gru::gate_columns(h);
-            let new = if reset_after {
-                RecurrentPart { joins_input: false, ..part(n, adjoint.candidate.view(), before) }
-            } else {
-                part(n.clone(), gates.cols(n), tape.candidate.view())
-            };
-            [Some(part(rz.clone(), gates.cols(rz), before)), Some(new)]
+/// `∂W_hh` and `∂b_hh`, block by block.
+fn recurrent_gradients<B: Backend>(
+    backend: &B,
+    pass: &Pass<'_, B>,
+    recurrent: RecurrentParameters,
+    tape: &Tape<B>,
+    gradients: &mut Gradients<'_, B>,
+) -> Result<()> {
+    let (adjoint, out) = (&*gradients.adjoint, &mut *gradients.parameters);
+    for block in pass.layer.cell.recurrent_blocks() {
+        let rows = block.rows(tape.dims().hidden_size);
+        let operand = match block.operand {
+            Operand::Hidden => tape.hidden.view().rows(tape.all_previous()),
+            Operand::Candidate => tape.candidate.view(),
+        };
+        let gradient =
+            if block.shares_input_bias { adjoint.gates.view().cols(rows.clone()) } else { adjoint.candidate.view() };
+        let weight_hh = out.view_mut(recurrent.weight_hh).rows(rows.clone());
+        ops::gemm(backend, Transpose::TN, gradient, operand, true, weight_hh)?;
+        let bias_hh = out.view_mut(recurrent.bias_hh).cols(rows.clone());
+        if block.shares_input_bias {
+            ops::axpy(backend, 1.0, adjoint.bias.view().cols(rows), bias_hh)?;
+        } else {
+            ops::sum_rows(backend, gradient, bias_hh)?;
         }
-    };
-    parts.into_iter().flatten()
+    }
+    Ok(())
 }

@@ -161,8 +161,7 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         // two threads may work in parallel, whatever this machine has
         let unfinished = CacheAligned(AtomicUsize::new(2));
-        let steps =
-            Steps { num_steps: STEPS, flops_per_row: MIN_SPLIT_FLOPS, max_parallel: 2, unfinished, step };
+        let steps = Steps { num_steps: STEPS, flops_per_row: MIN_SPLIT_FLOPS, max_parallel: 2, unfinished, step };
         pool.install(|| steps.run_all((0..2_usize).into_par_iter().map(|index| 32 * index..32 * (index + 1))));
         assert!(steps_of.iter().all(|steps| steps.load(Ordering::Relaxed) == STEPS));
         let most = most_in_last_step.into_inner();

@@ -1,7 +1,7 @@
-//! A matrix whose rows several tasks write at the same time, each its own.
+//! Matrices whose rows several tasks write at the same time, each task its own rows.
 //!
-//! Time-major storage puts the rows of one group of the batch `N` rows apart, so that no splitting of a slice can hand
-//! them out; this does, with the promise stated where it is made.
+//! In time-major storage the rows of a group of the batch are not contiguous over the steps, so the matrix cannot be split
+//! into slices. These types hand out disjoint rows; the caller's obligation is stated at each `unsafe` method.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -11,30 +11,30 @@ use rnnlm_tensor::{Cpu, Layout, Tensor, View, ViewMut};
 
 use crate::Result;
 
-/// A matrix with all that stands between its rows, lent for as long as several tasks work on it.
+/// A matrix with its padding, borrowed while several tasks work on it.
 #[derive(Clone, Copy)]
 pub(super) struct SharedRows<'a> {
     start: *mut f32,
     rows: usize,
     stride: usize,
-    lent: PhantomData<&'a mut [f32]>,
+    borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the pointer stems from a `&mut` borrow that lasts for `'a`, so nobody else can reach the memory meanwhile, and
-// `rows_mut` asks its callers to keep to rows of their own; `f32` itself may move between threads.
+// SAFETY: the pointer comes from a `&mut` borrow that lasts for `'a`, so nothing else accesses the memory meanwhile, and the
+// callers of `rows_mut` guarantee disjoint rows; `f32` is `Send`.
 unsafe impl Send for SharedRows<'_> {}
-// SAFETY: all that a shared reference gives away is `rows_mut`, whose callers keep to rows of their own.
+// SAFETY: a shared reference only gives access to `rows_mut`, whose callers guarantee disjoint rows.
 unsafe impl Sync for SharedRows<'_> {}
 
 impl<'a> SharedRows<'a> {
-    /// Lends a matrix.
+    /// Borrows a matrix.
     pub(super) fn new(matrix: &'a mut Tensor<Cpu>) -> Self {
         let ViewMut { buffer, layout: Layout { offset, rows, stride, .. } } = matrix.view_mut();
         let values = &mut buffer[offset..offset + rows * stride];
-        Self { start: values.as_mut_ptr(), rows, stride, lent: PhantomData }
+        Self { start: values.as_mut_ptr(), rows, stride, borrow: PhantomData }
     }
 
-    /// Some rows, each with what stands before the next.
+    /// Some rows with their padding.
     ///
     /// # Safety
     /// While the slice lives, no other slice that overlaps `range` may be made from any copy of this value, unless both
@@ -44,23 +44,23 @@ impl<'a> SharedRows<'a> {
     /// If the range leaves the matrix.
     pub(super) unsafe fn rows_mut(&self, range: Range<usize>) -> &'a mut [f32] {
         assert!(range.start <= range.end && range.end <= self.rows, "rows {range:?} of a matrix of {}", self.rows);
-        // SAFETY: the range lies within the slice that `new` took the pointer from, which is borrowed for `'a`; that
-        // nothing else overlaps it is the caller's promise.
+        // SAFETY: the range is within the slice that `new` took the pointer from, which is borrowed for `'a`; the caller
+        // guarantees that nothing overlaps it
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start * self.stride), range.len() * self.stride) }
     }
 }
 
-/// A matrix `[N, H]` of which each group of rows has pages to itself: a CPU reads ahead as far as to the end of a page, and what
-/// it reads there would have to be taken back by the core that is writing it.
+/// A matrix `[N, H]` in which each group of rows has its own pages. A core prefetches up to the end of a page; a line that
+/// another core is writing would move back and forth between their caches.
 #[derive(Clone, Copy)]
-pub(super) struct OwnRows<'a> {
+pub(super) struct GroupedRows<'a> {
     rows: SharedRows<'a>,
     rows_per_group: usize,
     pitch: usize,
 }
 
-impl<'a> OwnRows<'a> {
-    /// Rows of a group and of a page behind them.
+impl<'a> GroupedRows<'a> {
+    /// Rows of a group, padded by a page.
     fn pitch(rows_per_group: usize, hidden_size: usize) -> usize {
         rows_per_group + PAGE.div_ceil(hidden_size)
     }
@@ -75,31 +75,31 @@ impl<'a> OwnRows<'a> {
         Ok(Tensor::padded(cpu, groups * Self::pitch(rows_per_group, hidden_size), hidden_size)?)
     }
 
-    /// Lends that memory.
+    /// Borrows that memory.
     pub(super) fn new(memory: &'a mut Tensor<Cpu>, rows_per_group: usize) -> Self {
         let pitch = Self::pitch(rows_per_group, memory.shape()[1]);
         Self { rows: SharedRows::new(memory), rows_per_group, pitch }
     }
 
-    /// Each row of that memory, with that of a matrix of the same size.
+    /// Calls `work` with each row of that memory and the same row of a matrix `[N, H]`.
     pub(super) fn each_row(
         memory: &mut Tensor<Cpu>,
         rows_per_group: usize,
         other: &mut Tensor<Cpu>,
         work: impl Fn(&mut [f32], &mut [f32]),
     ) {
-        let (own, other) = (OwnRows::new(memory, rows_per_group), SharedRows::new(other));
+        let (grouped, other) = (GroupedRows::new(memory, rows_per_group), SharedRows::new(other));
         for row in 0..other.rows {
-            // SAFETY: both matrices are borrowed for writing here, and no row of them is out twice
-            let (own, other) = unsafe { (own.rows_mut(&(row..row + 1)), other.rows_mut(row..row + 1)) };
-            work(own, other);
+            // SAFETY: both matrices are mutably borrowed here, and each row is borrowed once at a time
+            let (grouped, other) = unsafe { (grouped.rows_mut(&(row..row + 1)), other.rows_mut(row..row + 1)) };
+            work(grouped, other);
         }
     }
 
-    /// A group's rows, or some of them.
+    /// Some rows of one group.
     ///
     /// # Safety
-    /// As that of [`SharedRows::rows_mut`].
+    /// As for [`SharedRows::rows_mut`].
     ///
     /// # Panics
     /// If the range leaves its group.
@@ -107,15 +107,15 @@ impl<'a> OwnRows<'a> {
         let (group, first) = (rows.start / self.rows_per_group, rows.start % self.rows_per_group);
         assert!(first + rows.len() <= self.rows_per_group, "rows {rows:?} of groups of {}", self.rows_per_group);
         let start = group * self.pitch + first;
-        // SAFETY: other rows of the batch have other places, and for these the caller promises it
+        // SAFETY: rows of the batch map to distinct rows of the memory, and the caller guarantees it for these
         unsafe { self.rows.rows_mut(start..start + rows.len()) }
     }
 }
 
-/// Some rows of a matrix, each with what stands before the next.
+/// Some rows of a matrix with their padding.
 ///
 /// # Panics
-/// If there is no room for a row behind the last, as in a block of columns.
+/// If the last row ends past the buffer, as for a block of columns.
 pub(super) fn rows_of<'a>(matrix: &View<'a, Cpu>, range: Range<usize>) -> &'a [f32] {
     let Layout { offset, rows, stride, .. } = matrix.layout.rows(range);
     &matrix.buffer[offset..offset + rows * stride]

@@ -41,7 +41,7 @@ impl Persistent {
     fn refresh(&mut self, cuda: &Cuda, pass: &Pass<'_, Cuda>) -> Result<()> {
         let version = Some(pass.parameters.version());
         if self.version != version {
-            let weight_hh = pass.parameters.view(pass.layer.weight_hh);
+            let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
             self.kernels.lay_out(cuda, weight_hh, pass.layer.hidden_size, self.laid_out.each_mut())?;
             self.version = version;
         }
@@ -52,7 +52,7 @@ impl Persistent {
     pub(super) fn forward(&mut self, cuda: &Cuda, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
         self.refresh(cuda, pass)?;
         let extent = Extent { dims: tape.dims(), direction: tape.direction() };
-        let bias_hh = pass.parameters.view(pass.layer.bias_hh);
+        let bias_hh = pass.layer.weights(pass.parameters).bias_hh;
         let configuration = (&self.configuration, self.fits[0]);
         self.kernels.forward(cuda, configuration, self.laid_out[0].view(), bias_hh, extent, Taped::of_mut(tape))
     }

@@ -40,7 +40,8 @@ impl Spread {
     /// From the input's share of the gates to the whole tape.
     pub(super) fn forward(&mut self, cuda: &Cuda, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
         let extent = Extent { dims: tape.dims(), direction: tape.direction() };
-        let parameters = [pass.layer.weight_hh, pass.layer.bias_hh].map(|id| pass.parameters.view(id));
+        let weights = pass.layer.weights(pass.parameters);
+        let parameters = [weights.weight_hh, weights.bias_hh];
         let exchange = [self.letters.view_mut(), self.clocks.view_mut()];
         self.kernels.forward(cuda, &self.spreading, parameters, extent, exchange, Taped::of_mut(tape))
     }
@@ -54,7 +55,7 @@ impl Spread {
         gradients: &mut Gradients<'_, Cuda>,
     ) -> Result<()> {
         let extent = Extent { dims: tape.dims(), direction: tape.direction() };
-        let weight_hh = pass.parameters.view(pass.layer.weight_hh);
+        let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
         let exchange = [self.letters.view_mut(), self.clocks.view_mut()];
         let (taped, filled) = (Taped::of(tape), Filled::of(gradients.adjoint));
         self.kernels.backward(cuda, &self.spreading, weight_hh, extent, exchange, taped, gradients.output, filled)

@@ -32,7 +32,7 @@ impl Stepwise {
     /// From the input's share of the gates to the whole tape.
     pub(super) fn forward(&mut self, cuda: &Cuda, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
         let (weight_hh, bias_hh) =
-            (pass.parameters.view(pass.layer.weight_hh), pass.parameters.view(pass.layer.bias_hh));
+            (pass.layer.weights(pass.parameters).weight_hh, pass.layer.weights(pass.parameters).bias_hh);
         for t in tape.direction().steps(tape.dims().num_steps) {
             let before = tape.hidden.view().rows(tape.previous(t));
             ops::gemm(cuda, Transpose::NT, before, weight_hh, false, self.products.view_mut())?;
@@ -51,7 +51,7 @@ impl Stepwise {
         gradients: &mut Gradients<'_, Cuda>,
     ) -> Result<()> {
         let adjoint = &mut *gradients.adjoint;
-        let weight_hh = pass.parameters.view(pass.layer.weight_hh);
+        let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
         let is_gru = matches!(pass.layer.cell, Cell::Gru { .. });
         for t in tape.direction().steps(tape.dims().num_steps).rev() {
             let now = tape.step(t);

@@ -44,10 +44,9 @@ fn every_element_has_the_bits_of_the_definition_for_every_shape_epilogue_and_ins
                     packed.pack(&b, n + 2);
                     let before = values(m * (n + 1));
                     let gather = Epilogue::Gather { values: &table, stride: n, ids: &ids };
-                    for (accumulate, epilogue) in [false, true]
-                        .into_iter()
-                        .flat_map(|accumulate| [Epilogue::None, Epilogue::Bias(&table[..n]), gather].map(|e| (accumulate, e)))
-                    {
+                    for (accumulate, epilogue) in [false, true].into_iter().flat_map(|accumulate| {
+                        [Epilogue::None, Epilogue::Bias(&table[..n]), gather].map(|e| (accumulate, e))
+                    }) {
                         let mut c = before.clone();
                         packed.multiply(m, MatRef::row_major(&a, k + 3), &mut c, n + 1, accumulate, epilogue);
                         for i in 0..m {

@@ -46,7 +46,8 @@ impl Problem<'_> {
         } else {
             let rows_per_part = rows.div_ceil(self.threads);
             let parts = out.par_chunks_mut(rows_per_part * stride).enumerate();
-            let parts = parts.map(|(index, out)| Part { first: [index * rows_per_part, 0], cols, out, stride, padding });
+            let parts =
+                parts.map(|(index, out)| Part { first: [index * rows_per_part, 0], cols, out, stride, padding });
             self.run_parts([rows_per_part, cols], parts);
         }
     }
