@@ -1,10 +1,10 @@
-"""PyTorch's side of models.md: the presets of `rnnlm train`, written as the book writes them.
+"""The presets of `rnnlm train` in PyTorch, for the comparison in models.md. The code follows the book's Chinese edition.
 
     pip install torch
     python torch_models.py timemachine.txt --preset gru --seed 0
 
 Prints one JSON object with the perplexity of the last epoch. Text, minibatches, model, clipping and update are those of the
-book's loop; only `--preset rnn-scratch` gives `torch.nn.RNN` the initial values of the book's own cell.
+book's loop. `--preset rnn-scratch` trains `torch.nn.RNN` with the initial values of the book's own cell.
 """
 
 import argparse
@@ -30,12 +30,12 @@ BATCH_SIZE, NUM_STEPS, CLIP, MAX_TOKENS = 32, 35, 1.0, 10_000
 
 
 def characters(path):
-    """The first characters as ids, and the size of the vocabulary, which is that of the whole text."""
+    """The ids of the first characters, and the vocabulary size of the whole text."""
     with open(path, encoding="utf-8") as file:
         text = "".join(re.sub("[^A-Za-z]+", " ", line).strip().lower() for line in file)
-    kinds = [kind for kind, _ in collections.Counter(text).most_common()]
-    index = {kind: number for number, kind in enumerate(kinds, start=1)}
-    return torch.tensor([index[kind] for kind in text[:MAX_TOKENS]]), len(kinds) + 1
+    tokens = [token for token, _ in collections.Counter(text).most_common()]
+    ids = {token: id for id, token in enumerate(tokens, start=1)}  # 0 is <unk>
+    return torch.tensor([ids[token] for token in text[:MAX_TOKENS]]), len(tokens) + 1
 
 
 class RNNModel(nn.Module):
@@ -51,36 +51,40 @@ class RNNModel(nn.Module):
         return self.linear(output.reshape(-1, output.shape[-1])), state
 
 
-def model(vocab_size, cell, hidden_size=256, num_layers=1, bidirectional=False, normal=False, lr=1.0):
-    made = RNNModel(cell(vocab_size, hidden_size, num_layers, bidirectional=bidirectional), vocab_size)
+def build(vocab_size, cell, hidden_size=256, num_layers=1, bidirectional=False, normal=False, lr=1.0):
+    """A model of a preset, and its optimizer."""
+    model = RNNModel(cell(vocab_size, hidden_size, num_layers, bidirectional=bidirectional), vocab_size)
     if normal:
-        for parameter in made.parameters():
+        for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.01) if parameter.dim() > 1 else nn.init.zeros_(parameter)
-    return made, torch.optim.SGD(made.parameters(), lr)
+    return model, torch.optim.SGD(model.parameters(), lr)
 
 
 def minibatches(ids):
     """Sequential partitioning from a random offset."""
     offset = random.randint(0, NUM_STEPS)
     num_tokens = (len(ids) - offset - 1) // BATCH_SIZE * BATCH_SIZE
-    inputs, targets = (ids[at:at + num_tokens].reshape(BATCH_SIZE, -1) for at in (offset, offset + 1))
-    for at in range(0, inputs.shape[1] // NUM_STEPS * NUM_STEPS, NUM_STEPS):
-        yield inputs[:, at:at + NUM_STEPS].T, targets[:, at:at + NUM_STEPS].T.reshape(-1)
+    inputs = ids[offset:offset + num_tokens].reshape(BATCH_SIZE, -1)
+    targets = ids[offset + 1:offset + 1 + num_tokens].reshape(BATCH_SIZE, -1)
+    for start in range(0, inputs.shape[1] // NUM_STEPS * NUM_STEPS, NUM_STEPS):
+        yield inputs[:, start:start + NUM_STEPS].T, targets[:, start:start + NUM_STEPS].T.reshape(-1)
 
 
 def detached(state):
-    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+    """The state as a constant; an LSTM has a pair of states."""
+    return tuple(tensor.detach() for tensor in state) if isinstance(state, tuple) else state.detach()
 
 
-def epoch(made, optimizer, ids):
+def epoch(model, optimizer, ids):
+    """Trains for one epoch; the perplexity of its minibatches, each scored before its update."""
     state, loss_sum, num_tokens = None, 0.0, 0
     for inputs, targets in minibatches(ids):
-        logits, state = made(inputs, state)
+        logits, state = model(inputs, state)
         state = detached(state)
         loss = F.cross_entropy(logits, targets)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(made.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         loss_sum += loss.item() * len(targets)
         num_tokens += len(targets)
@@ -88,20 +92,20 @@ def epoch(made, optimizer, ids):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("text", help="timemachine.txt")
-    arguments.add_argument("--preset", choices=PRESETS, required=True)
-    arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--epochs", type=int, default=500)
-    arguments.add_argument("--threads", type=int, default=1)
-    arguments = arguments.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(arguments.seed)
-    random.seed(arguments.seed)
-    ids, vocab_size = characters(arguments.text)
-    made, optimizer = model(vocab_size, **PRESETS[arguments.preset])
-    perplexities = [epoch(made, optimizer, ids) for _ in range(arguments.epochs)]
-    print(json.dumps({"preset": arguments.preset, "seed": arguments.seed, "epochs": arguments.epochs,
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", help="path of timemachine.txt")
+    parser.add_argument("--preset", choices=PRESETS, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=500)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    random.seed(options.seed)
+    ids, vocab_size = characters(options.text)
+    model, optimizer = build(vocab_size, **PRESETS[options.preset])
+    perplexities = [epoch(model, optimizer, ids) for _ in range(options.epochs)]
+    print(json.dumps({"preset": options.preset, "seed": options.seed, "epochs": options.epochs,
                       "perplexity": perplexities[-1], "torch": torch.__version__}))
 
 
