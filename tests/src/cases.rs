@@ -3,8 +3,8 @@
 //! Every listed value occurs with every cell: T in {1, 2, 35}, N in {1, 3, 32, 70}, H in {1, 7, 8, 9, 33, 64, 128, 256}, V in
 //! {2, 28, 1000}, D other than H; states that start at zero or not; gates driven to ±40; a NaN; several minibatches.
 
+use rnnlm_model::SplitMix64;
 use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
-use rnnlm_vocab::rng::SplitMix64;
 
 use crate::Result;
 use crate::device::{Features, StackInputs};
@@ -308,7 +308,7 @@ impl Draw {
 
     /// `len` ids below `bound`.
     pub fn ids(&mut self, len: usize, bound: usize) -> Vec<u32> {
-        (0..len).map(|_| self.0.below(bound as u64) as u32).collect()
+        (0..len).map(|_| (self.0.next_u64() % bound as u64) as u32).collect()
     }
 }
 

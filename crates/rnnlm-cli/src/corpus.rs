@@ -2,7 +2,7 @@
 
 use std::io::{Write, stdout};
 
-use rnnlm_vocab::{Corpus, CorpusOptions, commonest};
+use rnnlm_vocab::{Corpus, CorpusOptions, most_frequent};
 use serde_json::{Value, json};
 
 use crate::args::{CorpusArgs, CorpusCommand, Format};
@@ -58,9 +58,9 @@ fn fetch(name: &str) -> Result<()> {
 
 fn stats(corpus: &Corpus, options: &CorpusOptions, format: Format) -> Result<()> {
     let tables = [
-        ("unigrams", table(corpus, &commonest::<1>(&corpus.ids, SHOWN))?),
-        ("bigrams", table(corpus, &commonest::<2>(&corpus.ids, SHOWN))?),
-        ("trigrams", table(corpus, &commonest::<3>(&corpus.ids, SHOWN))?),
+        ("unigrams", table(corpus, &most_frequent::<1>(&corpus.ids, SHOWN))?),
+        ("bigrams", table(corpus, &most_frequent::<2>(&corpus.ids, SHOWN))?),
+        ("trigrams", table(corpus, &most_frequent::<3>(&corpus.ids, SHOWN))?),
     ];
     let mut out = stdout().lock();
     if format == Format::Json {

@@ -12,7 +12,6 @@ use crate::device::{self, Work};
 use crate::failure::{Exit, Failure, Result};
 use crate::progress::error_line;
 use crate::signals;
-use crate::train::commonest;
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
     let run = Run::open(&args.run)?;
@@ -63,7 +62,7 @@ fn encode(args: &GenerateArgs, vocab: &Vocab) -> Result<Vec<u32>> {
         }
     }
     if ids.is_empty() {
-        ids.push(commonest(vocab));
+        ids.push(vocab.most_frequent_id());
     }
     Ok(ids)
 }

@@ -357,7 +357,7 @@ impl Session<'_> {
 fn sample<B: Recurrence>(trainer: &Trainer<B>, vocab: &Vocab, prefix: &str, num_tokens: usize) -> Result<String> {
     let mut ids = vocab.encode_prefix(prefix).ids;
     if ids.is_empty() {
-        ids.push(commonest(vocab));
+        ids.push(vocab.most_frequent_id());
     }
     let mut generator = Generator::new(trainer.model())?;
     let first = ids.clone();
@@ -366,11 +366,6 @@ fn sample<B: Recurrence>(trainer: &Trainer<B>, vocab: &Vocab, prefix: &str, num_
         true
     })?;
     Ok(vocab.decode(&ids)?)
-}
-
-/// The token that stands for an empty prefix: the commonest, which is the first one after `<unk>`.
-pub(crate) fn commonest(vocab: &Vocab) -> u32 {
-    if vocab.len() > 1 { 1 } else { 0 }
 }
 
 /// Names the characters of a prefix that the vocabulary does not know.

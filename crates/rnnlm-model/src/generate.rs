@@ -3,8 +3,8 @@
 
 use rnnlm_rnn::{Recurrence, State};
 use rnnlm_vocab::Minibatch;
-use rnnlm_vocab::rng::SplitMix64;
 
+use crate::rng::SplitMix64;
 use crate::{Error, LanguageModel, Result, Workspace};
 
 /// How the next token is chosen from the logits.

@@ -44,6 +44,7 @@ mod model;
 mod optimizer;
 mod output;
 mod queue;
+mod rng;
 mod run;
 mod trainer;
 
@@ -53,6 +54,7 @@ pub use evaluate::Evaluation;
 pub use generate::{Generator, Sampler};
 pub use model::{LanguageModel, Workspace};
 pub use optimizer::Optimizer;
+pub use rng::SplitMix64;
 pub use run::{
     Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportRecord, Metrics, Run, RunConfig, RunWriter,
     System, Unfit, ValidationRecord, differences, read_vocab,

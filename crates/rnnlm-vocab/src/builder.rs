@@ -1,7 +1,7 @@
-//! Stage 2 of the walk: counting the tokens of a text and ordering them into a vocabulary.
+//! Stage 2, building: counting the tokens of a text and ordering them into a vocabulary.
 //!
-//! Tokens get provisional ids in the order in which they are first seen, so that one pass over a text both counts it
-//! and encodes it; ordering by frequency afterwards only renumbers.
+//! Tokens get provisional ids in order of first occurrence, so that a single pass both counts and encodes the text.
+//! Ordering by frequency then only renumbers the ids.
 
 use std::cmp::Reverse;
 
@@ -9,25 +9,27 @@ use crate::error::{Error, Result};
 use crate::normalize::Normalization;
 use crate::text::TextFormat;
 use crate::tokenize::TokenKind;
-use crate::vocab::{Index, MAX_TOKENS, Parts, UNKNOWN_ID, UNKNOWN_TOKEN, Vocab, reserved_objection};
+use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN};
+use crate::vocab::{Index, MAX_TOKENS, Parts, Vocab, invalid_reserved_reason};
 
-/// A vocabulary in the making.
+/// Token counts, from which a vocabulary is built.
 pub(crate) struct VocabBuilder {
     kind: TokenKind,
     normalization: Normalization,
     reserved: usize,
     index: Index,
-    /// By provisional id, as they stand in the text.
+    /// Raw tokens by provisional id.
     tokens: Vec<Box<[u8]>>,
+    /// Occurrences by provisional id.
     counts: Vec<u64>,
 }
 
-/// A finished vocabulary and what became of the provisional ids.
+/// A vocabulary and the mapping from provisional ids.
 pub(crate) struct Built {
     pub(crate) vocab: Vocab,
-    /// From provisional id to id.
+    /// Id by provisional id.
     pub(crate) renumbering: Vec<u32>,
-    /// By provisional id, as they stand in the text.
+    /// Raw tokens by provisional id.
     pub(crate) tokens: Vec<Box<[u8]>>,
 }
 
@@ -38,20 +40,20 @@ impl VocabBuilder {
             Self { kind, normalization, reserved: reserved.len(), index: Index::default(), tokens, counts };
         builder.add(UNKNOWN_TOKEN.as_bytes())?;
         for token in reserved {
-            let refuse = |reason: &str| Error::Reserved { token: token.clone(), reason: reason.to_owned() };
-            if let Some(objection) = reserved_objection(kind, token) {
-                return Err(refuse(objection));
+            let error = |reason: &str| Error::Reserved { token: token.clone(), reason: reason.to_owned() };
+            if let Some(reason) = invalid_reserved_reason(kind, token) {
+                return Err(error(reason));
             }
-            match builder.index.get(kind.unspell(token)) {
-                Some(UNKNOWN_ID) => return Err(refuse("is always there, with id 0")),
-                Some(_) => return Err(refuse("is named twice")),
-                None => builder.add(kind.unspell(token))?,
+            match builder.index.get(kind.unescape(token)) {
+                Some(UNKNOWN_ID) => return Err(error("is always in the vocabulary, with id 0")),
+                Some(_) => return Err(error("is listed twice")),
+                None => builder.add(kind.unescape(token))?,
             };
         }
         Ok(builder)
     }
 
-    /// Counts a token given as it stands in the text and returns its provisional id.
+    /// Counts one occurrence of a raw token and returns its provisional id.
     pub(crate) fn count(&mut self, raw: &[u8]) -> Result<u32> {
         let id = match self.index.get(raw) {
             Some(id) => id,
@@ -70,11 +72,11 @@ impl VocabBuilder {
         Ok(id)
     }
 
-    /// Orders what has been counted. Tokens seen fewer than `min_freq` times become `<unk>`.
+    /// Builds the vocabulary. Tokens with fewer than `min_freq` occurrences become `<unk>`.
     pub(crate) fn finish(self, min_freq: u64, text_format: TextFormat) -> Result<Built> {
         let fixed = self.reserved + 1;
         let mut order: Vec<usize> = (fixed..self.tokens.len()).filter(|&id| self.counts[id] >= min_freq).collect();
-        order.sort_by_key(|&id| Reverse(self.counts[id])); // stable: ties stay in the order of first sight
+        order.sort_by_key(|&id| Reverse(self.counts[id])); // a stable sort keeps ties in order of first occurrence
         order.splice(..0, 0..fixed);
         if order.len() > MAX_TOKENS {
             return Err(Error::TooManyTokens { found: order.len(), limit: MAX_TOKENS });
@@ -88,13 +90,9 @@ impl VocabBuilder {
         for (&id, &count) in renumbering.iter().zip(&self.counts) {
             frequencies[id as usize] += count;
         }
-        let tokens = order.iter().map(|&id| self.spell(id).into()).collect();
+        let tokens = order.iter().map(|&id| self.kind.escape(&self.tokens[id]).into()).collect();
         let (kind, normalization, reserved) = (self.kind, self.normalization, self.reserved);
         let vocab = Vocab::from_parts(Parts { kind, normalization, text_format, reserved, tokens, frequencies })?;
         Ok(Built { vocab, renumbering, tokens: self.tokens })
-    }
-
-    fn spell(&self, id: usize) -> String {
-        self.kind.spell(&self.tokens[id])
     }
 }

@@ -1,7 +1,6 @@
-//! Stages 1 and 2 of the walk put together: read a text once and have its ids.
+//! Stages 1 and 2 combined: reading a text in one pass and encoding it.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
 
@@ -10,48 +9,49 @@ use serde::{Deserialize, Serialize};
 use crate::builder::VocabBuilder;
 use crate::error::{Error, Result};
 use crate::normalize::{Extent, Normalization};
-use crate::text::{Lines, TextFormat, TextSize};
-use crate::tokenize::{TokenKind, Tokenizer, Unsplit};
-use crate::unknown::UnknownTokens;
-use crate::vocab::{Encoding, UNKNOWN_ID, Vocab};
+use crate::text::{Lines, TextFormat, TextSize, open};
+use crate::tokenize::{TokenKind, TokenizeError, Tokenizer};
+use crate::unknown::{UNKNOWN_ID, UnknownTokens};
+use crate::vocab::{Encoding, Vocab};
 
-/// How to make a vocabulary of a text. The default is the book's: characters, normalised, the whole text.
+/// Options for building a vocabulary from a text. The defaults are the book's: characters, normalized, the whole text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CorpusOptions {
-    /// What a token is.
+    /// The unit of tokenization.
     pub kind: TokenKind,
-    /// What is done to the text before it is cut into tokens.
+    /// The text transformation before tokenization.
     pub normalization: Normalization,
-    /// Tokens seen fewer times in the whole text become `<unk>`; 0 and 1 keep all.
+    /// Tokens with fewer occurrences in the whole text become `<unk>`. 0 and 1 keep all tokens.
     pub min_freq: u64,
-    /// How many tokens to keep of the text, from its start; 0 keeps all. The vocabulary is of the whole text.
+    /// Maximum number of ids to keep, from the start of the text; 0 keeps all. The vocabulary is built on the whole text
+    /// in any case.
     pub max_tokens: usize,
-    /// Tokens that get the ids after `<unk>` whether or not the text holds them.
+    /// Tokens that get the ids after `<unk>`, whether or not they occur in the text.
     pub reserved: Vec<String>,
 }
 
-/// A text as ids, with the vocabulary that encoded it.
+/// An encoded text and its vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
-    /// The ids of the first `max_tokens` tokens.
+    /// The ids of the first `max_tokens` tokens, or of all tokens.
     pub ids: Vec<u32>,
-    /// The vocabulary: built on the whole text, or the stored one it was encoded with.
+    /// The vocabulary, built on the whole text or given by the caller.
     pub vocab: Vocab,
-    /// The form of the text that was read.
+    /// The format of the text.
     pub text_format: TextFormat,
-    /// Bytes that were read.
+    /// Number of bytes read.
     pub source_bytes: u64,
-    /// The size of the whole text once normalised, as its tokens spell it out.
+    /// The size of the whole text after normalization and decoding.
     pub text: TextSize,
-    /// Tokens in the whole text.
+    /// Number of tokens in the whole text.
     pub tokens: u64,
-    /// The tokens among `ids` that are 0.
+    /// The tokens of `ids` that were encoded as `UNKNOWN_ID`.
     pub unknown: UnknownTokens,
 }
 
 impl Corpus {
-    /// Reads a text and builds its vocabulary.
+    /// Reads the text at `path` and builds its vocabulary.
     ///
     /// # Errors
     ///
@@ -61,8 +61,8 @@ impl Corpus {
         build(BufReader::new(open(path)?), &path.display().to_string(), options)
     }
 
-    /// Reads a text from a stream, once and without keeping it, and builds its vocabulary; `name` stands for the
-    /// stream in errors.
+    /// Reads a text from a stream and builds its vocabulary. Reads the stream once, without keeping the text. `name`
+    /// identifies the stream in errors.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Corpus {
         build(BufReader::new(reader), name, options)
     }
 
-    /// Builds the vocabulary of a text in memory, called `the text` in errors.
+    /// Encodes a text in memory and builds its vocabulary. Errors call it `the text`.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Corpus {
         build(text, "the text", options)
     }
 
-    /// Reads a text and encodes its first `max_tokens` tokens (0: all) with a stored vocabulary.
+    /// Reads the text at `path` and encodes its first `max_tokens` tokens (0: all) with an existing vocabulary.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Corpus {
         encode(BufReader::new(open(path)?), &path.display().to_string(), vocab, max_tokens)
     }
 
-    /// Reads a text from a stream and encodes it with a stored vocabulary; `name` stands for the stream in errors.
+    /// Reads a text from a stream and encodes it with an existing vocabulary. `name` identifies the stream in errors.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Corpus {
         encode(BufReader::new(reader), name, vocab, max_tokens)
     }
 
-    /// Encodes a text in memory with a stored vocabulary.
+    /// Encodes a text in memory with an existing vocabulary.
     ///
     /// # Errors
     ///
@@ -108,17 +108,17 @@ impl Corpus {
         encode(text, "the text", vocab, max_tokens)
     }
 
-    /// What the tokens at these places of `ids` measure in the normalised text: the denominators of bits per character
-    /// and bits per byte. A token that became `<unk>` counts with its own size, and a word with the space before it
-    /// (the first word of the corpus has none), so that the sizes of neighbouring ranges add up to that of both.
+    /// The size of the tokens in this range of `ids` in the normalized text: the denominators of bits per character and
+    /// bits per byte. A token that became `<unk>` counts with its original size. A word includes the space before it,
+    /// except for the first word of the corpus, so the sizes of adjacent ranges add up.
     ///
     /// # Panics
     ///
-    /// When the range reaches past the end of `ids`.
+    /// If the range exceeds `ids`.
     pub fn text_size(&self, range: Range<usize>) -> TextSize {
         let mut size = TextSize::default();
         let known = self.ids[range.clone()].iter().filter(|&&id| id != UNKNOWN_ID).map(|&id| self.vocab.size_of(id));
-        let separators = range.clone().filter(|&place| place > 0).map(|_| separator_size(self.vocab.kind()));
+        let separators = range.clone().filter(|&index| index > 0).map(|_| separator_size(self.vocab.kind()));
         known.chain(self.unknown.sizes(range)).chain(separators).for_each(|part| size += part);
         size
     }
@@ -126,19 +126,6 @@ impl Corpus {
 
 fn separator_size(kind: TokenKind) -> TextSize {
     TextSize::of(kind.separator().as_bytes())
-}
-
-/// Opens a file for reading and says plainly when there is none.
-pub(crate) fn open(path: &Path) -> Result<File> {
-    let refuse = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
-        _ => Error::Read { name: path.display().to_string(), source },
-    };
-    let file = File::open(path).map_err(refuse)?;
-    match file.metadata().map_err(refuse)?.is_dir() {
-        true => Err(Error::Folder { path: path.to_owned() }),
-        false => Ok(file),
-    }
 }
 
 fn build(reader: impl BufRead, name: &str, options: &CorpusOptions) -> Result<Corpus> {
@@ -178,7 +165,7 @@ fn encode(reader: impl BufRead, name: &str, vocab: Vocab, max_tokens: usize) -> 
     Ok(totals.into_corpus(&lines, encoding, vocab))
 }
 
-/// What a pass over a text counts.
+/// Counts from one pass over a text.
 #[derive(Default)]
 struct Totals {
     tokens: u64,
@@ -193,7 +180,7 @@ impl Totals {
     }
 }
 
-/// Hands every token of a text to `sink` as it stands there, and counts.
+/// Calls `sink` with every raw token of a text and counts them.
 fn scan<R: BufRead>(
     lines: &mut Lines<R>,
     kind: TokenKind,
@@ -213,8 +200,8 @@ fn scan<R: BufRead>(
         });
         match outcome {
             Ok(()) => {}
-            Err(Unsplit::InvalidUtf8(valid)) => return Err(lines.invalid_utf8(valid)),
-            Err(Unsplit::Refused(error)) => return Err(error),
+            Err(TokenizeError::InvalidUtf8(valid)) => return Err(lines.invalid_utf8(valid)),
+            Err(TokenizeError::Sink(error)) => return Err(error),
         }
     }
     if totals.tokens == 0 {

@@ -1,221 +1,222 @@
-//! What can go wrong between a text and its minibatches (stages 1 to 3 of the walk), each case with its numbers.
+//! The errors of stages 1 to 3. Every message contains the values that caused it.
 
 use std::io;
 use std::path::PathBuf;
 
-use crate::{Normalization, TokenKind};
+use crate::normalize::Normalization;
+use crate::tokenize::TokenKind;
 
-/// The result of everything here that can fail.
+/// The result of a fallible operation in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A text, a vocabulary file or a size that cannot be used.
+/// An error in a text, a vocabulary file, a corpus or a minibatch size.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The path of a corpus or vocabulary names nothing.
+    /// The file of a corpus or vocabulary does not exist.
     #[error("`{}` does not exist", path.display())]
     Missing {
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
     },
-    /// The path of a corpus or vocabulary names a folder.
-    #[error("`{}` is a folder, a file is needed", path.display())]
+    /// The path of a corpus or vocabulary is a folder.
+    #[error("`{}` is a folder, expected a file", path.display())]
     Folder {
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
     },
-    /// The operating system refused a read.
+    /// A file or a stream cannot be read.
     #[error("`{name}` could not be read")]
     Read {
-        /// The path, or the caller's name for the stream.
+        /// The path, or the name that the caller gave the stream.
         name: String,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
-    /// A byte that is not part of any UTF-8 sequence.
+    /// A text that must be UTF-8 is not.
     #[error("`{name}` is not UTF-8: byte 0x{byte:02X} at offset {offset}, line {line}")]
     InvalidUtf8 {
-        /// The path, or the caller's name for the text.
+        /// The path, or the name that the caller gave the text.
         name: String,
-        /// The first byte of the broken sequence.
+        /// The first byte of the invalid sequence.
         byte: u8,
-        /// Its offset in the input, counted in bytes from 0, a byte order mark included.
+        /// Its offset in the input in bytes, counted from 0 and including a byte order mark.
         offset: u64,
-        /// The line it stands on, counted from 1.
+        /// Its line, counted from 1.
         line: u64,
     },
-    /// A text of which normalisation leaves no token.
-    #[error("`{name}` has {bytes} bytes but no `{kind}` token under normalization `{normalization}`")]
+    /// A text has no token after normalization.
+    #[error("`{name}` has {bytes} bytes but no `{kind}` token after normalization `{normalization}`")]
     Empty {
-        /// The path, or the caller's name for the text.
+        /// The path, or the name that the caller gave the text.
         name: String,
-        /// The length of the input.
+        /// The length of the input in bytes.
         bytes: u64,
-        /// The kind of token looked for.
+        /// The unit of tokenization.
         kind: TokenKind,
-        /// The normalisation applied before.
+        /// The normalization.
         normalization: Normalization,
     },
-    /// A reserved token that could not be told apart from another one or from the text.
+    /// A reserved token is invalid or ambiguous.
     #[error("reserved token `{token}` {reason}")]
     Reserved {
-        /// The token as it was given.
+        /// The token as given.
         token: String,
-        /// What is wrong with it.
+        /// Why it cannot be reserved.
         reason: String,
     },
-    /// More distinct tokens than a vocabulary may hold.
-    #[error("the vocabulary would have {found} entries, more than the {limit} allowed; raise `min_freq`")]
+    /// The number of distinct tokens exceeds `MAX_TOKENS`.
+    #[error("the vocabulary has {found} tokens, the maximum is {limit}; raise `min_freq`")]
     TooManyTokens {
-        /// How many the text would give.
+        /// Number of tokens.
         found: usize,
-        /// The bound.
+        /// The maximum.
         limit: usize,
     },
-    /// A vocabulary file larger than any this version writes.
-    #[error("the vocabulary takes more than the {limit} bytes allowed")]
+    /// A vocabulary file exceeds the size limit.
+    #[error("the vocabulary file is larger than the maximum of {limit} bytes")]
     VocabTooLarge {
-        /// The bound.
+        /// The maximum in bytes.
         limit: u64,
     },
-    /// A vocabulary file that is not JSON, or whose fields have other types than they should.
+    /// A vocabulary file is not JSON, or a field is missing, unknown or of the wrong type.
     #[error("the vocabulary is not in the expected form")]
     VocabSyntax(#[source] serde_json::Error),
-    /// A vocabulary file written by a later version.
+    /// A vocabulary file has a newer format version.
     #[error("the vocabulary has `format_version` {found}, this version reads up to {supported}")]
     VocabVersion {
         /// The version in the file.
         found: u64,
-        /// The newest this library reads.
+        /// The newest version that this library reads.
         supported: u64,
     },
-    /// A vocabulary file whose fields contradict each other or the token kind.
+    /// The fields of a vocabulary contradict each other or the token kind.
     #[error("the vocabulary is inconsistent: {reason}")]
     VocabContent {
-        /// Which field or token, and why.
+        /// The field or token, and the contradiction.
         reason: String,
     },
-    /// An id that names no token.
-    #[error("token id {id} is outside the vocabulary of {vocab_size}")]
+    /// A token id is out of range.
+    #[error("token id {id} is out of range for a vocabulary of {vocab_size} tokens")]
     IdOutOfRange {
-        /// The offending id.
+        /// The id.
         id: u32,
-        /// The number of tokens.
+        /// Number of tokens in the vocabulary.
         vocab_size: usize,
     },
-    /// A minibatch without rows or without steps.
-    #[error("`{name}` is 0, at least 1 is needed")]
+    /// A size of a minibatch is 0.
+    #[error("`{name}` is 0, must be at least 1")]
     Zero {
         /// `batch_size` or `num_steps`.
         name: &'static str,
     },
-    /// A minibatch whose number of tokens does not fit a machine word.
+    /// The number of tokens of a minibatch overflows `usize`.
     #[error("minibatches of batch_size {batch_size} × num_steps {num_steps} overflow the address space")]
     BatchOverflow {
-        /// Rows of a minibatch.
+        /// Number of rows.
         batch_size: usize,
-        /// Steps of a minibatch.
+        /// Number of steps.
         num_steps: usize,
     },
-    /// A corpus that does not give one minibatch for every offset.
+    /// A corpus is too short for one minibatch at every offset.
     #[error(
         "a corpus of {tokens} tokens is too short for minibatches of batch_size {batch_size} × num_steps {num_steps}: \
          {batch_size}·{num_steps} + {num_steps} + 1 = {needed} tokens are needed; {advice}"
     )]
     CorpusTooShort {
-        /// Tokens in the corpus.
+        /// Number of tokens in the corpus.
         tokens: usize,
-        /// Rows of a minibatch.
+        /// Number of rows.
         batch_size: usize,
-        /// Steps of a minibatch.
+        /// Number of steps.
         num_steps: usize,
-        /// The fewest tokens that do.
+        /// The minimum number of tokens.
         needed: usize,
-        /// The largest size that would fit.
+        /// The largest sizes that fit.
         advice: String,
     },
-    /// The index of a minibatch past the last one.
-    #[error("minibatch {index} was asked for, there are {num_minibatches}")]
+    /// The index of a minibatch is out of range.
+    #[error("minibatch index {index} is out of range, there are {num_minibatches} minibatches")]
     MinibatchIndex {
-        /// The index asked for.
+        /// The index.
         index: usize,
-        /// How many there are.
+        /// Number of minibatches in the epoch.
         num_minibatches: usize,
     },
-    /// A minibatch to be filled that was made for other sizes.
-    #[error("a minibatch of {found:?} (batch_size, num_steps) was given to be filled with {expected:?}")]
+    /// The minibatch passed to `Batches::fill` has the wrong shape.
+    #[error("the minibatch has (batch_size, num_steps) = {found:?}, expected {expected:?}")]
     MinibatchShape {
         /// `(batch_size, num_steps)` of the batches.
         expected: (usize, usize),
         /// `(batch_size, num_steps)` of the minibatch.
         found: (usize, usize),
     },
-    /// A name that would not make a plain file name.
+    /// The name of a corpus is not a valid file stem.
     #[cfg(feature = "corpora")]
-    #[error("corpus name `{name}` is not made of lower-case letters, digits, `-` and `_`")]
+    #[error("corpus name `{name}` must consist of lowercase letters, digits, `-` and `_`")]
     CorpusName {
-        /// The name as it was given.
+        /// The name as given.
         name: String,
     },
-    /// A file that has the name of a corpus but not its content.
+    /// A file has the name of a corpus but different content.
     #[cfg(feature = "corpora")]
     #[error(
         "`{}` is not corpus `{name}`: {found_bytes} bytes with SHA-1 {found_sha1}, expected {expected_bytes} bytes \
-         with SHA-1 {expected_sha1}; move it away, or use it by its path instead of by name", path.display()
+         with SHA-1 {expected_sha1}; move the file, or pass its path instead of the corpus name", path.display()
     )]
     WrongCorpus {
-        /// The corpus looked for.
+        /// The name of the corpus.
         name: String,
-        /// The file found.
+        /// The file.
         path: PathBuf,
-        /// Its length.
+        /// The length of the file in bytes.
         found_bytes: u64,
-        /// Its digest.
+        /// The SHA-1 of the file.
         found_sha1: String,
-        /// The length it should have.
+        /// The length of the corpus in bytes.
         expected_bytes: u64,
-        /// The digest it should have.
+        /// The SHA-1 of the corpus.
         expected_sha1: String,
     },
-    /// A corpus that is nowhere to be had.
+    /// A corpus was not found and not downloaded.
     #[cfg(feature = "corpora")]
     #[error("corpus `{name}` is not available: {}; {advice}", list(tried))]
     CorpusUnavailable {
-        /// The corpus looked for.
+        /// The name of the corpus.
         name: String,
-        /// Every place in order, and why it did not give the corpus.
+        /// The locations searched, in order, with the reason for each failure.
         tried: Vec<Attempt>,
-        /// What may be put where.
+        /// How to add the corpus by hand.
         advice: String,
     },
-    /// A file that could not be written whole; nothing of it was left.
+    /// A downloaded file cannot be written. No partial file remains.
     #[cfg(feature = "download")]
     #[error("`{}` could not be written", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// A place where a corpus was looked for in vain.
+/// A location that did not provide a corpus.
 #[cfg(feature = "corpora")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// A path or a URL.
-    pub place: String,
-    /// Why it did not give the corpus.
+    pub location: String,
+    /// The reason for the failure.
     pub reason: String,
 }
 
 #[cfg(feature = "corpora")]
 fn list(tried: &[Attempt]) -> String {
     if tried.is_empty() {
-        return "no place to look was given".to_owned();
+        return "no folder was searched".to_owned();
     }
-    let tried: Vec<String> = tried.iter().map(|Attempt { place, reason }| format!("`{place}`: {reason}")).collect();
-    tried.join("; ")
+    let attempts = tried.iter().map(|Attempt { location, reason }| format!("`{location}`: {reason}"));
+    attempts.collect::<Vec<_>>().join("; ")
 }

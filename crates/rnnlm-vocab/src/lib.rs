@@ -1,49 +1,60 @@
-//! From a text to the minibatches that train a language model: stages 1 to 3 of the walk.
+//! Text to tokens to ids to minibatches, for training language models.
+//!
+//! This crate reads a text, builds or loads a vocabulary, encodes the text as token ids, and cuts the ids into
+//! minibatches of inputs and targets. It depends on no tensor library: ids are `u32`, and a minibatch is two
+//! `Vec<u32>`. Use it alone to feed a model in any framework; `rnnlm-model` uses it to train recurrent models.
 //!
 //! ```
-//! use rnnlm_vocab::{Corpus, CorpusOptions, SequentialBatches};
+//! use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 //!
 //! # fn main() -> rnnlm_vocab::Result<()> {
 //! let text = b"The Time Traveller (for so it will be convenient to speak of him)\nwas expounding a matter to us.";
-//! let corpus = Corpus::from_bytes(text, &CorpusOptions::default())?; // characters, normalised as in the book
+//! let corpus = Corpus::from_bytes(text, &CorpusOptions::default())?; // characters, normalized as in the book
 //! assert_eq!(corpus.vocab.decode(&corpus.ids[..18])?, "the time traveller");
 //! assert_eq!(corpus.vocab.encode("TIME").ids, corpus.ids[4..8]);
 //!
 //! let (batch_size, num_steps, seed, epoch) = (1, 35, 0, 0);
-//! for minibatch in SequentialBatches::new(&corpus.ids, batch_size, num_steps, seed, epoch)? {
-//!     let (inputs, targets) = (corpus.vocab.decode(&minibatch.inputs)?, corpus.vocab.decode(&minibatch.targets)?);
-//!     assert_eq!(inputs[1..], targets[..34]); // what follows each character is what there is to predict
+//! for minibatch in Batches::sequential(&corpus.ids, batch_size, num_steps, seed, epoch)? {
+//!     let inputs = corpus.vocab.decode(&minibatch.inputs)?;
+//!     let targets = corpus.vocab.decode(&minibatch.targets)?;
+//!     assert_eq!(inputs[1..], targets[..34]); // the target of each character is the next character
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! 1. **Text.** [`Corpus`] reads a path, a stream or bytes, line by line, and applies a [`Normalization`].
-//! 2. **Tokens.** A [`TokenKind`] cuts it into characters, words or bytes; a [`Vocab`] gives them ids and takes them
-//!    back. It carries the normalisation with it, so that its `vocab.json` is all that is needed to read another text
-//!    in the same way.
-//! 3. **Minibatches.** [`SequentialBatches`] and [`RandomBatches`] borrow the ids and cut them, seeded and in random
-//!    access.
+//! The crate covers the first three of the eight stages from text to parameter update:
 //!
-//! Nothing here knows a tensor, prints, or reads the environment.
+//! 1. **Text.** [`Corpus`] reads a path, a stream or bytes, line by line, and applies a [`Normalization`].
+//! 2. **Tokens.** A [`TokenKind`] splits the text into characters, words or bytes. A [`Vocab`] maps tokens to ids and
+//!    back. It stores the token kind and the normalization, so its `vocab.json` is enough to encode other texts.
+//! 3. **Minibatches.** [`Batches`] cuts the ids by sequential partitioning or random sampling. The same seed and epoch
+//!    always give the same minibatches, and any minibatch can be read by index.
+//!
+//! Nothing in this crate prints or reads the environment.
+//!
+//! # The book
+//!
+//! "The book" is *Dive into Deep Learning*, and section numbers are those of its Chinese edition: 8.2 (text
+//! preprocessing) and 8.3 (language models and the data set). In the current English edition these are sections 9.2
+//! and 9.3, which differ in three points: normalization turns a line end into a space, ids are in alphabetical order
+//! of the tokens, and training sequences start at every token and overlap.
 //!
 //! # Features
 //!
 //! Both are off by default.
 //!
-//! - `corpora`: find a corpus by name in given folders and verify its checksum.
-//! - `download`: fetch it over https when no folder holds it.
+//! - `corpora`: finds a corpus by name in given folders and verifies its checksum.
+//! - `download`: downloads a corpus over https if no folder has it.
 
 mod batches;
 mod builder;
 #[cfg(feature = "corpora")]
 pub mod corpora;
 mod corpus;
-#[cfg(feature = "download")]
-mod download;
 mod error;
 mod normalize;
-pub mod rng;
+mod rng;
 mod stats;
 mod text;
 mod tokenize;
@@ -51,15 +62,20 @@ mod unknown;
 mod vocab;
 mod vocab_file;
 
-pub use batches::{Batches, Minibatch, Minibatches, RandomBatches, Sampling, SequentialBatches};
+pub use batches::{Batches, Minibatch, Minibatches, Sampling};
 pub use corpus::{Corpus, CorpusOptions};
 #[cfg(feature = "corpora")]
 pub use error::Attempt;
 pub use error::{Error, Result};
 pub use normalize::Normalization;
-pub use stats::commonest;
+pub use stats::most_frequent;
 pub use text::{LineEndings, TextFormat, TextSize};
 pub use tokenize::TokenKind;
-pub use unknown::{UnknownToken, UnknownTokens};
-pub use vocab::{Encoding, MAX_TOKENS, UNKNOWN_ID, UNKNOWN_TOKEN, Vocab};
+pub use unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownToken, UnknownTokens};
+pub use vocab::{Encoding, MAX_TOKENS, Vocab};
 pub use vocab_file::VOCAB_FORMAT_VERSION;
+
+/// Runs the examples of the crate's README as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -1,31 +1,30 @@
-//! Stage 1 of the walk: what is done to a text before it is cut into tokens.
+//! Stage 1, normalization: the text transformation before tokenization.
 //!
-//! The choice belongs to the vocabulary and is stored with it: ids mean something only for text normalised in the
-//! same way.
+//! The vocabulary stores the normalization, because ids are meaningful only for texts normalized in the same way.
 
 use std::convert::Infallible;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is done to a text before it is cut into tokens.
+/// The text transformation before tokenization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalization {
-    /// As *Dive into Deep Learning* does in section 8.2: in each line every run of characters other than `A-Za-z`
-    /// becomes one space, spaces at both ends are removed, letters become lower-case. Lines end at `\n`, `\r\n` or a
-    /// lone `\r`; what separated them is gone, so that characters of two lines meet without a space.
+    /// The normalization in section 8.2 of the book. In each line, every run of characters other than `A-Za-z` becomes
+    /// one space, spaces at both ends are removed, and letters become lowercase. Lines end at `\n`, `\r\n` or a lone
+    /// `\r`. Line ends are removed, so there is no space between the last character of a line and the first of the next.
     #[default]
     Book,
-    /// The text as it is. Line endings are tokens like any other (`\r\n` is two characters) and are not converted.
+    /// No change. Line ends are ordinary tokens (`\r\n` is two characters) and are not converted.
     None,
 }
 
 impl Normalization {
-    /// Both, for programs that offer a choice.
+    /// All variants.
     pub const ALL: [Self; 2] = [Self::Book, Self::None];
 
-    /// The name in files: `book` or `none`.
+    /// The name in files and on the command line: `book` or `none`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Book => "book",
@@ -33,8 +32,8 @@ impl Normalization {
         }
     }
 
-    /// The normalised lines of `text`. Under [`Normalization::None`] each keeps its line end, so that together they
-    /// are the text.
+    /// The normalized lines of `text`. Under [`Normalization::None`] each line keeps its line end, so that the
+    /// concatenation of all lines is `text`.
     ///
     /// ```
     /// use rnnlm_vocab::Normalization;
@@ -48,11 +47,11 @@ impl Normalization {
             lines.push(line.to_owned());
             Ok(())
         };
-        let done = match self {
-            Self::Book => book_lines(text, Extent::Lines, &mut String::new(), &mut keep),
+        let outcome = match self {
+            Self::Book => for_each_book_line(text, Extent::Lines, &mut String::new(), &mut keep),
             Self::None => text.split_inclusive('\n').try_for_each(keep),
         };
-        match done {
+        match outcome {
             Ok(()) => lines,
         }
     }
@@ -64,23 +63,23 @@ impl fmt::Display for Normalization {
     }
 }
 
-/// What a piece of text is of the whole, which decides what [`Normalization::Book`] does to its two ends.
+/// Whether [`Normalization::Book`] trims the two ends of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Whole lines, whose ends are trimmed.
+    /// Whole lines: both ends are trimmed.
     Lines,
-    /// The beginning of a longer text, to be continued: a space at its end says that a word has ended, and is kept.
+    /// The prefix of a longer text: a space at either end is kept, because a space at the end marks the end of a word.
     Prefix,
 }
 
-/// Hands each line of `text`, normalised as [`Normalization::Book`] says, to `sink`; `buffer` is scratch space.
-pub(crate) fn book_lines<E>(
+/// Calls `sink` with each line of `text` under [`Normalization::Book`]. `buffer` is scratch memory.
+pub(crate) fn for_each_book_line<E>(
     text: &str,
     extent: Extent,
     buffer: &mut String,
     sink: &mut impl FnMut(&str) -> Result<(), E>,
 ) -> Result<(), E> {
-    // A `\r` that belongs to `\r\n` or ends the text ends its line; any other begins a further one.
+    // A `\r` before `\n` or at the end of the text ends its line. Any other `\r` separates two lines.
     let mut lines = text
         .split_inclusive('\n')
         .flat_map(|line| {
@@ -92,16 +91,16 @@ pub(crate) fn book_lines<E>(
     let mut keep_start = extent == Extent::Prefix;
     while let Some(line) = lines.next() {
         buffer.clear();
-        push_book(line, keep_start, open_ended && lines.peek().is_none(), buffer);
+        push_normalized(line, keep_start, open_ended && lines.peek().is_none(), buffer);
         sink(buffer)?;
         keep_start = false;
     }
     Ok(())
 }
 
-/// Appends one line to an empty `out`, every run of bytes outside `A-Za-z` as one space (all bytes of a character
-/// beyond ASCII are outside), letters in lower-case; a run at either end only where it is to be kept.
-fn push_book(line: &str, keep_start: bool, keep_end: bool, out: &mut String) {
+/// Appends the normalized `line` to an empty `out`: letters in lowercase, and every run of bytes outside `A-Za-z`,
+/// which includes all bytes of non-ASCII characters, as one space. A space at either end is kept only on request.
+fn push_normalized(line: &str, keep_start: bool, keep_end: bool, out: &mut String) {
     let mut gap = false;
     for byte in line.bytes() {
         if byte.is_ascii_alphabetic() {
@@ -124,13 +123,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_of_other_characters_become_one_space_and_ends_are_trimmed() {
+    fn runs_of_other_characters_become_one_space_and_both_ends_are_trimmed() {
         let lines = Normalization::Book.lines("  --It's 8 o'clock, Mr. Öz!  \n\n42\nÉ");
         assert_eq!(lines, ["it s o clock mr z", "", "", ""]);
     }
 
     #[test]
-    fn all_three_line_ends_end_a_line_once() {
+    fn every_type_of_line_end_ends_exactly_one_line() {
         for text in ["a\nb\n\nc", "a\r\nb\r\n\r\nc\r\n", "a\rb\r\rc\r"] {
             assert_eq!(Normalization::Book.lines(text), ["a", "b", "", "c"], "{text:?}");
         }
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_keeps_its_outer_spaces_only() {
+    fn a_prefix_keeps_only_the_spaces_at_its_two_ends() {
         let prefix = |text: &str| {
             let mut whole = String::new();
             let mut sink = |line: &str| -> Result<(), Infallible> {
@@ -151,7 +150,7 @@ mod tests {
                 whole.push('|');
                 Ok(())
             };
-            assert!(book_lines(text, Extent::Prefix, &mut String::new(), &mut sink).is_ok());
+            assert!(for_each_book_line(text, Extent::Prefix, &mut String::new(), &mut sink).is_ok());
             whole
         };
         assert_eq!(prefix("Time traveller "), "time traveller |");

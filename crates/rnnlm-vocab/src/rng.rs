@@ -1,32 +1,32 @@
-//! The generator behind every order of minibatches (stage 3 of the walk): SplitMix64.
+//! Stage 3, randomness: the SplitMix64 generator that decides the order of minibatches.
 //!
-//! A seed must mean the same minibatches on every machine and in every later version, so the generator is written
-//! out here and tested against published values instead of being borrowed from a crate that may change its stream.
+//! The generator is implemented here, and tested against published values, because the same seed must give the same
+//! minibatches on every machine and in every later version. A crate may change its stream between versions.
 
-/// SplitMix64: a 64-bit counter in steps of an odd constant, each value passed through an invertible mixing function.
+/// SplitMix64: a 64-bit counter with an odd increment, each value mixed by an invertible function.
 ///
-/// Source: G. L. Steele Jr., D. Lea, C. H. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014; the
-/// mixing constants are those of its Figure 16 (variant 13 of D. Stafford's `mix64`).
+/// Source: G. L. Steele Jr., D. Lea, C. H. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014,
+/// Figure 16. The mixing constants are variant 13 of D. Stafford's `mix64`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SplitMix64 {
+pub(crate) struct SplitMix64 {
     state: u64,
 }
 
 impl SplitMix64 {
-    /// The generator whose counter starts at `seed`.
-    pub fn new(seed: u64) -> Self {
+    /// The generator with initial state `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// The generator of place `index` under `seed`: its state is a hash of both, so that neighbouring seeds and
-    /// neighbouring indices share nothing.
-    pub fn with_index(seed: u64, index: u64) -> Self {
+    /// The generator number `index` of `seed`. The initial state is a hash of both, so that neighboring seeds and
+    /// neighboring indices give unrelated streams.
+    pub(crate) fn with_index(seed: u64, index: u64) -> Self {
         let offset = Self::new(index).next_u64();
         Self::new(Self::new(seed ^ offset).next_u64())
     }
 
     /// The next 64 random bits.
-    pub fn next_u64(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -34,13 +34,13 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, every one equally likely: draws that would favour the low remainders are rejected.
+    /// A uniformly distributed number in `0..bound`. Values that would bias the remainder are rejected.
     ///
     /// # Panics
     ///
-    /// When `bound` is 0, because then there is no such number.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        assert!(bound > 0, "a number below 0 was asked for");
+    /// If `bound` is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        assert!(bound > 0, "`bound` is 0, must be at least 1");
         let surplus = bound.wrapping_neg() % bound; // 2^64 mod bound
         loop {
             let bits = self.next_u64();
@@ -50,8 +50,8 @@ impl SplitMix64 {
         }
     }
 
-    /// Puts `items` into an order drawn uniformly from all orders (Fisher and Yates).
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    /// Shuffles `items` into a uniformly distributed order (Fisher–Yates).
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last as u64 + 1) as usize);
         }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_is_the_published_one() {
+    fn the_stream_matches_published_values() {
         let mut rng = SplitMix64::new(1_234_567);
         let published = [
             6_457_827_717_110_365_317,
@@ -76,8 +76,8 @@ mod tests {
     }
 
     #[test]
-    fn below_rejects_what_would_bias_it() {
-        // 2^64 mod (2^63 + 1) = 2^63 - 1, so of the published values only the third and the fifth may be used.
+    fn below_rejects_values_that_would_bias_the_result() {
+        // 2^64 mod (2^63 + 1) = 2^63 - 1, so only the third and the fifth published value are accepted.
         let bound = (1_u64 << 63) + 1;
         let mut rng = SplitMix64::new(1_234_567);
         assert_eq!(rng.below(bound), 9_817_491_932_198_370_423 - bound);
@@ -85,17 +85,17 @@ mod tests {
     }
 
     #[test]
-    fn below_reaches_every_number_and_one_is_always_zero() {
+    fn below_is_uniform_and_below_one_is_zero() {
         let mut rng = SplitMix64::new(7);
         let mut seen = [0_u32; 6];
         (0..6_000).for_each(|_| seen[rng.below(6) as usize] += 1);
-        // 1000 expected each, standard deviation 29: five of them leave room for any seed worth keeping.
+        // Expected 1000 each with standard deviation 29; the limit is five standard deviations.
         assert!(seen.iter().all(|&count| count.abs_diff(1_000) < 145), "{seen:?}");
         assert_eq!(rng.below(1), 0);
     }
 
     #[test]
-    fn shuffle_reaches_every_order_about_equally_often() {
+    fn shuffle_gives_every_order_equally_often() {
         let mut counts = std::collections::BTreeMap::new();
         for seed in 0..6_000 {
             let mut items = [0, 1, 2];

@@ -1,30 +1,32 @@
-//! Stage 2 of the walk, looked at: which tokens, pairs and triples of tokens a corpus repeats most.
+//! Stage 2, statistics: the most frequent n-grams of a corpus.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-/// The `limit` commonest sequences of `N` neighbouring ids by falling count, ties in the order in which they were first
-/// seen. `N` = 1 counts tokens, 2 bigrams, 3 trigrams, as *Dive into Deep Learning* does in section 8.3.
+/// The `limit` most frequent `N`-grams of `ids` with their counts, by descending count. Equal counts are ordered by
+/// first occurrence. `N` = 1 counts tokens, 2 bigrams, 3 trigrams, as in section 8.3 of the book.
 ///
 /// ```
+/// use rnnlm_vocab::most_frequent;
+///
 /// let ids = [1, 2, 3, 1, 2];
-/// assert_eq!(rnnlm_vocab::commonest::<1>(&ids, 2), [([1], 2), ([2], 2)]);
-/// assert_eq!(rnnlm_vocab::commonest::<2>(&ids, 1), [([1, 2], 2)]);
+/// assert_eq!(most_frequent::<1>(&ids, 2), [([1], 2), ([2], 2)]);
+/// assert_eq!(most_frequent::<2>(&ids, 1), [([1, 2], 2)]);
 /// ```
-pub fn commonest<const N: usize>(ids: &[u32], limit: usize) -> Vec<([u32; N], u64)> {
-    const { assert!(N > 0, "a sequence has at least one token") }
-    let mut places = HashMap::new();
+pub fn most_frequent<const N: usize>(ids: &[u32], limit: usize) -> Vec<([u32; N], u64)> {
+    const { assert!(N > 0, "an n-gram has at least one token") }
+    let mut index_of = HashMap::new();
     let mut counts: Vec<([u32; N], u64)> = Vec::new();
     for window in ids.windows(N) {
-        let mut sequence = [0; N];
-        sequence.copy_from_slice(window);
-        let place = *places.entry(sequence).or_insert(counts.len());
-        match counts.get_mut(place) {
+        let mut ngram = [0; N];
+        ngram.copy_from_slice(window);
+        let index = *index_of.entry(ngram).or_insert(counts.len());
+        match counts.get_mut(index) {
             Some((_, count)) => *count += 1,
-            None => counts.push((sequence, 1)),
+            None => counts.push((ngram, 1)),
         }
     }
-    counts.sort_by_key(|&(_, count)| Reverse(count)); // stable: ties stay in the order of first sight
+    counts.sort_by_key(|&(_, count)| Reverse(count)); // a stable sort keeps ties in order of first occurrence
     counts.truncate(limit);
     counts
 }

@@ -1,11 +1,13 @@
-//! Stage 1 of the walk: a stream of bytes, line by line, with what must be known about its form.
+//! Stage 1, reading: the lines of a byte stream and the format of the text.
 //!
-//! A byte order mark is taken off and line endings are counted but left in place: what becomes of them is the
-//! normalisation's business. Lines end at `\n`, so no UTF-8 sequence and no CRLF is ever cut in two.
+//! A byte order mark is removed. Line endings are counted and kept; normalization removes them where it should. Lines
+//! are split at `\n`, which never splits a UTF-8 sequence or a CRLF.
 
 use std::fmt;
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{self, BufRead};
 use std::ops::AddAssign;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,18 +16,18 @@ use crate::error::{Error, Result};
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// How the lines of a text end.
+/// The line endings of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LineEndings {
-    /// Every line end is `\n`, or there is none.
+    /// Every line end is `\n`, or there is no line end.
     #[default]
     Lf,
     /// Every line end is `\r\n`.
     Crlf,
     /// Every line end is a lone `\r`.
     Cr,
-    /// More than one of them occurs.
+    /// More than one of these occurs.
     Mixed,
 }
 
@@ -40,14 +42,14 @@ impl fmt::Display for LineEndings {
     }
 }
 
-/// The form of a text before normalisation. Kept with the vocabulary, because under
-/// [`Normalization::None`](crate::Normalization::None) a text of another form has other tokens.
+/// The format of a text before normalization. The vocabulary stores it, because under
+/// [`Normalization::None`](crate::Normalization::None) a text in another format has different tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextFormat {
-    /// How its lines ended.
+    /// The line endings.
     pub line_endings: LineEndings,
-    /// Whether a byte order mark stood at its start (and was taken off).
+    /// Whether the text started with a byte order mark, which is removed on reading.
     pub byte_order_mark: bool,
 }
 
@@ -59,7 +61,7 @@ struct EndingCounts {
 }
 
 impl EndingCounts {
-    /// Counts the ends within and at the end of one line up to `\n`.
+    /// Counts the line ends in a piece of text that has at most one `\n`, at its end.
     fn add(&mut self, line: &[u8]) {
         let ends_in_crlf = line.ends_with(b"\r\n");
         self.crlf += u64::from(ends_in_crlf);
@@ -82,14 +84,31 @@ impl EndingCounts {
     }
 }
 
-/// The lines of a stream, one buffer for all of them.
+/// Opens the file at `path` for reading.
+///
+/// # Errors
+///
+/// [`Error::Missing`], [`Error::Folder`], [`Error::Read`].
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let to_error = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+        _ => Error::Read { name: path.display().to_string(), source },
+    };
+    let file = File::open(path).map_err(to_error)?;
+    match file.metadata().map_err(to_error)?.is_dir() {
+        true => Err(Error::Folder { path: path.to_owned() }),
+        false => Ok(file),
+    }
+}
+
+/// The lines of a stream, read into one reused buffer.
 pub(crate) struct Lines<R> {
     reader: R,
     name: String,
     line: Vec<u8>,
-    /// Bytes before `line`, a byte order mark included.
+    /// Number of bytes before `line`, including a byte order mark.
     offset: u64,
-    /// Line ends before `line`.
+    /// Line ends before `line`, by type.
     endings: EndingCounts,
     byte_order_mark: bool,
 }
@@ -100,7 +119,7 @@ impl<R: BufRead> Lines<R> {
         Self { reader, name: name.to_owned(), line, offset: 0, endings, byte_order_mark: false }
     }
 
-    /// Reads the next line; false at the end of the stream.
+    /// Reads the next line. Returns `false` at the end of the stream.
     pub(crate) fn advance(&mut self) -> Result<bool> {
         self.offset += self.line.len() as u64;
         self.endings.add(&self.line);
@@ -115,33 +134,33 @@ impl<R: BufRead> Lines<R> {
         Ok(bytes > 0)
     }
 
-    /// The line last read, its end included.
+    /// The current line, including its line end.
     pub(crate) fn line(&self) -> &[u8] {
         &self.line
     }
 
-    /// Bytes before the line last read; after the last line, the length of the stream.
+    /// Number of bytes before the current line. After the last line this is the length of the stream.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The form of what has been read before the line last read.
+    /// The format of the text before the current line.
     pub(crate) fn format(&self) -> TextFormat {
         TextFormat { line_endings: self.endings.kind(), byte_order_mark: self.byte_order_mark }
     }
 
-    /// The error for a line that is valid UTF-8 up to byte `valid` only.
+    /// The error for a current line whose first invalid UTF-8 byte is at index `valid`.
     pub(crate) fn invalid_utf8(&self, valid: usize) -> Error {
         invalid_utf8(&self.name, &self.line, valid, self.offset, self.endings)
     }
 
-    /// The path, or the caller's name for the stream.
+    /// The path, or the name that the caller gave the stream.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// The error for bytes that are valid UTF-8 up to byte `valid` only.
+/// The error for `bytes` whose first invalid UTF-8 byte is at index `valid`.
 pub(crate) fn invalid_utf8_in(name: &str, bytes: &[u8], valid: usize) -> Error {
     invalid_utf8(name, bytes, valid, 0, EndingCounts::default())
 }
@@ -156,19 +175,19 @@ fn invalid_utf8(name: &str, bytes: &[u8], valid: usize, offset: u64, mut endings
     }
 }
 
-/// The size of a text, for bits per character and bits per byte.
+/// The size of a text: the denominators of bits per character and bits per byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextSize {
-    /// Unicode scalar values; in a text that is not UTF-8, bytes that do not continue a character.
+    /// Number of Unicode scalar values. If the text is not UTF-8, the number of bytes that are not continuation bytes.
     pub characters: u64,
-    /// Bytes in UTF-8.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
 impl TextSize {
     pub(crate) fn of(text: &[u8]) -> Self {
-        let begins_a_character = |byte: &&u8| **byte & 0b1100_0000 != 0b1000_0000;
-        Self { characters: text.iter().filter(begins_a_character).count() as u64, bytes: text.len() as u64 }
+        let starts_a_character = |byte: &&u8| **byte & 0b1100_0000 != 0b1000_0000;
+        Self { characters: text.iter().filter(starts_a_character).count() as u64, bytes: text.len() as u64 }
     }
 }
 
@@ -193,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_taken_off_once() {
+    fn only_the_first_byte_order_mark_is_removed() {
         let (lines, format, length) = read("\u{feff}a\n\u{feff}b".as_bytes());
         assert_eq!(lines, [b"a\n".to_vec(), "\u{feff}b".as_bytes().to_vec()]);
         assert_eq!((format.byte_order_mark, length), (true, 9));
@@ -202,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn line_endings_are_told_apart() {
+    fn line_endings_are_detected() {
         let cases: [(&[u8], LineEndings); 6] = [
             (b"a", LineEndings::Lf),
             (b"a\nb\n", LineEndings::Lf),
@@ -217,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_byte_is_named_with_offset_and_line() {
+    fn an_invalid_byte_is_reported_with_offset_and_line() {
         let mut lines = Lines::new(&b"\xEF\xBB\xBFab\r\nc\rd\xFFe\n"[..], "x.txt");
         assert!(lines.advance().unwrap() && lines.advance().unwrap());
         let error = lines.invalid_utf8(3).to_string();

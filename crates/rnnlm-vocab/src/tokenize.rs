@@ -1,27 +1,30 @@
-//! Stage 2 of the walk: cutting a normalised text into tokens, and how a token is written in a file.
+//! Stage 2, tokenization: splitting a normalized text into tokens.
+//!
+//! A token has two forms: the raw bytes in the text, and the escaped form in a vocabulary file, where a byte token is
+//! written like `<0xE9>`. For characters and words the two are the same.
 
 use std::convert::Infallible;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::normalize::{Extent, Normalization, book_lines};
+use crate::normalize::{Extent, Normalization, for_each_book_line};
 
-/// What a token is.
+/// The unit of tokenization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
-    /// One character: a Unicode scalar value.
+    /// A character: one Unicode scalar value.
     #[default]
     Char,
-    /// One word: what stands between Unicode white space. White space itself is lost; decoding puts one space between
-    /// two words.
+    /// A word: a run of characters without Unicode white space. The white space is lost; decoding puts one space
+    /// between two words.
     Word,
-    /// One byte, written `<0xE9>` in files. Under [`Normalization::None`] a text may be any bytes, UTF-8 or not.
+    /// A byte, written like `<0xE9>` in files. Under [`Normalization::None`] a text need not be UTF-8.
     Byte,
 }
 
-/// Every byte, so that a byte token can be borrowed from somewhere.
+/// All byte values, so that the raw form of a byte token can be borrowed.
 static BYTES: [u8; 256] = {
     let mut bytes = [0; 256];
     let mut value = 0;
@@ -33,10 +36,10 @@ static BYTES: [u8; 256] = {
 };
 
 impl TokenKind {
-    /// All of them, for programs that offer a choice.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::Char, Self::Word, Self::Byte];
 
-    /// The name in files: `char`, `word` or `byte`.
+    /// The name in files and on the command line: `char`, `word` or `byte`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Char => "char",
@@ -45,7 +48,7 @@ impl TokenKind {
         }
     }
 
-    /// What decoding puts between two tokens: a space between words, nothing otherwise.
+    /// The text between two decoded tokens: a space for words, empty otherwise.
     pub fn separator(self) -> &'static str {
         match self {
             Self::Word => " ",
@@ -53,7 +56,7 @@ impl TokenKind {
         }
     }
 
-    /// The tokens of a text that needs no normalisation any more, spelled as in a vocabulary file.
+    /// The tokens of a normalized text, as written in a vocabulary file.
     ///
     /// ```
     /// use rnnlm_vocab::TokenKind;
@@ -64,7 +67,7 @@ impl TokenKind {
     pub fn tokens(self, normalized: &str) -> Vec<String> {
         let mut tokens = Vec::new();
         let mut keep = |token: &[u8]| -> Result<(), Infallible> {
-            tokens.push(self.spell(token));
+            tokens.push(self.escape(token));
             Ok(())
         };
         match self.try_each(normalized, &mut keep) {
@@ -72,7 +75,7 @@ impl TokenKind {
         }
     }
 
-    /// Hands every token of `normalized` to `sink` as the bytes that stand for it in the text.
+    /// Calls `sink` with the raw bytes of every token of `normalized`.
     fn try_each<E>(self, normalized: &str, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         match self {
             Self::Char => {
@@ -84,27 +87,27 @@ impl TokenKind {
         }
     }
 
-    /// How the token that stands in a text as `raw` is spelled in a file.
-    pub(crate) fn spell(self, raw: &[u8]) -> String {
+    /// The escaped form of a token: how it is written in a vocabulary file.
+    pub(crate) fn escape(self, raw: &[u8]) -> String {
         match (self, raw) {
             (Self::Byte, [byte]) => format!("<0x{byte:02X}>"),
             _ => String::from_utf8_lossy(raw).into_owned(),
         }
     }
 
-    /// The bytes for which the token spelled `spelled` stands in a text: the inverse of [`TokenKind::spell`].
-    pub(crate) fn unspell(self, spelled: &str) -> &[u8] {
-        let byte = (self == Self::Byte).then(|| byte_of(spelled)).flatten();
-        byte.map_or(spelled.as_bytes(), |byte| std::slice::from_ref(&BYTES[usize::from(byte)]))
+    /// The raw bytes of a token in escaped form: the inverse of [`TokenKind::escape`].
+    pub(crate) fn unescape(self, escaped: &str) -> &[u8] {
+        let byte = (self == Self::Byte).then(|| parse_byte(escaped)).flatten();
+        byte.map_or(escaped.as_bytes(), |byte| std::slice::from_ref(&BYTES[usize::from(byte)]))
     }
 
-    /// Why `spelled` cannot be a token that this kind cuts out of a text, or nothing if it can.
-    pub(crate) fn objection(self, spelled: &str) -> Option<&'static str> {
+    /// Why tokenization can never produce the token with this escaped form; `None` if it can.
+    pub(crate) fn invalid_reason(self, escaped: &str) -> Option<&'static str> {
         match self {
-            Self::Char if spelled.chars().count() != 1 => Some("is not one character"),
-            Self::Word if spelled.is_empty() => Some("is empty"),
-            Self::Word if spelled.contains(char::is_whitespace) => Some("contains white space"),
-            Self::Byte if byte_of(spelled).is_none() => Some("is not a byte spelled like `<0xE9>`"),
+            Self::Char if escaped.chars().count() != 1 => Some("is not one character"),
+            Self::Word if escaped.is_empty() => Some("is empty"),
+            Self::Word if escaped.contains(char::is_whitespace) => Some("contains white space"),
+            Self::Byte if parse_byte(escaped).is_none() => Some("is not a byte written like `<0xE9>`"),
             _ => None,
         }
     }
@@ -116,22 +119,23 @@ impl fmt::Display for TokenKind {
     }
 }
 
-/// The byte spelled `<0xE9>`: two upper-case hexadecimal digits and nothing else, so that each has one spelling.
-fn byte_of(spelled: &str) -> Option<u8> {
-    let digits = spelled.strip_prefix("<0x")?.strip_suffix('>')?;
+/// The byte with this escaped form. Exactly two uppercase hexadecimal digits are accepted, so that every byte has one
+/// escaped form.
+fn parse_byte(escaped: &str) -> Option<u8> {
+    let digits = escaped.strip_prefix("<0x")?.strip_suffix('>')?;
     let canonical = digits.len() == 2 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
     canonical.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// Why a piece of text was not cut to its end.
-pub(crate) enum Unsplit<E> {
-    /// It is valid UTF-8 up to this byte only.
+/// Why tokenization stopped early.
+pub(crate) enum TokenizeError<E> {
+    /// The index of the first byte that is not valid UTF-8.
     InvalidUtf8(usize),
-    /// The receiver of the tokens refused one.
-    Refused(E),
+    /// The error that `sink` returned.
+    Sink(E),
 }
 
-/// Normalises and cuts pieces of a text, with one buffer for all of them.
+/// Normalizes and tokenizes a text piece by piece, with one reused buffer.
 pub(crate) struct Tokenizer {
     kind: TokenKind,
     normalization: Normalization,
@@ -143,22 +147,22 @@ impl Tokenizer {
         Self { kind, normalization, buffer: String::new() }
     }
 
-    /// Hands every token of `piece` to `sink` as the bytes that stand for it in the normalised text. A piece must
-    /// begin and end where a line does, or be a text of its own.
+    /// Calls `sink` with the raw bytes of every token of the normalized `piece`. A piece is a whole text, or begins and
+    /// ends at line boundaries.
     pub(crate) fn try_each<E>(
         &mut self,
         piece: &[u8],
         extent: Extent,
         sink: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), Unsplit<E>> {
+    ) -> Result<(), TokenizeError<E>> {
         if (self.kind, self.normalization) == (TokenKind::Byte, Normalization::None) {
-            return piece.chunks(1).try_for_each(sink).map_err(Unsplit::Refused);
+            return piece.chunks(1).try_for_each(sink).map_err(TokenizeError::Sink);
         }
-        let piece = std::str::from_utf8(piece).map_err(|error| Unsplit::InvalidUtf8(error.valid_up_to()))?;
-        self.try_each_of_str(piece, extent, sink).map_err(Unsplit::Refused)
+        let piece = std::str::from_utf8(piece).map_err(|error| TokenizeError::InvalidUtf8(error.valid_up_to()))?;
+        self.try_each_of_str(piece, extent, sink).map_err(TokenizeError::Sink)
     }
 
-    /// [`Tokenizer::try_each`] for a piece that is known to be UTF-8.
+    /// [`Tokenizer::try_each`] for a piece that is a `str`.
     pub(crate) fn try_each_of_str<E>(
         &mut self,
         piece: &str,
@@ -168,7 +172,7 @@ impl Tokenizer {
         let kind = self.kind;
         match self.normalization {
             Normalization::Book => {
-                book_lines(piece, extent, &mut self.buffer, &mut |line: &str| kind.try_each(line, &mut sink))
+                for_each_book_line(piece, extent, &mut self.buffer, &mut |line: &str| kind.try_each(line, &mut sink))
             }
             Normalization::None => kind.try_each(piece, &mut sink),
         }
@@ -180,28 +184,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_has_one_spelling() {
+    fn every_byte_has_exactly_one_escaped_form() {
         for byte in 0..=255_u8 {
-            let spelled = TokenKind::Byte.spell(&[byte]);
-            assert_eq!(TokenKind::Byte.unspell(&spelled), [byte]);
+            let escaped = TokenKind::Byte.escape(&[byte]);
+            assert_eq!(TokenKind::Byte.unescape(&escaped), [byte]);
         }
-        assert_eq!(TokenKind::Byte.spell(b"\xE9"), "<0xE9>");
+        assert_eq!(TokenKind::Byte.escape(b"\xE9"), "<0xE9>");
         for other in ["<0xe9>", "<0xE>", "<0x0E9>", "<0x+9>", "0xE9", "<0xE9> "] {
-            assert_eq!(TokenKind::Byte.unspell(other), other.as_bytes());
-            assert!(TokenKind::Byte.objection(other).is_some());
+            assert_eq!(TokenKind::Byte.unescape(other), other.as_bytes());
+            assert!(TokenKind::Byte.invalid_reason(other).is_some());
         }
     }
 
     #[test]
-    fn a_byte_spelled_out_in_a_text_is_only_text() {
+    fn an_escaped_byte_in_a_text_is_ordinary_text() {
         assert_eq!(TokenKind::Char.tokens("<0xE9>").len(), 6);
         assert_eq!(TokenKind::Word.tokens("a <0xE9>"), ["a", "<0xE9>"]);
         assert_eq!(TokenKind::Byte.tokens("<0xE9>").len(), 6);
-        assert_eq!(TokenKind::Char.unspell("<0xE9>"), b"<0xE9>");
+        assert_eq!(TokenKind::Char.unescape("<0xE9>"), b"<0xE9>");
     }
 
     #[test]
-    fn words_stand_between_unicode_white_space_and_characters_are_scalars() {
+    fn words_are_separated_by_unicode_white_space_and_characters_are_scalar_values() {
         assert_eq!(TokenKind::Word.tokens("\u{2003}a\u{00A0}b\r\n\tc"), ["a", "b", "c"]);
         // An e with a combining acute accent: two scalar values, one grapheme.
         assert_eq!(TokenKind::Char.tokens("e\u{301}\r\n"), ["e", "\u{301}", "\r", "\n"]);

@@ -1,7 +1,7 @@
-//! Stage 2 of the walk: tokens to ids and back.
+//! Stage 2, the vocabulary: tokens to ids and back.
 //!
-//! Id 0 is `<unk>`, which stands for every token the vocabulary does not hold; reserved tokens follow, then the tokens
-//! of the text by falling frequency, ties in the order in which they were first seen.
+//! Id 0 is `<unk>`, which replaces every token that is not in the vocabulary. Reserved tokens follow, then the tokens
+//! of the text by descending frequency. Tokens of equal frequency are in order of first occurrence.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -9,23 +9,17 @@ use std::convert::Infallible;
 use crate::error::{Error, Result};
 use crate::normalize::{Extent, Normalization};
 use crate::text::{TextFormat, TextSize, invalid_utf8_in};
-use crate::tokenize::{TokenKind, Tokenizer, Unsplit};
-use crate::unknown::UnknownTokens;
+use crate::tokenize::{TokenKind, TokenizeError, Tokenizer};
+use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
 
-/// The id of every token that a vocabulary does not hold.
-pub const UNKNOWN_ID: u32 = 0;
-
-/// How the token with id 0 is spelled. Among words a literal `<unk>` in a text is this token; characters and bytes are
-/// never joined into it.
-pub const UNKNOWN_TOKEN: &str = "<unk>";
-
-/// The most tokens a vocabulary may hold: ten times what large word-level corpora need, and what a damaged file may
-/// make a reader allocate at most.
+/// The maximum number of tokens in a vocabulary. It is ten times what large word-level corpora need, and it bounds the
+/// memory that reading a damaged file can allocate.
 pub const MAX_TOKENS: usize = 1 << 22;
 
-/// Tokens and their ids, with all that is needed to encode another text in the same way.
+/// A mapping between tokens and ids, with the token kind and the normalization for encoding other texts.
 ///
-/// A vocabulary is made by reading a [`Corpus`](crate::Corpus) or a `vocab.json` ([`Vocab::load`]).
+/// A vocabulary is built by reading a [`Corpus`](crate::Corpus), loaded from a `vocab.json` by [`Vocab::load`], or made
+/// from a list of tokens by [`Vocab::from_tokens`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocab {
     kind: TokenKind,
@@ -37,7 +31,7 @@ pub struct Vocab {
     index: Index,
 }
 
-/// The fields of a vocabulary before they have been checked against each other.
+/// The fields of a vocabulary, not yet checked for consistency.
 pub(crate) struct Parts {
     pub(crate) kind: TokenKind,
     pub(crate) normalization: Normalization,
@@ -47,23 +41,23 @@ pub(crate) struct Parts {
     pub(crate) frequencies: Vec<u64>,
 }
 
-/// A text as ids.
+/// An encoded text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoding {
-    /// The ids, one a token; 0 where the vocabulary does not hold it.
+    /// One id per token, [`UNKNOWN_ID`] for tokens that are not in the vocabulary.
     pub ids: Vec<u32>,
-    /// The tokens that became 0.
+    /// The tokens that were encoded as [`UNKNOWN_ID`].
     pub unknown: UnknownTokens,
 }
 
 impl Vocab {
-    /// A vocabulary of these tokens, spelled as in files, in the order of their ids. How often they occurred in which text
-    /// is not known, so their frequencies are 0.
+    /// A vocabulary of these tokens, in id order and as written in a vocabulary file. All frequencies are 0, because no
+    /// text is counted.
     ///
     /// # Errors
     ///
-    /// [`Error::VocabContent`] for tokens that repeat, lack `<unk>` at their head or do not fit the token kind;
-    /// [`Error::TooManyTokens`].
+    /// [`Error::VocabContent`] if a token is repeated, `<unk>` is not the first token, or a token does not match the
+    /// token kind; [`Error::TooManyTokens`].
     pub fn from_tokens(kind: TokenKind, normalization: Normalization, tokens: Vec<Box<str>>) -> Result<Self> {
         if tokens.len() > MAX_TOKENS {
             return Err(Error::TooManyTokens { found: tokens.len(), limit: MAX_TOKENS });
@@ -72,62 +66,77 @@ impl Vocab {
         Self::from_parts(Parts { kind, normalization, text_format, reserved: 0, tokens, frequencies })
     }
 
-    /// How many tokens there are, `<unk>` included: V, at least 1.
+    /// Number of tokens, including `<unk>`: V, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a vocabulary is never empty")]
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// What a token is.
+    /// The unit of tokenization.
     pub fn kind(&self) -> TokenKind {
         self.kind
     }
 
-    /// What is done to a text before it is cut into tokens.
+    /// The text transformation before tokenization.
     pub fn normalization(&self) -> Normalization {
         self.normalization
     }
 
-    /// The form of the text that the vocabulary was built on.
+    /// The format of the text that the vocabulary was built on.
     pub fn text_format(&self) -> TextFormat {
         self.text_format
     }
 
-    /// How many reserved tokens follow `<unk>`.
+    /// Number of reserved tokens after `<unk>`.
     pub fn reserved(&self) -> usize {
         self.reserved
     }
 
-    /// The token with this id as it is spelled in files, or nothing if there is none.
+    /// The token with this id, as written in a vocabulary file; `None` if the id is out of range.
     pub fn token(&self, id: u32) -> Option<&str> {
         self.tokens.get(id as usize).map(AsRef::as_ref)
     }
 
-    /// The id of the token spelled so, or nothing if the vocabulary does not hold it.
+    /// The id of a token, given as written in a vocabulary file; `None` if it is not in the vocabulary.
     pub fn id(&self, token: &str) -> Option<u32> {
-        let id = self.index.get(self.kind.unspell(token))?;
+        let id = self.index.get(self.kind.unescape(token))?;
         (self.token(id) == Some(token)).then_some(id)
     }
 
-    /// The tokens as they are spelled in files, in id order.
+    /// The tokens in id order, as written in a vocabulary file.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = &str> {
         self.tokens.iter().map(AsRef::as_ref)
     }
 
-    /// How often each token occurs in the text that the vocabulary was built on, in id order. The first counts all
-    /// tokens that became `<unk>`, so that the sum is the number of tokens in that text.
+    /// Number of occurrences of each token in the text that the vocabulary was built on, in id order. The first element
+    /// counts all tokens that became `<unk>`, so the sum is the number of tokens in that text.
     pub fn frequencies(&self) -> &[u64] {
         &self.frequencies
     }
 
-    /// The ids of a text of whole lines, normalised as the vocabulary says. A byte order mark is a character like any
-    /// other here; it is taken off when a [`Corpus`](crate::Corpus) is read.
+    /// The id of the most frequent token of the text: the first id after `<unk>` and the reserved tokens.
+    /// [`UNKNOWN_ID`] if there is no such token. Generation starts from it when the prefix is empty.
+    ///
+    /// ```
+    /// use rnnlm_vocab::{Corpus, CorpusOptions};
+    ///
+    /// let vocab = Corpus::from_bytes(b"abba tabu", &CorpusOptions::default())?.vocab;
+    /// assert_eq!(vocab.token(vocab.most_frequent_id()), Some("a"));
+    /// # Ok::<(), rnnlm_vocab::Error>(())
+    /// ```
+    pub fn most_frequent_id(&self) -> u32 {
+        let id = 1 + self.reserved;
+        if id < self.len() { id as u32 } else { UNKNOWN_ID }
+    }
+
+    /// Encodes a text of whole lines, normalized with the vocabulary's normalization. A byte order mark is an ordinary
+    /// character here; reading a [`Corpus`](crate::Corpus) removes it.
     pub fn encode(&self, text: &str) -> Encoding {
         self.encode_as(text, self.normalization, Extent::Lines)
     }
 
-    /// The ids of a text that is to be continued: as [`Vocab::encode`], but spaces at its two ends are kept (as one),
-    /// since `time traveller` and `time traveller ` have different continuations.
+    /// Encodes the prefix of a longer text, for generation. Unlike [`Vocab::encode`] it keeps spaces at both ends (as
+    /// one space), because `time traveller` and `time traveller ` have different continuations.
     pub fn encode_prefix(&self, text: &str) -> Encoding {
         self.encode_as(text, self.normalization, Extent::Prefix)
     }
@@ -140,24 +149,23 @@ impl Vocab {
         }
     }
 
-    /// The ids of a text that is normalised already: the inverse of [`Vocab::decode_bytes`] on every id that a text
-    /// can give, in whatever order. (Reserved tokens of several characters never come out of a text of characters or
-    /// bytes, nor does `<unk>`.)
+    /// Encodes a text without normalizing it. This is the inverse of [`Vocab::decode_bytes`] for any sequence of ids
+    /// that tokenization can produce. With characters or bytes it cannot produce `<unk>` or reserved tokens of several
+    /// characters.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidUtf8`], unless the tokens are bytes.
+    /// [`Error::InvalidUtf8`], except for byte tokens.
     pub fn encode_normalized(&self, text: &[u8]) -> Result<Encoding> {
         let mut encoding = Encoding::default();
         let mut tokenizer = Tokenizer::new(self.kind, Normalization::None);
         match tokenizer.try_each(text, Extent::Lines, |token| encoding.add(token, self)) {
             Ok(()) => Ok(encoding),
-            Err(Unsplit::InvalidUtf8(valid)) => Err(invalid_utf8_in("the text", text, valid)),
+            Err(TokenizeError::InvalidUtf8(valid)) => Err(invalid_utf8_in("the text", text, valid)),
         }
     }
 
-    /// The text that `ids` stand for, a space between words. Bytes that are not UTF-8 become U+FFFD; see
-    /// [`Vocab::decode_bytes`].
+    /// Decodes ids to text, with a space between words. Invalid UTF-8 becomes U+FFFD; [`Vocab::decode_bytes`] keeps it.
     ///
     /// # Errors
     ///
@@ -167,40 +175,40 @@ impl Vocab {
         Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    /// The bytes that `ids` stand for, a space between words.
+    /// Decodes ids to the bytes of the text, with a space between words.
     ///
     /// # Errors
     ///
     /// [`Error::IdOutOfRange`].
     pub fn decode_bytes(&self, ids: &[u32]) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(ids.len());
-        for (place, &id) in ids.iter().enumerate() {
+        for (index, &id) in ids.iter().enumerate() {
             let token = self.token(id).ok_or(Error::IdOutOfRange { id, vocab_size: self.len() })?;
-            if place > 0 {
+            if index > 0 {
                 bytes.extend_from_slice(self.kind.separator().as_bytes());
             }
-            bytes.extend_from_slice(self.kind.unspell(token));
+            bytes.extend_from_slice(self.kind.unescape(token));
         }
         Ok(bytes)
     }
 
-    /// The id of a token given as it stands in the text.
+    /// The id of a raw token, [`UNKNOWN_ID`] if it is not in the vocabulary.
     pub(crate) fn id_of(&self, raw: &[u8]) -> u32 {
         self.index.get(raw).unwrap_or(UNKNOWN_ID)
     }
 
-    /// The size of a token in the text, what separates it from its neighbours not counted.
+    /// The size of a token in the text, without separators.
     pub(crate) fn size_of(&self, id: u32) -> TextSize {
-        self.token(id).map_or(TextSize::default(), |token| TextSize::of(self.kind.unspell(token)))
+        self.token(id).map_or(TextSize::default(), |token| TextSize::of(self.kind.unescape(token)))
     }
 
-    /// Checks that `parts` fit each other and makes a vocabulary of them.
+    /// Makes a vocabulary of `parts` after checking that they are consistent.
     pub(crate) fn from_parts(parts: Parts) -> Result<Self> {
         let Parts { kind, normalization, text_format, reserved, tokens, frequencies } = parts;
-        check(kind, reserved, &tokens, &frequencies).map_err(|reason| Error::VocabContent { reason })?;
+        check_fields(kind, reserved, &tokens, &frequencies).map_err(|reason| Error::VocabContent { reason })?;
         let mut index = Index::default();
         for (id, token) in tokens.iter().enumerate() {
-            if let Some(first) = index.insert(kind.unspell(token), id as u32) {
+            if let Some(first) = index.insert(kind.unescape(token), id as u32) {
                 let reason = format!("`tokens`[{id}] repeats `tokens`[{first}], which is `{token}`");
                 return Err(Error::VocabContent { reason });
             }
@@ -209,8 +217,8 @@ impl Vocab {
     }
 }
 
-/// Everything that can be wrong with the fields of a vocabulary but for repetitions, which the index finds.
-fn check(kind: TokenKind, reserved: usize, tokens: &[Box<str>], frequencies: &[u64]) -> Result<(), String> {
+/// Checks the fields of a vocabulary, except for repeated tokens, which the index detects.
+fn check_fields(kind: TokenKind, reserved: usize, tokens: &[Box<str>], frequencies: &[u64]) -> Result<(), String> {
     match tokens.first() {
         None => return Err(format!("`tokens` is empty, it must begin with `{UNKNOWN_TOKEN}`")),
         Some(first) if &**first != UNKNOWN_TOKEN => {
@@ -225,26 +233,28 @@ fn check(kind: TokenKind, reserved: usize, tokens: &[Box<str>], frequencies: &[u
         return Err(format!("`reserved` is {reserved} but only {} tokens follow `<unk>`", tokens.len() - 1));
     }
     for (id, token) in tokens.iter().enumerate().skip(1) {
-        let objection = if id <= reserved { reserved_objection(kind, token) } else { kind.objection(token) };
-        if let Some(objection) = objection {
-            return Err(format!("`tokens`[{id}], `{token}`, {objection}"));
+        let invalid = if id <= reserved { invalid_reserved_reason(kind, token) } else { kind.invalid_reason(token) };
+        if let Some(reason) = invalid {
+            return Err(format!("`tokens`[{id}], `{token}`, {reason}"));
         }
     }
     Ok(())
 }
 
-/// Why `token` cannot be reserved, or nothing if it can.
-pub(crate) fn reserved_objection(kind: TokenKind, token: &str) -> Option<&'static str> {
+/// Why `token` cannot be reserved; `None` if it can.
+pub(crate) fn invalid_reserved_reason(kind: TokenKind, token: &str) -> Option<&'static str> {
     match kind {
         _ if token.is_empty() => Some("is empty"),
-        TokenKind::Word => kind.objection(token),
-        TokenKind::Byte if token.len() == 1 => Some("would be taken for the byte itself, spell it like `<0xE9>`"),
+        TokenKind::Word => kind.invalid_reason(token),
+        TokenKind::Byte if token.len() == 1 => {
+            Some("is the same as an ordinary byte token; write the byte like `<0xE9>`")
+        }
         TokenKind::Char | TokenKind::Byte => None,
     }
 }
 
 impl Encoding {
-    /// Appends the id of a token given as it stands in the text.
+    /// Appends the id of a raw token.
     pub(crate) fn add(&mut self, raw: &[u8], vocab: &Vocab) -> Result<(), Infallible> {
         let id = vocab.id_of(raw);
         if id == UNKNOWN_ID {
@@ -255,8 +265,8 @@ impl Encoding {
     }
 }
 
-/// From a token as it stands in a text to its id. Tokens of one byte, which is nearly all there is in a text of
-/// characters or bytes, are looked up in a table.
+/// A map from raw tokens to ids. One-byte tokens, the great majority in texts of characters or bytes, are looked up in a
+/// table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Index {
     one_byte: Box<[Option<u32>; 256]>,
@@ -277,10 +287,10 @@ impl Index {
         }
     }
 
-    /// Gives `raw` this id; if it has one already, returns that and changes nothing.
+    /// Maps `raw` to `id`. If `raw` has an id already, leaves it unchanged and returns it.
     pub(crate) fn insert(&mut self, raw: &[u8], id: u32) -> Option<u32> {
-        let former = self.get(raw);
-        if former.is_none() {
+        let existing = self.get(raw);
+        if existing.is_none() {
             match raw {
                 [byte] => self.one_byte[usize::from(*byte)] = Some(id),
                 _ => {
@@ -288,6 +298,6 @@ impl Index {
                 }
             }
         }
-        former
+        existing
     }
 }

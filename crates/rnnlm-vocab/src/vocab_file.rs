@@ -1,11 +1,11 @@
-//! Stage 2 of the walk: a vocabulary as a file, `vocab.json`, and back.
+//! Stage 2, files: reading and writing a vocabulary as `vocab.json`.
 //!
-//! The file is one JSON object: `format_version`, `token_kind`, `normalization`, `text_format` (line endings and byte
-//! order mark of the text it was built on), `reserved` (how many tokens after `<unk>`), `tokens` in id order and
-//! their `frequencies`. A file may come from anywhere, so nothing is allocated on its word and nothing in it panics.
+//! The file is one JSON object with the fields `format_version`, `token_kind`, `normalization`, `text_format` (line
+//! endings and byte order mark of the text that the vocabulary was built on), `reserved` (number of reserved tokens
+//! after `<unk>`), `tokens` in id order, and their `frequencies`. The file is untrusted input: no size in it decides an
+//! allocation, and no content causes a panic.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::Path;
@@ -13,17 +13,16 @@ use std::path::Path;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::corpus::open;
 use crate::error::{Error, Result};
 use crate::normalize::Normalization;
-use crate::text::TextFormat;
+use crate::text::{TextFormat, open};
 use crate::tokenize::TokenKind;
 use crate::vocab::{MAX_TOKENS, Parts, Vocab};
 
-/// The newest `format_version` of a `vocab.json` that this library reads, and the one it writes.
+/// The `format_version` of the `vocab.json` that this library writes, and the newest that it reads.
 pub const VOCAB_FORMAT_VERSION: u64 = 1;
 
-/// The largest `vocab.json` that is written or read.
+/// The size limit of a `vocab.json`, for writing and reading.
 const MAX_BYTES: u64 = 1 << 28;
 
 #[derive(Serialize)]
@@ -37,7 +36,7 @@ struct Written<'a> {
     frequencies: &'a [u64],
 }
 
-/// The one field that every version has, read before the others are looked at.
+/// The only field that every format version has. It is checked before the others are read.
 #[derive(Deserialize)]
 struct Version {
     #[serde(deserialize_with = "format_version")]
@@ -64,11 +63,11 @@ struct Stored {
 }
 
 impl Vocab {
-    /// The vocabulary as the text of a `vocab.json`.
+    /// Serializes the vocabulary as the text of a `vocab.json`.
     ///
     /// # Errors
     ///
-    /// [`Error::VocabTooLarge`] for a file that could not be read back.
+    /// [`Error::VocabTooLarge`] if the text exceeds the size limit for reading.
     pub fn to_json(&self) -> Result<String> {
         let written = Written {
             format_version: VOCAB_FORMAT_VERSION,
@@ -87,12 +86,12 @@ impl Vocab {
         Ok(json)
     }
 
-    /// The vocabulary in the bytes of a `vocab.json`.
+    /// Parses the bytes of a `vocab.json`.
     ///
     /// # Errors
     ///
-    /// [`Error::VocabTooLarge`], [`Error::VocabSyntax`], [`Error::VocabVersion`] for a file of a later version,
-    /// [`Error::VocabContent`] for tokens that repeat, lack `<unk>` or do not fit the token kind.
+    /// [`Error::VocabTooLarge`], [`Error::VocabSyntax`], [`Error::VocabVersion`] for a newer format version, and
+    /// [`Error::VocabContent`] if a token is repeated, `<unk>` is missing, or a token does not match the token kind.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         if json.len() as u64 > MAX_BYTES {
             return Err(Error::VocabTooLarge { limit: MAX_BYTES });
@@ -103,7 +102,7 @@ impl Vocab {
             return Err(Error::VocabVersion { found, supported: VOCAB_FORMAT_VERSION });
         }
         if found == 0 {
-            return Err(Error::VocabContent { reason: "`format_version` is 0, versions count from 1".to_owned() });
+            return Err(Error::VocabContent { reason: "`format_version` is 0, versions start at 1".to_owned() });
         }
         let stored: Stored = serde_json::from_slice(json).map_err(Error::VocabSyntax)?;
         Self::from_parts(Parts {
@@ -116,22 +115,21 @@ impl Vocab {
         })
     }
 
-    /// The vocabulary in the `vocab.json` at `path`.
+    /// Reads the `vocab.json` at `path`.
     ///
     /// # Errors
     ///
     /// [`Error::Missing`], [`Error::Folder`], [`Error::Read`] and those of [`Vocab::from_json`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file: File = open(path)?;
         let mut json = Vec::new();
-        let read = |source| Error::Read { name: path.display().to_string(), source };
-        file.take(MAX_BYTES + 1).read_to_end(&mut json).map_err(read)?;
+        let to_error = |source| Error::Read { name: path.display().to_string(), source };
+        open(path)?.take(MAX_BYTES + 1).read_to_end(&mut json).map_err(to_error)?;
         Self::from_json(&json)
     }
 }
 
-/// Reads a value and puts the name of its field before whatever is wrong with it.
+/// Deserializes the value of `field` and prefixes an error with the field's name.
 fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: &str, value: D) -> Result<T, D::Error> {
     T::deserialize(value).map_err(|error| D::Error::custom(format_args!("`{field}`: {error}")))
 }
@@ -164,7 +162,7 @@ fn frequencies<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<u64>, D::Error
     value.deserialize_seq(Bounded { field: "frequencies", item: PhantomData })
 }
 
-/// A list that grows with what is read and stops at [`MAX_TOKENS`].
+/// Visitor of a list of at most [`MAX_TOKENS`] items. The list grows as items are read, whatever its stated length.
 struct Bounded<T> {
     field: &'static str,
     item: PhantomData<T>,
@@ -180,11 +178,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
         loop {
-            let place = items.len();
+            let index = items.len();
             let next = list.next_element();
-            match next.map_err(|error| A::Error::custom(format_args!("`{}`[{place}]: {error}", self.field)))? {
+            match next.map_err(|error| A::Error::custom(format_args!("`{}`[{index}]: {error}", self.field)))? {
                 None => return Ok(items),
-                Some(_) if place == MAX_TOKENS => {
+                Some(_) if index == MAX_TOKENS => {
                     let field = self.field;
                     return Err(A::Error::custom(format_args!("`{field}` has more than {MAX_TOKENS} entries")));
                 }

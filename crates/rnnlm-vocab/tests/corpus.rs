@@ -1,9 +1,10 @@
-//! Stages 1 and 2: texts as they come, and the figures of *The Time Machine*.
+//! Stages 1 and 2: reading and encoding texts, and the figures of *The Time Machine* in the book.
 
 use std::path::PathBuf;
 
 use rnnlm_vocab::{
-    Batches, Corpus, CorpusOptions, LineEndings, Normalization, Sampling, TextSize, TokenKind, UnknownToken, commonest,
+    Batches, Corpus, CorpusOptions, LineEndings, Normalization, Sampling, TextSize, TokenKind, UnknownToken,
+    most_frequent,
 };
 
 fn options(kind: TokenKind, normalization: Normalization) -> CorpusOptions {
@@ -11,10 +12,10 @@ fn options(kind: TokenKind, normalization: Normalization) -> CorpusOptions {
 }
 
 #[test]
-fn path_stream_and_bytes_are_read_alike() {
+fn path_stream_and_bytes_give_the_same_corpus() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("text.txt");
-    let text = "One, two.\nThree\n".repeat(2_000); // more than one buffer of a stream
+    let text = "One, two.\nThree\n".repeat(2_000); // longer than the buffer of a stream
     std::fs::write(&path, &text).unwrap();
     let options = options(TokenKind::Word, Normalization::Book);
     let corpus = Corpus::from_path(&path, &options).unwrap();
@@ -27,7 +28,7 @@ fn path_stream_and_bytes_are_read_alike() {
 }
 
 #[test]
-fn line_ends_and_byte_order_mark_are_stated_and_do_not_matter_to_the_book() {
+fn line_ends_and_byte_order_mark_are_reported_and_do_not_change_book_ids() {
     let plain = Corpus::from_bytes(b"ab c\nd\n", &CorpusOptions::default()).unwrap();
     let other = Corpus::from_bytes(b"\xEF\xBB\xBFab c\r\nd\r\n", &CorpusOptions::default()).unwrap();
     assert_eq!((plain.text_format.line_endings, plain.text_format.byte_order_mark), (LineEndings::Lf, false));
@@ -38,7 +39,7 @@ fn line_ends_and_byte_order_mark_are_stated_and_do_not_matter_to_the_book() {
 }
 
 #[test]
-fn without_normalisation_line_ends_are_tokens() {
+fn without_normalization_line_ends_are_tokens() {
     let corpus = Corpus::from_bytes(b"\xEF\xBB\xBFa\r\nB\r\n", &options(TokenKind::Char, Normalization::None)).unwrap();
     assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "\r", "\n", "a", "B"]);
     assert_eq!(corpus.ids, [3, 1, 2, 4, 1, 2]);
@@ -46,7 +47,7 @@ fn without_normalisation_line_ends_are_tokens() {
 }
 
 #[test]
-fn a_literal_unk_is_id_0_among_words_and_text_among_characters() {
+fn a_literal_unk_is_id_0_for_words_and_five_characters_for_characters() {
     let words = Corpus::from_bytes(b"a <unk> b <unk>", &options(TokenKind::Word, Normalization::None)).unwrap();
     assert_eq!(words.ids, [1, 0, 2, 0]);
     assert_eq!((words.vocab.len(), words.vocab.frequencies()[0], words.unknown.count()), (3, 2, 2));
@@ -57,30 +58,30 @@ fn a_literal_unk_is_id_0_among_words_and_text_among_characters() {
 }
 
 #[test]
-fn the_vocabulary_is_of_the_whole_text_and_the_ids_of_its_start() {
-    let cut = CorpusOptions { max_tokens: 2, ..options(TokenKind::Word, Normalization::Book) };
-    let corpus = Corpus::from_bytes(b"b a c c a c", &cut).unwrap();
+fn max_tokens_limits_the_ids_but_not_the_vocabulary() {
+    let options = CorpusOptions { max_tokens: 2, ..options(TokenKind::Word, Normalization::Book) };
+    let corpus = Corpus::from_bytes(b"b a c c a c", &options).unwrap();
     assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "c", "a", "b"]);
     assert_eq!((corpus.ids, corpus.tokens), (vec![3, 2], 6));
 }
 
 #[test]
-fn rare_tokens_become_unk_and_are_named() {
+fn rare_tokens_become_unk_and_are_listed() {
     let rare = CorpusOptions { min_freq: 2, ..options(TokenKind::Word, Normalization::Book) };
     let corpus = Corpus::from_bytes(b"x a y a x z", &rare).unwrap();
     assert_eq!(corpus.ids, [1, 2, 0, 2, 1, 0]);
     assert_eq!(corpus.vocab.frequencies(), [2, 2, 2]);
-    let named = |token: &str| UnknownToken { token: token.to_owned(), count: 1 };
-    assert_eq!(corpus.unknown.distinct(), [named("y"), named("z")]);
+    let once = |token: &str| UnknownToken { token: token.to_owned(), count: 1 };
+    assert_eq!(corpus.unknown.distinct(), [once("y"), once("z")]);
     let evaluated = Corpus::encode_bytes(b"A new, new x!", corpus.vocab, 0).unwrap();
     assert_eq!(evaluated.ids, [2, 0, 0, 1]);
     assert_eq!(evaluated.unknown.distinct(), [UnknownToken { token: "new".to_owned(), count: 2 }]);
-    // " new new x" are 10 characters, although two of the ids no longer say so.
+    // " new new x" has 10 characters. Two of the ids are `<unk>`, whose size is recorded separately.
     assert_eq!(evaluated.text_size(1..4), TextSize { characters: 10, bytes: 10 });
 }
 
 #[test]
-fn characters_and_bytes_are_told_apart() {
+fn text_size_counts_characters_and_bytes_for_every_token_kind() {
     for (kind, tokens) in [(TokenKind::Char, 3), (TokenKind::Byte, 6), (TokenKind::Word, 1)] {
         let corpus = Corpus::from_bytes("né€".as_bytes(), &options(kind, Normalization::None)).unwrap();
         assert_eq!((corpus.tokens, corpus.text), (tokens, TextSize { characters: 3, bytes: 6 }));
@@ -88,23 +89,34 @@ fn characters_and_bytes_are_told_apart() {
 }
 
 #[test]
-fn a_prefix_keeps_the_space_it_ends_in() {
+fn a_prefix_keeps_its_final_space() {
     let corpus = Corpus::from_bytes(b"time traveller", &CorpusOptions::default()).unwrap();
-    let spelled = |ids: &[u32]| corpus.vocab.decode(ids).unwrap();
-    assert_eq!(spelled(&corpus.vocab.encode("Time traveller, ").ids), "time traveller");
-    assert_eq!(spelled(&corpus.vocab.encode_prefix("Time traveller, ").ids), "time traveller ");
-    let strange = corpus.vocab.encode_prefix("time box");
-    assert_eq!(strange.unknown.distinct().iter().map(|unknown| &*unknown.token).collect::<Vec<_>>(), ["b", "o", "x"]);
+    let decode = |ids: &[u32]| corpus.vocab.decode(ids).unwrap();
+    assert_eq!(decode(&corpus.vocab.encode("Time traveller, ").ids), "time traveller");
+    assert_eq!(decode(&corpus.vocab.encode_prefix("Time traveller, ").ids), "time traveller ");
+    let encoding = corpus.vocab.encode_prefix("time box");
+    assert_eq!(encoding.unknown.distinct().iter().map(|unknown| &*unknown.token).collect::<Vec<_>>(), ["b", "o", "x"]);
 }
 
-/// *The Time Machine* in the edition of the book, if the environment says where it is.
-#[expect(clippy::print_stdout, reason = "a check that is not made must be seen")]
+#[test]
+fn the_most_frequent_id_follows_the_reserved_tokens() {
+    let reserved = vec!["<s>".to_owned(), "b".to_owned()];
+    let options = CorpusOptions { reserved, ..options(TokenKind::Word, Normalization::Book) };
+    let vocab = Corpus::from_bytes(b"a b b c b c", &options).unwrap().vocab;
+    assert_eq!((vocab.most_frequent_id(), vocab.token(3)), (3, Some("c")));
+    let only_unknown = CorpusOptions { min_freq: 9, ..options };
+    let vocab = Corpus::from_bytes(b"a", &only_unknown).unwrap().vocab;
+    assert_eq!((vocab.len(), vocab.most_frequent_id()), (3, 0));
+}
+
+/// The path of *The Time Machine* in the book's edition, if `RNNLM_DATA_DIR` has it.
+#[expect(clippy::print_stdout, reason = "a skipped check must be visible")]
 fn time_machine() -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os("RNNLM_DATA_DIR").unwrap_or_default()).join("timemachine.txt");
     if path.is_file() {
         return Some(path);
     }
-    println!("NOT CHECKED: there is no `{}`; set RNNLM_DATA_DIR to the folder that holds it", path.display());
+    println!("NOT CHECKED: there is no `{}`; set RNNLM_DATA_DIR to its folder", path.display());
     None
 }
 
@@ -132,14 +144,14 @@ fn the_time_machine_in_words() {
     // As printed in sections 8.2 and 8.3 of the book.
     let first: Vec<&str> = corpus.vocab.tokens().take(10).collect();
     assert_eq!(first, ["<unk>", "the", "i", "and", "of", "a", "to", "was", "in", "that"]);
-    let spelled = |ids: &[u32]| corpus.vocab.decode(ids).expect("ids of the corpus");
-    let words: Vec<_> = commonest::<1>(&corpus.ids, 5).iter().map(|(ids, count)| (spelled(ids), *count)).collect();
+    let decode = |ids: &[u32]| corpus.vocab.decode(ids).expect("ids of the corpus");
+    let words: Vec<_> = most_frequent::<1>(&corpus.ids, 5).iter().map(|(ids, count)| (decode(ids), *count)).collect();
     let expected = [("the", 2_261), ("i", 1_267), ("and", 1_245), ("of", 1_155), ("a", 816)];
     assert_eq!(words, expected.map(|(word, count)| (word.to_owned(), count)));
-    let pairs: Vec<_> = commonest::<2>(&corpus.ids, 4).iter().map(|(ids, count)| (spelled(ids), *count)).collect();
+    let pairs: Vec<_> = most_frequent::<2>(&corpus.ids, 4).iter().map(|(ids, count)| (decode(ids), *count)).collect();
     let expected = [("of the", 309), ("in the", 169), ("i had", 130), ("i was", 112)];
     assert_eq!(pairs, expected.map(|(words, count)| (words.to_owned(), count)));
-    let triples: Vec<_> = commonest::<3>(&corpus.ids, 6).iter().map(|(ids, count)| (spelled(ids), *count)).collect();
+    let triples: Vec<_> = most_frequent::<3>(&corpus.ids, 6).iter().map(|(ids, count)| (decode(ids), *count)).collect();
     let expected = [
         ("the time traveller", 59),
         ("the time machine", 30),

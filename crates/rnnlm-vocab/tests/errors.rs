@@ -1,4 +1,4 @@
-//! What each error says: the wording is part of what a user of the library sees.
+//! The text of each error message.
 
 use std::io::{self, Read};
 
@@ -13,11 +13,11 @@ fn message<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
 }
 
 #[test]
-fn a_missing_file_and_a_folder_are_named() {
+fn a_missing_file_and_a_folder_are_reported_by_path() {
     let folder = tempfile::tempdir().unwrap();
     let (folder, missing) = (folder.path(), folder.path().join("no.txt"));
     let no_file = format!("`{}` does not exist", missing.display());
-    let no_folder = format!("`{}` is a folder, a file is needed", folder.display());
+    let no_folder = format!("`{}` is a folder, expected a file", folder.display());
     let options = CorpusOptions::default();
     let vocab = Corpus::from_bytes(b"a", &options).unwrap().vocab;
     assert_eq!(message(Corpus::from_path(&missing, &options)), no_file);
@@ -28,15 +28,15 @@ fn a_missing_file_and_a_folder_are_named() {
 }
 
 #[test]
-fn an_empty_corpus_says_what_was_looked_for() {
+fn an_empty_corpus_is_reported_with_token_kind_and_normalization() {
     let empty = |kind, normalization, text| message(Corpus::from_bytes(text, &options(kind, normalization)));
     assert_eq!(
         empty(TokenKind::Char, Normalization::Book, b"1895\r\n"),
-        "`the text` has 6 bytes but no `char` token under normalization `book`"
+        "`the text` has 6 bytes but no `char` token after normalization `book`"
     );
     assert_eq!(
         empty(TokenKind::Word, Normalization::None, b" \n "),
-        "`the text` has 3 bytes but no `word` token under normalization `none`"
+        "`the text` has 3 bytes but no `word` token after normalization `none`"
     );
     for (kind, text) in [(TokenKind::Byte, &b""[..]), (TokenKind::Byte, b"\xEF\xBB\xBF"), (TokenKind::Char, b"")] {
         assert!(empty(kind, Normalization::None, text).contains("no `"));
@@ -44,7 +44,7 @@ fn an_empty_corpus_says_what_was_looked_for() {
 }
 
 #[test]
-fn an_invalid_byte_is_named_with_its_offset_and_line() {
+fn an_invalid_byte_is_reported_with_offset_and_line() {
     let text = b"one\r\ntwo \xE9t\xE9\n";
     let expected = "`the text` is not UTF-8: byte 0xE9 at offset 9, line 2";
     for kind in [TokenKind::Char, TokenKind::Word] {
@@ -53,55 +53,55 @@ fn an_invalid_byte_is_named_with_its_offset_and_line() {
     assert_eq!(message(Corpus::from_bytes(text, &options(TokenKind::Byte, Normalization::Book))), expected);
     let corpus = Corpus::from_bytes(text, &options(TokenKind::Byte, Normalization::None)).unwrap();
     assert_eq!(corpus.vocab.decode_bytes(&corpus.ids).unwrap(), text);
-    let cut = message(Corpus::from_bytes("né".as_bytes().split_last().unwrap().1, &CorpusOptions::default()));
-    assert_eq!(cut, "`the text` is not UTF-8: byte 0xC3 at offset 1, line 1");
+    let truncated = message(Corpus::from_bytes("né".as_bytes().split_last().unwrap().1, &CorpusOptions::default()));
+    assert_eq!(truncated, "`the text` is not UTF-8: byte 0xC3 at offset 1, line 1");
     let vocab = Corpus::from_bytes(b"a", &CorpusOptions::default()).unwrap().vocab;
     assert_eq!(message(vocab.encode_normalized(b"a\na\xFF")), "`the text` is not UTF-8: byte 0xFF at offset 3, line 2");
 }
 
 #[test]
-fn a_stream_that_breaks_is_called_by_its_name_and_keeps_its_cause() {
-    struct Broken;
-    impl Read for Broken {
+fn a_failed_read_is_reported_with_the_stream_name_and_its_cause() {
+    struct FailingReader;
+    impl Read for FailingReader {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::new(io::ErrorKind::BrokenPipe, "gone"))
         }
     }
-    let error = Corpus::from_reader(Broken, "standard input", &CorpusOptions::default()).unwrap_err();
+    let error = Corpus::from_reader(FailingReader, "standard input", &CorpusOptions::default()).unwrap_err();
     assert_eq!(error.to_string(), "`standard input` could not be read");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "gone");
 }
 
 #[test]
-fn a_reserved_token_must_be_told_apart() {
+fn an_ambiguous_reserved_token_is_refused() {
     let refused = |kind, reserved: &[&str]| {
         let reserved = reserved.iter().map(|&token| token.to_owned()).collect();
         message(Corpus::from_bytes(b"a b", &CorpusOptions { kind, reserved, ..CorpusOptions::default() }))
     };
     assert_eq!(refused(TokenKind::Char, &[""]), "reserved token `` is empty");
-    assert_eq!(refused(TokenKind::Char, &["<unk>"]), "reserved token `<unk>` is always there, with id 0");
-    assert_eq!(refused(TokenKind::Word, &["<s>", "<s>"]), "reserved token `<s>` is named twice");
+    assert_eq!(refused(TokenKind::Char, &["<unk>"]), "reserved token `<unk>` is always in the vocabulary, with id 0");
+    assert_eq!(refused(TokenKind::Word, &["<s>", "<s>"]), "reserved token `<s>` is listed twice");
     assert_eq!(refused(TokenKind::Word, &["a b"]), "reserved token `a b` contains white space");
     assert_eq!(
         refused(TokenKind::Byte, &["a"]),
-        "reserved token `a` would be taken for the byte itself, spell it like `<0xE9>`"
+        "reserved token `a` is the same as an ordinary byte token; write the byte like `<0xE9>`"
     );
 }
 
 #[test]
-fn an_id_outside_the_vocabulary_is_named() {
+fn an_id_out_of_range_is_reported() {
     let vocab = Corpus::from_bytes(b"ab", &CorpusOptions::default()).unwrap().vocab;
-    assert_eq!(message(vocab.decode(&[1, 3])), "token id 3 is outside the vocabulary of 3");
+    assert_eq!(message(vocab.decode(&[1, 3])), "token id 3 is out of range for a vocabulary of 3 tokens");
 }
 
 #[test]
-fn minibatches_that_cannot_be_cut_spell_out_the_numbers() {
+fn invalid_minibatch_sizes_are_reported_with_their_values() {
     let batches = |len, batch_size, num_steps| {
         let corpus = vec![0; len];
         message(Batches::new(Sampling::Sequential, &corpus, batch_size, num_steps, 0, 0).map(|_| ()))
     };
-    assert_eq!(batches(10, 0, 5), "`batch_size` is 0, at least 1 is needed");
-    assert_eq!(batches(10, 5, 0), "`num_steps` is 0, at least 1 is needed");
+    assert_eq!(batches(10, 0, 5), "`batch_size` is 0, must be at least 1");
+    assert_eq!(batches(10, 5, 0), "`num_steps` is 0, must be at least 1");
     assert_eq!(
         batches(10, usize::MAX, 2),
         format!("minibatches of batch_size {} × num_steps 2 overflow the address space", usize::MAX)
@@ -113,17 +113,20 @@ fn minibatches_that_cannot_be_cut_spell_out_the_numbers() {
          tokens are needed; batch_size 31 fits"
     );
     assert!(batches(70, 32, 35).ends_with("; even batch_size 1 does not fit, num_steps 34 would"));
-    assert!(batches(2, 1, 1).ends_with("; no size fits fewer than 3 tokens"));
+    assert!(batches(2, 1, 1).ends_with("; every size needs at least 3 tokens"));
 }
 
 #[test]
-fn a_minibatch_that_does_not_fit_is_refused() {
+fn a_wrong_minibatch_index_or_shape_is_refused() {
     let corpus = vec![0; 10_000];
     let batches = Batches::new(Sampling::Random, &corpus, 32, 35, 0, 0).unwrap();
-    assert_eq!(message(batches.fill(8, &mut Minibatch::new(32, 35))), "minibatch 8 was asked for, there are 8");
+    assert_eq!(
+        message(batches.fill(8, &mut Minibatch::new(32, 35))),
+        "minibatch index 8 is out of range, there are 8 minibatches"
+    );
     assert_eq!(
         message(batches.fill(0, &mut Minibatch::new(35, 32))),
-        "a minibatch of (35, 32) (batch_size, num_steps) was given to be filled with (32, 35)"
+        "the minibatch has (batch_size, num_steps) = (35, 32), expected (32, 35)"
     );
     let mut short = Minibatch::new(32, 35);
     short.targets.pop();

@@ -1,9 +1,9 @@
-//! Stages 1 and 2 over generated texts: what must hold whatever a text says.
+//! Stages 1 and 2: properties that hold for every text.
 
 use proptest::prelude::*;
 use rnnlm_vocab::{Corpus, CorpusOptions, Encoding, Normalization, TextSize, TokenKind, UNKNOWN_ID, Vocab};
 
-/// Texts made to hurt: tokens that look like other tokens, all line ends, white space beyond ASCII, marks that combine.
+/// Difficult texts: tokens that look like other tokens, all line ends, non-ASCII white space, combining marks.
 fn texts() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
         4 => prop::sample::select(vec![
@@ -18,9 +18,9 @@ fn texts() -> impl Strategy<Value = String> {
 
 fn options() -> impl Strategy<Value = CorpusOptions> {
     let reserved = prop::sample::select(vec![vec![], vec!["<s>".to_owned()], vec!["<s>".to_owned(), "the".to_owned()]]);
-    let kinds = prop::sample::select(TokenKind::ALL.to_vec());
+    let token_kinds = prop::sample::select(TokenKind::ALL.to_vec());
     let normalizations = prop::sample::select(Normalization::ALL.to_vec());
-    (kinds, normalizations, 0..4_u64, 0..30_usize, reserved).prop_map(
+    (token_kinds, normalizations, 0..4_u64, 0..30_usize, reserved).prop_map(
         |(kind, normalization, min_freq, max_tokens, reserved)| CorpusOptions {
             kind,
             normalization,
@@ -31,13 +31,13 @@ fn options() -> impl Strategy<Value = CorpusOptions> {
     )
 }
 
-/// The corpus, or nothing for a text without tokens.
+/// The corpus; `None` for a text without tokens.
 fn corpus(text: &[u8], options: &CorpusOptions) -> Option<Corpus> {
     Corpus::from_bytes(text, options).ok()
 }
 
-/// The ids that a text can give, `<unk>` aside.
-fn known(vocab: &Vocab) -> Vec<u32> {
+/// All ids that tokenization can produce, except `<unk>`.
+fn producible_ids(vocab: &Vocab) -> Vec<u32> {
     let first = match vocab.kind() {
         TokenKind::Word => 1,
         TokenKind::Char | TokenKind::Byte => 1 + vocab.reserved() as u32,
@@ -49,10 +49,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn encoding_undoes_decoding(text in texts(), options in options(), order in prop::collection::vec(any::<u32>(), 0..50)) {
+    fn encode_is_the_inverse_of_decode(text in texts(), options in options(), order in prop::collection::vec(any::<u32>(), 0..50)) {
         let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
-        let known = known(&vocab);
-        let ids: Vec<u32> = order.iter().filter_map(|&n| known.get(n as usize % known.len().max(1)).copied()).collect();
+        let producible = producible_ids(&vocab);
+        let ids: Vec<u32> = order.iter().filter_map(|&n| producible.get(n as usize % producible.len().max(1)).copied()).collect();
         let bytes = vocab.decode_bytes(&ids).unwrap();
         prop_assert_eq!(&vocab.encode_normalized(&bytes).unwrap(), &Encoding { ids: ids.clone(), ..Encoding::default() });
         if options.normalization == Normalization::None && options.kind != TokenKind::Byte {
@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn encoding_undoes_decoding_of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 1..300)) {
+    fn encode_is_the_inverse_of_decode_for_any_bytes(bytes in prop::collection::vec(any::<u8>(), 1..300)) {
         let options = CorpusOptions { kind: TokenKind::Byte, normalization: Normalization::None, ..Default::default() };
         let Some(corpus) = corpus(&bytes, &options) else { return Ok(()) };
         let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn a_whole_text_comes_back_from_its_ids(text in texts(), options in options()) {
+    fn decoding_restores_the_normalized_text(text in texts(), options in options()) {
         let options = CorpusOptions { min_freq: 0, max_tokens: 0, reserved: vec![], ..options };
         let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
         let decoded = corpus.vocab.decode(&corpus.ids).unwrap();
@@ -83,12 +83,12 @@ proptest! {
             }
             TokenKind::Char | TokenKind::Byte => prop_assert_eq!(&decoded, &lines.concat()),
         }
-        // What normalisation made once it leaves alone the next time.
+        // Normalization is idempotent.
         prop_assert_eq!(corpus.vocab.encode(&decoded).ids, corpus.ids);
     }
 
     #[test]
-    fn the_book_normalises_as_its_regular_expression_does(text in texts()) {
+    fn book_normalization_matches_the_regular_expression_in_the_book(text in texts()) {
         let reference = |line: &str| {
             let padded: String = line.chars().map(|c| if c.is_ascii_alphabetic() { c } else { ' ' }).collect();
             padded.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
@@ -99,7 +99,7 @@ proptest! {
     }
 
     #[test]
-    fn tokens_are_ordered_by_falling_frequency_then_first_sight(text in texts(), options in options()) {
+    fn tokens_are_ordered_by_frequency_then_first_occurrence(text in texts(), options in options()) {
         let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let lines = options.normalization.lines(text);
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_read_twice_has_the_same_ids_and_the_same_unknown_tokens(text in texts(), options in options()) {
+    fn building_and_encoding_give_the_same_ids_and_unknown_tokens(text in texts(), options in options()) {
         let Some(built) = corpus(text.as_bytes(), &options) else { return Ok(()) };
         let again = Corpus::encode_bytes(text.as_bytes(), built.vocab.clone(), options.max_tokens).unwrap();
         prop_assert_eq!(&again, &built);
@@ -140,13 +140,13 @@ proptest! {
     }
 
     #[test]
-    fn sizes_are_those_of_the_text_and_add_up(text in texts(), options in options(), cut in any::<prop::sample::Index>()) {
+    fn text_sizes_match_the_text_and_add_up(text in texts(), options in options(), cut in any::<prop::sample::Index>()) {
         let options = CorpusOptions { max_tokens: 0, ..options };
         let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
-        // Whole even where tokens became `<unk>`: the same text with nothing left out.
+        // The expected size comes from a vocabulary with every token of the text, so nothing becomes `<unk>`.
         let complete = Corpus::from_bytes(text.as_bytes(), &CorpusOptions { min_freq: 0, ..options }).unwrap();
-        let spelled = complete.vocab.decode(&complete.ids).unwrap();
-        let expected = TextSize { characters: spelled.chars().count() as u64, bytes: spelled.len() as u64 };
+        let decoded = complete.vocab.decode(&complete.ids).unwrap();
+        let expected = TextSize { characters: decoded.chars().count() as u64, bytes: decoded.len() as u64 };
         let (len, cut) = (corpus.ids.len(), cut.index(corpus.ids.len() + 1));
         prop_assert_eq!((corpus.text, corpus.text_size(0..len)), (expected, expected));
         let mut sum = corpus.text_size(0..cut);
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn a_prefix_differs_from_a_text_at_its_ends_only(text in texts(), options in options()) {
+    fn a_prefix_differs_from_a_text_only_in_spaces_at_its_ends(text in texts(), options in options()) {
         let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
         let (whole, prefix) = (vocab.encode(&text).ids, vocab.encode_prefix(&text).ids);
         if options.kind == TokenKind::Word || options.normalization == Normalization::None {
@@ -165,23 +165,23 @@ proptest! {
             let fits = |&before: &usize| {
                 prefix.get(before..before + whole.len()) == Some(&whole) && prefix.len() - before - whole.len() <= 1
             };
-            prop_assert!((0..=1).any(|before| fits(&before)), "{prefix:?} is not {whole:?} with a space more at its ends");
+            prop_assert!((0..=1).any(|before| fits(&before)), "{prefix:?} is not {whole:?} with an extra space at its ends");
         }
     }
 
     #[test]
-    fn a_vocabulary_survives_its_file(text in texts(), options in options()) {
+    fn a_vocabulary_round_trips_through_json(text in texts(), options in options()) {
         let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
         prop_assert_eq!(Vocab::from_json(vocab.to_json().unwrap().as_bytes()).unwrap(), vocab);
     }
 
     #[test]
-    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(Vocab::from_json(&bytes).is_err());
     }
 
     #[test]
-    fn no_damage_to_a_file_makes_its_reader_panic(
+    fn a_damaged_file_never_causes_a_panic(
         text in texts(), options in options(), at in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..4)
     ) {
         let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
@@ -189,8 +189,8 @@ proptest! {
         let at = at.index(json.len());
         json.splice(at..(at + bytes.len()).min(json.len()), bytes);
         if let Ok(damaged) = Vocab::from_json(&json) {
-            // Still a vocabulary, so it must keep what a vocabulary promises.
-            let ids = known(&damaged);
+            // A file that is accepted is a valid vocabulary.
+            let ids = producible_ids(&damaged);
             let text = damaged.decode_bytes(&ids).unwrap();
             prop_assert_eq!(damaged.encode_normalized(&text).unwrap().ids, ids);
         }

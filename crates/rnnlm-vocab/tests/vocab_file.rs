@@ -1,11 +1,11 @@
-//! Stage 2: `vocab.json` and everything that may be wrong with one.
+//! Stage 2: reading, writing and rejecting `vocab.json`.
 
 use std::error::Error as _;
 
 use rnnlm_vocab::{Corpus, CorpusOptions, Error, LineEndings, Normalization, TokenKind, Vocab};
 use serde_json::{Value, json};
 
-fn good() -> Value {
+fn valid() -> Value {
     json!({
         "format_version": 1,
         "token_kind": "word",
@@ -21,9 +21,9 @@ fn read(json: &Value) -> Result<Vocab, Error> {
     Vocab::from_json(json.to_string().as_bytes())
 }
 
-/// The message, and its cause's, after `change` to a good file.
-fn refusal(change: impl Fn(&mut Value)) -> String {
-    let mut json = good();
+/// The error message, with its cause, for a valid file after `change`.
+fn error_after(change: impl Fn(&mut Value)) -> String {
+    let mut json = valid();
     change(&mut json);
     let error = read(&json).expect_err("an error");
     let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
@@ -31,8 +31,8 @@ fn refusal(change: impl Fn(&mut Value)) -> String {
 }
 
 #[test]
-fn a_file_by_hand_is_read_as_it_says() {
-    let vocab = read(&good()).unwrap();
+fn a_handwritten_file_is_read() {
+    let vocab = read(&valid()).unwrap();
     assert_eq!((vocab.kind(), vocab.normalization(), vocab.len()), (TokenKind::Word, Normalization::None, 4));
     assert_eq!((vocab.text_format().line_endings, vocab.text_format().byte_order_mark), (LineEndings::Crlf, true));
     assert_eq!((vocab.token(2), vocab.id("the"), vocab.reserved()), (Some("the"), Some(2), 1));
@@ -41,10 +41,10 @@ fn a_file_by_hand_is_read_as_it_says() {
 }
 
 #[test]
-fn what_is_written_is_laid_out_as_documented_and_read_back() {
-    let vocab = read(&good()).unwrap();
+fn a_written_file_has_the_documented_fields_and_is_read_back() {
+    let vocab = read(&valid()).unwrap();
     let json = vocab.to_json().unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), good());
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), valid());
     assert_eq!(Vocab::from_json(json.as_bytes()).unwrap(), vocab);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vocab.json");
@@ -53,7 +53,7 @@ fn what_is_written_is_laid_out_as_documented_and_read_back() {
 }
 
 #[test]
-fn bytes_are_spelled_out() {
+fn byte_tokens_are_escaped() {
     let options = CorpusOptions { kind: TokenKind::Byte, normalization: Normalization::None, ..Default::default() };
     let vocab = Corpus::from_bytes(b"\xE9\xE9a", &options).unwrap().vocab;
     let json: Value = serde_json::from_str(&vocab.to_json().unwrap()).unwrap();
@@ -62,20 +62,20 @@ fn bytes_are_spelled_out() {
 }
 
 #[test]
-fn a_later_version_is_refused_whatever_else_it_holds() {
+fn a_newer_format_version_is_refused_before_other_fields_are_read() {
     let later = json!({ "format_version": 2, "tokens": { "the": 1 }, "merges": [] });
     assert_eq!(
         read(&later).unwrap_err().to_string(),
         "the vocabulary has `format_version` 2, this version reads up to 1"
     );
-    let zero = refusal(|json| json["format_version"] = json!(0));
-    assert_eq!(zero, "the vocabulary is inconsistent: `format_version` is 0, versions count from 1");
+    let zero = error_after(|json| json["format_version"] = json!(0));
+    assert_eq!(zero, "the vocabulary is inconsistent: `format_version` is 0, versions start at 1");
 }
 
 #[test]
-fn contradictions_are_named() {
+fn inconsistent_fields_are_reported() {
     let tokens = |tokens: Value| {
-        refusal(|json| {
+        error_after(|json| {
             json["frequencies"] = tokens.as_array().expect("a list").iter().map(|_| 1).collect();
             json["tokens"] = tokens.clone();
         })
@@ -90,15 +90,15 @@ fn contradictions_are_named() {
     assert_eq!(tokens(json!(["<unk>", "a", "b c"])), format!("{start}`tokens`[2], `b c`, contains white space"));
     assert_eq!(tokens(json!(["<unk>", "a", ""])), format!("{start}`tokens`[2], ``, is empty"));
     assert_eq!(tokens(json!(["<unk>"])), format!("{start}`reserved` is 1 but only 0 tokens follow `<unk>`"));
-    let counts = refusal(|json| json["frequencies"] = json!([1, 2]));
+    let counts = error_after(|json| json["frequencies"] = json!([1, 2]));
     assert_eq!(counts, format!("{start}4 `tokens` but 2 `frequencies`"));
-    let kind = |kind: &str| refusal(|json| json["token_kind"] = json!(kind));
+    let kind = |kind: &str| error_after(|json| json["token_kind"] = json!(kind));
     assert_eq!(kind("char"), format!("{start}`tokens`[2], `the`, is not one character"));
-    assert_eq!(kind("byte"), format!("{start}`tokens`[2], `the`, is not a byte spelled like `<0xE9>`"));
+    assert_eq!(kind("byte"), format!("{start}`tokens`[2], `the`, is not a byte written like `<0xE9>`"));
 }
 
 #[test]
-fn wrong_types_are_named_by_field_and_place() {
+fn wrong_types_are_reported_by_field_and_index() {
     let start = "the vocabulary is not in the expected form: ";
     let cases: [(&str, Value, &str); 10] = [
         ("format_version", json!("1"), "`format_version`: invalid type: string \"1\", expected u64"),
@@ -113,24 +113,24 @@ fn wrong_types_are_named_by_field_and_place() {
         ("surplus", json!(0), "unknown field `surplus`"),
     ];
     for (field, value, expected) in cases {
-        let message = refusal(|json| json[field] = value.clone());
+        let message = error_after(|json| json[field] = value.clone());
         assert!(message.starts_with(&format!("{start}{expected}")), "{message}");
     }
-    for field in good().as_object().expect("an object").keys() {
-        let message = refusal(|json| {
+    for field in valid().as_object().expect("an object").keys() {
+        let message = error_after(|json| {
             json.as_object_mut().expect("an object").remove(field);
         });
         assert!(message.starts_with(&format!("{start}missing field `{field}`")), "{message}");
     }
-    let twice = good().to_string().replacen('{', "{\"reserved\":1,", 1);
+    let twice = valid().to_string().replacen('{', "{\"reserved\":1,", 1);
     let error = Vocab::from_json(twice.as_bytes()).unwrap_err();
     assert!(error.source().unwrap().to_string().starts_with("duplicate field `reserved`"));
 }
 
 #[test]
-fn more_tokens_than_allowed_are_refused_while_reading() {
+fn too_many_tokens_are_refused_while_reading() {
     let many = format!("[{}0]", "0,".repeat(rnnlm_vocab::MAX_TOKENS));
-    let json = good().to_string().replace("[3,0,9,1]", &many);
+    let json = valid().to_string().replace("[3,0,9,1]", &many);
     let error = Vocab::from_json(json.as_bytes()).unwrap_err();
     assert!(error.source().unwrap().to_string().starts_with("`frequencies` has more than 4194304 entries"));
 }

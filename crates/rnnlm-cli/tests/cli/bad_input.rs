@@ -34,7 +34,7 @@ fn texts_that_cannot_be_read() {
 #[test]
 fn a_named_text_that_is_nowhere_says_what_was_tried_and_where_a_copy_may_go() {
     let place = Place::new();
-    let words = ["timemachine.txt", "https://d2l-data", "may be put", "eBook 35"];
+    let words = ["timemachine.txt", "https://d2l-data", "put a copy", "eBook 35"];
     refused(&place, &["--corpus", "timemachine"], 1, &words);
 }
 

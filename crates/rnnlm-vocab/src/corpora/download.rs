@@ -1,7 +1,7 @@
-//! Before stage 1 of the walk: a corpus that no folder holds, over https.
+//! Downloading a corpus over https if no folder has it.
 //!
-//! Nothing that comes over the wire is trusted: at most the length on record is read, and the file appears under its
-//! name only when all of it has been written and its digest is right.
+//! The server is not trusted. A response longer than the corpus is rejected, and the file gets its name only after it is
+//! completely written and its checksum is verified.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -10,22 +10,24 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
-use crate::corpora::{CHUNK_BYTES, CorpusEntry, Measure, Search, Verdict};
+use super::entry::{CHUNK_BYTES, Checksum, CorpusEntry, Search, Verification};
 use crate::error::{Attempt, Error, Result};
 
-/// How long a server may keep silent before it is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout for each network operation.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The path of the corpus in the first of `folders` or else in `cache` that has it unaltered; if none does, it is
-/// downloaded into `cache`, which is created if need be. An altered copy in `cache` is replaced.
+/// Finds a corpus or downloads it, and returns its path.
 ///
-/// `proxy` is the URL of a proxy to go through. `progress` is called with the bytes received so far and those expected.
+/// Searches `folders`, then `cache`, for a file with the right checksum. If there is none, downloads the corpus into
+/// `cache`, which is created if it does not exist. A wrong file in `cache` is replaced.
+///
+/// `proxy` is the URL of a proxy. `progress` is called with the number of bytes received and the number expected.
 ///
 /// # Errors
 ///
-/// [`Error::WrongCorpus`] if one of `folders` holds a file of that name and other content, and none the right one;
-/// [`Error::CorpusUnavailable`] with every place and the reason why it did not give the corpus, the URL included;
-/// [`Error::Write`]; [`Error::CorpusName`].
+/// [`Error::WrongCorpus`] if one of `folders` has a file with the right name and different content, and neither
+/// `folders` nor `cache` has the right file; [`Error::CorpusUnavailable`] with every location, including the URL, and
+/// the reason for its failure; [`Error::Write`]; [`Error::CorpusName`].
 pub fn fetch(
     entry: &CorpusEntry,
     folders: &[impl AsRef<Path>],
@@ -33,82 +35,79 @@ pub fn fetch(
     proxy: Option<&str>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<PathBuf> {
-    let mut tried = Vec::new();
-    let mut altered = None;
-    for (place, search) in [entry.search(folders), entry.search(&[cache])].into_iter().enumerate() {
-        match search? {
-            Search::Found(path) => return Ok(path),
-            Search::Missed { tried: more, wrong } => {
-                tried.extend(more);
-                // Only the cache's copy is ours to replace.
-                altered = altered.or(wrong.filter(|_| place == 0));
-            }
-        }
+    let (mut tried, wrong) = match entry.search(folders)? {
+        Search::Found(path) => return Ok(path),
+        Search::NotFound { tried, wrong } => (tried, wrong),
+    };
+    match entry.search(&[cache])? {
+        Search::Found(path) => return Ok(path),
+        // A wrong file in the cache is not an error, because the download replaces it.
+        Search::NotFound { tried: in_cache, .. } => tried.extend(in_cache),
     }
-    if let Some(altered) = altered {
-        return Err(altered);
+    if let Some(wrong) = wrong {
+        return Err(wrong);
     }
 
-    let reason = match &entry.url {
-        None => Attempt { place: "https".to_owned(), reason: "no URL is on record".to_owned() },
+    let attempt = match &entry.url {
+        None => Attempt { location: "https".to_owned(), reason: "no URL is listed".to_owned() },
         Some(url) => match request(url, proxy) {
             Ok(body) => match store(body, entry, cache, progress)? {
                 Ok(path) => return Ok(path),
-                Err(reason) => Attempt { place: url.clone(), reason },
+                Err(reason) => Attempt { location: url.clone(), reason },
             },
-            Err(error) => Attempt { place: url.clone(), reason: error.to_string() },
+            Err(error) => Attempt { location: url.clone(), reason: error.to_string() },
         },
     };
-    tried.push(reason);
+    tried.push(attempt);
     Err(entry.unavailable(tried, Some(cache)))
 }
 
-/// Asks for `url` and returns what will be sent.
+/// Requests `url` and returns the response body.
 fn request(url: &str, proxy: Option<&str>) -> Result<impl Read, ureq::Error> {
     let proxy = proxy.map(ureq::Proxy::new).transpose()?;
     let config = ureq::Agent::config_builder()
         .https_only(true)
         .proxy(proxy)
-        .timeout_resolve(Some(PATIENCE))
-        .timeout_connect(Some(PATIENCE))
-        .timeout_recv_response(Some(PATIENCE))
-        .timeout_per_read(Some(PATIENCE))
+        .timeout_resolve(Some(TIMEOUT))
+        .timeout_connect(Some(TIMEOUT))
+        .timeout_recv_response(Some(TIMEOUT))
+        .timeout_per_read(Some(TIMEOUT))
         .build();
     Ok(config.new_agent().get(url).call()?.into_body().into_reader())
 }
 
-/// Why what was sent is not the corpus.
-type Refusal = String;
+/// The reason why a response is not the corpus.
+type Rejection = String;
 
-/// Writes what `body` gives to `NAME.txt` in `folder`, whole or not at all. The outer error is of the disk, the inner
-/// one of the sender.
+/// Writes `body` to `NAME.txt` in `folder`, completely or not at all. The outer error is from the disk, the inner one
+/// from the server.
 fn store(
     body: impl Read,
     entry: &CorpusEntry,
     folder: &Path,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Result<PathBuf, Refusal>> {
+) -> Result<Result<PathBuf, Rejection>> {
     let path = entry.path_in(folder)?;
-    let write = |source| Error::Write { path: path.clone(), source };
-    fs::create_dir_all(folder).map_err(write)?;
-    let mut file = temporary_file(folder).map_err(write)?;
-    if let Err(refusal) = receive(body, entry, &mut file, progress).map_err(write)? {
-        return Ok(Err(refusal));
+    let to_error = |source| Error::Write { path: path.clone(), source };
+    fs::create_dir_all(folder).map_err(to_error)?;
+    let mut file = temporary_file(folder).map_err(to_error)?;
+    if let Err(rejection) = receive(body, entry, &mut file, progress).map_err(to_error)? {
+        return Ok(Err(rejection));
     }
-    file.as_file().sync_all().map_err(write)?;
-    file.persist(&path).map_err(|error| write(error.error))?;
-    sync_folder(folder).map_err(write)?;
+    file.as_file().sync_all().map_err(to_error)?;
+    file.persist(&path).map_err(|error| to_error(error.error))?;
+    sync_folder(folder).map_err(to_error)?;
     Ok(Ok(path))
 }
 
-/// Copies `body` to `file`, stopping once it is longer than it should be, and judges it.
+/// Copies `body` to `file` and verifies the checksum. Stops if `body` is longer than the corpus.
 fn receive(
     mut body: impl Read,
     entry: &CorpusEntry,
     file: &mut impl Write,
     progress: &mut dyn FnMut(u64, u64),
-) -> io::Result<Result<(), Refusal>> {
-    let mut measure = Measure::default();
+) -> io::Result<Result<(), Rejection>> {
+    let mut checksum = Checksum::default();
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut received = 0;
     loop {
@@ -120,30 +119,30 @@ fn receive(
         };
         received += length as u64;
         if received > entry.bytes {
-            return Ok(Err(format!("sent more than the {} bytes expected", entry.bytes)));
+            return Ok(Err(format!("sent more than the expected {} bytes", entry.bytes)));
         }
-        measure.add(&chunk[..length]);
+        checksum.update(&chunk[..length]);
         file.write_all(&chunk[..length])?;
         progress(received, entry.bytes);
     }
-    Ok(match entry.judge(measure) {
-        Verdict::Right => Ok(()),
-        Verdict::Wrong { bytes, .. } if bytes < entry.bytes => {
-            Err(format!("sent {bytes} bytes, {} were expected", entry.bytes))
+    Ok(match entry.verify(checksum) {
+        Verification::Match => Ok(()),
+        Verification::Mismatch { bytes, .. } if bytes < entry.bytes => {
+            Err(format!("sent {bytes} bytes, expected {}", entry.bytes))
         }
-        Verdict::Wrong { sha1, .. } => Err(format!("sent a text with SHA-1 {sha1}, expected {}", entry.sha1)),
+        Verification::Mismatch { sha1, .. } => Err(format!("sent a text with SHA-1 {sha1}, expected {}", entry.sha1)),
     })
 }
 
-/// A file that vanishes unless it is renamed, with the permissions of any other new file.
+/// A file that is deleted unless it is renamed, with the default permissions of a new file.
 fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask still applies
     builder.tempfile_in(folder)
 }
 
-/// Makes a rename outlast a power failure; other systems than Unix have no such call.
+/// Makes a rename durable. Only Unix can sync a folder.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match cfg!(unix) {
         true => File::open(folder)?.sync_all(),
@@ -154,10 +153,10 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corpora::tests::abc;
+    use crate::corpora::entry::tests::abc;
 
-    /// Stores what `body` gives in a fresh folder; returns the outcome and the names of all files left.
-    fn stored(body: impl Read) -> (Result<(), Refusal>, Vec<String>) {
+    /// Stores `body` in a new folder. Returns the outcome and the names of all files in the folder.
+    fn stored(body: impl Read) -> (Result<(), Rejection>, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join("a").join("cache");
         let outcome = store(body, &abc(), &cache, &mut |_, _| {}).unwrap();
@@ -168,7 +167,7 @@ mod tests {
         (outcome.map(|_| ()), names.collect())
     }
 
-    /// Gives its bytes and then fails.
+    /// A reader that returns its bytes and then fails.
     struct Broken(&'static [u8]);
 
     impl Read for Broken {
@@ -181,23 +180,23 @@ mod tests {
     }
 
     #[test]
-    fn a_right_body_is_stored_under_its_name_alone() {
+    fn a_correct_response_is_stored_and_leaves_no_other_file() {
         assert_eq!(stored(&b"abc"[..]), (Ok(()), vec!["abc.txt".to_owned()]));
     }
 
     #[test]
-    fn any_other_body_leaves_nothing() {
+    fn an_incorrect_response_leaves_no_file() {
         let wrong = "sent a text with SHA-1 cb4cc28df0fdbe0ecf9d9662e294b118092a5735, expected \
                      a9993e364706816aba3e25717850c26c9cd0d89d";
         assert_eq!(stored(&b"abd"[..]), (Err(wrong.to_owned()), vec![]));
-        assert_eq!(stored(&b"ab"[..]), (Err("sent 2 bytes, 3 were expected".to_owned()), vec![]));
-        assert_eq!(stored(&b""[..]), (Err("sent 0 bytes, 3 were expected".to_owned()), vec![]));
-        assert_eq!(stored(io::repeat(b'a')), (Err("sent more than the 3 bytes expected".to_owned()), vec![]));
+        assert_eq!(stored(&b"ab"[..]), (Err("sent 2 bytes, expected 3".to_owned()), vec![]));
+        assert_eq!(stored(&b""[..]), (Err("sent 0 bytes, expected 3".to_owned()), vec![]));
+        assert_eq!(stored(io::repeat(b'a')), (Err("sent more than the expected 3 bytes".to_owned()), vec![]));
         assert_eq!(stored(Broken(b"ab")), (Err("connection reset after 2 of 3 bytes".to_owned()), vec![]));
     }
 
     #[test]
-    fn progress_counts_up_to_what_is_expected() {
+    fn progress_reports_received_and_expected_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let mut seen = Vec::new();
         let body = (&b"a"[..]).chain(&b"bc"[..]);
@@ -207,7 +206,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_stored_file_has_the_permissions_of_any_new_file() {
+    fn a_stored_file_has_default_permissions() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = store(&b"abc"[..], &abc(), folder.path(), &mut |_, _| {}).unwrap().unwrap();
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn the_error_names_a_file_whose_folder_cannot_be_created() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let cache = folder.path().join("file").join("cache");
@@ -232,22 +231,23 @@ mod tests {
     }
 
     #[test]
-    fn offline_every_place_the_url_and_the_remedy_are_named() {
+    fn a_failed_download_reports_every_location_and_how_to_add_the_corpus() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(cache.path().join("abc.txt"), "ab").unwrap(); // a damaged copy of ours: tried anew, not fatal
+        fs::write(cache.path().join("abc.txt"), "ab").unwrap(); // a wrong file in the cache is not fatal
         let url = "https://127.0.0.1:1/abc.txt";
         let error = fetch_abc(url, &[folder.path()], cache.path()).unwrap_err().to_string();
-        let [missing, damaged] = [folder.path(), cache.path()].map(|place| place.join("abc.txt").display().to_string());
-        let remedy = format!("may be put at `{damaged}` (text: FIPS 180");
+        let [missing, damaged] =
+            [folder.path(), cache.path()].map(|folder| folder.join("abc.txt").display().to_string());
+        let advice = format!("SHA-1 a9993e364706816aba3e25717850c26c9cd0d89d at `{damaged}` (text: FIPS 180");
         let missing = format!("`{missing}`: does not exist; ");
         let damaged = format!("`{damaged}`: 2 bytes with SHA-1 da23614e02469a0d7c7bd1bdab5c9c474b1904dc; ");
-        for part in [&missing, &damaged, &format!("`{url}`: "), &remedy] {
+        for part in [&missing, &damaged, &format!("`{url}`: "), &advice] {
             assert!(error.contains(part.as_str()), "{part:?} is not in {error:?}");
         }
     }
 
     #[test]
-    fn nothing_is_fetched_in_the_clear() {
+    fn plain_http_is_refused_without_a_connection() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -257,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_tls_is_a_reason_like_any_other() {
+    fn a_server_without_tls_makes_the_corpus_unavailable() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("https://{}/abc.txt", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc").unwrap();
-            let _ = stream.read_to_end(&mut Vec::new()); // until the client has hung up
+            let _ = stream.read_to_end(&mut Vec::new()); // until the client closes the connection
         });
         let error = fetch_abc(&url, &[folder.path()], cache.path()).unwrap_err();
         server.join().unwrap();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn an_altered_copy_of_the_users_own_is_reported_unless_the_cache_has_the_right_one() {
+    fn a_wrong_file_in_a_folder_is_an_error_unless_the_cache_has_the_right_one() {
         let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(folder.path().join("abc.txt"), "abd").unwrap();
         let error = fetch_abc("https://127.0.0.1:1/abc.txt", &[folder.path()], cache.path()).unwrap_err();
