@@ -1,20 +1,20 @@
-//! What cannot be done is refused before work starts, with both values in the message, and nothing that was there is lost.
+//! Invalid input is refused before work starts. The message has both values, and no file changes.
 
 use std::fs;
 
 use crate::support::{Place, SMALL};
 
-/// Runs `train` with `more`, expects the refusal, and that no file came, went or changed.
+/// Runs `train` with `more`, and expects an error and no changed file.
 #[track_caller]
 fn refused(place: &Place, more: &[&str], code: i32, words: &[&str]) {
     let before = place.snapshot();
     place.run(&[&["train", "--quiet"], &SMALL[..], more].concat()).failed(code, words);
     assert_eq!(place.snapshot(), before, "files changed");
-    assert!(!place.path("runs").exists(), "a run's folder was left behind");
+    assert!(!place.path("runs").exists(), "a folder of a run was left");
 }
 
 #[test]
-fn texts_that_cannot_be_read() {
+fn unreadable_texts_are_refused() {
     let place = Place::new();
     place.write("empty.txt", "");
     place.write("signs.txt", "1234 5678\n");
@@ -25,21 +25,26 @@ fn texts_that_cannot_be_read() {
     refused(&place, &["--corpus", "folder"], 1, &["`folder` is a folder"]);
     refused(&place, &["--corpus", "empty.txt"], 1, &["`empty.txt` has 0 bytes"]);
     refused(&place, &["--corpus", "signs.txt", "--normalize", "book"], 1, &["has 10 bytes but no `char` token"]);
-    refused(&place, &["--corpus", "latin.txt"], 1, &["0xE9", "offset 7", "line 2", "hint: --token byte"]);
+    refused(&place, &["--corpus", "latin.txt"], 1, &["0xE9", "offset 7", "line 2", "hint: use --token byte"]);
     // 8·10 + 10 + 1 = 91 tokens are needed
     refused(&place, &["--corpus", "short.txt"], 1, &["11 tokens", "8·10 + 10 + 1 = 91"]);
-    refused(&place, &["--corpus", "nosuchbook"], 1, &["no corpus `nosuchbook`", "sample", "timemachine"]);
+    refused(
+        &place,
+        &["--corpus", "nosuchbook"],
+        1,
+        &["no corpus or file is called `nosuchbook`", "sample", "timemachine"],
+    );
 }
 
 #[test]
-fn a_named_text_that_is_nowhere_says_what_was_tried_and_where_a_copy_may_go() {
+fn a_failed_download_names_what_was_tried_and_where_to_put_a_copy() {
     let place = Place::new();
     let words = ["timemachine.txt", "https://d2l-data", "may be put", "eBook 35"];
     refused(&place, &["--corpus", "timemachine"], 1, &words);
 }
 
 #[test]
-fn a_named_text_with_other_content_is_not_used() {
+fn a_named_corpus_with_a_wrong_checksum_is_refused() {
     let place = Place::new();
     fs::create_dir(place.path("data")).expect("a folder");
     place.write("data/timemachine.txt", "not the book");
@@ -47,7 +52,7 @@ fn a_named_text_with_other_content_is_not_used() {
 }
 
 #[test]
-fn numbers_that_make_no_training() {
+fn invalid_numbers_are_refused() {
     let place = Place::new();
     refused(&place, &["--out", "run", "--lr", "nan"], 2, &["--lr", "finite"]);
     let cases: [(&[&str], &str); 7] = [
@@ -67,11 +72,11 @@ fn numbers_that_make_no_training() {
 }
 
 #[test]
-fn absurd_sizes_are_refused_with_the_memory_they_would_need() {
+fn huge_sizes_are_refused_with_the_memory_they_need() {
     let place = Place::new();
     for flags in [["--hidden-size", "1000000000"], ["--hidden-size", "4294967296000000"]] {
         let outcome = place.run(&[&["train", "--quiet", "--epochs", "1"], &flags[..]].concat());
-        outcome.failed(1, &["training would need", "of memory", "are available", "hint: smaller --hidden-size"]);
+        outcome.failed(1, &["training needs", "of memory", "is available", "hint: reduce --hidden-size"]);
     }
     let outcome = place.run(&["train", "--quiet", "--batch-size", "18446744073709551615"]);
     outcome.failed(1, &["of memory"]);
@@ -79,7 +84,7 @@ fn absurd_sizes_are_refused_with_the_memory_they_would_need() {
 }
 
 #[test]
-fn a_folder_that_exists_is_refused_and_force_replaces_only_a_run() {
+fn an_existing_folder_is_refused_and_force_replaces_only_a_run() {
     let place = Place::new();
     fs::create_dir(place.path("letters")).expect("a folder");
     place.write("letters/dear.txt", "do not lose me");
@@ -91,14 +96,14 @@ fn a_folder_that_exists_is_refused_and_force_replaces_only_a_run() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_fails_before_training() {
+fn an_unwritable_folder_is_refused_before_training() {
     let place = Place::new();
     place.write("file", "in the way");
     refused(&place, &["--out", "file/run"], 1, &["`file/run` cannot be created"]);
 }
 
 #[test]
-fn what_is_no_run_or_a_damaged_one_is_exit_code_4() {
+fn a_folder_that_is_not_a_run_and_a_damaged_run_are_exit_code_4() {
     let place = Place::new();
     fs::create_dir(place.path("folder")).expect("a folder");
     let generate = |words: &[&str]| place.run(&["generate", "run"]).failed(4, words);
@@ -124,7 +129,7 @@ fn what_is_no_run_or_a_damaged_one_is_exit_code_4() {
 }
 
 #[test]
-fn a_vocabulary_of_another_run_does_not_fit() {
+fn a_vocabulary_of_another_run_is_refused() {
     let place = Place::new();
     place.train(&[]).succeeded();
     place.run(&[&["train", "--quiet", "--out", "other", "--token", "byte"], &SMALL[..]].concat()).succeeded();
@@ -133,12 +138,12 @@ fn a_vocabulary_of_another_run_does_not_fit() {
 }
 
 #[test]
-fn a_training_that_diverges_stops_there_and_keeps_the_last_good_model() {
+fn a_divergence_stops_training_and_keeps_the_last_good_model() {
     let place = Place::new();
     let outcome = place.train(&["--nonlinearity", "relu", "--lr", "1e30", "--clip", "0"]);
     outcome.failed(
         3,
-        &["diverged at step", "gradient norm", "learning rate 1", "hint: a smaller learning rate", "--clip"],
+        &["diverged at step", "gradient norm", "learning rate 1", "hint: reduce the learning rate", "--clip"],
     );
     place.run(&["generate", "run"]).succeeded();
 }

@@ -1,4 +1,4 @@
-//! Models that PyTorch trained: what a run of them can do, and what is refused before anything is written.
+//! `rnnlm import`: an imported run works like a trained one, and an invalid file is refused before anything is written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/import").join(format!("{name}.safetensors"))
 }
 
-/// A place with a checkpoint as `model.safetensors` and a vocabulary of its size.
+/// A folder with a fixture as `model.safetensors` and a vocabulary of its size.
 fn place(name: &str) -> Place {
     let place = Place::new();
     place.write("model.safetensors", fs::read(fixture(name)).expect("a fixture"));
@@ -19,24 +19,24 @@ fn place(name: &str) -> Place {
 
 const IMPORT: [&str; 4] = ["import", "model.safetensors", "--vocab", "tokens.json"];
 
-/// Expects a refusal, and that no file came, went or changed.
+/// Expects an error and no changed file.
 #[track_caller]
 fn refused(place: &Place, args: &[&str], code: i32, words: &[&str]) {
     let before = place.snapshot();
     place.run(args).failed(code, words);
     assert_eq!(place.snapshot(), before, "files changed");
-    assert!(!place.path("runs").exists(), "a run's folder was left behind");
+    assert!(!place.path("runs").exists(), "a folder of a run was left");
 }
 
 #[test]
-fn an_imported_run_generates_scores_and_begins_a_training() {
+fn an_imported_run_generates_scores_and_initializes_a_run() {
     let place = place("gru-2-layers");
     let outcome = place.run(&IMPORT).succeeded();
     assert_eq!(outcome.stdout, "run runs/model-gru-1\n");
     // 3·6·(7 + 6 + 2) + 3·6·(6 + 6 + 2) + 7·6 + 7
     let words = "gru, 2 layers, 6 hidden units, one-hot input, 571 parameters";
     assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("7 tokens of kind char, texts normalised: book"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("7 char tokens, normalization book"), "{}", outcome.stderr);
     let run = "runs/model-gru-1";
     let text = place.run(&["generate", run, "--prefix", "a tim", "--num-tokens", "8"]).succeeded().stdout;
     assert!(text.starts_with("a tim"), "{text}");
@@ -51,12 +51,12 @@ fn an_imported_run_generates_scores_and_begins_a_training() {
     let before = place.snapshot();
     place
         .run(&["train", "--resume", run])
-        .failed(4, &["`runs/model-gru-1` was imported: it has no training to go on with", "hint: --init-from begins"]);
+        .failed(4, &["`runs/model-gru-1` was imported: it has no training to go on with", "hint: use --init-from"]);
     assert_eq!(place.snapshot(), before);
 }
 
 #[test]
-fn what_an_rnn_is_must_be_said_and_the_folder_may_be_chosen() {
+fn the_nonlinearity_of_an_rnn_and_the_folder_are_flags() {
     let place = place("rnn-relu");
     let tanh = place.run(&[&IMPORT[..], &["--out", "tanh"]].concat()).succeeded();
     assert!(tanh.stderr.contains("rnn tanh") && tanh.stderr.contains("--nonlinearity"), "{}", tanh.stderr);
@@ -72,7 +72,7 @@ fn what_an_rnn_is_must_be_said_and_the_folder_may_be_chosen() {
 }
 
 #[test]
-fn a_run_of_our_own_comes_back_with_its_vocabulary() {
+fn the_model_and_the_vocabulary_of_a_run_can_be_imported_again() {
     let place = Place::new();
     place.train(&["--cell", "gru", "--reset-before"]).succeeded();
     place.run(&["import", "run/model.safetensors", "--vocab", "run/vocab.json", "--out", "back"]).succeeded();
@@ -84,7 +84,7 @@ fn a_run_of_our_own_comes_back_with_its_vocabulary() {
 }
 
 #[test]
-fn what_makes_no_run_is_refused_before_anything_is_written() {
+fn invalid_files_are_refused_before_anything_is_written() {
     let place = place("gru-2-layers");
     place.write("six.json", r#"["<unk>", " ", "e", "t", "a", "i"]"#);
     place.write("model.pt", b"PK\x03\x04 and so on");
@@ -94,9 +94,14 @@ fn what_makes_no_run_is_refused_before_anything_is_written() {
     let missing = with("missing.safetensors", "tokens.json");
     refused(&place, &missing, 1, &["`missing.safetensors` cannot be read"]);
     refused(&place, &with("folder", "tokens.json"), 4, &["`folder`", "not a file"]);
-    refused(&place, &with("model.pt", "tokens.json"), 4, &["`torch.save`", "hint: safetensors.torch.save_file"]);
+    refused(
+        &place,
+        &with("model.pt", "tokens.json"),
+        4,
+        &["`torch.save`", "hint: write the file with safetensors.torch.save_file"],
+    );
     refused(&place, &with("text.txt", "tokens.json"), 4, &["`text.txt` cannot be imported: it is not safetensors"]);
-    let words = ["`linear.weight` has 7 rows, the vocabulary has 6 entries", "hint: --vocab"];
+    let words = ["`linear.weight` has 7 rows, the vocabulary has 6 entries", "hint: pass the vocabulary"];
     refused(&place, &with("model.safetensors", "six.json"), 4, &words);
     refused(&place, &with("model.safetensors", "missing.json"), 1, &["`missing.json` cannot be read"]);
     refused(&place, &with("model.safetensors", "text.txt"), 1, &["the vocabulary is not in the expected form"]);

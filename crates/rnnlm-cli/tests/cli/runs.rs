@@ -1,4 +1,4 @@
-//! What a run gives: figures, files, the same bytes for the same seed, and what can be done with it afterwards.
+//! A run from training to use: results, files, reproducibility, generation and evaluation.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::support::{Outcome, Place, SMALL};
 
 #[test]
-fn train_reports_one_object_with_every_figure() {
+fn json_output_is_one_object_with_every_result() {
     let place = Place::new();
     let report = place.train(&["--format", "json"]).succeeded().json();
     for key in ["perplexity", "tokens_per_second", "seconds"] {
@@ -32,20 +32,22 @@ fn train_reports_one_object_with_every_figure() {
 fn progress_goes_to_standard_error_and_the_result_to_standard_output() {
     let place = Place::new();
     let outcome = place.run(&[&["train", "--sample-every", "2"], &SMALL[..]].concat()).succeeded();
-    for words in
-        ["2,000 of 42,000 characters, 28 kinds, letters only, lower-case", "untrained: time traveller", "epoch 2: "]
-    {
+    for words in [
+        "2,000 of 42,000 characters, 28 distinct tokens, letters only, lower-case",
+        "untrained: time traveller",
+        "epoch 2: ",
+    ] {
         assert!(outcome.stderr.contains(words), "`{words}` is missing in {}", outcome.stderr);
     }
     assert!(outcome.stdout.starts_with("perplexity "), "{}", outcome.stdout);
     assert!(outcome.stdout.trim_end().ends_with("run runs/sample-rnn-1"), "{}", outcome.stdout);
-    assert!(!outcome.stderr.contains('\u{1b}'), "no colours off a terminal");
+    assert!(!outcome.stderr.contains('\u{1b}'), "no colors outside of a terminal");
     place.run(&[&["train", "--quiet"], &SMALL[..]].concat()).succeeded();
     assert!(place.path("runs/sample-rnn-2").is_dir(), "the first free number");
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
+fn the_same_seed_gives_the_same_bytes_with_any_number_of_threads() {
     let place = Place::new();
     let flags = ["--hidden-size", "33", "--epochs", "4", "--batch-size", "24", "--max-tokens", "3000"];
     let model = |name: &str, more: &[&str]| {
@@ -65,7 +67,7 @@ fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
 }
 
 #[test]
-fn a_run_generates_and_scores_without_its_corpus() {
+fn a_run_generates_text_without_its_corpus() {
     let place = Place::new();
     place.train(&[]).succeeded();
     let text = place.run(&["generate", "run", "--prefix", "the ", "--num-tokens", "20"]).succeeded().stdout;
@@ -74,7 +76,7 @@ fn a_run_generates_and_scores_without_its_corpus() {
     assert_eq!(object["prefix"], "time traveller");
     let again = place.run(&["generate", "run", "--temperature", "0.8", "--seed", "5", "--format", "json"]).json();
     assert_eq!(object, again);
-    // an empty prefix starts from the commonest character of English text, the space
+    // an empty prefix starts from the most frequent character of English text, the space
     let empty = place.run(&["generate", "run", "--prefix", "", "--num-tokens", "3", "--format", "json"]).json();
     assert!(empty["text"].as_str().is_some_and(|text| text.starts_with(' ') && text.len() == 4), "{empty}");
 }
@@ -90,13 +92,13 @@ fn eval_scores_every_token_after_the_first() {
     let (nats, perplexity) = (score["nats_per_token"].as_f64().unwrap(), score["perplexity"].as_f64().unwrap());
     assert!((nats.exp() - perplexity).abs() < 1e-9 * perplexity);
     let bits = score["bits_per_char"].as_f64().unwrap();
-    assert!((bits - nats / 2.0_f64.ln()).abs() < 1e-9, "one character a token: {bits}");
+    assert!((bits - nats / 2.0_f64.ln()).abs() < 1e-9, "one character per token: {bits}");
     place.write("one.txt", "a");
     place.run(&["eval", "run", "--corpus", "one.txt"]).failed(1, &["1 tokens cannot be scored"]);
 }
 
 #[test]
-fn unknown_characters_in_a_prefix_are_named() {
+fn unknown_characters_in_a_prefix_are_listed() {
     let place = Place::new();
     place.write("abc.txt", "abcabc".repeat(200));
     place.run(&[&["train", "--quiet", "--corpus", "abc.txt", "--out", "run"], &SMALL[..10]].concat());
@@ -113,7 +115,7 @@ fn unknown_characters_in_a_prefix_are_named() {
 }
 
 #[test]
-fn a_text_from_standard_input_is_used_as_it_is() {
+fn a_text_from_standard_input_is_not_normalized() {
     let place = Place::new();
     let args = [&["train", "--quiet", "--corpus", "-", "--out", "run", "--format", "json"], &SMALL[..8]].concat();
     let mut child = place.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command");
@@ -126,7 +128,7 @@ fn a_text_from_standard_input_is_used_as_it_is() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_closed_pipe_ends_the_program_without_an_error() {
     let place = Place::new();
     place.train(&[]).succeeded();
     let mut command = place.command(&["generate", "run", "--num-tokens", "10000000"]);
@@ -137,7 +139,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[test]
-fn texts_and_devices_can_be_looked_at() {
+fn corpora_and_devices_can_be_listed() {
     let place = Place::new();
     let list = place.run(&["corpus", "list"]).succeeded().stdout;
     assert!(list.contains("sample") && list.contains("bundled") && list.contains("timemachine"), "{list}");

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first saves, the second does not wait.
+//! Ctrl-C and SIGTERM: the first signal saves, the second stops immediately.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::support::{Outcome, Place};
 
-/// A training that would take hours, after it has said a line that starts with `until`; and what it says from there on.
+/// Starts a training run that would take hours, and waits for a line that starts with `until`. Returns the process and
+/// the lines that follow.
 fn endless(place: &Place, more: &[&str], until: &str) -> (Child, std::thread::JoinHandle<String>) {
     let args = ["train", "--out", "run", "--epochs", "100000000", "--sample-every", "1"];
     let mut command = place.command(&[&args, more].concat());
@@ -17,10 +18,10 @@ fn endless(place: &Place, more: &[&str], until: &str) -> (Child, std::thread::Jo
     let mut line = String::new();
     while !line.starts_with(until) {
         line.clear();
-        assert!(lines.read_line(&mut line).expect("it speaks") > 0, "it ended too early");
+        assert!(lines.read_line(&mut line).expect("readable output") > 0, "it ended too early");
     }
-    // the rest is read meanwhile, so that the pipe never fills
-    let rest = std::thread::spawn(move || std::io::read_to_string(lines).expect("it speaks UTF-8"));
+    // a thread reads the rest, so that the pipe never fills
+    let rest = std::thread::spawn(move || std::io::read_to_string(lines).expect("UTF-8"));
     (child, rest)
 }
 
@@ -30,7 +31,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[test]
-fn an_interrupted_training_saves_and_says_so_with_130() {
+fn an_interrupted_run_saves_and_exits_with_130() {
     for name in ["-INT", "-TERM"] {
         let place = Place::new();
         let (child, rest) = endless(&place, &["--hidden-size", "32"], "epoch 1/");
@@ -44,9 +45,9 @@ fn an_interrupted_training_saves_and_says_so_with_130() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_the_step_under_way() {
+fn a_second_signal_does_not_wait_for_the_current_step() {
     let place = Place::new();
-    // one step is 40,000 tokens of some 7 million operations each: longer than the pause between the two signals
+    // one step takes longer than the pause between the signals: 40,000 tokens of about 7 million operations each
     let sizes = ["--hidden-size", "1024", "--batch-size", "1000", "--num-steps", "40", "--max-tokens", "0"];
     let (child, rest) = endless(&place, &[&sizes[..], &["--threads", "1"]].concat(), "untrained: traveller");
     signal(&child, "-INT");

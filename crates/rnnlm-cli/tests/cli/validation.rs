@@ -1,5 +1,4 @@
-//! Held-out text: scored after every epoch as `rnnlm eval` scores it, the best model kept apart, training ended when it has
-//! not got better for long enough.
+//! The validation set: its score after every epoch, the best model, and early stopping.
 
 use std::fs;
 
@@ -7,22 +6,22 @@ use serde_json::Value;
 
 use crate::support::{Outcome, Place, SMALL};
 
-/// A small training of so many epochs into `run`.
+/// A small training run of `epochs` epochs in the folder `run`.
 fn train(place: &Place, epochs: &str, more: &[&str]) -> Outcome {
     let small: Vec<&str> = SMALL.chunks(2).filter(|pair| pair[0] != "--epochs").flatten().copied().collect();
     place.run(&[&["train", "--quiet", "--out", "run", "--epochs", epochs], &small[..], more].concat())
 }
 
 fn metrics(place: &Place) -> Vec<Value> {
-    let text = fs::read_to_string(place.path("run/metrics.jsonl")).expect("a record of the epochs");
+    let text = fs::read_to_string(place.path("run/metrics.jsonl")).expect("metrics");
     text.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect()
 }
 
 #[test]
-fn each_epoch_is_scored_as_eval_scores_it_and_the_best_model_is_kept() {
+fn each_epoch_has_the_score_of_eval_and_the_best_model_is_kept() {
     let place = Place::new();
     place.write("other.txt", "the keeper of the lamp went down to the shore and waited for the tide to turn");
-    // a learning rate at which a later epoch is sometimes worse
+    // a learning rate with which some epochs are worse than the one before
     let flags = ["--val-corpus", "other.txt", "--lr", "4", "--format", "json"];
     let result = train(&place, "12", &flags).succeeded().json();
     let scores: Vec<f64> =
@@ -36,11 +35,11 @@ fn each_epoch_is_scored_as_eval_scores_it_and_the_best_model_is_kept() {
     assert_eq!(result["best"]["val_perplexity"].as_f64(), Some(best));
     let epoch = 1 + scores.iter().position(|&score| score == best).expect("it is one of them") as u64;
     assert_eq!(result["best"]["epoch"].as_u64(), Some(epoch));
-    assert!(fs::read_to_string(place.path("run/perplexity.svg")).expect("a picture").contains("held out"));
+    assert!(fs::read_to_string(place.path("run/perplexity.svg")).expect("a picture").contains("validation"));
 }
 
 #[test]
-fn patience_ends_a_training_and_going_on_does_not_begin_it_again() {
+fn patience_stops_a_run_and_resuming_does_not_restart_it() {
     let place = Place::new();
     let flags = ["--val-fraction", "0.2", "--lr", "4", "--patience", "2", "--format", "json"];
     let result = train(&place, "400", &flags).succeeded().json();
@@ -55,7 +54,7 @@ fn patience_ends_a_training_and_going_on_does_not_begin_it_again() {
 }
 
 #[test]
-fn a_training_that_is_stopped_holds_out_the_same_text_when_it_goes_on() {
+fn a_resumed_run_has_the_same_validation_set() {
     let (whole, parts) = (Place::new(), Place::new());
     let flags =
         ["--val-fraction", "0.2", "--optimizer", "adamw", "--lr", "0.01", "--dropout", "0.2", "--num-layers", "2"];
@@ -67,16 +66,16 @@ fn a_training_that_is_stopped_holds_out_the_same_text_when_it_goes_on() {
         assert!(read(&whole) == read(&parts), "{name}");
     }
     let other = ["train", "--resume", "run", "--val-fraction", "0.5", "--epochs", "7"];
-    parts.run(&other).failed(4, &["other text", "hint: "]);
+    parts.run(&other).failed(4, &["different validation set", "hint: "]);
     parts.run(&["train", "--resume", "run", "--optimizer", "sgd", "--epochs", "7"]).failed(4, &["`optimizer.name` is"]);
 }
 
 #[test]
-fn what_a_cosine_ends_with_cannot_be_moved() {
+fn the_end_of_a_cosine_schedule_is_fixed() {
     let place = Place::new();
     place.train(&["--schedule", "cosine"]).succeeded();
     let more = ["train", "--resume", "run", "--epochs", "9"];
-    place.run(&more).failed(1, &["cosine schedule", "epoch 3, not with epoch 9", "hint: --init-from"]);
+    place.run(&more).failed(1, &["cosine schedule", "ends at epoch 3, not at epoch 9", "hint: use --init-from"]);
     let rates: Vec<f64> = metrics(&place).iter().map(|line| line["lr"].as_f64().expect("a rate")).collect();
     // (1 + cos(π e / 3)) / 2
     for (found, expected) in rates.iter().zip([1.0, 0.75, 0.25]) {
@@ -85,15 +84,15 @@ fn what_a_cosine_ends_with_cannot_be_moved() {
 }
 
 #[test]
-fn tied_weights_are_written_under_both_names_and_read_again() {
+fn tied_weights_are_saved_under_both_names_and_can_be_loaded() {
     let place = Place::new();
     place.train(&["--tie-weights", "--embedding-size", "16"]).succeeded();
     let bytes = fs::read(place.path("run/model.safetensors")).expect("a model");
-    // eight bytes say how long the header is, and the header where each tensor stands behind it
+    // eight bytes with the length of the header, then the header, then the tensors at the offsets in the header
     let start = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
     let header: Value = serde_json::from_slice(&bytes[8..start]).expect("a JSON header");
-    let place_of = |name: &str, end: usize| header[name]["data_offsets"][end].as_u64().expect("a place") as usize;
-    let tensor = |name: &str| &bytes[start + place_of(name, 0)..start + place_of(name, 1)];
+    let offset = |name: &str, end: usize| header[name]["data_offsets"][end].as_u64().expect("an offset") as usize;
+    let tensor = |name: &str| &bytes[start + offset(name, 0)..start + offset(name, 1)];
     assert_eq!(tensor("embedding.weight"), tensor("linear.weight"));
     place.run(&["generate", "run", "--num-tokens", "5"]).succeeded();
     place.run(&["train", "--resume", "run", "--epochs", "4", "--quiet"]).succeeded();

@@ -1,4 +1,4 @@
-//! Runs that are moved, that cannot be written, and that are reached by a symbolic link.
+//! Runs that are moved, read-only, or behind a symbolic link.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{Outcome, Place};
-use crate::{ending, training};
+use crate::{result_of, training};
 
 #[test]
-fn a_run_that_is_moved_goes_on() {
+fn a_moved_run_can_be_resumed() {
     let place = Place::new();
     place.run(&training(&["--out", "whole", "--epochs", "6"])).succeeded();
     place.run(&training(&["--out", "run"])).succeeded();
@@ -19,11 +19,11 @@ fn a_run_that_is_moved_goes_on() {
     fs::rename(place.path("run"), place.path("elsewhere/other")).unwrap();
     let mut command = place.command(&["train", "--quiet", "--resume", "other", "--epochs", "6"]);
     Outcome::of(command.current_dir(place.path("elsewhere")).output().unwrap()).succeeded();
-    assert!(ending(&place.path("elsewhere/other")) == ending(&place.path("whole")));
+    assert!(result_of(&place.path("elsewhere/other")) == result_of(&place.path("whole")));
 }
 
 #[test]
-fn a_text_that_is_moved_is_named_again() {
+fn a_moved_text_can_be_named_again() {
     let place = Place::new();
     let text = "a text of some length, which is somewhere else tomorrow. ".repeat(20);
     place.write("text.txt", &text);
@@ -37,7 +37,7 @@ fn a_text_that_is_moved_is_named_again() {
     outcome.failed(4, &["`changed.txt` is not the text of the run", "`tokens` is 1140 and not 1141", "ids_sha256"]);
 }
 
-/// As somebody to whom permissions matter; `root` may write anything.
+/// Runs the command as a user without special permissions; `root` can write anywhere.
 fn as_nobody(place: &Place, args: &[&str]) -> Outcome {
     let mut command = place.command(args);
     if place.path(".").metadata().unwrap().uid() == 0 {
@@ -49,7 +49,7 @@ fn as_nobody(place: &Place, args: &[&str]) -> Outcome {
         other.args(args).current_dir(place.path(".")).env("HOME", place.path(".")).uid(65534).gid(65534);
         command = other;
     }
-    // a process that another test starts just now may still hold the copy open for writing
+    // a process that another test starts at the same time can still have the copy open for writing
     let mut attempts = 0..100;
     let output = loop {
         match command.output() {
@@ -67,7 +67,7 @@ fn permit(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_run_that_cannot_be_written_can_be_used_and_says_so_when_trained() {
+fn a_read_only_run_can_be_used_but_not_trained() {
     let place = Place::new();
     permit(&place.path("."), 0o755);
     place.run(&training(&["--out", "run"])).succeeded();
@@ -78,12 +78,12 @@ fn a_run_that_cannot_be_written_can_be_used_and_says_so_when_trained() {
         permit(&path, 0o444);
     }
     permit(&run, 0o555);
-    let before = ending(&run);
+    let before = result_of(&run);
     as_nobody(&place, &["generate", "run", "--num-tokens", "3"]).succeeded();
     let cannot = ["error: `run/.rnnlm.lock` cannot be locked", "Permission denied"];
     as_nobody(&place, &["train", "--quiet", "--resume", "run", "--epochs", "9"]).failed(1, &cannot);
     as_nobody(&place, &training(&["--out", "run/inner"])).failed(1, &["cannot be created"]);
-    // also where a crash left a model that must be made again
+    // also if a crash left no model file
     permit(&run, 0o755);
     fs::remove_file(run.join("model.safetensors")).unwrap();
     permit(&run, 0o555);
@@ -92,14 +92,14 @@ fn a_run_that_cannot_be_written_can_be_used_and_says_so_when_trained() {
     permit(&run, 0o755);
     permit(&run.join(".rnnlm.lock"), 0o644);
     place.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
-    assert!(ending(&run) == before, "it is made again where it can be written");
+    assert!(result_of(&run) == before, "a writable run gets its model file again");
 }
 
 #[test]
-fn a_run_that_loses_its_folder_while_training_says_so() {
+fn losing_the_folder_during_training_is_an_error() {
     let place = Place::new();
     place.run(&training(&["--out", "whole", "--epochs", "40", "--hidden-size", "64"])).succeeded();
-    // the folder goes away after the first epochs: as a disk that is unmounted
+    // the folder disappears after the first epochs, like an unmounted disk
     let args = training(&["--out", "run", "--epochs", "40", "--hidden-size", "64", "--checkpoint-every", "1"]);
     let (nothing, pipe) = (std::process::Stdio::null(), std::process::Stdio::piped());
     let mut child = place.command(&args).stdout(nothing).stderr(pipe).spawn().unwrap();
@@ -109,14 +109,17 @@ fn a_run_that_loses_its_folder_while_training_says_so() {
     }
     fs::rename(place.path("run"), place.path("moved")).unwrap();
     let outcome = Outcome::of(child.wait_with_output().unwrap());
-    outcome.failed(1, &["tries again later", "the last of the training is not saved", "No such file or directory"]);
-    assert!(!place.path("run").exists(), "nothing is made where it was");
+    outcome.failed(
+        1,
+        &["retries at the next checkpoint", "the end of the training run was not saved", "No such file or directory"],
+    );
+    assert!(!place.path("run").exists(), "the folder is not created again");
     place.run(&["train", "--quiet", "--resume", "moved"]).succeeded();
-    assert!(ending(&place.path("moved")) == ending(&place.path("whole")));
+    assert!(result_of(&place.path("moved")) == result_of(&place.path("whole")));
 }
 
 #[test]
-fn a_symbolic_link_is_followed_to_a_run_and_stays_a_link() {
+fn a_symbolic_link_to_a_run_is_followed_and_kept() {
     let place = Place::new();
     place.run(&training(&["--out", "target"])).succeeded();
     let is_link = |name: &str| place.path(name).symlink_metadata().unwrap().is_symlink();
@@ -125,10 +128,13 @@ fn a_symbolic_link_is_followed_to_a_run_and_stays_a_link() {
     place.run(&training(&["--out", "link", "--force", "--seed", "9"])).succeeded();
     assert!(is_link("link"));
     place.run(&training(&["--out", "other", "--seed", "9"])).succeeded();
-    assert!(ending(&place.path("target")) == ending(&place.path("other")), "the run behind the link was replaced");
+    assert!(
+        result_of(&place.path("target")) == result_of(&place.path("other")),
+        "the run behind the link was replaced"
+    );
     place.run(&["train", "--quiet", "--resume", "link", "--epochs", "4"]).succeeded();
 
-    // to an empty folder: the run goes there; to nothing, or to a file: refused, and what is there stays
+    // a link to an empty folder is followed; a link to nothing or to a file is refused, and the file is kept
     fs::create_dir(place.path("empty")).unwrap();
     symlink("empty", place.path("to-empty")).unwrap();
     place.run(&training(&["--out", "to-empty"])).succeeded();
@@ -144,7 +150,7 @@ fn a_symbolic_link_is_followed_to_a_run_and_stays_a_link() {
 }
 
 #[test]
-fn a_link_within_a_run_is_replaced_and_what_it_leads_to_is_not() {
+fn a_link_inside_a_run_is_replaced_and_its_target_is_kept() {
     let place = Place::new();
     place.run(&training(&["--out", "run"])).succeeded();
     let model = place.path("run/model.safetensors");

@@ -1,4 +1,4 @@
-//! A training that saves at every step, killed without warning at any moment, again and again.
+//! A training run that saves at every step and is killed repeatedly at random moments.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -9,12 +9,12 @@ use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 
 use crate::support::Place;
-use crate::{ending, litter};
+use crate::{leftovers, result_of};
 
-/// Kills that hit a process at work; `RNNLM_KILLS` asks for another number.
+/// Number of kills of a running process; the environment variable `RNNLM_KILLS` changes it.
 const KILLS: usize = 200;
 
-/// A training of a few hundred steps, each of which takes less time than its save.
+/// A training run of a few hundred steps, each of which takes less time than its checkpoint.
 const TRAINING: [&str; 20] = [
     "--cell",
     "lstm",
@@ -38,7 +38,7 @@ const TRAINING: [&str; 20] = [
     "2",
 ];
 
-/// Numbers that look random and are the same every time; moments are random enough by themselves.
+/// Pseudo-random pauses from a linear congruential generator.
 struct Pauses(u64);
 
 impl Pauses {
@@ -48,28 +48,28 @@ impl Pauses {
     }
 }
 
-/// Begins the run `name`, or goes on with it if it has been saved.
+/// Starts the run `name`, or resumes it if it has a checkpoint.
 fn start(place: &Place, name: &str, seed: &str) -> Child {
     let run = place.path(name);
-    let begun = run.join("trainer.safetensors").exists();
-    let (how, threads) = (if begun { ["--resume", name] } else { ["--out", name] }, ["--seed", seed]);
-    let mut command = place.command(&[&["train", "--quiet"], &how[..], &TRAINING, &threads].concat());
+    let has_checkpoint = run.join("trainer.safetensors").exists();
+    let folder = if has_checkpoint { ["--resume", name] } else { ["--out", name] };
+    let mut command = place.command(&[&["train", "--quiet"], &folder[..], &TRAINING, &["--seed", seed]].concat());
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
-fn a_training_killed_at_any_moment_ends_with_the_same_bits() {
+fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
     let kills = std::env::var("RNNLM_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     let (place, cpu) = (Place::new(), Cpu::new(1).unwrap());
     let mut pauses = Pauses(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
-    let (mut killed, mut within_a_save, mut run) = (0, 0, 0);
+    let (mut killed, mut during_a_save, mut run) = (0, 0, 0);
     while killed < kills {
         run += 1;
         let (name, whole, seed) = (format!("run-{run}"), format!("whole-{run}"), run.to_string());
         let plain = [&["train", "--quiet", "--out", &whole], &TRAINING[..16], &["--seed", &seed]].concat();
         let start_of_plain = Instant::now();
         place.run(&plain).succeeded();
-        // with its saves, a training takes several times as long: several kills a run
+        // checkpoints make the run several times as slow, so it is killed several times
         let longest = 2 * start_of_plain.elapsed().as_micros() as u64;
         loop {
             let mut child = start(&place, &name, &seed);
@@ -77,30 +77,30 @@ fn a_training_killed_at_any_moment_ends_with_the_same_bits() {
             let over = child.try_wait().unwrap().is_some();
             let _ = child.kill();
             let outcome = child.wait_with_output().unwrap();
-            let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+            let stderr = String::from_utf8_lossy(&outcome.stderr).into_owned();
             if over {
-                assert!(outcome.status.success(), "after {killed} kills: {said}");
+                assert!(outcome.status.success(), "after {killed} kills: {stderr}");
                 break;
             }
             killed += 1;
-            assert_eq!(said, "", "after {killed} kills");
+            assert_eq!(stderr, "", "after {killed} kills");
             if place.path(&name).exists() {
-                within_a_save += usize::from(!litter(&place.path(&name)).is_empty());
+                during_a_save += usize::from(!leftovers(&place.path(&name)).is_empty());
             }
             if place.path(&name).join("trainer.safetensors").exists() {
                 let run = Run::open(&place.path(&name)).unwrap();
                 run.load(&cpu, ExecutionPath::Auto).unwrap();
             }
         }
-        assert!(ending(&place.path(&name)) == ending(&place.path(&whole)), "{name} differs after {killed} kills");
-        assert_eq!(litter(&place.path(&name)), [""; 0]);
+        assert!(result_of(&place.path(&name)) == result_of(&place.path(&whole)), "{name} differs after {killed} kills");
+        assert_eq!(leftovers(&place.path(&name)), [""; 0]);
         assert_eq!(fs::read_dir(place.path(&name).join("checkpoints")).unwrap().count(), 2);
     }
-    println!("{killed} kills in {run} runs, {within_a_save} of them while a file was half written");
-    assert!(within_a_save > 0, "the test has lost its aim: no kill hit a file on its way");
+    println!("{killed} kills in {run} runs, {during_a_save} of them while a file was being written");
+    assert!(during_a_save > 0, "no kill interrupted the writing of a file");
 }
 
-/// The book's training on the bundled story, killed five times; it takes a minute, so only `cargo xtask trust` runs it.
+/// The default training run, killed five times. It takes a minute, so only `cargo xtask trust` runs it.
 #[test]
 #[ignore = "takes a minute"]
 fn five_hundred_epochs_killed_five_times_end_with_the_same_bits() {
@@ -124,7 +124,7 @@ fn five_hundred_epochs_killed_five_times_end_with_the_same_bits() {
         );
     }
     place.run(&args(5)).succeeded();
-    let (run, whole) = (ending(&place.path("run")), ending(&place.path("whole")));
+    let (run, whole) = (result_of(&place.path("run")), result_of(&place.path("whole")));
     assert_eq!(run.1.len(), 500);
     assert!(run == whole);
 }
