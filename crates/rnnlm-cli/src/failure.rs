@@ -159,7 +159,7 @@ impl Failure {
             }
             Self::Library(E::NewerFormat { .. }) => hint("use a newer version of rnnlm"),
             Self::Library(E::Vocab(V::InvalidUtf8 { .. })) => {
-                hint("use --token byte --normalize none, which accept any bytes")
+                hint("use --token byte --normalize none, which accepts any bytes")
             }
             Self::Library(E::Vocab(V::Empty { bytes: 1.., normalization: Normalization::Book, .. })) => {
                 hint("use --normalize none, which keeps every character")

@@ -28,7 +28,8 @@ impl TrainingProgress {
     pub(crate) fn new(epochs: u64, done: u64, sample_every: u64, quiet: bool) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(epochs).with_position(done);
-            let template = "{bar:28} epoch {pos}/{len}  {msg}  {eta} left";
+            // `wide_msg` is cut at the width of the terminal; a line that wraps would not be redrawn correctly
+            let template = "{bar:20} epoch {pos}/{len}  {eta} left  {wide_msg}";
             bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
             bar.enable_steady_tick(Duration::from_millis(200));
             bar

@@ -1,39 +1,39 @@
 //! `--device` and `rnnlm devices`, on machines with and without a GPU.
 
-use crate::support::{Place, SMALL};
+use crate::support::{SMALL, TestDir};
 
 /// The reason why this machine has no GPU; `None` if it has one.
-fn no_gpu(place: &Place) -> Option<String> {
-    let devices = place.run(&["devices", "--format", "json"]).succeeded().json();
+fn no_gpu(dir: &TestDir) -> Option<String> {
+    let devices = dir.run(&["devices", "--format", "json"]).succeeded().json();
     assert_eq!(devices["devices"][0]["name"], "cpu");
     devices["no_gpu"].as_str().map(str::to_owned)
 }
 
 #[test]
 fn a_missing_gpu_is_an_error_that_names_the_missing_library() {
-    let place = Place::new();
-    let Some(reason) = no_gpu(&place) else { return };
+    let dir = TestDir::new();
+    let Some(reason) = no_gpu(&dir) else { return };
     assert!(reason.contains("`libcuda`") || reason.contains("`libnvrtc`"), "{reason}");
-    assert!(place.run(&["devices"]).succeeded().stdout.contains(&format!("no gpu  {reason}")));
+    assert!(dir.run(&["devices"]).succeeded().stdout.contains(&format!("no gpu  {reason}")));
     for device in ["cuda", "cuda:3"] {
-        let refused = place.train(&["--device", device]);
+        let refused = dir.train(&["--device", device]);
         assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
         refused.failed(1, &["error: --device cuda:", &reason]);
     }
-    assert!(!place.path("run").exists());
-    place.run(&["train", "--device", "gpu"]).failed(2, &["expected one of auto, cpu, cuda, cuda:N"]);
+    assert!(!dir.path("run").exists());
+    dir.run(&["train", "--device", "gpu"]).failed(2, &["expected one of auto, cpu, cuda, cuda:N"]);
 }
 
 #[test]
 fn auto_uses_the_cpu_without_a_gpu() {
-    let place = Place::new();
-    if no_gpu(&place).is_some() {
-        let trained = place.train(&["--format", "json"]).succeeded();
+    let dir = TestDir::new();
+    if no_gpu(&dir).is_some() {
+        let trained = dir.train(&["--format", "json"]).succeeded();
         assert_eq!((trained.stderr.as_str(), &trained.json()["device"]), ("", &"cpu (1 thread)".into()));
     }
     // `cpu` works on every machine
     let args = [&["train", "--out", "on-cpu", "--device", "cpu"], &SMALL[..]].concat();
-    place.run(&args).succeeded();
+    dir.run(&args).succeeded();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// A temporary folder, which is the command's working directory.
-pub(crate) struct Place {
+pub(crate) struct TestDir {
     folder: tempfile::TempDir,
 }
 
@@ -27,7 +27,7 @@ pub(crate) const SMALL: [&str; 12] = [
     "1",
 ];
 
-impl Place {
+impl TestDir {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
@@ -55,6 +55,15 @@ impl Place {
 
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {
         Outcome::of(self.command(args).output().expect("the command starts"))
+    }
+
+    /// Runs the command and requires an error that changes no file and leaves no run.
+    #[track_caller]
+    pub(crate) fn refuses(&self, args: &[&str], code: i32, words: &[&str]) {
+        let before = self.snapshot();
+        self.run(args).failed(code, words);
+        assert_eq!(self.snapshot(), before, "files changed");
+        assert!(!self.path("runs").exists(), "a folder of a run was left");
     }
 
     /// A small training run in the folder `run`.

@@ -2,15 +2,15 @@
 
 use std::fs;
 
-use crate::support::Place;
-use crate::training;
+use crate::support::TestDir;
+use crate::train_args;
 
 #[test]
 fn a_damaged_file_is_named_with_exit_code_4() {
-    let place = Place::new();
-    place.run(&training(&["--out", "run"])).succeeded();
+    let dir = TestDir::new();
+    dir.run(&train_args(&["--out", "run"])).succeeded();
     for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors", "metrics.jsonl"] {
-        let file = place.path("run").join(name);
+        let file = dir.path("run").join(name);
         let whole = fs::read(&file).unwrap();
         let middle = whole.len() / 2;
         let mut flipped = whole.clone();
@@ -24,17 +24,17 @@ fn a_damaged_file_is_named_with_exit_code_4() {
             }
             fs::write(&file, &bytes).unwrap();
             let words = [name, "hint:"];
-            place.run(&["train", "--quiet", "--resume", "run", "--epochs", "9"]).failed(4, &words);
+            dir.run(&["train", "--quiet", "--resume", "run", "--epochs", "9"]).failed(4, &words);
             assert!(fs::read(&file).unwrap() == bytes, "{damage} {name} was changed by an error");
             if !matches!(name, "trainer.safetensors" | "metrics.jsonl") {
-                place.run(&["generate", "run", "--num-tokens", "3"]).failed(4, &words);
-                place.run(&["eval", "run", "--corpus", "sample"]).failed(4, &words);
-                place.run(&training(&["--init-from", "run", "--out", "new"])).failed(4, &words);
+                dir.run(&["generate", "run", "--num-tokens", "3"]).failed(4, &words);
+                dir.run(&["eval", "run", "--corpus", "sample"]).failed(4, &words);
+                dir.run(&train_args(&["--init-from", "run", "--out", "new"])).failed(4, &words);
             }
         }
         fs::write(&file, whole).unwrap();
     }
     // the restored run can be resumed
-    place.run(&["train", "--quiet", "--resume", "run", "--epochs", "4"]).succeeded();
-    assert!(!place.path("new").exists());
+    dir.run(&["train", "--quiet", "--resume", "run", "--epochs", "4"]).succeeded();
+    assert!(!dir.path("new").exists());
 }

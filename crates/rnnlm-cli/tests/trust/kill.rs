@@ -8,14 +8,14 @@ use rnnlm_model::Run;
 use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 
-use crate::support::Place;
+use crate::support::TestDir;
 use crate::{leftovers, result_of};
 
 /// Number of kills of a running process; the environment variable `RNNLM_KILLS` changes it.
 const KILLS: usize = 200;
 
 /// A training run of a few hundred steps, each of which takes less time than its checkpoint.
-const TRAINING: [&str; 20] = [
+const TRAIN_FLAGS: [&str; 20] = [
     "--cell",
     "lstm",
     "--hidden-size",
@@ -49,30 +49,30 @@ impl Pauses {
 }
 
 /// Starts the run `name`, or resumes it if it has a checkpoint.
-fn start(place: &Place, name: &str, seed: &str) -> Child {
-    let run = place.path(name);
+fn start(dir: &TestDir, name: &str, seed: &str) -> Child {
+    let run = dir.path(name);
     let has_checkpoint = run.join("trainer.safetensors").exists();
     let folder = if has_checkpoint { ["--resume", name] } else { ["--out", name] };
-    let mut command = place.command(&[&["train", "--quiet"], &folder[..], &TRAINING, &["--seed", seed]].concat());
+    let mut command = dir.command(&[&["train", "--quiet"], &folder[..], &TRAIN_FLAGS, &["--seed", seed]].concat());
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
 fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
     let kills = std::env::var("RNNLM_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let (place, cpu) = (Place::new(), Cpu::new(1).unwrap());
+    let (dir, cpu) = (TestDir::new(), Cpu::new(1).unwrap());
     let mut pauses = Pauses(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
     let (mut killed, mut during_a_save, mut run) = (0, 0, 0);
     while killed < kills {
         run += 1;
         let (name, whole, seed) = (format!("run-{run}"), format!("whole-{run}"), run.to_string());
-        let plain = [&["train", "--quiet", "--out", &whole], &TRAINING[..16], &["--seed", &seed]].concat();
+        let plain = [&["train", "--quiet", "--out", &whole], &TRAIN_FLAGS[..16], &["--seed", &seed]].concat();
         let start_of_plain = Instant::now();
-        place.run(&plain).succeeded();
+        dir.run(&plain).succeeded();
         // checkpoints make the run several times as slow, so it is killed several times
         let longest = 2 * start_of_plain.elapsed().as_micros() as u64;
         loop {
-            let mut child = start(&place, &name, &seed);
+            let mut child = start(&dir, &name, &seed);
             std::thread::sleep(pauses.next(longest));
             let over = child.try_wait().unwrap().is_some();
             let _ = child.kill();
@@ -84,17 +84,17 @@ fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
             }
             killed += 1;
             assert_eq!(stderr, "", "after {killed} kills");
-            if place.path(&name).exists() {
-                during_a_save += usize::from(!leftovers(&place.path(&name)).is_empty());
+            if dir.path(&name).exists() {
+                during_a_save += usize::from(!leftovers(&dir.path(&name)).is_empty());
             }
-            if place.path(&name).join("trainer.safetensors").exists() {
-                let run = Run::open(&place.path(&name)).unwrap();
+            if dir.path(&name).join("trainer.safetensors").exists() {
+                let run = Run::open(&dir.path(&name)).unwrap();
                 run.load(&cpu, ExecutionPath::Auto).unwrap();
             }
         }
-        assert!(result_of(&place.path(&name)) == result_of(&place.path(&whole)), "{name} differs after {killed} kills");
-        assert_eq!(leftovers(&place.path(&name)), [""; 0]);
-        assert_eq!(fs::read_dir(place.path(&name).join("checkpoints")).unwrap().count(), 2);
+        assert!(result_of(&dir.path(&name)) == result_of(&dir.path(&whole)), "{name} differs after {killed} kills");
+        assert_eq!(leftovers(&dir.path(&name)), [""; 0]);
+        assert_eq!(fs::read_dir(dir.path(&name).join("checkpoints")).unwrap().count(), 2);
     }
     println!("{killed} kills in {run} runs, {during_a_save} of them while a file was being written");
     assert!(during_a_save > 0, "no kill interrupted the writing of a file");
@@ -104,27 +104,27 @@ fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
 #[test]
 #[ignore = "takes a minute"]
 fn five_hundred_epochs_killed_five_times_end_with_the_same_bits() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let start_of_whole = Instant::now();
-    place.run(&["train", "--quiet", "--out", "whole"]).succeeded();
+    dir.run(&["train", "--quiet", "--out", "whole"]).succeeded();
     let sixth = start_of_whole.elapsed() / 6;
     let args = |kills| match kills {
         0 => ["train", "--quiet", "--out", "run"],
         _ => ["train", "--quiet", "--resume", "run"],
     };
     for kills in 0..5 {
-        let mut child = place.command(&args(kills)).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = dir.command(&args(kills)).stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(sixth);
         assert!(child.try_wait().unwrap().is_none(), "it ended too early");
         child.kill().unwrap();
         child.wait().unwrap();
         println!(
             "killed with {} lines of metrics",
-            fs::read_to_string(place.path("run/metrics.jsonl")).unwrap().lines().count()
+            fs::read_to_string(dir.path("run/metrics.jsonl")).unwrap().lines().count()
         );
     }
-    place.run(&args(5)).succeeded();
-    let (run, whole) = (result_of(&place.path("run")), result_of(&place.path("whole")));
+    dir.run(&args(5)).succeeded();
+    let (run, whole) = (result_of(&dir.path("run")), result_of(&dir.path("whole")));
     assert_eq!(run.1.len(), 500);
     assert!(run == whole);
 }

@@ -21,7 +21,7 @@ use support::SMALL;
 
 /// The command line of a training run that takes milliseconds: the flags in `more`, and those of [`SMALL`] that are not
 /// in `more`.
-fn training<'a>(more: &[&'a str]) -> Vec<&'a str> {
+fn train_args<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let others = SMALL.chunks(2).filter(|flag| !more.contains(&flag[0])).flatten().copied();
     ["train", "--quiet"].into_iter().chain(others).chain(more.iter().copied()).collect()
 }

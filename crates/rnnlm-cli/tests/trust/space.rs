@@ -3,11 +3,11 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::support::{Outcome, Place};
+use crate::support::{Outcome, TestDir};
 use crate::{leftovers, result_of};
 
 /// A training run whose metrics grow beyond 8 kB, while its other files stay smaller.
-const TRAINING: [&str; 14] = [
+const TRAIN_FLAGS: [&str; 14] = [
     "--hidden-size",
     "2",
     "--epochs",
@@ -24,10 +24,10 @@ const TRAINING: [&str; 14] = [
     "0",
 ];
 
-/// A shell script in the folder of `place`, in which `$rnnlm` is the command.
-fn shell(place: &Place, script: &str) -> Command {
+/// A shell script in the folder of `dir`, in which `$rnnlm` is the command.
+fn shell(dir: &TestDir, script: &str) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", script]).current_dir(place.path(".")).env("rnnlm", env!("CARGO_BIN_EXE_rnnlm"));
+    command.args(["-c", script]).current_dir(dir.path(".")).env("rnnlm", env!("CARGO_BIN_EXE_rnnlm"));
     command
 }
 
@@ -37,11 +37,12 @@ fn run(mut command: Command) -> Outcome {
 
 #[test]
 fn a_file_size_limit_leaves_a_checkpoint_that_can_be_resumed() {
-    let place = Place::new();
-    place.run(&[&["train", "--quiet", "--out", "whole"], &TRAINING[..]].concat()).succeeded();
+    let dir = TestDir::new();
+    dir.run(&[&["train", "--quiet", "--out", "whole"], &TRAIN_FLAGS[..]].concat()).succeeded();
     // 8 blocks of 512 bytes, 1024 in some shells. Without the signal, a larger write is an error, as on a full disk.
-    let script = format!("trap '' XFSZ; ulimit -f 8; exec \"$rnnlm\" train --quiet --out run {}", TRAINING.join(" "));
-    let outcome = run(shell(&place, &script));
+    let script =
+        format!("trap '' XFSZ; ulimit -f 8; exec \"$rnnlm\" train --quiet --out run {}", TRAIN_FLAGS.join(" "));
+    let outcome = run(shell(&dir, &script));
     let words = [
         "warning: `run/metrics.jsonl` cannot be written: File too large",
         "is kept, training continues and retries at the next checkpoint",
@@ -51,17 +52,17 @@ fn a_file_size_limit_leaves_a_checkpoint_that_can_be_resumed() {
     ];
     let outcome = outcome.failed(1, &words);
     assert!(outcome.stderr.matches("warning: `run/metrics").count() > 2, "it retries: {}", outcome.stderr);
-    place.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
-    place.run(&["train", "--quiet", "--resume", "run"]).succeeded();
-    assert!(result_of(&place.path("run")) == result_of(&place.path("whole")));
-    assert_eq!(leftovers(&place.path("run")), [""; 0]);
+    dir.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
+    dir.run(&["train", "--quiet", "--resume", "run"]).succeeded();
+    assert!(result_of(&dir.path("run")) == result_of(&dir.path("whole")));
+    assert_eq!(leftovers(&dir.path("run")), [""; 0]);
 }
 
 #[test]
 fn a_run_on_a_full_disk_can_be_resumed_after_files_are_removed() {
-    let place = Place::new();
-    place.run(&[&["train", "--quiet", "--out", "whole"], &TRAINING[..]].concat()).succeeded();
-    fs::create_dir(place.path("disk")).unwrap();
+    let dir = TestDir::new();
+    dir.run(&[&["train", "--quiet", "--out", "whole"], &TRAIN_FLAGS[..]].concat()).succeeded();
+    fs::create_dir(dir.path("disk")).unwrap();
     // a private file system with space for a dozen files, which an earlier checkpoint per epoch fills
     let script = format!(
         "mount -t tmpfs -o size=48k none disk || exit 99
@@ -70,14 +71,14 @@ fn a_run_on_a_full_disk_can_be_resumed_after_files_are_removed() {
          rm -r disk/run/checkpoints
          \"$rnnlm\" train --quiet --resume disk/run && cp -r disk/run copy
          \"$rnnlm\" train --quiet --out disk/large --hidden-size 64 --epochs 1",
-        TRAINING.join(" ")
+        TRAIN_FLAGS.join(" ")
     );
     let mut command = Command::new("unshare");
-    let script = shell(&place, &script);
+    let script = shell(&dir, &script);
     command
         .args(["-Urm", "sh"])
         .args(script.get_args())
-        .current_dir(place.path("."))
+        .current_dir(dir.path("."))
         .env("rnnlm", env!("CARGO_BIN_EXE_rnnlm"));
     match command.output() {
         Ok(output)
@@ -91,7 +92,7 @@ fn a_run_on_a_full_disk_can_be_resumed_after_files_are_removed() {
                 "--out on another disk",
             ];
             Outcome::of(output).failed(1, &words);
-            assert!(result_of(&place.path("copy")) == result_of(&place.path("whole")));
+            assert!(result_of(&dir.path("copy")) == result_of(&dir.path("whole")));
         }
         refused => println!("skipped: private file systems are not permitted here: {refused:?}"),
     }
@@ -99,10 +100,10 @@ fn a_run_on_a_full_disk_can_be_resumed_after_files_are_removed() {
 
 #[test]
 fn a_failing_standard_output_does_not_lose_the_run() {
-    let place = Place::new();
-    let mut command = place.command(&[&["train", "--quiet", "--out", "run"], &TRAINING[..]].concat());
+    let dir = TestDir::new();
+    let mut command = dir.command(&[&["train", "--quiet", "--out", "run"], &TRAIN_FLAGS[..]].concat());
     command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).stderr(Stdio::piped());
     run(command).failed(1, &["standard input or output failed", "No space left on device"]);
-    place.run(&[&["train", "--quiet", "--out", "whole"], &TRAINING[..]].concat()).succeeded();
-    assert!(result_of(&place.path("run")) == result_of(&place.path("whole")));
+    dir.run(&[&["train", "--quiet", "--out", "whole"], &TRAIN_FLAGS[..]].concat()).succeeded();
+    assert!(result_of(&dir.path("run")) == result_of(&dir.path("whole")));
 }

@@ -156,7 +156,7 @@ fn set<T: Copy>(setting: &mut T, given: Option<T>) {
 /// An error if the user set one of `all` that is not in `own`.
 fn refuse_others(settings: &Settings, all: &[&str], own: &[&str], what: &str) -> Result<()> {
     match all.iter().find(|name| settings.is_explicit(name) && !own.contains(name)) {
-        Some(name) => Err(Failure::usage(format!("{what} has no {} ({})", flag(name), settings.origin(name)))),
+        Some(name) => Err(Failure::usage(format!("{what} has no {} (set by {})", flag(name), settings.origin(name)))),
         None => Ok(()),
     }
 }

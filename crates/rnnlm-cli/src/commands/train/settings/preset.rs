@@ -1,6 +1,6 @@
 //! Presets: the models of *Dive into Deep Learning* as named groups of settings.
 //!
-//! The settings are those of the second Chinese edition. The current English edition has the same models in other
+//! The settings are those of the second Chinese edition. The English edition has these topics in other
 //! sections, with other sizes and learning rates.
 
 use super::names::flag;
@@ -88,11 +88,12 @@ impl Preset {
     /// The section of the help that lists the presets.
     pub(crate) fn help() -> String {
         let common = flags(&COMMON);
-        let mut text = format!("Presets, from the book \"Dive into Deep Learning\". Each one also sets\n{common}.\n");
+        let book = "\"Dive into Deep Learning\", second Chinese edition";
+        let mut text = format!("Presets: models of the book {book}.\nEach one also sets {common}.\n");
         for preset in &PRESETS {
-            let remark = if preset.remark.is_empty() { String::new() } else { format!("; {}", preset.remark) };
+            let remark = if preset.remark.is_empty() { String::new() } else { format!(", {}", preset.remark) };
             text.push_str(&format!(
-                "  {:<11}  {}\n{:15}(Chinese edition {}, English edition {}{remark})\n",
+                "  {:<11}  {}\n{:15}(section {}{remark}; English edition: {})\n",
                 preset.name,
                 flags(preset.settings),
                 "",
