@@ -50,7 +50,7 @@ const CUDA_CFG_FILES: &[&str] = &[
     "crates/rnnlm-tensor/src/lib.rs",
     "crates/rnnlm-rnn/src/lib.rs",
     "crates/rnnlm-rnn/src/*/mod.rs",
-    "crates/rnnlm-cli/src/device.rs",
+    "crates/rnnlm-cli/src/compute.rs",
     "tests/src/paths.rs",
 ];
 

@@ -1,5 +1,6 @@
-//! Where texts come from: bundled, by name, by path, or from standard input. This is where the environment is read that
-//! the library leaves to its callers.
+//! The sources of texts: the bundled story, named corpora, files and standard input.
+//!
+//! The library does not read the environment. The variables that affect corpora are read here.
 
 use std::env;
 use std::io::{Read, stdin};
@@ -8,102 +9,110 @@ use std::path::{Path, PathBuf};
 use rnnlm_vocab::corpora::{CorpusEntry, CorpusList, fetch};
 use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, Vocab};
 
-use crate::failure::{Exit, Failure, Result};
-use crate::progress;
+use crate::failure::{Failure, Result};
+use crate::progress::DownloadProgress;
 
-/// The story that comes with the program.
+/// The bundled story.
 const SAMPLE: &str = include_str!("../../../data/sample.txt");
-/// What is on record.
+/// The named corpora.
 const LIST: &str = include_str!("../../../data/corpora.toml");
+/// The variable with a folder of corpora.
+pub(crate) const DATA_DIR: &str = "RNNLM_DATA_DIR";
 
-/// A text that has been asked for.
+/// The source of a text.
 #[derive(Debug)]
-pub(crate) enum Source {
-    /// The story within the program.
+pub(crate) enum TextSource {
+    /// The bundled story.
     Bundled(CorpusEntry),
-    /// Found by name or downloaded; its path.
+    /// A named corpus, with the path of its file.
     Named(CorpusEntry, PathBuf),
-    /// A file of the user's.
+    /// A file.
     Path(PathBuf),
     /// `-`.
     StandardInput,
 }
 
-/// Every corpus on record.
+/// The named corpora.
 pub(crate) fn list() -> CorpusList {
-    toml::from_str(LIST).expect("corpora.toml is part of the program, and a test reads it")
+    toml::from_str(LIST).expect("corpora.toml is compiled in, and a test reads it")
 }
 
-/// A file's name as a part of a folder's.
+/// The names of all named corpora, for messages.
+pub(crate) fn names() -> String {
+    let names: Vec<String> = list().corpus.into_iter().map(|entry| entry.name).collect();
+    names.join(", ")
+}
+
+/// The name of a file without its extension, in characters that every file system accepts.
 pub(crate) fn stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     stem.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }
 
-/// Where named corpora are looked for: the folder that the user names, and the one beside the user's work.
+/// The folders that are searched for named corpora: `$RNNLM_DATA_DIR`, then `data`.
 pub(crate) fn folders() -> Vec<PathBuf> {
-    let named = env::var_os("RNNLM_DATA_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    named.into_iter().chain([PathBuf::from("data")]).collect()
+    let configured = env::var_os(DATA_DIR).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    configured.into_iter().chain([PathBuf::from("data")]).collect()
 }
 
-/// Where downloads are kept.
+/// The folder of downloaded corpora.
 pub(crate) fn cache() -> PathBuf {
     dirs::cache_dir().unwrap_or_else(env::temp_dir).join("rnnlm")
 }
 
-/// Finds the text, downloading it if it has a name and is nowhere.
-pub(crate) fn resolve(name: &str) -> Result<Source> {
+/// The text with this name or path. A named corpus that no folder has is downloaded.
+pub(crate) fn resolve(name: &str) -> Result<TextSource> {
     if name == "-" {
-        return Ok(Source::StandardInput);
+        return Ok(TextSource::StandardInput);
     }
     if let Some(entry) = list().get(name) {
         return match entry.bundled {
-            true => Ok(Source::Bundled(entry.clone())),
-            false => Ok(Source::Named(entry.clone(), find(entry)?)),
+            true => Ok(TextSource::Bundled(entry.clone())),
+            false => Ok(TextSource::Named(entry.clone(), find_or_download(entry)?)),
         };
     }
     let looks_like_a_name = !name.contains(['/', '\\', '.']) && !Path::new(name).exists();
     if looks_like_a_name {
-        let names: Vec<String> = list().corpus.into_iter().map(|entry| entry.name).collect();
-        return Err(Failure::new(
-            format!("there is no corpus `{name}`, by name or as a file"),
-            format!("known names are {}; anything else is a path", names.join(", ")),
-        ));
+        let hint = format!("the named corpora are {}; any other value is a path", names());
+        return Err(Failure::failed(format!("no corpus or file is called `{name}`")).with_hint(hint));
     }
-    Ok(Source::Path(PathBuf::from(name)))
+    Ok(TextSource::Path(PathBuf::from(name)))
 }
 
-/// The path of a corpus on record.
-pub(crate) fn find(entry: &CorpusEntry) -> Result<PathBuf> {
+/// The path of a named corpus, which is downloaded if no folder has it.
+pub(crate) fn find_or_download(entry: &CorpusEntry) -> Result<PathBuf> {
     let proxy = ["https_proxy", "HTTPS_PROXY"].iter().find_map(|name| env::var(name).ok());
-    let mut bar = progress::Download::new(&entry.name);
-    Ok(fetch(entry, &folders(), &cache(), proxy.as_deref(), &mut |have, total| bar.update(have, total))?)
+    let mut progress = DownloadProgress::new(&entry.name);
+    Ok(fetch(entry, &folders(), &cache(), proxy.as_deref(), &mut |received, total| progress.update(received, total))?)
 }
 
-/// What is done to a text unless something else is asked for: the book's preparation for texts on record, nothing to the
-/// user's own.
-pub(crate) fn default_normalization(on_record: bool) -> Normalization {
-    if on_record { Normalization::Book } else { Normalization::None }
+/// The default of `--normalize`: the book's normalization for named corpora, none for other texts.
+pub(crate) fn default_normalization(is_named: bool) -> Normalization {
+    if is_named { Normalization::Book } else { Normalization::None }
 }
 
-/// How many tokens are trained on unless something else is asked for: the book's for texts on record, all of the user's
-/// own.
-pub(crate) fn default_max_tokens(on_record: bool) -> usize {
-    if on_record { 10_000 } else { 0 }
+/// The default of `--max-tokens`: the book's 10,000 for named corpora, all tokens (0) for other texts.
+pub(crate) fn default_max_tokens(is_named: bool) -> usize {
+    if is_named { 10_000 } else { 0 }
 }
 
-impl Source {
-    /// What is done to the text unless something else is asked for.
+impl TextSource {
+    /// The default of `--normalize`.
     pub(crate) fn default_normalization(&self) -> Normalization {
-        default_normalization(self.is_on_record())
+        default_normalization(self.is_named())
     }
 
-    /// Whether it is one of the texts that have names.
-    pub(crate) fn is_on_record(&self) -> bool {
+    /// The default of `--max-tokens`.
+    pub(crate) fn default_max_tokens(&self) -> usize {
+        default_max_tokens(self.is_named())
+    }
+
+    /// Whether it is a named corpus, bundled or not.
+    fn is_named(&self) -> bool {
         matches!(self, Self::Bundled(_) | Self::Named(..))
     }
 
-    /// A short name, for the run's folder.
+    /// A short name for the folder of a run.
     pub(crate) fn stem(&self) -> String {
         match self {
             Self::Bundled(entry) | Self::Named(entry, _) => entry.name.clone(),
@@ -112,31 +121,30 @@ impl Source {
         }
     }
 
-    /// Reads the text and builds its vocabulary.
+    /// Reads the text and builds a vocabulary from it.
     pub(crate) fn read(&self, options: &CorpusOptions) -> Result<Corpus> {
         Ok(match self {
             Self::Bundled(_) => Corpus::from_bytes(SAMPLE.as_bytes(), options)?,
             Self::Named(_, path) | Self::Path(path) => Corpus::from_path(path, options)?,
-            Self::StandardInput => Corpus::from_reader(stdin_or_refuse()?, "standard input", options)?,
+            Self::StandardInput => Corpus::from_reader(open_stdin()?, "standard input", options)?,
         })
     }
 
-    /// Reads the text with a vocabulary that exists.
+    /// Reads the text with an existing vocabulary.
     pub(crate) fn encode(&self, vocab: Vocab, max_tokens: usize) -> Result<Corpus> {
         Ok(match self {
             Self::Bundled(_) => Corpus::encode_bytes(SAMPLE.as_bytes(), vocab, max_tokens)?,
             Self::Named(_, path) | Self::Path(path) => Corpus::encode_path(path, vocab, max_tokens)?,
-            Self::StandardInput => Corpus::encode_reader(stdin_or_refuse()?, "standard input", vocab, max_tokens)?,
+            Self::StandardInput => Corpus::encode_reader(open_stdin()?, "standard input", vocab, max_tokens)?,
         })
     }
 }
 
-/// Standard input, unless a person sits there who would wonder why nothing happens.
-fn stdin_or_refuse() -> Result<impl Read> {
+/// Standard input; an error if it is a terminal, where the command would seem to hang.
+fn open_stdin() -> Result<impl Read> {
     if std::io::IsTerminal::is_terminal(&stdin()) {
-        let message = "standard input is a terminal, a text is expected there".to_owned();
-        let hint = Some("pipe a text in: rnnlm train --corpus - < text.txt".to_owned());
-        return Err(Failure::Own { message, hint, exit: Exit::Usage });
+        return Err(Failure::usage("standard input is a terminal, not a text")
+            .with_hint("redirect a file: rnnlm train --corpus - < text.txt"));
     }
     Ok(stdin())
 }
@@ -146,18 +154,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_of_the_bundled_story_is_true() {
+    fn the_entry_of_the_bundled_story_has_its_size_and_checksum() {
         let list = list();
-        let sample = list.get("sample").expect("the story is on record");
+        let sample = list.get("sample").expect("the story has an entry");
         assert!(sample.bundled);
         assert_eq!(sample.bytes, SAMPLE.len() as u64);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
-        sample.find(&[folder]).expect("its checksum is the one on record");
+        sample.find(&[folder]).expect("the file has the checksum of the entry");
     }
 
     #[test]
     fn the_folder_of_a_run_is_named_after_its_text() {
-        assert_eq!(Source::Path(PathBuf::from("some/My names (2).txt")).stem(), "My-names--2-");
-        assert_eq!(Source::StandardInput.stem(), "stdin");
+        assert_eq!(TextSource::Path(PathBuf::from("some/My names (2).txt")).stem(), "My-names--2-");
+        assert_eq!(TextSource::StandardInput.stem(), "stdin");
     }
 }

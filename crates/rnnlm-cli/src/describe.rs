@@ -1,49 +1,50 @@
-//! A text, a model and a training in a few words, for the first lines of what a command says.
+//! Describes a text, a model and a training configuration in a few words, for the first lines of a command's output.
 
 use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_rnn::ExecutionPath;
 use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind};
 
-use crate::format;
+use crate::human;
 
-/// `10,000 of 170,580 characters, 28 kinds, letters only, lower-case`.
+/// `10,000 of 42,000 characters, 28 distinct tokens, letters only, lower-case`.
 pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
     let unit = match options.kind {
         TokenKind::Char => "characters",
         TokenKind::Word => "words",
         TokenKind::Byte => "bytes",
     };
-    let used = format::thousands(corpus.ids.len() as u64);
-    let all = format::thousands(corpus.tokens);
+    let used = human::thousands(corpus.ids.len() as u64);
+    let all = human::thousands(corpus.tokens);
     let amount = if used == all { format!("all {all}") } else { format!("{used} of {all}") };
-    let prepared = match options.normalization {
+    let normalization = match options.normalization {
         Normalization::Book => "letters only, lower-case",
-        Normalization::None => "as it is",
+        Normalization::None => "not normalized",
     };
-    let kinds = format::thousands(corpus.vocab.len() as u64);
+    let distinct = human::count(corpus.vocab.len() as u64, "distinct token");
     let unknown = match corpus.unknown.count() {
         0 => String::new(),
         count => {
-            let rate = format::percent(count, corpus.tokens as usize);
-            format!(", {} unknown ({rate})", format::thousands(count as u64))
+            let rate = human::percent(count, corpus.tokens as usize);
+            format!(", {} unknown ({rate})", human::thousands(count as u64))
         }
     };
-    format!("{amount} {unit}, {kinds} kinds, {prepared}{unknown}")
+    format!("{amount} {unit}, {distinct}, {normalization}{unknown}")
 }
 
-/// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, both directions, 64 hidden units`.
+/// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, bidirectional, 64 hidden units`.
 pub(crate) fn model(config: &ModelConfig) -> String {
     let mut name = config.stack().cell.name().to_owned();
     if config.num_layers > 1 {
         name.push_str(&format!(", {} layers", config.num_layers));
     }
     if config.bidirectional {
-        name.push_str(", both directions");
+        name.push_str(", bidirectional");
     }
     name.push_str(&format!(", {} hidden units", config.hidden_size));
     match (config.embedding_size, config.tie_weights) {
         (0, _) => {}
-        (size, false) => name.push_str(&format!(", embedding of {size}")),
-        (size, true) => name.push_str(&format!(", embedding of {size}, tied")),
+        (size, false) => name.push_str(&format!(", embedding size {size}")),
+        (size, true) => name.push_str(&format!(", embedding size {size}, tied")),
     }
     name
 }
@@ -59,7 +60,7 @@ pub(crate) fn training(train: &TrainConfig) -> String {
     match (train.schedule, train.warmup) {
         (Schedule::Constant, 0) => {}
         (_, 0) => parts.push(schedule.to_owned()),
-        (_, warmup) => parts.push(format!("{schedule} after {} of warm-up", format::count(warmup, "epoch"))),
+        (_, warmup) => parts.push(format!("{schedule} after {} of warm-up", human::count(warmup, "epoch"))),
     }
     parts.push(match train.clip_value {
         0.0 => format!("clip {}", train.clip),
@@ -69,4 +70,12 @@ pub(crate) fn training(train: &TrainConfig) -> String {
         parts.push(format!("dropout {}", train.dropout));
     }
     parts.join(", ")
+}
+
+/// The execution path in use; also a value in the JSON output of `rnnlm train`.
+pub(crate) fn execution_path(path: ExecutionPath) -> &'static str {
+    match path {
+        ExecutionPath::Fused => "fused path",
+        ExecutionPath::Auto | ExecutionPath::Reference => "reference path",
+    }
 }

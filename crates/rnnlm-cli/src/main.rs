@@ -1,73 +1,60 @@
-//! `rnnlm`: trains, evaluates and samples recurrent language models. The only place of the project that prints, reads the
-//! environment and decides on exit codes; the walk itself is in the crates below.
+//! The `rnnlm` command: trains, evaluates and samples recurrent language models.
+//!
+//! ```text
+//! rnnlm train                        trains on the bundled story
+//! rnnlm generate runs/sample-rnn-1   continues a prefix with the trained model
+//! ```
+//!
+//! Each command is a module of [`commands`], with its arguments, its help and its `run` function. This crate is the
+//! only one of the workspace that prints, reads the environment and chooses exit codes. The models, the training loop
+//! and the files of a run are in the library crates.
 
 mod args;
 mod chart;
-mod checkpoint;
+mod commands;
+mod compute;
 mod corpora;
-mod corpus;
 mod describe;
-mod device;
-mod devices;
-mod eval;
+mod disk_space;
 mod failure;
-mod format;
-mod generate;
-mod import;
+mod human;
 mod memory;
-mod options;
-mod out;
+mod output;
+mod prefix;
 mod progress;
-mod resume;
+mod run_folder;
 mod signals;
-mod space;
-mod train;
-mod validation;
+mod values;
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
-use args::{Args, Command};
+use commands::ParseError;
 use failure::{Exit, Failure};
-use options::Refusal;
 
 fn main() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
-    let (args, settings, warnings) = match options::parse(&line) {
+    let (cli, warnings) = match commands::parse(&line) {
         Ok(parsed) => parsed,
-        Err(Refusal::Failure(failure)) => return report(&failure).into(),
-        // help and version are not errors; clap prints each where it belongs
-        Err(Refusal::Clap(error)) => {
-            let code = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+        Err(ParseError::Failure(failure)) => return report(&failure).into(),
+        // --help and --version arrive here too; clap prints them to standard output
+        Err(ParseError::Clap(error)) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
             let _ = error.print();
-            return code.into();
+            return exit.into();
         }
     };
     for warning in warnings {
         progress::error_line(&warning);
     }
-    let outcome = match args.command {
-        None => {
-            let _ = Args::command().print_help();
-            Ok(Exit::Success)
-        }
-        Some(Command::Train(args)) => train::run(&args, &settings),
-        Some(Command::Generate(args)) => generate::run(&args),
-        Some(Command::Eval(args)) => eval::run(&args),
-        Some(Command::Import(args)) => import::run(&args),
-        Some(Command::Corpus(args)) => corpus::run(&args),
-        Some(Command::Devices(args)) => devices::run(&args),
-    };
-    match outcome {
+    match commands::run(&cli) {
         Ok(exit) => exit.into(),
         Err(failure) => report(&failure).into(),
     }
 }
 
-/// Says what went wrong, why, and what may help.
+/// Prints an error with its causes and hints to standard error.
 fn report(failure: &Failure) -> Exit {
-    // whoever reads standard output has had enough: no failure of ours
+    // a reader that closes the pipe has read what it wants
     if failure.is_closed_pipe() {
         return Exit::Success;
     }

@@ -1,47 +1,47 @@
-//! Memory: what training needs against what there is, before any of it is asked for.
+//! Compares the memory that a command needs with the memory that is available, before it is allocated.
 
 use rnnlm_model::{ModelConfig, TrainConfig};
 
 use crate::failure::{Failure, Result};
-use crate::format;
+use crate::human;
 
-/// The bytes that training needs, or a refusal where the machine does not have them.
-pub(crate) fn check(model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
+/// The bytes that training needs; an error if the machine does not have them.
+pub(crate) fn check_training(model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
     let needed = model.memory_needed(train);
-    let available = available();
-    if needed <= available {
-        return Ok(needed);
-    }
-    Err(Failure::new(
-        format!("training would need {} of memory, {} are available", format::bytes(needed), format::bytes(available)),
-        format!(
-            "smaller --hidden-size (now {}), --batch-size (now {}) or --num-steps (now {})",
+    check("training", needed).map_err(|failure| {
+        failure.with_hint(format!(
+            "reduce --hidden-size (now {}), --batch-size (now {}) or --num-steps (now {})",
             model.hidden_size, train.batch_size, train.num_steps
-        ),
-    ))
+        ))
+    })?;
+    Ok(needed)
 }
 
-/// A refusal where a file of weights does not fit in memory together with what is made of it.
-pub(crate) fn check_import(bytes: u64) -> Result<()> {
-    // the file, its values as float32, which are twice as many bytes as float16, and the file that is written
-    let (needed, available) = (5 * u128::from(bytes), available());
+/// An error if a weights file of this size cannot be imported in the available memory.
+pub(crate) fn check_import(file_bytes: u64) -> Result<()> {
+    // the file, its values as float32 (twice the bytes of float16), and the file to write
+    let needed = 5 * u128::from(file_bytes);
+    check("importing", needed).map_err(|failure| failure.with_hint("use a machine with more memory"))
+}
+
+fn check(activity: &str, needed: u128) -> Result<()> {
+    let available = available();
     if needed <= available {
         return Ok(());
     }
-    let needed = format::bytes(needed);
-    Err(Failure::new(
-        format!("importing would need {needed} of memory, {} are available", format::bytes(available)),
-        "a machine with more memory",
-    ))
+    let needed = human::bytes(needed);
+    let available = human::bytes(available);
+    Err(Failure::failed(format!("{activity} needs {needed} of memory, {available} is available")))
 }
 
-/// The bytes of memory that may be asked for.
+/// The bytes of memory that can be allocated.
 fn available() -> u128 {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    // a container may have less than the machine, and what it calls free leaves out the file cache, which would be given
-    // up; where nothing is said, allocation itself is the judge
+    // A container may have less memory than the machine. Its free memory excludes the file cache, which the kernel can
+    // reclaim, so the resident set is subtracted from the limit instead.
     let container = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
     let free = [Some(system.available_memory()), container].into_iter().flatten().filter(|&free| free > 0).min();
+    // an unknown amount never refuses
     free.map_or(u128::MAX, u128::from)
 }

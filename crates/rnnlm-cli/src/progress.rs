@@ -1,4 +1,4 @@
-//! What is said on standard error while work goes on: a bar on a terminal, plain lines elsewhere, nothing if asked.
+//! Progress on standard error: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::Duration;
@@ -6,44 +6,46 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use rnnlm_model::EpochReport;
 
-use crate::format;
+use crate::human;
 
-/// A line on standard error. A reader that has gone away is no reason to stop.
+/// Writes a line to standard error. A closed standard error does not stop the program.
 pub(crate) fn error_line(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
-/// The progress of a training.
+/// The progress of a training run.
 #[derive(Debug)]
-pub(crate) struct Training {
+pub(crate) struct TrainingProgress {
     quiet: bool,
     bar: Option<ProgressBar>,
     epochs: u64,
-    /// Where there is no bar, a line every so many epochs.
-    every: u64,
+    /// Epochs between two lines, if there is no bar.
+    line_every: u64,
 }
 
-impl Training {
+impl TrainingProgress {
+    /// Progress of a run of `epochs` epochs, `done` of which are complete.
     pub(crate) fn new(epochs: u64, done: u64, sample_every: u64, quiet: bool) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(epochs).with_position(done);
-            let template = "{bar:28} epoch {pos}/{len}  {msg}  {eta} left";
+            // `wide_msg` is cut at the width of the terminal; a line that wraps would not be redrawn correctly
+            let template = "{bar:20} epoch {pos}/{len}  {eta} left  {wide_msg}";
             bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        let every = if sample_every > 0 { sample_every } else { (epochs / 20).max(1) };
-        Self { quiet, bar, epochs, every }
+        let line_every = if sample_every > 0 { sample_every } else { (epochs / 20).max(1) };
+        Self { quiet, bar, epochs, line_every }
     }
 
-    /// A line that stays; above the bar where there is one.
-    pub(crate) fn say(&self, text: &str) {
+    /// Prints a line above the bar, except with `--quiet`.
+    pub(crate) fn info(&self, text: &str) {
         if !self.quiet {
             self.warn(text);
         }
     }
 
-    /// A line that `--quiet` does not silence.
+    /// Prints a line above the bar, also with `--quiet`.
     pub(crate) fn warn(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
@@ -51,28 +53,27 @@ impl Training {
         }
     }
 
-    /// An epoch is done.
+    /// Shows the result of an epoch.
     pub(crate) fn epoch(&self, report: &EpochReport) {
-        let perplexity = format::perplexity(report.perplexity);
-        let speed = format::thousands(report.tokens_per_second().round() as u64);
-        let held_out = report.val_perplexity.map(|perplexity| format!("  held out {}", format::perplexity(perplexity)));
-        let held_out = held_out.unwrap_or_default();
+        let perplexity = human::perplexity(report.perplexity);
+        let speed = human::thousands(report.tokens_per_second().round() as u64);
+        let validation =
+            report.val_perplexity.map(|perplexity| format!("  validation {}", human::perplexity(perplexity)));
+        let message = format!("perplexity {perplexity}{}  {speed} tokens/s", validation.unwrap_or_default());
+        let epoch = report.epoch;
         match &self.bar {
             Some(bar) => {
-                bar.set_position(report.epoch);
-                bar.set_message(format!("perplexity {perplexity}{held_out}  {speed} tokens/s"));
+                bar.set_position(epoch);
+                bar.set_message(message);
             }
-            None if report.epoch == 1 || report.epoch.is_multiple_of(self.every) || report.epoch == self.epochs => {
-                self.say(&format!(
-                    "epoch {}/{}  perplexity {perplexity}{held_out}  {speed} tokens/s",
-                    report.epoch, self.epochs
-                ));
+            None if epoch == 1 || epoch.is_multiple_of(self.line_every) || epoch == self.epochs => {
+                self.info(&format!("epoch {epoch}/{}  {message}", self.epochs));
             }
             None => {}
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -82,24 +83,25 @@ impl Training {
 
 /// The progress of a download.
 #[derive(Debug)]
-pub(crate) struct Download {
+pub(crate) struct DownloadProgress {
     name: String,
     bar: Option<ProgressBar>,
 }
 
-impl Download {
+impl DownloadProgress {
     pub(crate) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), bar: None }
     }
 
-    pub(crate) fn update(&mut self, have: u64, total: u64) {
+    /// Shows that `received` of `total` bytes have arrived.
+    pub(crate) fn update(&mut self, received: u64, total: u64) {
         let name = &self.name;
         let bar = self.bar.get_or_insert_with(|| {
-            error_line(&format!("downloading {name}, {}", format::bytes(total.into())));
+            error_line(&format!("downloading {name}, {}", human::bytes(total.into())));
             ProgressBar::new(total)
         });
-        bar.set_position(have);
-        if have >= total {
+        bar.set_position(received);
+        if received >= total {
             bar.finish_and_clear();
         }
     }

@@ -1,23 +1,24 @@
-//! Ctrl-C and SIGTERM: the first asks training to stop after the step under way, the second ends the program at once.
+//! Ctrl-C and SIGTERM: the first signal requests a stop after the current step, the second ends the program
+//! immediately.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::failure::{Exit, Failure, Result};
 
-static STOP: AtomicBool = AtomicBool::new(false);
+static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Takes the signals over.
-pub(crate) fn listen() -> Result<()> {
+/// Installs the signal handler.
+pub(crate) fn install() -> Result<()> {
     let on_signal = || {
-        if STOP.swap(true, Ordering::SeqCst) {
+        if STOP_REQUESTED.swap(true, Ordering::SeqCst) {
             std::process::exit(Exit::Interrupted as i32);
         }
     };
     ctrlc::set_handler(on_signal)
-        .map_err(|error| Failure::new(format!("signals cannot be handled: {error}"), "try again"))
+        .map_err(|error| Failure::failed(format!("cannot install the signal handler: {error}")).with_hint("try again"))
 }
 
-/// Whether somebody has asked for an end.
+/// Whether a signal requested a stop.
 pub(crate) fn stop_requested() -> bool {
-    STOP.load(Ordering::SeqCst)
+    STOP_REQUESTED.load(Ordering::SeqCst)
 }

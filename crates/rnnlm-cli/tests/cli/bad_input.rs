@@ -1,55 +1,57 @@
-//! What cannot be done is refused before work starts, with both values in the message, and nothing that was there is lost.
+//! Invalid input is refused before work starts. The message has both values, and no file changes.
 
 use std::fs;
 
-use crate::support::{Place, SMALL};
+use crate::support::{SMALL, TestDir};
 
-/// Runs `train` with `more`, expects the refusal, and that no file came, went or changed.
+/// Runs `train` with `more`, and expects an error and no changed file.
 #[track_caller]
-fn refused(place: &Place, more: &[&str], code: i32, words: &[&str]) {
-    let before = place.snapshot();
-    place.run(&[&["train", "--quiet"], &SMALL[..], more].concat()).failed(code, words);
-    assert_eq!(place.snapshot(), before, "files changed");
-    assert!(!place.path("runs").exists(), "a run's folder was left behind");
+fn refused(dir: &TestDir, more: &[&str], code: i32, words: &[&str]) {
+    dir.refuses(&[&["train", "--quiet"], &SMALL[..], more].concat(), code, words);
 }
 
 #[test]
-fn texts_that_cannot_be_read() {
-    let place = Place::new();
-    place.write("empty.txt", "");
-    place.write("signs.txt", "1234 5678\n");
-    place.write("latin.txt", b"one\ncaf\xE9\n");
-    place.write("short.txt", "a few words");
-    fs::create_dir(place.path("folder")).expect("a folder");
-    refused(&place, &["--corpus", "missing.txt"], 1, &["`missing.txt` does not exist"]);
-    refused(&place, &["--corpus", "folder"], 1, &["`folder` is a folder"]);
-    refused(&place, &["--corpus", "empty.txt"], 1, &["`empty.txt` has 0 bytes"]);
-    refused(&place, &["--corpus", "signs.txt", "--normalize", "book"], 1, &["has 10 bytes but no `char` token"]);
-    refused(&place, &["--corpus", "latin.txt"], 1, &["0xE9", "offset 7", "line 2", "hint: --token byte"]);
+fn unreadable_texts_are_refused() {
+    let dir = TestDir::new();
+    dir.write("empty.txt", "");
+    dir.write("signs.txt", "1234 5678\n");
+    dir.write("latin.txt", b"one\ncaf\xE9\n");
+    dir.write("short.txt", "a few words");
+    fs::create_dir(dir.path("folder")).expect("a folder");
+    refused(&dir, &["--corpus", "missing.txt"], 1, &["`missing.txt` does not exist"]);
+    refused(&dir, &["--corpus", "folder"], 1, &["`folder` is a folder"]);
+    refused(&dir, &["--corpus", "empty.txt"], 1, &["`empty.txt` has 0 bytes"]);
+    refused(&dir, &["--corpus", "signs.txt", "--normalize", "book"], 1, &["has 10 bytes but no `char` token"]);
+    refused(&dir, &["--corpus", "latin.txt"], 1, &["0xE9", "offset 7", "line 2", "hint: use --token byte"]);
     // 8·10 + 10 + 1 = 91 tokens are needed
-    refused(&place, &["--corpus", "short.txt"], 1, &["11 tokens", "8·10 + 10 + 1 = 91"]);
-    refused(&place, &["--corpus", "nosuchbook"], 1, &["no corpus `nosuchbook`", "sample", "timemachine"]);
+    refused(&dir, &["--corpus", "short.txt"], 1, &["11 tokens", "8·10 + 10 + 1 = 91"]);
+    refused(
+        &dir,
+        &["--corpus", "nosuchbook"],
+        1,
+        &["no corpus or file is called `nosuchbook`", "sample", "timemachine"],
+    );
 }
 
 #[test]
-fn a_named_text_that_is_nowhere_says_what_was_tried_and_where_a_copy_may_go() {
-    let place = Place::new();
+fn a_failed_download_names_what_was_tried_and_where_to_put_a_copy() {
+    let dir = TestDir::new();
     let words = ["timemachine.txt", "https://d2l-data", "put a copy", "eBook 35"];
-    refused(&place, &["--corpus", "timemachine"], 1, &words);
+    refused(&dir, &["--corpus", "timemachine"], 1, &words);
 }
 
 #[test]
-fn a_named_text_with_other_content_is_not_used() {
-    let place = Place::new();
-    fs::create_dir(place.path("data")).expect("a folder");
-    place.write("data/timemachine.txt", "not the book");
-    refused(&place, &["--corpus", "timemachine"], 1, &["12 bytes", "090b5e7e70c295757f55df93cb0a180b9691891a"]);
+fn a_named_corpus_with_a_wrong_checksum_is_refused() {
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("data")).expect("a folder");
+    dir.write("data/timemachine.txt", "not the book");
+    refused(&dir, &["--corpus", "timemachine"], 1, &["12 bytes", "090b5e7e70c295757f55df93cb0a180b9691891a"]);
 }
 
 #[test]
-fn numbers_that_make_no_training() {
-    let place = Place::new();
-    refused(&place, &["--out", "run", "--lr", "nan"], 2, &["--lr", "finite"]);
+fn invalid_numbers_are_refused() {
+    let dir = TestDir::new();
+    refused(&dir, &["--out", "run", "--lr", "nan"], 2, &["--lr", "finite"]);
     let cases: [(&[&str], &str); 7] = [
         (&["--hidden-size", "0"], "at least 1"),
         (&["--batch-size", "0"], "at least 1"),
@@ -60,85 +62,85 @@ fn numbers_that_make_no_training() {
         (&["--token", "syllable"], "char, word, byte"),
     ];
     for (flags, words) in cases {
-        let before = place.snapshot();
-        place.run(&[&["train", "--quiet", "--epochs", "1"], flags].concat()).failed(2, &[words]);
-        assert_eq!(place.snapshot(), before);
+        let before = dir.snapshot();
+        dir.run(&[&["train", "--quiet", "--epochs", "1"], flags].concat()).failed(2, &[words]);
+        assert_eq!(dir.snapshot(), before);
     }
 }
 
 #[test]
-fn absurd_sizes_are_refused_with_the_memory_they_would_need() {
-    let place = Place::new();
+fn huge_sizes_are_refused_with_the_memory_they_need() {
+    let dir = TestDir::new();
     for flags in [["--hidden-size", "1000000000"], ["--hidden-size", "4294967296000000"]] {
-        let outcome = place.run(&[&["train", "--quiet", "--epochs", "1"], &flags[..]].concat());
-        outcome.failed(1, &["training would need", "of memory", "are available", "hint: smaller --hidden-size"]);
+        let outcome = dir.run(&[&["train", "--quiet", "--epochs", "1"], &flags[..]].concat());
+        outcome.failed(1, &["training needs", "of memory", "is available", "hint: reduce --hidden-size"]);
     }
-    let outcome = place.run(&["train", "--quiet", "--batch-size", "18446744073709551615"]);
+    let outcome = dir.run(&["train", "--quiet", "--batch-size", "18446744073709551615"]);
     outcome.failed(1, &["of memory"]);
-    assert!(place.snapshot().is_empty());
+    assert!(dir.snapshot().is_empty());
 }
 
 #[test]
-fn a_folder_that_exists_is_refused_and_force_replaces_only_a_run() {
-    let place = Place::new();
-    fs::create_dir(place.path("letters")).expect("a folder");
-    place.write("letters/dear.txt", "do not lose me");
-    refused(&place, &["--out", "letters"], 1, &["`letters` exists already", "--force"]);
-    refused(&place, &["--out", "letters", "--force"], 4, &["`letters` is not a run", "config.json"]);
-    place.train(&[]).succeeded();
-    place.train(&[]).failed(1, &["`run` exists already"]);
-    place.train(&["--force"]).succeeded();
+fn an_existing_folder_is_refused_and_force_replaces_only_a_run() {
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("letters")).expect("a folder");
+    dir.write("letters/dear.txt", "do not lose me");
+    refused(&dir, &["--out", "letters"], 1, &["`letters` exists already", "--force"]);
+    refused(&dir, &["--out", "letters", "--force"], 4, &["`letters` is not a run", "config.json"]);
+    dir.train(&[]).succeeded();
+    dir.train(&[]).failed(1, &["`run` exists already"]);
+    dir.train(&["--force"]).succeeded();
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_fails_before_training() {
-    let place = Place::new();
-    place.write("file", "in the way");
-    refused(&place, &["--out", "file/run"], 1, &["`file/run` cannot be created"]);
+fn an_unwritable_folder_is_refused_before_training() {
+    let dir = TestDir::new();
+    dir.write("file", "in the way");
+    refused(&dir, &["--out", "file/run"], 1, &["`file/run` cannot be created"]);
 }
 
 #[test]
-fn what_is_no_run_or_a_damaged_one_is_exit_code_4() {
-    let place = Place::new();
-    fs::create_dir(place.path("folder")).expect("a folder");
-    let generate = |words: &[&str]| place.run(&["generate", "run"]).failed(4, words);
+fn a_folder_that_is_not_a_run_and_a_damaged_run_are_exit_code_4() {
+    let dir = TestDir::new();
+    fs::create_dir(dir.path("folder")).expect("a folder");
+    let generate = |words: &[&str]| dir.run(&["generate", "run"]).failed(4, words);
     generate(&["`run` is not a run: it does not exist"]);
-    place.run(&["generate", "folder"]).failed(4, &["it has no `config.json`"]);
-    place.train(&[]).succeeded();
+    dir.run(&["generate", "folder"]).failed(4, &["it has no `config.json`"]);
+    dir.train(&[]).succeeded();
     for name in ["model.safetensors", "vocab.json", "config.json"] {
-        let path = place.path("run").join(name);
+        let path = dir.path("run").join(name);
         let good = fs::read(&path).expect("a file of the run");
         let mut altered = good.clone();
         let middle = altered.len() / 2;
         altered[middle] ^= 1;
         for bad in [&good[..good.len() / 2], &altered, b""] {
             fs::write(&path, bad).expect("a file of the run");
-            let before = place.snapshot();
+            let before = dir.snapshot();
             generate(&[&format!("`run/{name}` is damaged")]);
-            place.run(&["eval", "run", "--corpus", "sample"]).failed(4, &[name]);
-            assert_eq!(place.snapshot(), before);
+            dir.run(&["eval", "run", "--corpus", "sample"]).failed(4, &[name]);
+            assert_eq!(dir.snapshot(), before);
         }
         fs::write(&path, good).expect("a file of the run");
     }
-    place.run(&["generate", "run"]).succeeded();
+    dir.run(&["generate", "run"]).succeeded();
 }
 
 #[test]
-fn a_vocabulary_of_another_run_does_not_fit() {
-    let place = Place::new();
-    place.train(&[]).succeeded();
-    place.run(&[&["train", "--quiet", "--out", "other", "--token", "byte"], &SMALL[..]].concat()).succeeded();
-    fs::copy(place.path("other/vocab.json"), place.path("run/vocab.json")).expect("a copy");
-    place.run(&["generate", "run"]).failed(4, &["does not fit this run", "vocab.json"]);
+fn a_vocabulary_of_another_run_is_refused() {
+    let dir = TestDir::new();
+    dir.train(&[]).succeeded();
+    dir.run(&[&["train", "--quiet", "--out", "other", "--token", "byte"], &SMALL[..]].concat()).succeeded();
+    fs::copy(dir.path("other/vocab.json"), dir.path("run/vocab.json")).expect("a copy");
+    dir.run(&["generate", "run"]).failed(4, &["does not fit this run", "vocab.json"]);
 }
 
 #[test]
-fn a_training_that_diverges_stops_there_and_keeps_the_last_good_model() {
-    let place = Place::new();
-    let outcome = place.train(&["--nonlinearity", "relu", "--lr", "1e30", "--clip", "0"]);
+fn a_divergence_stops_training_and_keeps_the_last_good_model() {
+    let dir = TestDir::new();
+    let outcome = dir.train(&["--nonlinearity", "relu", "--lr", "1e30", "--clip", "0"]);
     outcome.failed(
         3,
-        &["diverged at step", "gradient norm", "learning rate 1", "hint: a smaller learning rate", "--clip"],
+        &["diverged at step", "gradient norm", "learning rate 1", "hint: reduce the learning rate", "--clip"],
     );
-    place.run(&["generate", "run"]).succeeded();
+    dir.run(&["generate", "run"]).succeeded();
 }

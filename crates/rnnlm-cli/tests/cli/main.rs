@@ -1,4 +1,4 @@
-//! The command as its users meet it: every promise of `--help`, every refusal with its words and exit code.
+//! Tests of the `rnnlm` command: what `--help` documents, and every error with its message and exit code.
 
 mod bad_input;
 mod devices;

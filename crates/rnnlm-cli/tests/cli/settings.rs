@@ -1,19 +1,19 @@
-//! Settings in layers: a flag goes before the environment, that before a file, that before a preset, that before the
-//! default; what was resolved can be printed, read again, and is what the run was made with.
+//! Settings from flags, environment variables, a file and a preset: their order, their errors, `--print-config`, and
+//! the configuration of the run.
 
 use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Outcome, Place, SMALL};
+use crate::support::{Outcome, SMALL, TestDir};
 
-/// What `train --print-config` prints under these variables.
-fn print(place: &Place, variables: &[(&str, &str)], flags: &[&str]) -> Outcome {
-    let mut command = place.command(&[&["train", "--print-config"], flags].concat());
+/// Runs `train --print-config` with these variables and flags.
+fn print(dir: &TestDir, variables: &[(&str, &str)], flags: &[&str]) -> Outcome {
+    let mut command = dir.command(&[&["train", "--print-config"], flags].concat());
     Outcome::of(command.envs(variables.iter().copied()).output().expect("the command starts"))
 }
 
-/// The line of a setting, with where it comes from.
+/// The line of a setting with its origin.
 #[track_caller]
 fn line<'a>(printed: &'a Outcome, name: &str) -> &'a str {
     let start = format!("{name} = ");
@@ -22,12 +22,12 @@ fn line<'a>(printed: &'a Outcome, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_flag_goes_before_the_environment_before_a_file_before_a_preset_before_the_default() {
-    let place = Place::new();
-    place.write("run.toml", "# mine\n\nhidden_size = 64\n");
+fn flags_override_variables_override_the_file_overrides_the_preset() {
+    let dir = TestDir::new();
+    dir.write("run.toml", "# mine\n\nhidden_size = 64\n");
     let variables = [("RNNLM_HIDDEN_SIZE", "96")];
     let flags = ["--preset", "rnn-scratch", "--config", "run.toml", "--hidden-size", "128"];
-    // so many of the variables and of the flags
+    // the number of variables and of flags that are given
     for (variable, flag, expected) in [
         (0, 0, "hidden_size = 256"),
         (0, 2, "hidden_size = 512  # --preset rnn-scratch"),
@@ -35,40 +35,40 @@ fn a_flag_goes_before_the_environment_before_a_file_before_a_preset_before_the_d
         (1, 4, "hidden_size = 96  # RNNLM_HIDDEN_SIZE"),
         (1, 6, "hidden_size = 128  # --hidden-size"),
     ] {
-        let printed = print(&place, &variables[..variable], &flags[..flag]).succeeded();
+        let printed = print(&dir, &variables[..variable], &flags[..flag]).succeeded();
         assert_eq!(line(&printed, "hidden_size"), expected);
     }
-    assert_eq!(place.snapshot().len(), 1, "--print-config does nothing else");
+    assert_eq!(dir.snapshot().len(), 1, "--print-config writes no file");
 }
 
 #[test]
-fn file_and_preset_may_be_chosen_by_variables_and_the_preset_by_the_file() {
-    let place = Place::new();
-    place.write("run.toml", "preset = \"deep-lstm\"\nlr = 0.5\n");
-    let printed = print(&place, &[("RNNLM_CONFIG", "run.toml")], &[]).succeeded();
+fn variables_can_choose_the_file_and_the_preset() {
+    let dir = TestDir::new();
+    dir.write("run.toml", "preset = \"deep-lstm\"\nlr = 0.5\n");
+    let printed = print(&dir, &[("RNNLM_CONFIG", "run.toml")], &[]).succeeded();
     assert_eq!(line(&printed, "num_layers"), "num_layers = 2  # --preset deep-lstm");
     assert_eq!(line(&printed, "lr"), "lr = 0.5  # run.toml:2");
-    let printed = print(&place, &[("RNNLM_PRESET", "gru")], &["--config", "run.toml"]).succeeded();
+    let printed = print(&dir, &[("RNNLM_PRESET", "gru")], &["--config", "run.toml"]).succeeded();
     assert_eq!(line(&printed, "cell"), "cell = \"gru\"  # --preset gru");
-    let printed = print(&place, &[("RNNLM_PRESET", "gru")], &["--config", "run.toml", "--preset", "rnn"]).succeeded();
+    let printed = print(&dir, &[("RNNLM_PRESET", "gru")], &["--config", "run.toml", "--preset", "rnn"]).succeeded();
     assert_eq!(line(&printed, "cell"), "cell = \"rnn\"  # --preset rnn");
 }
 
 #[test]
-fn what_a_layer_switches_on_a_higher_one_switches_off() {
-    let place = Place::new();
-    let printed = print(&place, &[], &["--preset", "bi-lstm", "--bidirectional=false"]).succeeded();
+fn a_switch_can_be_turned_off_again() {
+    let dir = TestDir::new();
+    let printed = print(&dir, &[], &["--preset", "bi-lstm", "--bidirectional=false"]).succeeded();
     assert_eq!(line(&printed, "bidirectional"), "bidirectional = false  # --bidirectional");
-    let printed = print(&place, &[("RNNLM_BIDIRECTIONAL", "false")], &["--preset", "bi-lstm"]).succeeded();
+    let printed = print(&dir, &[("RNNLM_BIDIRECTIONAL", "false")], &["--preset", "bi-lstm"]).succeeded();
     assert_eq!(line(&printed, "bidirectional"), "bidirectional = false  # RNNLM_BIDIRECTIONAL");
-    let printed = print(&place, &[], &["--bidirectional"]).succeeded();
+    let printed = print(&dir, &[], &["--bidirectional"]).succeeded();
     assert_eq!(line(&printed, "bidirectional"), "bidirectional = true  # --bidirectional");
 }
 
 #[test]
-fn the_presets_are_the_sections_of_the_book() {
-    let place = Place::new();
-    // cell, units, layers, both directions, learning rate, initial values
+fn presets_have_the_settings_of_the_book() {
+    let dir = TestDir::new();
+    // cell, hidden size, layers, bidirectional, learning rate, initialization
     let sections = [
         ("rnn-scratch", "rnn", 512, 1, false, "1.0", "normal"),
         ("rnn", "rnn", 256, 1, false, "1.0", "uniform"),
@@ -77,9 +77,9 @@ fn the_presets_are_the_sections_of_the_book() {
         ("deep-lstm", "lstm", 256, 2, false, "2.0", "uniform"),
         ("bi-lstm", "lstm", 256, 2, true, "1.0", "uniform"),
     ];
-    let help = place.run(&["train", "--help"]).succeeded().stdout;
+    let help = dir.run(&["train", "--help"]).succeeded().stdout;
     for (name, cell, hidden_size, num_layers, bidirectional, lr, init) in sections {
-        let printed = print(&place, &[], &["--preset", name]).succeeded();
+        let printed = print(&dir, &[], &["--preset", name]).succeeded();
         for (setting, value) in [
             ("cell", format!("{cell:?}")),
             ("hidden_size", hidden_size.to_string()),
@@ -97,13 +97,13 @@ fn the_presets_are_the_sections_of_the_book() {
         }
         assert!(help.contains(&format!("\n  {name} ")), "{name} is not in the help");
     }
-    place.run(&["train", "--preset", "transformer"]).failed(2, &["rnn-scratch", "deep-lstm"]);
+    dir.run(&["train", "--preset", "transformer"]).failed(2, &["rnn-scratch", "deep-lstm"]);
 }
 
 #[test]
-fn an_optimizer_has_pytorch_s_settings_and_a_preset_s_learning_rate_is_sgd_s() {
-    let place = Place::new();
-    let adamw = print(&place, &[], &["--preset", "deep-lstm", "--optimizer", "adamw", "--beta1", "0.8"]).succeeded();
+fn an_optimizer_has_pytorchs_defaults_and_replaces_the_learning_rate_of_a_preset() {
+    let dir = TestDir::new();
+    let adamw = print(&dir, &[], &["--preset", "deep-lstm", "--optimizer", "adamw", "--beta1", "0.8"]).succeeded();
     for expected in ["lr = 0.001", "weight_decay = 0.01", "beta1 = 0.8  # --beta1", "beta2 = 0.999", "eps = 0.00000001"]
     {
         let (name, value) = expected.split_once(" = ").expect("a setting");
@@ -112,41 +112,41 @@ fn an_optimizer_has_pytorch_s_settings_and_a_preset_s_learning_rate_is_sgd_s() {
         assert_eq!(number(found), number(value), "{expected}");
     }
     assert!(adamw.stdout.contains("# momentum has no value"), "{adamw:?}");
-    let cosine = print(&place, &[("RNNLM_OPTIMIZER", "rmsprop")], &["--schedule", "plateau"]).succeeded();
+    let cosine = print(&dir, &[("RNNLM_OPTIMIZER", "rmsprop")], &["--schedule", "plateau"]).succeeded();
     assert_eq!(line(&cosine, "lr"), "lr = 0.01");
     assert_eq!(line(&cosine, "plateau_patience"), "plateau_patience = 10");
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_named_before_anything_starts() {
-    let place = Place::new();
+fn contradicting_settings_are_refused_before_training() {
+    let dir = TestDir::new();
     let refused = |flags: &[&str], words: &[&str]| {
-        place.run(&[&["train"], flags].concat()).failed(2, words);
+        dir.run(&[&["train"], flags].concat()).failed(2, words);
     };
     refused(&["--beta1", "0.9"], &["--optimizer sgd has no --beta1"]);
     refused(&["--optimizer", "adam", "--momentum", "0.9"], &["--optimizer adam has no --momentum"]);
     refused(&["--optimizer", "lion"], &["sgd, adam, adamw, rmsprop"]);
     refused(&["--schedule", "step"], &["--schedule step needs --step-size"]);
     refused(&["--schedule", "cosine", "--gamma", "0.5"], &["--schedule cosine has no --gamma"]);
-    refused(&["--clip", "1", "--clip-value", "1"], &["clipped one way"]);
-    refused(&["--patience", "3"], &["--patience 3", "hint: --val-fraction"]);
+    refused(&["--clip", "1", "--clip-value", "1"], &["--clip 1 and --clip-value 1 cannot be used together"]);
+    refused(&["--patience", "3"], &["--patience 3", "hint: add --val-fraction"]);
     refused(&["--val-fraction", "1"], &["below 1"]);
     refused(&["--val-fraction", "0.1", "--val-corpus", "sample"], &["--val-corpus"]);
     refused(&["--dropout", "1"], &["below 1"]);
-    place.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
+    dir.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
     let tied = ["train", "--tie-weights", "--embedding-size", "64"];
-    place.run(&tied).failed(2, &["tied weights", "64 and 256"]);
-    assert_eq!(place.snapshot().len(), 0, "nothing was trained");
+    dir.run(&tied).failed(2, &["tied weights", "64 and 256"]);
+    assert_eq!(dir.snapshot().len(), 0, "nothing was trained");
 }
 
 #[test]
-fn what_is_printed_is_read_again_as_the_same() {
-    let place = Place::new();
+fn the_output_of_print_config_can_be_read_again() {
+    let dir = TestDir::new();
     let flags = ["--preset", "deep-lstm", "--lr", "0.1", "--seed", "18446744073709551615", "--clip", "1e-10"];
     let more = ["--prefix", "a \"quoted\" one\n#", "--prefix", "1.0", "--out", "some where/é", "--quiet"];
-    let first = print(&place, &[("RNNLM_EPOCHS", "7")], &[&flags[..], &more].concat()).succeeded();
-    place.write("printed.toml", &first.stdout);
-    let second = print(&place, &[], &["--config", "printed.toml"]).succeeded();
+    let first = print(&dir, &[("RNNLM_EPOCHS", "7")], &[&flags[..], &more].concat()).succeeded();
+    dir.write("printed.toml", &first.stdout);
+    let second = print(&dir, &[], &["--config", "printed.toml"]).succeeded();
     let values = |text: &str| toml::from_str::<toml::Table>(text).expect("it is TOML");
     assert_eq!(values(&first.stdout), values(&second.stdout));
     assert_eq!(line(&second, "epochs").split_once("  # printed.toml:").map(|(value, _)| value), Some("epochs = 7"));
@@ -154,41 +154,42 @@ fn what_is_printed_is_read_again_as_the_same() {
 }
 
 #[test]
-fn an_error_says_where_the_value_comes_from() {
-    let place = Place::new();
+fn an_error_names_the_origin_of_the_value() {
+    let dir = TestDir::new();
     let refused = |content: &str, words: &[&str]| {
-        place.write("run.toml", content);
-        place.run(&["train", "--config", "run.toml"]).failed(2, words);
+        dir.write("run.toml", content);
+        dir.run(&["train", "--config", "run.toml"]).failed(2, words);
     };
-    refused("seed = 1\n\nhiden-size = 3\n", &["run.toml:3", "no setting `hiden-size`", "hint: ", "`hidden_size`"]);
+    refused("seed = 1\n\nhiden-size = 3\n", &["run.toml:3", "unknown setting `hiden-size`", "hint: ", "`hidden_size`"]);
     refused("# lr\nlr = -1\n", &["run.toml:2: ", "above 0"]);
     refused("lr = [1, 2]\n", &["run.toml:1: "]);
-    refused("lr = { sgd = 1 }\n", &["run.toml:1: `lr` is no text"]);
-    refused("[train]\nlr = 1\n", &["run.toml:1: there is no setting `train`"]);
+    refused("lr = { sgd = 1 }\n", &["run.toml:1: `lr` must be a string"]);
+    refused("[train]\nlr = 1\n", &["run.toml:1: unknown setting `train`"]);
     refused("seed = 1\nlr = = 1\n", &["run.toml:2: "]);
     refused("seed = 1\nseed = 2\n", &["run.toml:2: ", "duplicate"]);
     refused("cell = \"elman\"\n", &["run.toml:1: ", "rnn, gru, lstm"]);
-    refused("force = true\n", &["run.toml:1: there is no setting `force`"]);
-    place.run(&["train", "--config", "missing.toml"]).failed(2, &["`missing.toml` cannot be read"]);
+    refused("force = true\n", &["run.toml:1: unknown setting `force`"]);
+    dir.run(&["train", "--config", "missing.toml"]).failed(2, &["`missing.toml` cannot be read"]);
     let variable = |name: &str, value: &str| {
-        Outcome::of(place.command(&["train"]).env(name, value).output().expect("the command starts"))
+        Outcome::of(dir.command(&["train"]).env(name, value).output().expect("the command starts"))
     };
     variable("RNNLM_LR", "fast").failed(2, &["RNNLM_LR: ", "'fast'", "--lr"]);
     variable("RNNLM_CONFIG", "missing.toml").failed(2, &["`missing.toml`"]);
-    assert_eq!(place.snapshot().len(), 1, "nothing was trained");
+    assert_eq!(dir.snapshot().len(), 1, "nothing was trained");
 }
 
 #[test]
-fn gradients_without_an_end_are_refused_with_the_reason() {
-    let place = Place::new();
-    place.run(&["train", "--no-detach"]).failed(2, &["more memory and time", "after 35 steps", "hint: --num-steps"]);
-    assert_eq!(place.snapshot().len(), 0, "nothing was trained");
+fn no_detach_is_refused_with_the_reason() {
+    let dir = TestDir::new();
+    dir.run(&["train", "--no-detach"])
+        .failed(2, &["more memory and time", "after 35 steps", "hint: raise --num-steps"]);
+    assert_eq!(dir.snapshot().len(), 0, "nothing was trained");
 }
 
 #[test]
-fn what_is_printed_is_in_the_order_of_the_help() {
-    let place = Place::new();
-    let printed = print(&place, &[("RNNLM_SEED", "1")], &["--preset", "lstm", "--epochs", "3"]).succeeded();
+fn print_config_has_the_order_of_the_help() {
+    let dir = TestDir::new();
+    let printed = print(&dir, &[("RNNLM_SEED", "1")], &["--preset", "lstm", "--epochs", "3"]).succeeded();
     let headings: Vec<_> =
         printed.stdout.lines().filter(|line| line.starts_with("# ") && !line.contains(" has ")).collect();
     let middle = ["# Training", "# Optimizer", "# Schedule", "# Validation"];
@@ -197,18 +198,18 @@ fn what_is_printed_is_in_the_order_of_the_help() {
 }
 
 #[test]
-fn a_variable_that_sets_nothing_is_named() {
-    let place = Place::new();
-    let printed = print(&place, &[("RNNLM_HIDEN_SIZE", "64"), ("RNNLM_DATA_DIR", "texts")], &[]).succeeded();
+fn an_unknown_variable_is_a_warning() {
+    let dir = TestDir::new();
+    let printed = print(&dir, &[("RNNLM_HIDEN_SIZE", "64"), ("RNNLM_DATA_DIR", "texts")], &[]).succeeded();
     assert_eq!(printed.stderr.lines().count(), 1, "{printed:?}");
-    assert!(printed.stderr.contains("RNNLM_HIDEN_SIZE") && printed.stderr.contains("is RNNLM_HIDDEN_SIZE"));
+    assert!(printed.stderr.contains("RNNLM_HIDEN_SIZE") && printed.stderr.contains("did you mean RNNLM_HIDDEN_SIZE?"));
 }
 
 #[test]
-fn every_setting_is_a_flag_and_a_variable_in_the_help() {
-    let place = Place::new();
-    let help = place.run(&["train", "--help"]).succeeded().stdout;
-    let printed = print(&place, &[], &["--out", "run", "--init-from", "run"]).succeeded();
+fn the_help_lists_every_setting_with_its_flag_and_variable() {
+    let dir = TestDir::new();
+    let help = dir.run(&["train", "--help"]).succeeded().stdout;
+    let printed = print(&dir, &[], &["--out", "run", "--init-from", "run"]).succeeded();
     let table: toml::Table = toml::from_str(&printed.stdout).expect("it is TOML");
     assert!(table.len() > 25, "{printed:?}");
     for name in table.keys() {
@@ -218,12 +219,12 @@ fn every_setting_is_a_flag_and_a_variable_in_the_help() {
 }
 
 #[test]
-fn a_run_is_made_with_what_was_resolved() {
-    let place = Place::new();
-    place.write("run.toml", "cell = \"gru\"\nlr = 0.5\nout = \"run\"\nquiet = true\n");
-    let mut command = place.command(&[&["train", "--config", "run.toml"], &SMALL[..]].concat());
+fn a_run_has_the_resolved_settings() {
+    let dir = TestDir::new();
+    dir.write("run.toml", "cell = \"gru\"\nlr = 0.5\nout = \"run\"\nquiet = true\n");
+    let mut command = dir.command(&[&["train", "--config", "run.toml"], &SMALL[..]].concat());
     Outcome::of(command.env("RNNLM_SEED", "5").output().expect("the command starts")).succeeded();
-    let config = fs::read_to_string(place.path("run/config.json")).expect("a configuration");
+    let config = fs::read_to_string(dir.path("run/config.json")).expect("a configuration");
     let config: Value = serde_json::from_str(&config).expect("it is JSON");
     assert_eq!(config["model"]["cell"], "gru");
     assert_eq!((&config["train"]["lr"], &config["train"]["seed"]), (&0.5.into(), &5.into()));

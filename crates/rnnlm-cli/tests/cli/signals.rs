@@ -1,26 +1,27 @@
-//! Ctrl-C and SIGTERM: the first saves, the second does not wait.
+//! Ctrl-C and SIGTERM: the first signal saves, the second stops immediately.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Outcome, Place};
+use crate::support::{Outcome, TestDir};
 
-/// A training that would take hours, after it has said a line that starts with `until`; and what it says from there on.
-fn endless(place: &Place, more: &[&str], until: &str) -> (Child, std::thread::JoinHandle<String>) {
+/// Starts a training run that would take hours, and waits for a line that starts with `until`. Returns the process and
+/// the lines that follow.
+fn start_endless_run(dir: &TestDir, more: &[&str], until: &str) -> (Child, std::thread::JoinHandle<String>) {
     let args = ["train", "--out", "run", "--epochs", "100000000", "--sample-every", "1"];
-    let mut command = place.command(&[&args, more].concat());
+    let mut command = dir.command(&[&args, more].concat());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command");
     let stderr = child.stderr.take().expect("a pipe");
     let mut lines = BufReader::new(stderr);
     let mut line = String::new();
     while !line.starts_with(until) {
         line.clear();
-        assert!(lines.read_line(&mut line).expect("it speaks") > 0, "it ended too early");
+        assert!(lines.read_line(&mut line).expect("readable output") > 0, "it ended too early");
     }
-    // the rest is read meanwhile, so that the pipe never fills
-    let rest = std::thread::spawn(move || std::io::read_to_string(lines).expect("it speaks UTF-8"));
+    // a thread reads the rest, so that the pipe never fills
+    let rest = std::thread::spawn(move || std::io::read_to_string(lines).expect("UTF-8"));
     (child, rest)
 }
 
@@ -30,25 +31,25 @@ fn signal(child: &Child, name: &str) {
 }
 
 #[test]
-fn an_interrupted_training_saves_and_says_so_with_130() {
+fn an_interrupted_run_saves_and_exits_with_130() {
     for name in ["-INT", "-TERM"] {
-        let place = Place::new();
-        let (child, rest) = endless(&place, &["--hidden-size", "32"], "epoch 1/");
+        let dir = TestDir::new();
+        let (child, rest) = start_endless_run(&dir, &["--hidden-size", "32"], "epoch 1/");
         signal(&child, name);
         let outcome = Outcome::of(child.wait_with_output().expect("it ends"));
         assert_eq!(outcome.code, Some(130), "{name}: {outcome:?}");
         let rest = rest.join().expect("it was read");
         assert!(rest.contains("interrupted after epoch") && rest.contains("saved in run"), "{rest}");
-        place.run(&["generate", "run", "--num-tokens", "5"]).succeeded();
+        dir.run(&["generate", "run", "--num-tokens", "5"]).succeeded();
     }
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_the_step_under_way() {
-    let place = Place::new();
-    // one step is 40,000 tokens of some 7 million operations each: longer than the pause between the two signals
+fn a_second_signal_does_not_wait_for_the_current_step() {
+    let dir = TestDir::new();
+    // one step takes longer than the pause between the signals: 40,000 tokens of about 7 million operations each
     let sizes = ["--hidden-size", "1024", "--batch-size", "1000", "--num-steps", "40", "--max-tokens", "0"];
-    let (child, rest) = endless(&place, &[&sizes[..], &["--threads", "1"]].concat(), "untrained: traveller");
+    let (child, rest) = start_endless_run(&dir, &[&sizes[..], &["--threads", "1"]].concat(), "untrained: traveller");
     signal(&child, "-INT");
     std::thread::sleep(Duration::from_millis(100));
     signal(&child, "-INT");

@@ -1,4 +1,4 @@
-//! Running the command in a folder of its own.
+//! Runs the command in a temporary folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// A folder that is the command's working directory and goes away afterwards.
-pub(crate) struct Place {
+/// A temporary folder, which is the command's working directory.
+pub(crate) struct TestDir {
     folder: tempfile::TempDir,
 }
 
-/// Flags of a training that takes milliseconds.
+/// Flags of a training run that takes milliseconds.
 pub(crate) const SMALL: [&str; 12] = [
     "--hidden-size",
     "16",
@@ -27,7 +27,7 @@ pub(crate) const SMALL: [&str; 12] = [
     "1",
 ];
 
-impl Place {
+impl TestDir {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
@@ -40,7 +40,7 @@ impl Place {
         fs::write(self.path(name), content).expect("a file in a temporary folder");
     }
 
-    /// The command, with nothing of this machine's environment that it looks at.
+    /// The command, without the environment variables of this machine that affect it.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rnnlm"));
         command.args(args).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -48,7 +48,7 @@ impl Place {
             command.env_remove(name);
         }
         command.env("XDG_CACHE_HOME", self.path("cache")).env("HOME", self.folder.path());
-        // no download leaves this machine, whatever it is connected to
+        // a proxy that does not exist makes every download fail
         command.env("https_proxy", "http://127.0.0.1:1");
         command
     }
@@ -57,12 +57,21 @@ impl Place {
         Outcome::of(self.command(args).output().expect("the command starts"))
     }
 
-    /// A small training into `run`.
+    /// Runs the command and requires an error that changes no file and leaves no run.
+    #[track_caller]
+    pub(crate) fn refuses(&self, args: &[&str], code: i32, words: &[&str]) {
+        let before = self.snapshot();
+        self.run(args).failed(code, words);
+        assert_eq!(self.snapshot(), before, "files changed");
+        assert!(!self.path("runs").exists(), "a folder of a run was left");
+    }
+
+    /// A small training run in the folder `run`.
     pub(crate) fn train(&self, more: &[&str]) -> Outcome {
         self.run(&[&["train", "--quiet", "--out", "run"], &SMALL[..], more].concat())
     }
 
-    /// Every file below the folder with its content.
+    /// Every file in the folder with its content.
     pub(crate) fn snapshot(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         collect(self.folder.path(), &mut files);
@@ -83,7 +92,7 @@ fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     }
 }
 
-/// What the command said and how it ended.
+/// The output and the exit code of the command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -100,13 +109,14 @@ impl Outcome {
         }
     }
 
+    /// Requires the exit code 0.
     #[track_caller]
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
         self
     }
 
-    /// The exit code is `code` and standard error holds every one of `words`.
+    /// Requires the exit code `code` and all of `words` in standard error.
     #[track_caller]
     pub(crate) fn failed(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -117,7 +127,7 @@ impl Outcome {
         self
     }
 
-    /// Standard output as the one JSON object that it is.
+    /// Standard output as one JSON object.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))

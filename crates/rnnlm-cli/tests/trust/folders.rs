@@ -1,4 +1,4 @@
-//! Runs that are moved, that cannot be written, and that are reached by a symbolic link.
+//! Runs that are moved, read-only, or behind a symbolic link.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,49 +7,49 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::{Outcome, Place};
-use crate::{ending, training};
+use crate::support::{Outcome, TestDir};
+use crate::{result_of, train_args};
 
 #[test]
-fn a_run_that_is_moved_goes_on() {
-    let place = Place::new();
-    place.run(&training(&["--out", "whole", "--epochs", "6"])).succeeded();
-    place.run(&training(&["--out", "run"])).succeeded();
-    fs::create_dir(place.path("elsewhere")).unwrap();
-    fs::rename(place.path("run"), place.path("elsewhere/other")).unwrap();
-    let mut command = place.command(&["train", "--quiet", "--resume", "other", "--epochs", "6"]);
-    Outcome::of(command.current_dir(place.path("elsewhere")).output().unwrap()).succeeded();
-    assert!(ending(&place.path("elsewhere/other")) == ending(&place.path("whole")));
+fn a_moved_run_can_be_resumed() {
+    let dir = TestDir::new();
+    dir.run(&train_args(&["--out", "whole", "--epochs", "6"])).succeeded();
+    dir.run(&train_args(&["--out", "run"])).succeeded();
+    fs::create_dir(dir.path("elsewhere")).unwrap();
+    fs::rename(dir.path("run"), dir.path("elsewhere/other")).unwrap();
+    let mut command = dir.command(&["train", "--quiet", "--resume", "other", "--epochs", "6"]);
+    Outcome::of(command.current_dir(dir.path("elsewhere")).output().unwrap()).succeeded();
+    assert!(result_of(&dir.path("elsewhere/other")) == result_of(&dir.path("whole")));
 }
 
 #[test]
-fn a_text_that_is_moved_is_named_again() {
-    let place = Place::new();
+fn a_moved_text_can_be_named_again() {
+    let dir = TestDir::new();
     let text = "a text of some length, which is somewhere else tomorrow. ".repeat(20);
-    place.write("text.txt", &text);
-    place.run(&training(&["--out", "run", "--corpus", "text.txt"])).succeeded();
-    fs::rename(place.path("text.txt"), place.path("moved.txt")).unwrap();
+    dir.write("text.txt", &text);
+    dir.run(&train_args(&["--out", "run", "--corpus", "text.txt"])).succeeded();
+    fs::rename(dir.path("text.txt"), dir.path("moved.txt")).unwrap();
     let resume = ["train", "--quiet", "--resume", "run"];
-    place.run(&resume).failed(1, &["`text.txt` does not exist", "--corpus"]);
-    place.run(&[&resume[..], &["--epochs", "4", "--corpus", "moved.txt"]].concat()).succeeded();
-    place.write("changed.txt", text.replacen("tomorrow", "yesterday", 1));
-    let outcome = place.run(&[&resume[..], &["--epochs", "5", "--corpus", "changed.txt"]].concat());
+    dir.run(&resume).failed(1, &["`text.txt` does not exist", "--corpus"]);
+    dir.run(&[&resume[..], &["--epochs", "4", "--corpus", "moved.txt"]].concat()).succeeded();
+    dir.write("changed.txt", text.replacen("tomorrow", "yesterday", 1));
+    let outcome = dir.run(&[&resume[..], &["--epochs", "5", "--corpus", "changed.txt"]].concat());
     outcome.failed(4, &["`changed.txt` is not the text of the run", "`tokens` is 1140 and not 1141", "ids_sha256"]);
 }
 
-/// As somebody to whom permissions matter; `root` may write anything.
-fn as_nobody(place: &Place, args: &[&str]) -> Outcome {
-    let mut command = place.command(args);
-    if place.path(".").metadata().unwrap().uid() == 0 {
-        let program = place.path("rnnlm");
+/// Runs the command as a user without special permissions; `root` can write anywhere.
+fn as_nobody(dir: &TestDir, args: &[&str]) -> Outcome {
+    let mut command = dir.command(args);
+    if dir.path(".").metadata().unwrap().uid() == 0 {
+        let program = dir.path("rnnlm");
         if !program.exists() {
             fs::copy(env!("CARGO_BIN_EXE_rnnlm"), &program).unwrap();
         }
         let mut other = std::process::Command::new(program);
-        other.args(args).current_dir(place.path(".")).env("HOME", place.path(".")).uid(65534).gid(65534);
+        other.args(args).current_dir(dir.path(".")).env("HOME", dir.path(".")).uid(65534).gid(65534);
         command = other;
     }
-    // a process that another test starts just now may still hold the copy open for writing
+    // a process that another test starts at the same time can still have the copy open for writing
     let mut attempts = 0..100;
     let output = loop {
         match command.output() {
@@ -67,90 +67,93 @@ fn permit(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_run_that_cannot_be_written_can_be_used_and_says_so_when_trained() {
-    let place = Place::new();
-    permit(&place.path("."), 0o755);
-    place.run(&training(&["--out", "run"])).succeeded();
-    let run = place.path("run");
+fn a_read_only_run_can_be_used_but_not_trained() {
+    let dir = TestDir::new();
+    permit(&dir.path("."), 0o755);
+    dir.run(&train_args(&["--out", "run"])).succeeded();
+    let run = dir.path("run");
     for entry in fs::read_dir(&run).unwrap() {
         let path = entry.unwrap().path();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o644, "{} has ordinary permissions", path.display());
         permit(&path, 0o444);
     }
     permit(&run, 0o555);
-    let before = ending(&run);
-    as_nobody(&place, &["generate", "run", "--num-tokens", "3"]).succeeded();
+    let before = result_of(&run);
+    as_nobody(&dir, &["generate", "run", "--num-tokens", "3"]).succeeded();
     let cannot = ["error: `run/.rnnlm.lock` cannot be locked", "Permission denied"];
-    as_nobody(&place, &["train", "--quiet", "--resume", "run", "--epochs", "9"]).failed(1, &cannot);
-    as_nobody(&place, &training(&["--out", "run/inner"])).failed(1, &["cannot be created"]);
-    // also where a crash left a model that must be made again
+    as_nobody(&dir, &["train", "--quiet", "--resume", "run", "--epochs", "9"]).failed(1, &cannot);
+    as_nobody(&dir, &train_args(&["--out", "run/inner"])).failed(1, &["cannot be created"]);
+    // also if a crash left no model file
     permit(&run, 0o755);
     fs::remove_file(run.join("model.safetensors")).unwrap();
     permit(&run, 0o555);
-    as_nobody(&place, &["generate", "run", "--num-tokens", "3"]).succeeded();
+    as_nobody(&dir, &["generate", "run", "--num-tokens", "3"]).succeeded();
     assert!(!run.join("model.safetensors").exists());
     permit(&run, 0o755);
     permit(&run.join(".rnnlm.lock"), 0o644);
-    place.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
-    assert!(ending(&run) == before, "it is made again where it can be written");
+    dir.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
+    assert!(result_of(&run) == before, "a writable run gets its model file again");
 }
 
 #[test]
-fn a_run_that_loses_its_folder_while_training_says_so() {
-    let place = Place::new();
-    place.run(&training(&["--out", "whole", "--epochs", "40", "--hidden-size", "64"])).succeeded();
-    // the folder goes away after the first epochs: as a disk that is unmounted
-    let args = training(&["--out", "run", "--epochs", "40", "--hidden-size", "64", "--checkpoint-every", "1"]);
+fn losing_the_folder_during_training_is_an_error() {
+    let dir = TestDir::new();
+    dir.run(&train_args(&["--out", "whole", "--epochs", "40", "--hidden-size", "64"])).succeeded();
+    // the folder disappears after the first epochs, like an unmounted disk
+    let args = train_args(&["--out", "run", "--epochs", "40", "--hidden-size", "64", "--checkpoint-every", "1"]);
     let (nothing, pipe) = (std::process::Stdio::null(), std::process::Stdio::piped());
-    let mut child = place.command(&args).stdout(nothing).stderr(pipe).spawn().unwrap();
-    while !place.path("run/metrics.jsonl").exists() {
+    let mut child = dir.command(&args).stdout(nothing).stderr(pipe).spawn().unwrap();
+    while !dir.path("run/metrics.jsonl").exists() {
         std::thread::sleep(std::time::Duration::from_millis(1));
         assert!(child.try_wait().unwrap().is_none(), "it ended too early");
     }
-    fs::rename(place.path("run"), place.path("moved")).unwrap();
+    fs::rename(dir.path("run"), dir.path("moved")).unwrap();
     let outcome = Outcome::of(child.wait_with_output().unwrap());
-    outcome.failed(1, &["tries again later", "the last of the training is not saved", "No such file or directory"]);
-    assert!(!place.path("run").exists(), "nothing is made where it was");
-    place.run(&["train", "--quiet", "--resume", "moved"]).succeeded();
-    assert!(ending(&place.path("moved")) == ending(&place.path("whole")));
+    outcome.failed(
+        1,
+        &["retries at the next checkpoint", "the end of the training run was not saved", "No such file or directory"],
+    );
+    assert!(!dir.path("run").exists(), "the folder is not created again");
+    dir.run(&["train", "--quiet", "--resume", "moved"]).succeeded();
+    assert!(result_of(&dir.path("moved")) == result_of(&dir.path("whole")));
 }
 
 #[test]
-fn a_symbolic_link_is_followed_to_a_run_and_stays_a_link() {
-    let place = Place::new();
-    place.run(&training(&["--out", "target"])).succeeded();
-    let is_link = |name: &str| place.path(name).symlink_metadata().unwrap().is_symlink();
-    symlink("target", place.path("link")).unwrap();
-    place.run(&training(&["--out", "link"])).failed(1, &["`link` exists already"]);
-    place.run(&training(&["--out", "link", "--force", "--seed", "9"])).succeeded();
+fn a_symbolic_link_to_a_run_is_followed_and_kept() {
+    let dir = TestDir::new();
+    dir.run(&train_args(&["--out", "target"])).succeeded();
+    let is_link = |name: &str| dir.path(name).symlink_metadata().unwrap().is_symlink();
+    symlink("target", dir.path("link")).unwrap();
+    dir.run(&train_args(&["--out", "link"])).failed(1, &["`link` exists already"]);
+    dir.run(&train_args(&["--out", "link", "--force", "--seed", "9"])).succeeded();
     assert!(is_link("link"));
-    place.run(&training(&["--out", "other", "--seed", "9"])).succeeded();
-    assert!(ending(&place.path("target")) == ending(&place.path("other")), "the run behind the link was replaced");
-    place.run(&["train", "--quiet", "--resume", "link", "--epochs", "4"]).succeeded();
+    dir.run(&train_args(&["--out", "other", "--seed", "9"])).succeeded();
+    assert!(result_of(&dir.path("target")) == result_of(&dir.path("other")), "the run behind the link was replaced");
+    dir.run(&["train", "--quiet", "--resume", "link", "--epochs", "4"]).succeeded();
 
-    // to an empty folder: the run goes there; to nothing, or to a file: refused, and what is there stays
-    fs::create_dir(place.path("empty")).unwrap();
-    symlink("empty", place.path("to-empty")).unwrap();
-    place.run(&training(&["--out", "to-empty"])).succeeded();
-    assert!(place.path("empty/model.safetensors").exists() && is_link("to-empty"));
-    place.write("file", "mine");
+    // a link to an empty folder is followed; a link to nothing or to a file is refused, and the file is kept
+    fs::create_dir(dir.path("empty")).unwrap();
+    symlink("empty", dir.path("to-empty")).unwrap();
+    dir.run(&train_args(&["--out", "to-empty"])).succeeded();
+    assert!(dir.path("empty/model.safetensors").exists() && is_link("to-empty"));
+    dir.write("file", "mine");
     for (name, target) in [("to-nothing", "nothing"), ("to-file", "file")] {
-        symlink(target, place.path(name)).unwrap();
-        place.run(&training(&["--out", name])).failed(1, &["exists already"]);
-        place.run(&training(&["--out", name, "--force"])).failed(4, &["is not a run"]);
+        symlink(target, dir.path(name)).unwrap();
+        dir.run(&train_args(&["--out", name])).failed(1, &["exists already"]);
+        dir.run(&train_args(&["--out", name, "--force"])).failed(4, &["is not a run"]);
     }
-    assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "mine");
-    assert!(!place.path("nothing").exists());
+    assert_eq!(fs::read_to_string(dir.path("file")).unwrap(), "mine");
+    assert!(!dir.path("nothing").exists());
 }
 
 #[test]
-fn a_link_within_a_run_is_replaced_and_what_it_leads_to_is_not() {
-    let place = Place::new();
-    place.run(&training(&["--out", "run"])).succeeded();
-    let model = place.path("run/model.safetensors");
-    fs::rename(&model, place.path("mine")).unwrap();
-    symlink(place.path("mine"), &model).unwrap();
-    let before = fs::read(place.path("mine")).unwrap();
-    place.run(&["train", "--quiet", "--resume", "run", "--epochs", "5"]).succeeded();
-    assert!(fs::read(place.path("mine")).unwrap() == before && fs::read(&model).unwrap() != before);
+fn a_link_inside_a_run_is_replaced_and_its_target_is_kept() {
+    let dir = TestDir::new();
+    dir.run(&train_args(&["--out", "run"])).succeeded();
+    let model = dir.path("run/model.safetensors");
+    fs::rename(&model, dir.path("mine")).unwrap();
+    symlink(dir.path("mine"), &model).unwrap();
+    let before = fs::read(dir.path("mine")).unwrap();
+    dir.run(&["train", "--quiet", "--resume", "run", "--epochs", "5"]).succeeded();
+    assert!(fs::read(dir.path("mine")).unwrap() == before && fs::read(&model).unwrap() != before);
 }

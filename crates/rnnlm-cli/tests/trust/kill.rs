@@ -1,4 +1,4 @@
-//! A training that saves at every step, killed without warning at any moment, again and again.
+//! A training run that saves at every step and is killed repeatedly at random moments.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -8,14 +8,14 @@ use rnnlm_model::Run;
 use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::Cpu;
 
-use crate::support::Place;
-use crate::{ending, litter};
+use crate::support::TestDir;
+use crate::{leftovers, result_of};
 
-/// Kills that hit a process at work; `RNNLM_KILLS` asks for another number.
+/// Number of kills of a running process; the environment variable `RNNLM_KILLS` changes it.
 const KILLS: usize = 200;
 
-/// A training of a few hundred steps, each of which takes less time than its save.
-const TRAINING: [&str; 20] = [
+/// A training run of a few hundred steps, each of which takes less time than its checkpoint.
+const TRAIN_FLAGS: [&str; 20] = [
     "--cell",
     "lstm",
     "--hidden-size",
@@ -38,7 +38,7 @@ const TRAINING: [&str; 20] = [
     "2",
 ];
 
-/// Numbers that look random and are the same every time; moments are random enough by themselves.
+/// Pseudo-random pauses from a linear congruential generator.
 struct Pauses(u64);
 
 impl Pauses {
@@ -48,83 +48,83 @@ impl Pauses {
     }
 }
 
-/// Begins the run `name`, or goes on with it if it has been saved.
-fn start(place: &Place, name: &str, seed: &str) -> Child {
-    let run = place.path(name);
-    let begun = run.join("trainer.safetensors").exists();
-    let (how, threads) = (if begun { ["--resume", name] } else { ["--out", name] }, ["--seed", seed]);
-    let mut command = place.command(&[&["train", "--quiet"], &how[..], &TRAINING, &threads].concat());
+/// Starts the run `name`, or resumes it if it has a checkpoint.
+fn start(dir: &TestDir, name: &str, seed: &str) -> Child {
+    let run = dir.path(name);
+    let has_checkpoint = run.join("trainer.safetensors").exists();
+    let folder = if has_checkpoint { ["--resume", name] } else { ["--out", name] };
+    let mut command = dir.command(&[&["train", "--quiet"], &folder[..], &TRAIN_FLAGS, &["--seed", seed]].concat());
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
-fn a_training_killed_at_any_moment_ends_with_the_same_bits() {
+fn a_run_killed_at_any_moment_ends_with_the_same_bits() {
     let kills = std::env::var("RNNLM_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
-    let (place, cpu) = (Place::new(), Cpu::new(1).unwrap());
+    let (dir, cpu) = (TestDir::new(), Cpu::new(1).unwrap());
     let mut pauses = Pauses(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
-    let (mut killed, mut within_a_save, mut run) = (0, 0, 0);
+    let (mut killed, mut during_a_save, mut run) = (0, 0, 0);
     while killed < kills {
         run += 1;
         let (name, whole, seed) = (format!("run-{run}"), format!("whole-{run}"), run.to_string());
-        let plain = [&["train", "--quiet", "--out", &whole], &TRAINING[..16], &["--seed", &seed]].concat();
+        let plain = [&["train", "--quiet", "--out", &whole], &TRAIN_FLAGS[..16], &["--seed", &seed]].concat();
         let start_of_plain = Instant::now();
-        place.run(&plain).succeeded();
-        // with its saves, a training takes several times as long: several kills a run
+        dir.run(&plain).succeeded();
+        // checkpoints make the run several times as slow, so it is killed several times
         let longest = 2 * start_of_plain.elapsed().as_micros() as u64;
         loop {
-            let mut child = start(&place, &name, &seed);
+            let mut child = start(&dir, &name, &seed);
             std::thread::sleep(pauses.next(longest));
             let over = child.try_wait().unwrap().is_some();
             let _ = child.kill();
             let outcome = child.wait_with_output().unwrap();
-            let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+            let stderr = String::from_utf8_lossy(&outcome.stderr).into_owned();
             if over {
-                assert!(outcome.status.success(), "after {killed} kills: {said}");
+                assert!(outcome.status.success(), "after {killed} kills: {stderr}");
                 break;
             }
             killed += 1;
-            assert_eq!(said, "", "after {killed} kills");
-            if place.path(&name).exists() {
-                within_a_save += usize::from(!litter(&place.path(&name)).is_empty());
+            assert_eq!(stderr, "", "after {killed} kills");
+            if dir.path(&name).exists() {
+                during_a_save += usize::from(!leftovers(&dir.path(&name)).is_empty());
             }
-            if place.path(&name).join("trainer.safetensors").exists() {
-                let run = Run::open(&place.path(&name)).unwrap();
+            if dir.path(&name).join("trainer.safetensors").exists() {
+                let run = Run::open(&dir.path(&name)).unwrap();
                 run.load(&cpu, ExecutionPath::Auto).unwrap();
             }
         }
-        assert!(ending(&place.path(&name)) == ending(&place.path(&whole)), "{name} differs after {killed} kills");
-        assert_eq!(litter(&place.path(&name)), [""; 0]);
-        assert_eq!(fs::read_dir(place.path(&name).join("checkpoints")).unwrap().count(), 2);
+        assert!(result_of(&dir.path(&name)) == result_of(&dir.path(&whole)), "{name} differs after {killed} kills");
+        assert_eq!(leftovers(&dir.path(&name)), [""; 0]);
+        assert_eq!(fs::read_dir(dir.path(&name).join("checkpoints")).unwrap().count(), 2);
     }
-    println!("{killed} kills in {run} runs, {within_a_save} of them while a file was half written");
-    assert!(within_a_save > 0, "the test has lost its aim: no kill hit a file on its way");
+    println!("{killed} kills in {run} runs, {during_a_save} of them while a file was being written");
+    assert!(during_a_save > 0, "no kill interrupted the writing of a file");
 }
 
-/// The book's training on the bundled story, killed five times; it takes a minute, so only `cargo xtask trust` runs it.
+/// The default training run, killed five times. It takes a minute, so only `cargo xtask trust` runs it.
 #[test]
 #[ignore = "takes a minute"]
 fn five_hundred_epochs_killed_five_times_end_with_the_same_bits() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let start_of_whole = Instant::now();
-    place.run(&["train", "--quiet", "--out", "whole"]).succeeded();
+    dir.run(&["train", "--quiet", "--out", "whole"]).succeeded();
     let sixth = start_of_whole.elapsed() / 6;
     let args = |kills| match kills {
         0 => ["train", "--quiet", "--out", "run"],
         _ => ["train", "--quiet", "--resume", "run"],
     };
     for kills in 0..5 {
-        let mut child = place.command(&args(kills)).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = dir.command(&args(kills)).stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(sixth);
         assert!(child.try_wait().unwrap().is_none(), "it ended too early");
         child.kill().unwrap();
         child.wait().unwrap();
         println!(
             "killed with {} lines of metrics",
-            fs::read_to_string(place.path("run/metrics.jsonl")).unwrap().lines().count()
+            fs::read_to_string(dir.path("run/metrics.jsonl")).unwrap().lines().count()
         );
     }
-    place.run(&args(5)).succeeded();
-    let (run, whole) = (ending(&place.path("run")), ending(&place.path("whole")));
+    dir.run(&args(5)).succeeded();
+    let (run, whole) = (result_of(&dir.path("run")), result_of(&dir.path("whole")));
     assert_eq!(run.1.len(), 500);
     assert!(run == whole);
 }

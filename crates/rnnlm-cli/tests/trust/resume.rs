@@ -1,39 +1,39 @@
-//! `--resume` and `--init-from` as their users meet them.
+//! `--resume`, `--init-from` and divergence.
 
 use std::fs;
 
-use crate::support::{Place, SMALL};
-use crate::{ending, training};
+use crate::support::{SMALL, TestDir};
+use crate::{result_of, train_args};
 
 #[test]
-fn a_run_goes_on_to_more_epochs_as_if_it_had_been_begun_for_them() {
-    let place = Place::new();
+fn a_run_resumed_with_more_epochs_ends_like_an_uninterrupted_run() {
+    let dir = TestDir::new();
     for sampling in ["sequential", "random"] {
         let (whole, part) = (format!("whole-{sampling}"), format!("part-{sampling}"));
-        place.run(&training(&["--sampling", sampling, "--out", &whole, "--epochs", "7"])).succeeded();
-        place.run(&training(&["--sampling", sampling, "--out", &part])).succeeded();
-        let outcome = place.run(&["train", "--resume", &part, "--epochs", "7", "--format", "json"]).succeeded();
+        dir.run(&train_args(&["--sampling", sampling, "--out", &whole, "--epochs", "7"])).succeeded();
+        dir.run(&train_args(&["--sampling", sampling, "--out", &part])).succeeded();
+        let outcome = dir.run(&["train", "--resume", &part, "--epochs", "7", "--format", "json"]).succeeded();
         assert!(outcome.stderr.contains("resume  part-") && outcome.stderr.contains("after epoch 3"), "{outcome:?}");
         assert_eq!(outcome.json()["epochs"], 7);
-        assert!(ending(&place.path(&part)) == ending(&place.path(&whole)), "{sampling}");
-        let trainer = |run: &str| fs::read(place.path(run).join("trainer.safetensors")).unwrap().len();
+        assert!(result_of(&dir.path(&part)) == result_of(&dir.path(&whole)), "{sampling}");
+        let trainer = |run: &str| fs::read(dir.path(run).join("trainer.safetensors")).unwrap().len();
         assert_eq!(trainer(&part), trainer(&whole));
     }
-    // and there is nothing left to do
-    let again = place.run(&["train", "--resume", "part-random", "--format", "json"]).succeeded().json();
+    // resuming a finished run does nothing
+    let again = dir.run(&["train", "--resume", "part-random", "--format", "json"]).succeeded().json();
     assert_eq!(again["epochs"], 7);
     assert!(again["perplexity"].as_f64().is_some_and(|perplexity| perplexity > 1.0), "{again}");
 }
 
 #[test]
-fn another_training_is_not_the_same_one_gone_on_with() {
-    let place = Place::new();
-    place.run(&training(&["--out", "run"])).succeeded();
-    place.write("other.txt", "quite another text. ".repeat(200));
-    let before = place.snapshot();
+fn a_run_is_not_resumed_with_other_settings() {
+    let dir = TestDir::new();
+    dir.run(&train_args(&["--out", "run"])).succeeded();
+    dir.write("other.txt", "quite another text. ".repeat(200));
+    let before = dir.snapshot();
     let cases: [(&[&str], i32, &[&str]); 10] = [
-        (&["--lr", "0.5"], 4, &["`run` is another training", "`lr` is 1.0 and not 0.5", "--init-from"]),
-        // the default of the flag, but not what the run is
+        (&["--lr", "0.5"], 4, &["the settings of `run` differ", "`lr` is 1.0 and not 0.5", "--init-from"]),
+        // the default of the flag, but not the value of the run
         (&["--hidden-size", "256"], 4, &["`hidden_size` is 16 and not 256"]),
         (&["--cell", "gru"], 4, &["`cell` is \"rnn\" and not \"gru\""]),
         (&["--token", "word"], 4, &["`kind` is \"char\" and not \"word\""]),
@@ -45,64 +45,64 @@ fn another_training_is_not_the_same_one_gone_on_with() {
         (&["--checkpoint-every", "0s"], 2, &["at least 1"]),
     ];
     for (more, code, words) in cases {
-        place.run(&[&["train", "--quiet", "--resume", "run"], more].concat()).failed(code, words);
-        assert_eq!(place.snapshot(), before, "{more:?} changed files");
+        dir.run(&[&["train", "--quiet", "--resume", "run"], more].concat()).failed(code, words);
+        assert_eq!(dir.snapshot(), before, "{more:?} changed files");
     }
-    place.run(&["train", "--resume", "nowhere"]).failed(4, &["`nowhere` is not a run"]);
-    // what the run is may be said again
-    place.run(&[&["train", "--quiet", "--resume", "run"], &SMALL[..]].concat()).succeeded();
+    dir.run(&["train", "--resume", "nowhere"]).failed(4, &["`nowhere` is not a run"]);
+    // flags with the values of the run are accepted
+    dir.run(&[&["train", "--quiet", "--resume", "run"], &SMALL[..]].concat()).succeeded();
 }
 
 #[test]
-fn a_new_run_can_begin_with_the_weights_of_another() {
-    let place = Place::new();
-    place.run(&training(&["--out", "run"])).succeeded();
-    place.write("other.txt", "there is more in the world than a tide, they said again and again. ".repeat(30));
+fn a_new_run_can_start_with_the_weights_of_another() {
+    let dir = TestDir::new();
+    dir.run(&train_args(&["--out", "run"])).succeeded();
+    dir.write("other.txt", "there is more in the world than a tide, they said again and again. ".repeat(30));
     let flags = ["--epochs", "2", "--batch-size", "4", "--num-steps", "10", "--lr", "0.5", "--normalize", "book"];
     let new = ["train", "--out", "new", "--init-from", "run", "--corpus", "other.txt"];
-    let outcome = place.run(&[&new[..], &flags].concat()).succeeded();
-    let says = "init    weights, sizes and vocabulary of run; all else begins anew";
-    assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
-    let config = fs::read_to_string(place.path("new/config.json")).unwrap();
+    let outcome = dir.run(&[&new[..], &flags].concat()).succeeded();
+    let words = "init    weights, sizes and vocabulary of run\n";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    let config = fs::read_to_string(dir.path("new/config.json")).unwrap();
     assert!(config.contains("\"init_from\": \"run\"") && config.contains("\"hidden_size\": 16"), "{config}");
-    assert_eq!(fs::read_to_string(place.path("new/metrics.jsonl")).unwrap().lines().count(), 2);
-    let vocabs = ["run/vocab.json", "new/vocab.json"].map(|file| fs::read(place.path(file)).unwrap());
+    assert_eq!(fs::read_to_string(dir.path("new/metrics.jsonl")).unwrap().lines().count(), 2);
+    let vocabs = ["run/vocab.json", "new/vocab.json"].map(|file| fs::read(dir.path(file)).unwrap());
     assert_eq!(vocabs[0], vocabs[1]);
-    // weights alone: no epochs is the model of the other run, and it goes on as any run does
-    place.run(&["train", "--quiet", "--out", "same", "--init-from", "run", "--epochs", "0"]).succeeded();
-    let models = ["run/model.safetensors", "same/model.safetensors"].map(|file| fs::read(place.path(file)).unwrap());
+    // a run of zero epochs has the model of the other run, and can be resumed
+    dir.run(&["train", "--quiet", "--out", "same", "--init-from", "run", "--epochs", "0"]).succeeded();
+    let models = ["run/model.safetensors", "same/model.safetensors"].map(|file| fs::read(dir.path(file)).unwrap());
     assert_eq!(models[0], models[1]);
     let whole = ["train", "--quiet", "--out", "whole", "--init-from", "run", "--corpus", "other.txt"];
-    place.run(&[&whole[..], &["--epochs", "5"], &flags[2..]].concat()).succeeded();
-    place.run(&["train", "--quiet", "--resume", "new", "--epochs", "5"]).succeeded();
-    assert!(ending(&place.path("new")) == ending(&place.path("whole")));
+    dir.run(&[&whole[..], &["--epochs", "5"], &flags[2..]].concat()).succeeded();
+    dir.run(&["train", "--quiet", "--resume", "new", "--epochs", "5"]).succeeded();
+    assert!(result_of(&dir.path("new")) == result_of(&dir.path("whole")));
     let sizes = ["--hidden-size", "32", "--out", "larger"];
-    place.run(&[&["train", "--init-from", "run"], &sizes[..]].concat()).failed(4, &["`hidden_size` is 16 and not 32"]);
+    dir.run(&[&["train", "--init-from", "run"], &sizes[..]].concat()).failed(4, &["`hidden_size` is 16 and not 32"]);
     let tokens = ["--token", "word", "--out", "words"];
-    place
-        .run(&[&["train", "--init-from", "run"], &tokens[..]].concat())
+    dir.run(&[&["train", "--init-from", "run"], &tokens[..]].concat())
         .failed(4, &["`kind` is \"char\" and not \"word\""]);
 }
 
 #[test]
-fn a_divergence_keeps_the_last_good_model_and_says_what_to_try() {
-    let place = Place::new();
+fn a_divergence_keeps_the_last_good_model_and_gives_hints() {
+    let dir = TestDir::new();
     let wild = ["--nonlinearity", "relu", "--lr", "1e9", "--clip", "0", "--checkpoint-every", "1s", "--out", "wild"];
     let outcome =
-        place.run(&training(&wild)).failed(3, &["diverged at step", "--lr 1e8", "--clip 1", "is kept in wild"]);
+        dir.run(&train_args(&wild)).failed(3, &["diverged at step", "--lr 1e8", "--clip 1", "is kept in wild"]);
     assert!(!outcome.stderr.contains("NaN perplexity"), "{}", outcome.stderr);
-    place.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
+    dir.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
 }
 
 #[test]
-fn a_divergence_of_the_last_update_is_seen_before_it_is_saved() {
-    let place = Place::new();
-    // one minibatch: its loss is that of the untrained model, and no later one tells what its update left
+fn a_divergence_in_the_last_update_is_found_before_saving() {
+    let dir = TestDir::new();
+    // With a single minibatch, the only loss is that of the untrained model. No later one shows that the update
+    // diverged.
     let wild =
         ["train", "--max-tokens", "1200", "--epochs", "1", "--nonlinearity", "relu", "--lr", "1e30", "--clip", "0"];
     let args: Vec<&str> = wild.into_iter().chain(["--sample-every", "0", "--out", "wild"]).collect();
     let outcome =
-        place.run(&args).failed(3, &["diverged at step 1: the model it left", "the untrained model is kept in wild"]);
+        dir.run(&args).failed(3, &["diverged at step 1: the updated model", "the untrained model is kept in wild"]);
     assert!(!outcome.stdout.contains("perplexity"), "{}", outcome.stdout);
-    place.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
+    dir.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
 }

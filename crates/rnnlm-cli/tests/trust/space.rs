@@ -1,13 +1,13 @@
-//! A disk that is really full: a limit on the size of files, a small file system, a device that takes nothing.
+//! A full disk: a limit on file sizes, a small file system, and `/dev/full`.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::support::{Outcome, Place};
-use crate::{ending, litter};
+use crate::support::{Outcome, TestDir};
+use crate::{leftovers, result_of};
 
-/// A training whose metrics outgrow 8 kB, which its other files never do.
-const TRAINING: [&str; 14] = [
+/// A training run whose metrics grow beyond 8 kB, while its other files stay smaller.
+const TRAIN_FLAGS: [&str; 14] = [
     "--hidden-size",
     "2",
     "--epochs",
@@ -24,10 +24,10 @@ const TRAINING: [&str; 14] = [
     "0",
 ];
 
-/// Runs a script in the folder of `place`, where `$rnnlm` is the command.
-fn shell(place: &Place, script: &str) -> Command {
+/// A shell script in the folder of `dir`, in which `$rnnlm` is the command.
+fn shell(dir: &TestDir, script: &str) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", script]).current_dir(place.path(".")).env("rnnlm", env!("CARGO_BIN_EXE_rnnlm"));
+    command.args(["-c", script]).current_dir(dir.path(".")).env("rnnlm", env!("CARGO_BIN_EXE_rnnlm"));
     command
 }
 
@@ -36,33 +36,34 @@ fn run(mut command: Command) -> Outcome {
 }
 
 #[test]
-fn a_limit_on_files_leaves_the_last_good_save_to_go_on_from() {
-    let place = Place::new();
-    place.run(&[&["train", "--quiet", "--out", "whole"], &TRAINING[..]].concat()).succeeded();
-    // 8 blocks of 512 or, in some shells, 1024 bytes; without the signal, a write beyond them is an error as on a full disk
-    let script = format!("trap '' XFSZ; ulimit -f 8; exec \"$rnnlm\" train --quiet --out run {}", TRAINING.join(" "));
-    let outcome = run(shell(&place, &script));
+fn a_file_size_limit_leaves_a_checkpoint_that_can_be_resumed() {
+    let dir = TestDir::new();
+    dir.run(&[&["train", "--quiet", "--out", "whole"], &TRAIN_FLAGS[..]].concat()).succeeded();
+    // 8 blocks of 512 bytes, 1024 in some shells. Without the signal, a larger write is an error, as on a full disk.
+    let script =
+        format!("trap '' XFSZ; ulimit -f 8; exec \"$rnnlm\" train --quiet --out run {}", TRAIN_FLAGS.join(" "));
+    let outcome = run(shell(&dir, &script));
     let words = [
         "warning: `run/metrics.jsonl` cannot be written: File too large",
-        "is kept, training goes on and tries again later",
-        "error: the last of the training is not saved: `run/metrics.jsonl` cannot be written",
+        "is kept, training continues and retries at the next checkpoint",
+        "error: the end of the training run was not saved: `run/metrics.jsonl` cannot be written",
         "is kept in run",
         "rnnlm train --resume run",
     ];
     let outcome = outcome.failed(1, &words);
-    assert!(outcome.stderr.matches("warning: `run/metrics").count() > 2, "it tries again: {}", outcome.stderr);
-    place.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
-    place.run(&["train", "--quiet", "--resume", "run"]).succeeded();
-    assert!(ending(&place.path("run")) == ending(&place.path("whole")));
-    assert_eq!(litter(&place.path("run")), [""; 0]);
+    assert!(outcome.stderr.matches("warning: `run/metrics").count() > 2, "it retries: {}", outcome.stderr);
+    dir.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
+    dir.run(&["train", "--quiet", "--resume", "run"]).succeeded();
+    assert!(result_of(&dir.path("run")) == result_of(&dir.path("whole")));
+    assert_eq!(leftovers(&dir.path("run")), [""; 0]);
 }
 
 #[test]
-fn a_disk_that_fills_up_and_is_cleared_up_again() {
-    let place = Place::new();
-    place.run(&[&["train", "--quiet", "--out", "whole"], &TRAINING[..]].concat()).succeeded();
-    fs::create_dir(place.path("disk")).unwrap();
-    // a file system of the process's own, with room for a dozen files: an earlier save for every epoch fills it
+fn a_run_on_a_full_disk_can_be_resumed_after_files_are_removed() {
+    let dir = TestDir::new();
+    dir.run(&[&["train", "--quiet", "--out", "whole"], &TRAIN_FLAGS[..]].concat()).succeeded();
+    fs::create_dir(dir.path("disk")).unwrap();
+    // a private file system with space for a dozen files, which an earlier checkpoint per epoch fills
     let script = format!(
         "mount -t tmpfs -o size=48k none disk || exit 99
          \"$rnnlm\" train --quiet --out disk/run --checkpoint-every 1 --keep 1000 {} >/dev/null
@@ -70,34 +71,39 @@ fn a_disk_that_fills_up_and_is_cleared_up_again() {
          rm -r disk/run/checkpoints
          \"$rnnlm\" train --quiet --resume disk/run && cp -r disk/run copy
          \"$rnnlm\" train --quiet --out disk/large --hidden-size 64 --epochs 1",
-        TRAINING.join(" ")
+        TRAIN_FLAGS.join(" ")
     );
     let mut command = Command::new("unshare");
-    let script = shell(&place, &script);
+    let script = shell(&dir, &script);
     command
         .args(["-Urm", "sh"])
         .args(script.get_args())
-        .current_dir(place.path("."))
+        .current_dir(dir.path("."))
         .env("rnnlm", env!("CARGO_BIN_EXE_rnnlm"));
     match command.output() {
         Ok(output)
             if output.status.code() != Some(99) && !String::from_utf8_lossy(&output.stderr).starts_with("unshare:") =>
         {
-            let words =
-                ["No space left on device", "tries again later", "exit 1", "two saves need", "--out on another disk"];
+            let words = [
+                "No space left on device",
+                "retries at the next checkpoint",
+                "exit 1",
+                "two checkpoints need",
+                "--out on another disk",
+            ];
             Outcome::of(output).failed(1, &words);
-            assert!(ending(&place.path("copy")) == ending(&place.path("whole")));
+            assert!(result_of(&dir.path("copy")) == result_of(&dir.path("whole")));
         }
-        refused => println!("not checked: no file system of one's own here: {refused:?}"),
+        refused => println!("skipped: private file systems are not permitted here: {refused:?}"),
     }
 }
 
 #[test]
-fn an_output_that_takes_nothing_does_not_cost_the_run() {
-    let place = Place::new();
-    let mut command = place.command(&[&["train", "--quiet", "--out", "run"], &TRAINING[..]].concat());
+fn a_failing_standard_output_does_not_lose_the_run() {
+    let dir = TestDir::new();
+    let mut command = dir.command(&[&["train", "--quiet", "--out", "run"], &TRAIN_FLAGS[..]].concat());
     command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).stderr(Stdio::piped());
     run(command).failed(1, &["standard input or output failed", "No space left on device"]);
-    place.run(&[&["train", "--quiet", "--out", "whole"], &TRAINING[..]].concat()).succeeded();
-    assert!(ending(&place.path("run")) == ending(&place.path("whole")));
+    dir.run(&[&["train", "--quiet", "--out", "whole"], &TRAIN_FLAGS[..]].concat()).succeeded();
+    assert!(result_of(&dir.path("run")) == result_of(&dir.path("whole")));
 }

@@ -1,5 +1,5 @@
-//! When a training is saved, and what happens when it cannot be: the last good save stays, training goes on, and the next
-//! interval is the next try.
+//! When a run is saved, and what happens if it cannot be: the last checkpoint stays, training continues, and the next
+//! interval is the next attempt.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +8,10 @@ use rnnlm_model::{Error, Position, RunWriter, Trainer};
 use rnnlm_rnn::Recurrence;
 
 use crate::failure::Result;
-use crate::format;
-use crate::progress::Training;
-use crate::signals;
+use crate::progress::TrainingProgress;
+use crate::{human, signals};
 
-/// How much training is between two saves.
+/// The interval between two checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interval {
     Epochs(u64),
@@ -22,22 +21,22 @@ pub(crate) enum Interval {
 impl FromStr for Interval {
     type Err = String;
 
-    /// `10` epochs or `500s` steps.
+    /// Parses `10` as epochs and `500s` as steps.
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, interval): (_, fn(u64) -> Self) = match text.strip_suffix('s') {
             Some(number) => (number, Self::Steps),
             None => (text, Self::Epochs),
         };
         match number.parse::<u64>() {
-            Ok(0) => Err("it must be at least 1".to_owned()),
+            Ok(0) => Err("must be at least 1".to_owned()),
             Ok(number) => Ok(interval(number)),
-            Err(_) => Err("a number of epochs such as 10, or of steps such as 500s, is needed".to_owned()),
+            Err(_) => Err("expected a number of epochs such as 10, or of steps such as 500s".to_owned()),
         }
     }
 }
 
 impl Interval {
-    /// Whether a save is due where training has paused.
+    /// Whether a checkpoint is due at `position`.
     pub(crate) fn is_due(self, position: Position) -> bool {
         match self {
             Self::Epochs(epochs) => position.minibatch == 0 && position.epoch.is_multiple_of(epochs),
@@ -45,8 +44,9 @@ impl Interval {
         }
     }
 
-    /// What an epoch asks after every step, beginning at `step`: whether somebody wants an end, or a save is due.
-    pub(crate) fn pauses(self, step: u64) -> impl Fn() -> bool + Sync {
+    /// A function for an epoch that starts at `step`, to be called after every step. It returns whether the epoch has
+    /// to pause, because a stop was requested or a checkpoint is due.
+    pub(crate) fn pause_check(self, step: u64) -> impl Fn() -> bool + Sync {
         let step = AtomicU64::new(step);
         move || {
             let step = step.fetch_add(1, Ordering::Relaxed) + 1;
@@ -55,84 +55,91 @@ impl Interval {
     }
 }
 
-/// A run that is saved as it goes.
+/// Saves a run during training.
 #[derive(Debug)]
 pub(crate) struct Saver {
     pub(crate) writer: RunWriter,
     pub(crate) interval: Interval,
-    /// The last save that went well.
+    /// The position of the last checkpoint.
     saved: Option<Position>,
-    /// Whether the last try failed.
-    failing: bool,
+    /// Whether the last attempt failed.
+    last_attempt_failed: bool,
 }
 
 impl Saver {
-    /// Saves to `writer`, which holds the training as it was at `saved`.
+    /// A saver to `writer`, whose last checkpoint is at `saved`.
     pub(crate) fn new(writer: RunWriter, interval: Interval, saved: Option<Position>) -> Self {
-        Self { writer, interval, saved, failing: false }
+        Self { writer, interval, saved, last_attempt_failed: false }
     }
 
-    /// Saves now.
+    /// Saves a checkpoint.
     pub(crate) fn save<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
         self.writer.save(trainer)?;
         self.saved = Some(trainer.position());
         Ok(())
     }
 
-    /// Saves on the way. A disk that is full or cannot be written is a warning: it may have room the next time.
-    pub(crate) fn try_save<B: Recurrence>(&mut self, trainer: &Trainer<B>, progress: &Training) -> Result<()> {
+    /// Saves a checkpoint during training. An I/O error is a warning, because the next attempt may succeed.
+    pub(crate) fn try_save<B: Recurrence>(&mut self, trainer: &Trainer<B>, progress: &TrainingProgress) -> Result<()> {
         match self.writer.save(trainer) {
             Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    progress.warn(&format!("saved again: {}", whence(Some(trainer.position()))));
+                if std::mem::take(&mut self.last_attempt_failed) {
+                    let saved = describe_checkpoint(Some(trainer.position()));
+                    progress.warn(&format!("saving works again: {saved} is saved"));
                 }
                 self.saved = Some(trainer.position());
                 Ok(())
             }
             Err(error @ Error::Io { .. }) => {
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                let kept = whence(self.saved);
-                progress
-                    .warn(&format!("warning: {error}{cause}; {kept} is kept, training goes on and tries again later"));
-                self.failing = true;
+                let kept = describe_checkpoint(self.saved);
+                progress.warn(&format!(
+                    "warning: {error}{cause}; {kept} is kept, training continues and retries at the next checkpoint"
+                ));
+                self.last_attempt_failed = true;
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Keeps the model as the best on held-out text; on a disk that cannot take it, a warning: the next save tries again.
-    pub(crate) fn try_save_best<B: Recurrence>(&mut self, trainer: &Trainer<B>, progress: &Training) -> Result<()> {
+    /// Saves the model as the best on the validation set. An I/O error is a warning, because the next checkpoint tries
+    /// again.
+    pub(crate) fn try_save_best<B: Recurrence>(
+        &mut self,
+        trainer: &Trainer<B>,
+        progress: &TrainingProgress,
+    ) -> Result<()> {
         match self.writer.save_best(trainer) {
             Err(error @ Error::Io { .. }) => {
-                progress.warn(&format!(
-                    "warning: {error}; the best model before this one is kept until there is room, training goes on"
-                ));
+                let consequence =
+                    "the previous best model is kept, training continues and retries at the next checkpoint";
+                progress.warn(&format!("warning: {error}; {consequence}"));
                 Ok(())
             }
             outcome => Ok(outcome?),
         }
     }
 
-    /// Saves at the end of everything, where there is no later.
+    /// Saves the last checkpoint of a run. An I/O error is an error, because there is no next attempt.
     pub(crate) fn save_last<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
-        let kept = format!("{} is kept in {}", self.last(), self.writer.run().path().display());
-        self.save(trainer).map_err(|failure| failure.not_saved(kept, self.writer.run().path()))
+        let kept = format!("{} is kept in {}", self.last_checkpoint(), self.writer.run().path().display());
+        self.save(trainer).map_err(|failure| failure.into_not_saved(kept, self.writer.run().path()))
     }
 
-    /// The last save that went well, in words.
-    pub(crate) fn last(&self) -> String {
-        whence(self.saved)
+    /// The last checkpoint in words.
+    pub(crate) fn last_checkpoint(&self) -> String {
+        describe_checkpoint(self.saved)
     }
 }
 
-/// `the model of epoch 20`; of the step, where an epoch was under way.
-fn whence(saved: Option<Position>) -> String {
+/// `the model of epoch 20`, or of a step within an epoch.
+fn describe_checkpoint(saved: Option<Position>) -> String {
     match saved {
         None => "no model".to_owned(),
         Some(Position { step: 0, .. }) => "the untrained model".to_owned(),
         Some(Position { minibatch: 0, epoch, .. }) => format!("the model of epoch {epoch}"),
-        Some(Position { step, .. }) => format!("the model of step {}", format::thousands(step)),
+        Some(Position { step, .. }) => format!("the model of step {}", human::thousands(step)),
     }
 }
 
@@ -150,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn a_save_is_due_at_multiples() {
+    fn a_checkpoint_is_due_at_multiples_of_the_interval() {
         let position = Position { epoch: 4, step: 15, ..Position::default() };
         let due = |text: &str| text.parse::<Interval>().unwrap().is_due(position);
         assert_eq!(["2", "3", "5s", "4s"].map(due), [true, false, true, false]);
-        // two steps after step 4 is step 6
-        let pauses = Interval::Steps(3).pauses(4);
+        // the second call is after step 6
+        let pauses = Interval::Steps(3).pause_check(4);
         assert_eq!([pauses(), pauses(), pauses()], [false, true, false]);
     }
 }

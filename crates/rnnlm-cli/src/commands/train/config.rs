@@ -1,25 +1,58 @@
-//! From flags to the training's configuration: an optimizer and a schedule have settings of their own, each with a flag, and a
-//! flag that belongs to another one is a mistake that is named before anything starts.
+//! From the arguments to the configurations of text, model and training. Each optimizer and each schedule has its own
+//! flags; a flag of another one is an error before training starts.
 
-use rnnlm_model::{OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_vocab::CorpusOptions;
 use toml::Value;
 
-use super::TrainArgs;
+use super::args::TrainArgs;
 use super::settings::{Settings, flag};
-use super::values::ScheduleName;
+use crate::corpora::TextSource;
 use crate::failure::{Failure, Result};
+use crate::values::ScheduleName;
 
-/// The training that was asked for.
-pub(crate) fn train_config(args: &TrainArgs, settings: &Settings) -> Result<TrainConfig> {
-    let (optimizer, schedule) = (optimizer(args, settings)?, schedule(args, settings)?);
-    if settings.has("clip") && settings.has("clip_value") && args.clip > 0.0 && args.clip_value > 0.0 {
-        let message =
-            format!("--clip {} and --clip-value {}: gradients are clipped one way", args.clip, args.clip_value);
-        return Err(Failure::usage(message));
+/// How the text is read.
+pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOptions {
+    CorpusOptions {
+        kind: args.token,
+        normalization: args.normalize.unwrap_or(source.default_normalization()),
+        min_freq: args.min_freq,
+        max_tokens: args.max_tokens.unwrap_or(source.default_max_tokens()),
+        reserved: Vec::new(),
+    }
+}
+
+/// The model for a vocabulary of `vocab_size` entries.
+pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
+    ModelConfig {
+        cell: args.cell,
+        nonlinearity: args.nonlinearity,
+        reset_before: args.reset_before,
+        vocab_size,
+        hidden_size: args.hidden_size,
+        num_layers: args.num_layers,
+        bidirectional: args.bidirectional,
+        embedding_size: args.embedding_size,
+        tie_weights: args.tie_weights,
+    }
+}
+
+/// The training configuration.
+///
+/// # Errors
+/// If two settings contradict each other, or a setting that the schedule needs is missing.
+pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
+    let optimizer = optimizer(args)?;
+    let schedule = schedule(args)?;
+    let settings = &args.settings;
+    let both_set = settings.is_explicit("clip") && settings.is_explicit("clip_value");
+    if both_set && args.clip > 0.0 && args.clip_value > 0.0 {
+        let message = format!("--clip {} and --clip-value {} cannot be used together", args.clip, args.clip_value);
+        return Err(Failure::usage(message).with_hint("omit one of them, or set it to 0"));
     }
     if args.patience > 0 && args.val_fraction == 0.0 && args.val_corpus.is_none() {
-        let message = format!("--patience {} waits for held-out text, and there is none", args.patience);
-        return Err(Failure::usage(message).with_hint("--val-fraction 0.1 holds out a tenth of the text"));
+        let message = format!("--patience {} needs a validation set", args.patience);
+        return Err(Failure::usage(message).with_hint("add --val-fraction 0.1 or --val-corpus"));
     }
     Ok(TrainConfig {
         epochs: args.epochs,
@@ -29,7 +62,7 @@ pub(crate) fn train_config(args: &TrainArgs, settings: &Settings) -> Result<Trai
         lr: args.lr.unwrap_or(optimizer.default_lr()),
         schedule,
         warmup: args.warmup,
-        // the norm's bound has a default, which another way of clipping replaces
+        // --clip has a default, which --clip-value replaces
         clip: if args.clip_value > 0.0 { 0.0 } else { args.clip },
         clip_value: args.clip_value,
         dropout: args.dropout,
@@ -41,7 +74,7 @@ pub(crate) fn train_config(args: &TrainArgs, settings: &Settings) -> Result<Trai
     })
 }
 
-fn optimizer(args: &TrainArgs, settings: &Settings) -> Result<OptimizerConfig> {
+fn optimizer(args: &TrainArgs) -> Result<OptimizerConfig> {
     let mut optimizer = args.optimizer;
     let own: &[&str] = match &mut optimizer {
         OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
@@ -66,11 +99,11 @@ fn optimizer(args: &TrainArgs, settings: &Settings) -> Result<OptimizerConfig> {
         }
     };
     let all = ["momentum", "nesterov", "beta1", "beta2", "alpha", "eps"];
-    refuse_others(settings, &all, own, &format!("--optimizer {}", optimizer.as_str()))?;
+    refuse_others(&args.settings, &all, own, &format!("--optimizer {}", optimizer.as_str()))?;
     Ok(optimizer)
 }
 
-fn schedule(args: &TrainArgs, settings: &Settings) -> Result<Schedule> {
+fn schedule(args: &TrainArgs) -> Result<Schedule> {
     let missing = |name: &str, schedule: &str| Failure::usage(format!("--schedule {schedule} needs {}", flag(name)));
     let (schedule, own): (_, &[&str]) = match args.schedule {
         ScheduleName::Constant => (Schedule::Constant, &[]),
@@ -84,19 +117,20 @@ fn schedule(args: &TrainArgs, settings: &Settings) -> Result<Schedule> {
         }
         ScheduleName::Cosine => (Schedule::Cosine { min_lr: args.min_lr.unwrap_or(0.0) }, &["min_lr"]),
         ScheduleName::Plateau => {
-            let (factor, patience) = (args.plateau_factor.unwrap_or(0.1), args.plateau_patience.unwrap_or(10));
+            let factor = args.plateau_factor.unwrap_or(0.1);
+            let patience = args.plateau_patience.unwrap_or(10);
             (Schedule::Plateau { factor, patience }, &["plateau_factor", "plateau_patience"])
         }
     };
     let all = ["step_size", "gamma", "min_lr", "plateau_factor", "plateau_patience"];
-    refuse_others(settings, &all, own, &format!("--schedule {}", schedule.as_str()))?;
+    refuse_others(&args.settings, &all, own, &format!("--schedule {}", schedule.as_str()))?;
     Ok(schedule)
 }
 
-/// What became of a setting of the optimizer or the schedule that nobody gave a value; none where it has no meaning.
-pub(super) fn resolved(train: &TrainConfig, name: &str) -> Option<Value> {
+/// The value of a setting of the optimizer or the schedule; `None` if the optimizer or the schedule does not use it.
+pub(crate) fn value_in_use(train: &TrainConfig, name: &str) -> Option<Value> {
     use OptimizerConfig::{Adam, Adamw, Rmsprop, Sgd};
-    // by way of its shortest text: 0.1 is not to become 0.10000000149011612
+    // through the shortest decimal text, so that 0.1 does not become 0.10000000149011612
     let single = |value: f32| value.to_string().parse().ok().map(Value::Float);
     let double = |value: f64| Some(Value::Float(value));
     match (name, train.optimizer, train.schedule) {
@@ -119,10 +153,10 @@ fn set<T: Copy>(setting: &mut T, given: Option<T>) {
     *setting = given.unwrap_or(*setting);
 }
 
-/// An error if one of `all` was given that is not one of `own`.
+/// An error if the user set one of `all` that is not in `own`.
 fn refuse_others(settings: &Settings, all: &[&str], own: &[&str], what: &str) -> Result<()> {
-    match all.iter().find(|name| settings.has(name) && !own.contains(name)) {
-        Some(name) => Err(Failure::usage(format!("{what} has no {} ({})", flag(name), settings.origin(name)))),
+    match all.iter().find(|name| settings.is_explicit(name) && !own.contains(name)) {
+        Some(name) => Err(Failure::usage(format!("{what} has no {} (set by {})", flag(name), settings.origin(name)))),
         None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! The folder that a new run gets: the one that was asked for, or the first free one; refused before training, not after.
+//! The folder of a new run: the one of `--out`, or the first free numbered one. Problems are found before training.
 
 use std::path::{Path, PathBuf};
 
@@ -8,16 +8,20 @@ use rnnlm_vocab::Vocab;
 use crate::chart;
 use crate::failure::{Failure, Result};
 
-/// Where the run goes.
-pub(crate) struct Out {
+/// The folder of a new run.
+pub(crate) struct RunFolder {
     pub(crate) path: PathBuf,
+    /// Whether an existing run is replaced.
     replace: bool,
-    /// `runs/CORPUS-CELL` where no folder was asked for.
+    /// `runs/STEM` if there is no `--out`.
     stem: Option<String>,
 }
 
-impl Out {
-    /// The folder that was asked for, or `runs/STEM-N` with the first free `N`; refused now rather than after training.
+impl RunFolder {
+    /// The folder `out`, or `runs/STEM-N` with the first free `N`.
+    ///
+    /// # Errors
+    /// If `out` exists and may not be replaced. With `force`, only a complete run may be.
     pub(crate) fn choose(out: Option<&PathBuf>, force: bool, stem: &str) -> Result<Self> {
         let Some(path) = out else {
             let stem = format!("runs/{stem}");
@@ -28,41 +32,43 @@ impl Out {
             return Err(rnnlm_model::Error::Exists { path: path.clone() }.into());
         }
         if exists {
-            // other programs' models have files of the same names: only what reads as a run is one
+            // a folder with files of the same names may belong to another program; only one that opens as a run is a
+            // run
             Run::open(path).map_err(|error| Failure::not_replaced(path, error))?;
         }
         Ok(Self { path: path.clone(), replace: force, stem: None })
     }
 
-    /// Makes the folder; the next free one if another training has taken the name meanwhile.
+    /// Creates the folder for a training run.
     pub(crate) fn create(self, config: &RunConfig, vocab: &Vocab) -> Result<RunWriter> {
-        self.make(|path, replace| RunWriter::create(path, replace, config.clone(), vocab.clone()))
+        self.create_with(|path, replace| RunWriter::create(path, replace, config.clone(), vocab.clone()))
     }
 
-    /// [`Out::create`] for whatever makes a run in a folder.
-    pub(crate) fn make<T>(mut self, make: impl Fn(&Path, bool) -> rnnlm_model::Result<T>) -> Result<T> {
+    /// Creates the folder with `create(path, replace)`. If another process has taken the numbered folder in the
+    /// meantime, the next free number is used.
+    pub(crate) fn create_with<T>(mut self, create: impl Fn(&Path, bool) -> rnnlm_model::Result<T>) -> Result<T> {
         use rnnlm_model::Error::{Exists, Locked};
         let mut number = 1;
         loop {
-            match (make(&self.path, self.replace), &self.stem) {
+            match (create(&self.path, self.replace), &self.stem) {
                 (Err(Exists { .. } | Locked { .. }), Some(stem)) => {
                     number += 1;
                     self.path = numbered(stem, number);
                 }
-                (made, _) => {
-                    let made = made?;
+                (created, _) => {
+                    let created = created?;
                     chart::remove(&self.path)?;
-                    return Ok(made);
+                    return Ok(created);
                 }
             }
         }
     }
 }
 
-/// `STEM-N` with the first `N` that is not taken.
+/// `STEM-N` with the first free `N`.
 fn first_free(stem: &str) -> PathBuf {
-    let free = |path: &PathBuf| path.symlink_metadata().is_err() || Run::is_unfinished(path);
-    (1..).map(|number| numbered(stem, number)).find(free).unwrap_or_else(|| numbered(stem, 0))
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err() || Run::is_unfinished(path);
+    (1..).map(|number| numbered(stem, number)).find(is_free).unwrap_or_else(|| numbered(stem, 0))
 }
 
 fn numbered(stem: &str, number: u64) -> PathBuf {

@@ -1,4 +1,4 @@
-//! The settings as they were resolved: every name with its value and where that comes from.
+//! The resolved settings: the value of every setting and its origin.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,15 +7,9 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command};
 use toml::Value;
 
-use super::environment;
+use super::names::{flag, is_file_setting, variable};
 
-/// Flags that say what is to be done now: no file holds them, and `--print-config` does not print them.
-const NOT_SETTINGS: [&str; 8] = ["help", "version", "config", "preset", "print_config", "no_detach", "resume", "force"];
-
-/// Of these, what a file or a variable may still choose.
-const CHOICES: [&str; 2] = ["config", "preset"];
-
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Default,
@@ -37,7 +31,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A setting that has been given a value below the command line and the environment.
+/// A value from a file or a preset.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -49,26 +43,26 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) name: String,
-    /// What the help puts it under.
+    /// Its heading in the help.
     pub(crate) heading: String,
-    /// Nothing, where it has no value unless it is given one.
+    /// `None` if it is not set and has no default.
     pub(crate) value: Option<Value>,
     pub(crate) origin: Origin,
 }
 
-/// Every setting of a command, in the order of its help.
+/// Every setting of a command, in the order of the help.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings(Vec<Setting>);
 
 impl Settings {
-    /// From what clap has matched, where `entries` were the defaults of `command`.
+    /// The settings that clap matched, where `entries` are the defaults of `command` from a file or a preset.
     pub(crate) fn new(command: &Command, matches: &ArgMatches, entries: &[Entry]) -> Self {
         let settings = command.get_arguments().map(|arg| {
             let name = arg.get_id().as_str();
             let entry = entries.iter().rev().find(|entry| entry.name == name);
             let origin = match matches.value_source(name) {
                 Some(ValueSource::CommandLine) => Origin::Flag(flag(name)),
-                Some(ValueSource::EnvVariable) => Origin::Environment(environment::variable(name)),
+                Some(ValueSource::EnvVariable) => Origin::Environment(variable(name)),
                 _ => entry.map_or(Origin::Default, |entry| entry.origin.clone()),
             };
             let heading = arg.get_help_heading().unwrap_or_default().to_owned();
@@ -78,52 +72,37 @@ impl Settings {
         Self(settings.collect())
     }
 
-    /// Where the value of a setting comes from.
+    /// The origin of a setting's value.
     pub(crate) fn origin(&self, name: &str) -> &Origin {
         self.0.iter().find(|setting| setting.name == name).map_or(&Origin::Default, |setting| &setting.origin)
     }
 
-    /// Whether somebody asked for it; otherwise it is a default, and contradicts nothing.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    /// Whether the user set it. Default values contradict nothing.
+    pub(crate) fn is_explicit(&self, name: &str) -> bool {
         *self.origin(name) != Origin::Default
     }
 
-    /// All that `--print-config` prints and a file may hold.
-    pub(crate) fn of_a_file(&self) -> impl Iterator<Item = &Setting> {
-        self.0.iter().filter(|setting| is_of_a_file(&setting.name))
+    /// The settings that a file can contain.
+    pub(crate) fn file_settings(&self) -> impl Iterator<Item = &Setting> {
+        self.0.iter().filter(|setting| is_file_setting(&setting.name))
     }
 }
 
-/// Whether `--print-config` prints it.
-pub(crate) fn is_of_a_file(name: &str) -> bool {
-    !NOT_SETTINGS.contains(&name)
-}
-
-/// Whether a variable of the environment can set it.
-pub(crate) fn is_of_the_environment(name: &str) -> bool {
-    is_of_a_file(name) || CHOICES.contains(&name)
-}
-
-/// `--hidden-size` for `hidden_size`.
-pub(crate) fn flag(name: &str) -> String {
-    format!("--{}", name.replace('_', "-"))
-}
-
-/// A value with the type that its flag reads it as.
-fn value(matches: &ArgMatches, name: &str, several: bool) -> Option<Value> {
+/// The value of a setting with the type of its flag.
+fn value(matches: &ArgMatches, name: &str, is_list: bool) -> Option<Value> {
     let number = |text: String| text.parse().ok().map(Value::Float);
     if let Ok(Some(value)) = matches.try_get_one::<bool>(name) {
         return Some(Value::Boolean(*value));
     }
-    let whole = |value: u64| i64::try_from(value).map_or_else(|_| Value::String(value.to_string()), Value::Integer);
+    let integer = |value: u64| i64::try_from(value).map_or_else(|_| Value::String(value.to_string()), Value::Integer);
     if let Ok(Some(&value)) = matches.try_get_one::<usize>(name) {
-        return Some(whole(value as u64));
+        return Some(integer(value as u64));
     }
     if let Ok(Some(&value)) = matches.try_get_one::<u64>(name) {
-        return Some(whole(value));
+        return Some(integer(value));
     }
     if let Ok(Some(value)) = matches.try_get_one::<f32>(name) {
-        // by way of its shortest text: 0.1 is not to become 0.10000000149011612
+        // through the shortest decimal text, so that 0.1 does not become 0.10000000149011612
         return number(value.to_string());
     }
     if let Ok(Some(value)) = matches.try_get_one::<f64>(name) {
@@ -131,5 +110,5 @@ fn value(matches: &ArgMatches, name: &str, several: bool) -> Option<Value> {
     }
     let texts = matches.get_raw(name).into_iter().flatten();
     let mut texts = texts.map(|text| Value::String(text.to_string_lossy().into_owned()));
-    if several { Some(Value::Array(texts.collect())) } else { texts.next() }
+    if is_list { Some(Value::Array(texts.collect())) } else { texts.next() }
 }

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
-/// `10,000`.
+/// Groups digits by thousands: `10,000`.
 pub(crate) fn thousands(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -13,7 +13,7 @@ pub(crate) fn thousands(value: u64) -> String {
     out
 }
 
-/// `38.1 MB`, in powers of ten.
+/// A number of bytes in decimal units: `38.1 MB`.
 pub(crate) fn bytes(value: u128) -> String {
     let units = ["bytes", "kB", "MB", "GB", "TB", "PB"];
     let mut scaled = value as f64;
@@ -29,7 +29,7 @@ pub(crate) fn bytes(value: u128) -> String {
     }
 }
 
-/// `1.293`, `22.5`, `4580`: three decimals near 1, fewer above.
+/// A perplexity, with fewer decimals the larger it is: `1.293`, `27.96`, `4580`.
 pub(crate) fn perplexity(value: f64) -> String {
     match value {
         v if v < 10.0 => format!("{v:.3}"),
@@ -39,12 +39,12 @@ pub(crate) fn perplexity(value: f64) -> String {
     }
 }
 
-/// `2.1 %` of a count of which there are `all`.
-pub(crate) fn percent(count: usize, all: usize) -> String {
-    format!("{:.1} %", 100.0 * count as f64 / all.max(1) as f64)
+/// `count` as a percentage of `total`: `2.1 %`.
+pub(crate) fn percent(count: usize, total: usize) -> String {
+    format!("{:.1} %", 100.0 * count as f64 / total.max(1) as f64)
 }
 
-/// One significant digit, `0.03`, for a value to try; the exponent is written where zeros would be many.
+/// Rounds to one significant digit: `0.03`; very small and very large values are in scientific notation.
 pub(crate) fn one_digit(value: f64) -> String {
     let rounded = format!("{value:.0e}");
     match rounded.parse::<f64>() {
@@ -53,19 +53,9 @@ pub(crate) fn one_digit(value: f64) -> String {
     }
 }
 
-/// `1 thread`, `2 threads`.
-pub(crate) fn count(value: u64, one: &str) -> String {
-    format!("{} {one}{}", thousands(value), if value == 1 { "" } else { "s" })
-}
-
-/// The middle one, or the mean of the two in the middle; 0 of nothing.
-pub(crate) fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        len if len.is_multiple_of(2) => (values[len / 2 - 1] + values[len / 2]) / 2.0,
-        len => values[len / 2],
-    }
+/// A count with its noun: `1 thread`, `2 threads`.
+pub(crate) fn count(value: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(value), if value == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -73,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_and_scaled() {
+    fn numbers_are_grouped_scaled_and_rounded() {
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1000), "1,000");
@@ -89,12 +79,5 @@ mod tests {
         assert_eq!(percent(21, 1000), "2.1 %");
         assert_eq!(count(1, "thread"), "1 thread");
         assert_eq!(count(2, "thread"), "2 threads");
-    }
-
-    #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert_eq!(median(&mut []), 0.0);
     }
 }

@@ -1,42 +1,38 @@
-//! `rnnlm devices`: what computations can run on, and what is missing where there is no GPU.
+//! `rnnlm devices`: lists the CPU and the GPUs, and what is missing if there is no usable GPU.
 
-use std::io::{Write, stdout};
-
-use rnnlm_rnn::ExecutionPath;
 use rnnlm_tensor::cpu::Isa;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::args::{DevicesArgs, Format};
-use crate::device::{self, Gpu};
-use crate::failure::{Exit, Failure, Result};
-use crate::format;
+use crate::args::Format;
+use crate::compute::{self, Gpu};
+use crate::failure::{Exit, Result};
+use crate::{human, output};
 
-/// The path in use, for people.
-pub(crate) fn path_name(path: ExecutionPath) -> &'static str {
-    match path {
-        ExecutionPath::Fused => "fused path",
-        ExecutionPath::Auto | ExecutionPath::Reference => "reference path",
-    }
+/// List the CPU and the GPUs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DevicesArgs {
+    /// Format of the result on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
 }
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<Exit> {
-    let gpus = device::list();
-    let text = match args.format {
-        Format::Json => as_json(&gpus),
-        Format::Text => as_text(&gpus),
-    };
-    writeln!(stdout().lock(), "{text}").map_err(Failure::Stream)?;
+    let gpus = compute::list_gpus();
+    match args.format {
+        Format::Json => output::json(&as_json(&gpus)),
+        Format::Text => output::line(&as_text(&gpus)),
+    }?;
     Ok(Exit::Success)
 }
 
-/// Threads, the instruction sets there is code for, and the one that is used.
+/// The number of threads, the instruction sets that have kernels, and the one in use.
 fn cpu() -> (usize, Vec<&'static str>, &'static str) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     (threads, Isa::available().map(Isa::name).collect(), Isa::detect().name())
 }
 
-fn as_json(gpus: &Result<Vec<Gpu>, String>) -> String {
-    let (threads, sets, uses) = cpu();
+fn as_json(gpus: &Result<Vec<Gpu>, String>) -> Value {
+    let (threads, instruction_sets, in_use) = cpu();
     let gpu = |gpu: &Gpu| {
         json!({
             "name": gpu.device,
@@ -47,22 +43,24 @@ fn as_json(gpus: &Result<Vec<Gpu>, String>) -> String {
             "nvrtc": gpu.compiler,
         })
     };
-    let mut devices = vec![json!({ "name": "cpu", "threads": threads, "instruction_sets": sets, "uses": uses })];
+    let mut devices =
+        vec![json!({ "name": "cpu", "threads": threads, "instruction_sets": instruction_sets, "uses": in_use })];
     devices.extend(gpus.iter().flatten().map(gpu));
-    json!({ "devices": devices, "no_gpu": gpus.as_ref().err() }).to_string()
+    json!({ "devices": devices, "no_gpu": gpus.as_ref().err() })
 }
 
 fn as_text(gpus: &Result<Vec<Gpu>, String>) -> String {
-    let (threads, sets, uses) = cpu();
-    let cores = format::count(threads as u64, "thread");
-    let mut lines = vec![format!("cpu     {cores}, {uses} (has {}), fused path", sets.join(", "))];
+    let (threads, instruction_sets, in_use) = cpu();
+    let threads = human::count(threads as u64, "thread");
+    let mut lines =
+        vec![format!("cpu     {threads}, {in_use} (available: {}), fused path", instruction_sets.join(", "))];
     match gpus {
         Ok(gpus) => lines.extend(gpus.iter().map(|gpu| {
             format!(
                 "{:<7} {}, {}, compute capability {}, driver for CUDA {}, NVRTC {}",
                 gpu.device,
                 gpu.name,
-                format::bytes(gpu.memory.into()),
+                human::bytes(gpu.memory.into()),
                 gpu.compute_capability,
                 gpu.driver,
                 gpu.compiler
@@ -78,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpu_is_listed_with_all_that_is_known_of_it() {
+    fn a_gpu_is_listed_with_every_property() {
         let gpus = Ok(vec![Gpu {
             device: "cuda:1".to_owned(),
             name: "NVIDIA T4".to_owned(),
@@ -90,16 +88,16 @@ mod tests {
         let text = as_text(&gpus);
         let line = "NVIDIA T4, 17.2 GB, compute capability 7.5, driver for CUDA 13.0, NVRTC 12.9";
         assert_eq!(text.lines().nth(1), Some(format!("cuda:1  {line}").as_str()));
-        let json: serde_json::Value = serde_json::from_str(&as_json(&gpus)).unwrap();
+        let json = as_json(&gpus);
         assert_eq!([&json["devices"][1]["name"], &json["devices"][1]["nvrtc"]], ["cuda:1", "12.9"]);
         assert_eq!(json["devices"][1]["memory"], 16_u64 << 30);
         assert!(json["no_gpu"].is_null());
     }
 
     #[test]
-    fn without_a_gpu_the_reason_is_there() {
+    fn without_a_gpu_the_reason_is_printed() {
         let none = Err("`libcuda` is not found".to_owned());
         assert!(as_text(&none).ends_with("\nno gpu  `libcuda` is not found"));
-        assert!(as_json(&none).contains("\"no_gpu\":\"`libcuda` is not found\""));
+        assert!(as_json(&none).to_string().contains("\"no_gpu\":\"`libcuda` is not found\""));
     }
 }

@@ -1,0 +1,124 @@
+//! `rnnlm generate`: continues a prefix with a trained model and prints each token as soon as it is chosen.
+
+use std::io::{Write, stdout};
+
+use rnnlm_model::{Generator, Run, Sampler};
+use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::{TokenKind, Vocab};
+use serde_json::json;
+
+use crate::args::{Compute, Format, SavedModel};
+use crate::compute::{self, Task};
+use crate::failure::{Exit, Failure, Result};
+use crate::prefix::{Prefix, Unknown};
+use crate::progress::error_line;
+use crate::values::non_negative_f64;
+use crate::{output, signals};
+
+const EXAMPLES: &str = "\
+Examples:
+  rnnlm generate runs/sample-rnn-1
+  rnnlm generate runs/sample-rnn-1 --prefix 'the tide ' --temperature 0.7";
+
+/// Generate text with a trained model.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    model: SavedModel,
+    /// Text to continue; an empty prefix starts from the most frequent token.
+    #[arg(long, value_name = "TEXT", default_value = "time traveller")]
+    prefix: String,
+    /// Number of tokens to generate.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    num_tokens: usize,
+    /// Sampling temperature: 0 takes the most probable token, 1 samples from the model's distribution, larger values
+    /// flatten it.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = non_negative_f64,
+          allow_negative_numbers = true)]
+    temperature: f64,
+    /// Seed for sampling.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Handling of tokens in the prefix that are not in the vocabulary.
+    #[arg(long, value_enum, default_value = "unk")]
+    unknown: Unknown,
+    /// Format of the result on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
+    let run = Run::open(&args.model.run)?;
+    let sampler = Sampler::new(args.temperature, args.seed)?;
+    let prefix = Prefix::encode(run.vocab(), &args.prefix, args.unknown)?;
+    if let Some(warning) = &prefix.warning {
+        error_line(warning);
+    }
+    signals::install()?;
+    compute::run(&args.compute, GenerateTask { args, run, prefix: prefix.ids, sampler })
+}
+
+struct GenerateTask<'a> {
+    args: &'a GenerateArgs,
+    run: Run,
+    prefix: Vec<u32>,
+    sampler: Sampler,
+}
+
+impl Task for GenerateTask<'_> {
+    fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let Self { args, run, prefix, mut sampler } = self;
+        let model = args.model.load(&run, backend, &args.compute)?;
+        let mut generator = Generator::new(&model)?;
+        let generate = |emit: &mut (dyn FnMut(u32) -> bool + Send)| {
+            generator.generate(&prefix, args.num_tokens, &mut sampler, &mut |id| emit(id) && !signals::stop_requested())
+        };
+        match args.format {
+            Format::Text => print_tokens(run.vocab(), &prefix, generate),
+            Format::Json => print_object(args, run.vocab(), &prefix, generate),
+        }?;
+        Ok(if signals::stop_requested() { Exit::Interrupted } else { Exit::Success })
+    }
+}
+
+/// Prints the prefix and each token as soon as it is chosen. A closed pipe ends the generation.
+fn print_tokens(
+    vocab: &Vocab,
+    prefix: &[u32],
+    generate: impl FnOnce(&mut (dyn FnMut(u32) -> bool + Send)) -> rnnlm_model::Result<()>,
+) -> Result<()> {
+    let mut out = stdout();
+    let mut written = out.write_all(&vocab.decode_bytes(prefix)?).and_then(|()| out.flush());
+    let separator = if vocab.kind() == TokenKind::Word { " " } else { "" };
+    generate(&mut |id| {
+        let token = vocab.decode_bytes(&[id]).unwrap_or_default();
+        written = out.write_all(separator.as_bytes()).and_then(|()| out.write_all(&token)).and_then(|()| out.flush());
+        written.is_ok()
+    })?;
+    written.map_err(Failure::StandardStream)?;
+    output::text("\n")
+}
+
+/// Prints one object with prefix and continuation.
+fn print_object(
+    args: &GenerateArgs,
+    vocab: &Vocab,
+    prefix: &[u32],
+    generate: impl FnOnce(&mut (dyn FnMut(u32) -> bool + Send)) -> rnnlm_model::Result<()>,
+) -> Result<()> {
+    let mut ids = prefix.to_vec();
+    generate(&mut |id| {
+        ids.push(id);
+        true
+    })?;
+    output::json(&json!({
+        "prefix": args.prefix,
+        "text": vocab.decode(&ids)?,
+        "num_tokens": ids.len() - prefix.len(),
+        "temperature": args.temperature,
+        "seed": args.seed,
+    }))
+}

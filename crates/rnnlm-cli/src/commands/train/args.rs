@@ -1,0 +1,256 @@
+//! The arguments of `rnnlm train`. From this one list follow the flags, their help, the environment variables and the
+//! names in a `--config` file.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use rnnlm_model::{CellKind, Init, NonlinearityKind, OptimizerConfig};
+use rnnlm_vocab::{Normalization, Sampling, TokenKind};
+
+use super::checkpoint::Interval;
+use super::settings::{Preset, Settings};
+use crate::args::{Compute, Format};
+use crate::values::{
+    ScheduleName, at_least_one, below_one_f32, below_one_f64, cell, factor, init, non_negative_f32, non_negative_f64,
+    nonlinearity, normalization, optimizer, positive_f32, sampling, schedule, token_kind,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  rnnlm train                                        the bundled story
+  rnnlm train --corpus names.txt --epochs 100        a file
+  rnnlm train --corpus timemachine --token word      the book's text, by words
+  rnnlm train --optimizer adamw --schedule cosine --val-fraction 0.1
+  cat *.txt | rnnlm train --corpus - --out runs/all  several files
+  rnnlm train --resume runs/sample-rnn-1             a run that was interrupted
+
+Ctrl-C stops after the current step and saves. A second Ctrl-C stops immediately. Use the run with \
+`rnnlm generate` and `rnnlm eval`.";
+
+/// Train a model on a text; by default, a character model on the bundled story.
+///
+/// Defaults and presets follow the book "Dive into Deep Learning".
+#[derive(Debug, Parser)]
+#[command(after_help = format!("{}\n{EXAMPLES}", Preset::help()))]
+pub(crate) struct TrainArgs {
+    /// Named group of settings, listed below. --config, environment variables and flags override it.
+    #[arg(long, value_name = "NAME", value_parser = Preset::find, help_heading = "Settings")]
+    pub(crate) preset: Option<&'static Preset>,
+    /// TOML file of settings, which flags and environment variables override. The names are those of the flags, with _
+    /// for
+    /// -: `hidden_size = 512`.
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print every setting and its origin in the format of --config, and exit.
+    #[arg(long, conflicts_with = "resume", help_heading = "Settings")]
+    pub(crate) print_config: bool,
+
+    /// Training text: a name from `rnnlm corpus list`, a path, or - for standard input.
+    #[arg(long, value_name = "NAME|PATH|-", default_value = "sample", help_heading = "Text")]
+    pub(crate) corpus: String,
+    /// Unit of tokenization.
+    #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte",
+          help_heading = "Text")]
+    pub(crate) token: TokenKind,
+    /// Normalization of the text: `book` keeps letters only, in lower case, with single spaces; `none` keeps the text
+    /// as it is [default: book for named corpora, none for other texts].
+    #[arg(long, value_parser = normalization, value_name = "book|none", help_heading = "Text")]
+    pub(crate) normalize: Option<Normalization>,
+    /// Minimum count of a token; rarer tokens become `<unk>`.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
+    pub(crate) min_freq: u64,
+    /// Number of tokens to use, from the start of the text; 0 uses all [default: 10000 for named corpora, 0 for other
+    /// texts].
+    #[arg(long, value_name = "N", help_heading = "Text")]
+    pub(crate) max_tokens: Option<usize>,
+
+    /// Type of the recurrent layers.
+    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
+    pub(crate) cell: CellKind,
+    /// Activation function of the rnn cell.
+    #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
+    pub(crate) nonlinearity: NonlinearityKind,
+    /// Apply the reset gate of the gru cell before the recurrent matrix multiplication, as the book's from-scratch code
+    /// does. PyTorch applies it after.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) reset_before: bool,
+    /// Size of a learned embedding as the input; 0 uses one-hot input.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Model")]
+    pub(crate) embedding_size: usize,
+    /// Number of stacked recurrent layers.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one, help_heading = "Model")]
+    pub(crate) num_layers: usize,
+    /// Add layers that read the text backwards. They see the token to predict, so the perplexity is meaningless; the
+    /// book shows this as an example of misuse.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) bidirectional: bool,
+    /// Number of hidden units of each layer.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, help_heading = "Model")]
+    pub(crate) hidden_size: usize,
+    /// Use the embedding matrix as the weight of the output layer; --embedding-size must equal the output size of the
+    /// layers.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) tie_weights: bool,
+    /// Distribution of the initial weights: `uniform` as in PyTorch, `normal` as in the book's from-scratch code.
+    #[arg(long, default_value = "uniform", value_parser = init, value_name = "uniform|normal", help_heading = "Model")]
+    pub(crate) init: Init,
+
+    /// Number of passes over the text.
+    #[arg(long, value_name = "N", default_value_t = 500, help_heading = "Training")]
+    pub(crate) epochs: u64,
+    /// Number of sequences in a minibatch.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one, help_heading = "Training")]
+    pub(crate) batch_size: usize,
+    /// Number of time steps in a minibatch; gradients are truncated after them.
+    #[arg(long, value_name = "N", default_value_t = 35, value_parser = at_least_one, help_heading = "Training")]
+    pub(crate) num_steps: usize,
+    /// Maximum global norm of the gradients; 0 disables clipping by norm.
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = non_negative_f32, allow_negative_numbers = true,
+          help_heading = "Training")]
+    pub(crate) clip: f32,
+    /// Maximum magnitude of each gradient element, instead of --clip; 0 disables clipping by value.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = non_negative_f32, allow_negative_numbers = true,
+          help_heading = "Training")]
+    pub(crate) clip_value: f32,
+    /// Probability of zeroing an output between two layers; the last layer has no dropout.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Training")]
+    pub(crate) dropout: f32,
+    /// Sampling of minibatches: `sequential` continues each sequence in the next minibatch and carries its state;
+    /// `random` takes sequences in random order, each from the zero state.
+    #[arg(long, default_value = "sequential", value_parser = sampling, value_name = "sequential|random",
+          help_heading = "Training")]
+    pub(crate) sampling: Sampling,
+    /// Start every minibatch from the zero state, also with sequential sampling, as the book's run with random sampling
+    /// does.
+    #[arg(long, help_heading = "Training")]
+    pub(crate) reset_state: bool,
+    /// Not supported: backpropagation through all earlier minibatches.
+    #[arg(long, hide = true)]
+    pub(crate) no_detach: bool,
+    /// Seed for initial weights, minibatches and dropout. The same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    pub(crate) seed: u64,
+
+    /// Optimizer, with PyTorch's update rule.
+    #[arg(long, default_value = "sgd", value_parser = optimizer, value_name = "sgd|adam|adamw|rmsprop",
+          help_heading = "Optimizer")]
+    pub(crate) optimizer: OptimizerConfig,
+    /// Learning rate [default: 1 for sgd, 0.001 for adam and adamw, 0.01 for rmsprop].
+    #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) lr: Option<f32>,
+    /// Momentum factor, for sgd and rmsprop [default: 0].
+    #[arg(long, value_name = "X", value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) momentum: Option<f32>,
+    /// Nesterov momentum, for sgd.
+    #[arg(long, help_heading = "Optimizer")]
+    pub(crate) nesterov: bool,
+    /// Weight decay: an L2 penalty, decoupled from the gradient for adamw [default: 0; 0.01 for adamw].
+    #[arg(long, value_name = "X", value_parser = non_negative_f32, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) weight_decay: Option<f32>,
+    /// Decay rate of the average gradient, for adam and adamw [default: 0.9].
+    #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) beta1: Option<f64>,
+    /// Decay rate of the average squared gradient, for adam and adamw [default: 0.999].
+    #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) beta2: Option<f64>,
+    /// Decay rate of the average squared gradient, for rmsprop [default: 0.99].
+    #[arg(long, value_name = "X", value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) alpha: Option<f32>,
+    /// Term added to the denominator for numerical stability, for adam, adamw and rmsprop [default: 1e-8].
+    #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) eps: Option<f32>,
+
+    /// Learning rate schedule by epoch. `plateau` follows the validation perplexity, or the training perplexity without
+    /// a validation set.
+    #[arg(long, default_value = "constant", value_parser = schedule,
+          value_name = "constant|step|exponential|cosine|plateau", help_heading = "Schedule")]
+    pub(crate) schedule: ScheduleName,
+    /// Epochs of linear warm-up before the schedule starts.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Schedule")]
+    pub(crate) warmup: u64,
+    /// Epochs between two reductions, for step.
+    #[arg(long, value_name = "N", help_heading = "Schedule")]
+    pub(crate) step_size: Option<u64>,
+    /// Factor of each reduction, for step and exponential [default: 0.1 for step].
+    #[arg(long, value_name = "X", value_parser = factor, allow_negative_numbers = true, help_heading = "Schedule")]
+    pub(crate) gamma: Option<f64>,
+    /// Learning rate after the last epoch, for cosine [default: 0].
+    #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
+          help_heading = "Schedule")]
+    pub(crate) min_lr: Option<f64>,
+    /// Factor of each reduction, for plateau [default: 0.1].
+    #[arg(long, value_name = "X", value_parser = factor, allow_negative_numbers = true, help_heading = "Schedule")]
+    pub(crate) plateau_factor: Option<f64>,
+    /// Epochs without improvement before the rate is reduced, for plateau [default: 10].
+    #[arg(long, value_name = "N", help_heading = "Schedule")]
+    pub(crate) plateau_patience: Option<u64>,
+
+    /// Fraction of the tokens to use as the validation set, which is taken from the end of the text and scored after
+    /// every epoch.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = below_one_f64, allow_negative_numbers = true,
+          help_heading = "Validation")]
+    pub(crate) val_fraction: f64,
+    /// Validation text: a name or a path. It is read with the vocabulary of the training text.
+    #[arg(long, value_name = "NAME|PATH", conflicts_with = "val_fraction", help_heading = "Validation")]
+    pub(crate) val_corpus: Option<String>,
+    /// Epochs without improvement of the validation perplexity before training stops; 0 never stops early.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Validation")]
+    pub(crate) patience: u64,
+
+    /// Resume a run from its last checkpoint, with the settings in its folder. --epochs can raise the number of epochs;
+    /// --corpus can name a new location of the same text.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "init_from"], help_heading = "Saving")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Start a new run with the weights, sizes and vocabulary of this run.
+    #[arg(long, value_name = "RUN", help_heading = "Saving")]
+    pub(crate) init_from: Option<PathBuf>,
+    /// Epochs between two checkpoints; with the suffix s, steps: 500s.
+    #[arg(long, value_name = "N|Ns", default_value = "10", help_heading = "Saving")]
+    pub(crate) checkpoint_every: Interval,
+    /// Number of earlier checkpoints to keep, in the folder `checkpoints` of the run. To resume from one of them, copy
+    /// it over `trainer.safetensors`.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Saving")]
+    pub(crate) keep: usize,
+
+    /// Prefix of a sample; may be repeated.
+    #[arg(long = "prefix", id = "prefix", value_name = "TEXT", default_values = ["time traveller", "traveller"],
+          help_heading = "Output")]
+    pub(crate) prefixes: Vec<String>,
+    /// Epochs between two samples; 0 prints samples only at the end.
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Output")]
+    pub(crate) sample_every: u64,
+    /// Folder of the run [default: runs/CORPUS-CELL-N with the first free N].
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace the run in --out; a folder that is not a run is never replaced.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) force: bool,
+    /// Format of the result on standard output.
+    #[arg(long, value_enum, default_value = "text", help_heading = "Output")]
+    pub(crate) format: Format,
+    /// Suppress progress output; warnings and errors are still printed.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+
+    /// The values above with their origins.
+    #[arg(skip)]
+    pub(crate) settings: Settings,
+}
+
+impl TrainArgs {
+    /// The arguments of `rnnlm train` without flags, environment variables or files.
+    pub(crate) fn defaults() -> Self {
+        Self::parse_from(["train"])
+    }
+}

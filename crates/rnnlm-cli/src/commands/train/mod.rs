@@ -1,0 +1,41 @@
+//! `rnnlm train`: trains a new run or resumes one. Everything that can be checked is checked before a folder is
+//! created.
+
+mod args;
+mod checkpoint;
+mod config;
+mod conflicts;
+mod init_from;
+mod new_run;
+mod print_config;
+mod resume;
+mod session;
+mod settings;
+mod split;
+
+use crate::failure::{Exit, Failure, Result};
+use crate::output;
+
+pub(crate) use self::args::TrainArgs;
+pub(crate) use self::settings::{ParseError, parse};
+
+pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
+    if args.print_config {
+        output::text(&print_config::print(args))?;
+        return Ok(Exit::Success);
+    }
+    if args.no_detach {
+        let message = format!(
+            "--no-detach is not supported: gradients would flow through every step since the start of the epoch, and \
+             each minibatch would take more memory and time than the one before. Gradients are truncated after {} \
+             steps, and only the values of the state are carried over",
+            args.num_steps
+        );
+        let hint = "raise --num-steps to let gradients flow further; --reset-state also drops the values of the state";
+        return Err(Failure::usage(message).with_hint(hint));
+    }
+    match &args.resume {
+        Some(run) => resume::run(args, run),
+        None => new_run::run(args),
+    }
+}

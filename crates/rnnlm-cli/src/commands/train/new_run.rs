@@ -1,0 +1,81 @@
+//! A new training run, with random initial weights or those of another run (`--init-from`).
+
+use rnnlm_model::{CorpusRecord, Run, RunConfig, Trainer};
+use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::{Batches, CorpusOptions};
+
+use super::args::TrainArgs;
+use super::checkpoint::Saver;
+use super::session::Session;
+use super::split::Split;
+use super::{config, init_from};
+use crate::compute::{self, Task};
+use crate::failure::{Exit, Result};
+use crate::progress::TrainingProgress;
+use crate::run_folder::RunFolder;
+use crate::{corpora, disk_space, memory, signals};
+
+/// Trains a new run.
+pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
+    let source = corpora::resolve(&args.corpus)?;
+    let initial_run = args.init_from.as_deref().map(Run::open).transpose()?;
+    let train = config::train_config(args)?;
+    let stem = format!("{}-{}", source.stem(), args.cell.as_str());
+    let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
+    let (options, corpus) = match &initial_run {
+        Some(run) => init_from::read_corpus(run, args, &source)?,
+        None => {
+            let options = config::corpus_options(args, &source);
+            let corpus = source.read(&options)?;
+            (options, corpus)
+        }
+    };
+    let model = match &initial_run {
+        Some(run) => init_from::model_config(run, args)?,
+        None => config::model_config(args, corpus.vocab.len()),
+    };
+    let record = CorpusRecord::new(&args.corpus, &options, &corpus);
+    let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref())?;
+    let memory = memory::check_training(&model, &train)?;
+    // an error if the text is too short for one minibatch
+    Batches::new(train.sampling, split.training_ids(), train.batch_size, train.num_steps, train.seed, 0)?;
+    signals::install()?;
+    let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
+    compute::run_quietly(&args.compute, NewRunTask { args, initial_run, options, split, config, memory, folder })
+}
+
+/// A new run that passed every check that needs no device.
+struct NewRunTask<'a> {
+    args: &'a TrainArgs,
+    initial_run: Option<Run>,
+    options: CorpusOptions,
+    split: Split,
+    config: RunConfig,
+    /// Bytes of memory that training needs.
+    memory: u128,
+    folder: RunFolder,
+}
+
+impl Task for NewRunTask<'_> {
+    fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let Self { args, initial_run, options, split, mut config, memory, folder } = self;
+        let path = args.compute.path.into();
+        let mut trainer = Trainer::new(backend, &config.model, &config.train, path)?;
+        disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
+        if let Some(run) = &initial_run {
+            let weights = run.load(backend, path)?.parameters().to_vec(backend)?;
+            trainer.model_mut().parameters_mut().write(backend, &weights)?;
+            config.init_from = Some(run.path().display().to_string());
+        }
+        let progress = TrainingProgress::new(args.epochs, 0, args.sample_every, args.quiet);
+        let session = Session { args, split: &split, progress };
+        session.print_header(&trainer, memory, &options);
+        if let Some(run) = &config.init_from {
+            session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));
+        }
+        let writer = folder.create(&config, &split.corpus.vocab)?.keeping(args.keep);
+        let mut saver = Saver::new(writer, args.checkpoint_every, None);
+        saver.save(&trainer)?;
+        session.train(trainer, saver)
+    }
+}

@@ -1,0 +1,149 @@
+//! `--resume`: continues a run from its last checkpoint. It ends with the same bits as an uninterrupted run.
+
+use std::path::Path;
+
+use rnnlm_model::{CorpusRecord, Error, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
+use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::{Batches, Corpus};
+
+use super::args::TrainArgs;
+use super::checkpoint::Saver;
+use super::session::Session;
+use super::split::Split;
+use super::{config, conflicts};
+use crate::compute::{self, Task};
+use crate::corpora::{self, TextSource};
+use crate::failure::{Exit, Failure, Result};
+use crate::progress::TrainingProgress;
+use crate::{disk_space, human, memory, signals};
+
+/// Resumes the run in `path`.
+pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
+    let writer = RunWriter::resume(path)?.keeping(args.keep);
+    let config = writer.config().clone();
+    let settings = &args.settings;
+    let corpus_name = if settings.is_explicit("corpus") { &args.corpus } else { &config.corpus.name };
+    let source = corpora::resolve(corpus_name)?;
+    require_same_settings(args, &source, &config, path)?;
+    let corpus = read_corpus(&source, corpus_name, writer.run())?;
+    let split = split_again(corpus, args, &config)?;
+    let epochs = if settings.is_explicit("epochs") { args.epochs } else { config.train.epochs };
+    if epochs < config.train.epochs {
+        return Err(Error::FewerEpochs { asked: epochs, configured: config.train.epochs }.into());
+    }
+    if epochs > config.train.epochs && config.train.schedule.depends_on_the_end() {
+        let schedule = config.train.schedule.as_str();
+        let end = config.train.epochs;
+        let message = format!("the {schedule} schedule of this run ends at epoch {end}, not at epoch {epochs}");
+        return Err(Failure::failed(message).with_hint("use --init-from to start a new run with its weights"));
+    }
+    let memory = memory::check_training(&config.model, &config.train)?;
+    // an error if the text is too short for one minibatch
+    Batches::new(config.train.sampling, split.training_ids(), config.train.batch_size, config.train.num_steps, 0, 0)?;
+    signals::install()?;
+    compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, epochs, memory })
+}
+
+/// A run that passed every check that needs neither a device nor its checkpoint.
+struct ResumeTask<'a> {
+    args: &'a TrainArgs,
+    path: &'a Path,
+    writer: RunWriter,
+    config: RunConfig,
+    split: Split,
+    epochs: u64,
+    /// Bytes of memory that training needs.
+    memory: u128,
+}
+
+impl Task for ResumeTask<'_> {
+    fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let Self { args, path, mut writer, config, split, epochs, memory } = self;
+        let train = TrainConfig { epochs, ..config.train };
+        let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
+        disk_space::check(path, trainer.checkpoint_bytes())?;
+        let is_restored = writer.restore(&mut trainer)?;
+        if !is_restored && config.init_from.is_some() {
+            let path = path.display();
+            let message = format!("`{path}` has no checkpoint, and its initial weights came from another run");
+            return Err(Failure::failed(message).with_hint("start it again, with --init-from and --force"));
+        }
+        // nothing in the folder changes before all of it has been verified
+        writer.raise_epochs(epochs)?;
+        let position = trainer.position();
+        let progress = TrainingProgress::new(epochs, position.epoch, args.sample_every, args.quiet);
+        let session = Session { args, split: &split, progress };
+        session.print_header(&trainer, memory, &config.corpus.options);
+        session.progress.info(&format!(
+            "resume  {} after epoch {} and {}",
+            path.display(),
+            position.epoch,
+            human::count(position.minibatch as u64, "minibatch step")
+        ));
+        session.train(trainer, Saver::new(writer, args.checkpoint_every, is_restored.then_some(position)))
+    }
+}
+
+/// An error if the command line sets other values than the run has.
+fn require_same_settings(args: &TrainArgs, source: &TextSource, config: &RunConfig, path: &Path) -> Result<()> {
+    let configurations = |args: &TrainArgs| -> Result<_> {
+        let options = config::corpus_options(args, source);
+        let model = config::model_config(args, config.model.vocab_size);
+        Ok((options, model, config::train_config(args)?))
+    };
+    let default = configurations(&TrainArgs::defaults())?;
+    let requested = configurations(args)?;
+    let settings = &args.settings;
+    let mut found = conflicts::find(&config.corpus.options, &requested.0, &default.0, settings);
+    found.extend(conflicts::find(&config.model, &requested.1, &default.1, settings));
+    found.extend(conflicts::find(&config.train, &requested.2, &default.2, settings));
+    // the defaults of these two depend on other settings, so a value that is not the default does not mean that it was
+    // set
+    let is_set = |name: &str| !matches!(name, "lr" | "clip") || settings.is_explicit(name);
+    found.retain(|difference| difference.name != "epochs" && is_set(&difference.name));
+    let hint = "--resume uses the settings of the run; use --init-from to start a new run with its weights";
+    conflicts::require_none(&found, path, hint)
+}
+
+/// Reads the text of the run with its vocabulary. An error if it is not the text that the run started with.
+fn read_corpus(source: &TextSource, name: &str, run: &Run) -> Result<Corpus> {
+    let record = &run.config()?.corpus;
+    let hint = "use --corpus to name the current location of the text, or --init-from to start a new run";
+    let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens) {
+        Err(Failure::Library(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
+            return Err(Failure::failed(error.to_string()).with_hint(hint));
+        }
+        corpus => corpus?,
+    };
+    let found = differences(record, &CorpusRecord::new(&record.name, &record.options, &corpus));
+    if found.is_empty() {
+        return Ok(corpus);
+    }
+    let message = format!("`{name}` is not the text of the run: {}", conflicts::join(&found));
+    Err(Failure::bad_model(message).with_hint(hint))
+}
+
+/// Splits the text as at the start of the run. An error if the validation set is not the one that the run started with;
+/// `--val-corpus` can name a new location of the same text.
+fn split_again(corpus: Corpus, args: &TrainArgs, config: &RunConfig) -> Result<Split> {
+    let recorded = config.validation.as_ref();
+    let fraction = recorded.map_or(0.0, |record| record.fraction);
+    let recorded_corpus = recorded.and_then(|record| record.corpus.as_deref());
+    let new_location = args.val_corpus.as_deref().filter(|_| args.settings.is_explicit("val_corpus"));
+    let is_other_fraction = args.settings.is_explicit("val_fraction") && args.val_fraction != fraction;
+    let is_other_kind = new_location.is_some() && recorded_corpus.is_none();
+    if is_other_fraction || is_other_kind {
+        return Err(Failure::bad_model("the run has a different validation set")
+            .with_hint("--val-fraction and --val-corpus are fixed when a run starts"));
+    }
+    let (split, mut record) = Split::new(corpus, fraction, new_location.or(recorded_corpus))?;
+    if let (Some(record), Some(recorded)) = (&mut record, recorded) {
+        record.corpus.clone_from(&recorded.corpus);
+    }
+    let found = differences(&config.validation, &record);
+    if found.is_empty() {
+        return Ok(split);
+    }
+    let message = format!("the validation text is not that of the run: {}", conflicts::join(&found));
+    Err(Failure::bad_model(message).with_hint("use --val-corpus to name the current location of the text"))
+}

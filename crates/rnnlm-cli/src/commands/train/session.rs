@@ -1,0 +1,281 @@
+//! The training loop of a new or a resumed run: epochs, validation, checkpoints, samples and the result.
+
+use std::time::Instant;
+
+use rnnlm_model::{EpochReport, Generator, Metrics, Position, Run, Sampler, Trainer};
+use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::{CorpusOptions, LineEndings, Normalization};
+use serde_json::{Map, Value, json};
+
+use super::args::TrainArgs;
+use super::checkpoint::Saver;
+use super::split::Split;
+use crate::args::Format;
+use crate::failure::{Exit, Failure, Result};
+use crate::prefix::{Prefix, Unknown};
+use crate::progress::{TrainingProgress, error_line};
+use crate::{chart, describe, human, output, signals};
+
+/// Tokens of a sample during training and at its end.
+const SAMPLE_TOKENS: usize = 50;
+/// Tokens of a sample of the untrained model.
+const UNTRAINED_SAMPLE_TOKENS: usize = 10;
+/// Epochs at the start that the reported speed leaves out, while caches and clock rates settle.
+const WARM_UP_EPOCHS: usize = 3;
+
+/// A training run in progress.
+pub(crate) struct Session<'a> {
+    pub(crate) args: &'a TrainArgs,
+    pub(crate) split: &'a Split,
+    pub(crate) progress: TrainingProgress,
+}
+
+impl Session<'_> {
+    /// Prints what is trained, on what, and how. `memory` is in bytes.
+    pub(crate) fn print_header<B: Recurrence>(&self, trainer: &Trainer<B>, memory: u128, options: &CorpusOptions) {
+        let info = |text: &str| self.progress.info(text);
+        info(&format!("text    {}", describe::text(&self.split.corpus, options)));
+        let model = trainer.model();
+        info(&format!(
+            "model   {}, {} parameters, {} of memory",
+            describe::model(model.config()),
+            human::thousands(model.parameters().layout().len() as u64),
+            human::bytes(memory)
+        ));
+        if model.config().bidirectional {
+            info("warning: a bidirectional model reads the token that it predicts, so its perplexity is meaningless");
+            info("warning: no samples: the backward layers need future tokens");
+        }
+        let train = trainer.config();
+        info(&format!(
+            "train   {}, minibatches of {} × {} tokens, {}, seed {}",
+            human::count(train.epochs, "epoch"),
+            train.batch_size,
+            train.num_steps,
+            describe::training(train),
+            train.seed
+        ));
+        if let Some(ids) = self.split.validation_ids() {
+            let patience = match train.patience {
+                0 => String::new(),
+                patience => format!(", stop after {} without improvement", human::count(patience, "epoch")),
+            };
+            info(&format!("val     {}{patience}", human::count(ids.len() as u64, "token")));
+        }
+        info(&format!("device  {}, {}", model.backend().name(), describe::execution_path(trainer.path())));
+        let line_endings = self.split.corpus.text_format.line_endings;
+        let has_crlf = matches!(line_endings, LineEndings::Crlf | LineEndings::Mixed);
+        if has_crlf && options.normalization == Normalization::None {
+            info("note    the text has CRLF line endings, which are kept");
+        }
+    }
+
+    /// Trains from the position of `trainer` to the end of the last epoch, and prints the result.
+    pub(crate) fn train<B: Recurrence>(self, mut trainer: Trainer<B>, mut saver: Saver) -> Result<Exit> {
+        for prefix in self.prefixes() {
+            if let Some(warning) = self.encode(prefix)?.warning {
+                self.progress.warn(&warning);
+            }
+        }
+        if trainer.position() == Position::default() {
+            self.print_samples("untrained", &trainer, UNTRAINED_SAMPLE_TOKENS)?;
+        }
+        let start = Instant::now();
+        let mut reports = Vec::new();
+        let outcome = self.run_epochs(&mut trainer, &mut saver, &mut reports);
+        let seconds = start.elapsed().as_secs_f64();
+        self.progress.finish();
+        let run = saver.writer.run();
+        // The chart is drawn after a failure, too. An error of the chart must not hide the outcome of the training.
+        let metrics = match &outcome {
+            _ if trainer.position().epoch == 0 => Vec::new(),
+            Ok(()) => run.metrics()?,
+            Err(_) => run.metrics().unwrap_or_default(),
+        };
+        let chart_written = chart::svg(&metrics, &saver.writer);
+        outcome.map_err(|failure| failure.with_kept_model(run.path(), &saver.last_checkpoint()))?;
+        let position = trainer.position();
+        let is_interrupted = position.epoch < trainer.config().epochs && !trainer.is_out_of_patience();
+        if is_interrupted {
+            error_line(&format!(
+                "interrupted after epoch {} of {} and {}; the model is saved in {}",
+                position.epoch,
+                trainer.config().epochs,
+                human::count(position.minibatch as u64, "minibatch step"),
+                run.path().display()
+            ));
+        }
+        self.print_result(&trainer, run, &reports, &metrics, seconds)?;
+        chart_written?;
+        Ok(if is_interrupted { Exit::Interrupted } else { Exit::Success })
+    }
+
+    /// Runs epochs until all are done, there is no improvement, or a stop is requested. Saves checkpoints meanwhile and
+    /// at the end.
+    fn run_epochs<B: Recurrence>(
+        &self,
+        trainer: &mut Trainer<B>,
+        saver: &mut Saver,
+        reports: &mut Vec<EpochReport>,
+    ) -> Result<()> {
+        let epochs = trainer.config().epochs;
+        let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.is_out_of_patience();
+        while !is_done(trainer) && !signals::stop_requested() {
+            let pause_check = saver.interval.pause_check(trainer.position().step);
+            let mut report = trainer.epoch(self.split.training_ids(), &pause_check)?;
+            if let Some(report) = &mut report {
+                if trainer.validate(self.split.validation_ids(), report)? {
+                    saver.try_save_best(trainer, &self.progress)?;
+                }
+                saver.writer.log(report);
+                self.progress.epoch(report);
+                reports.push(*report);
+            }
+            if is_done(trainer) || signals::stop_requested() {
+                break;
+            }
+            if saver.interval.is_due(trainer.position()) {
+                self.check_finite(trainer)?;
+                saver.try_save(trainer, &self.progress)?;
+            }
+            if let Some(report) = &report
+                && self.args.sample_every > 0
+                && report.epoch % self.args.sample_every == 0
+            {
+                self.print_samples(&format!("epoch {}", report.epoch), trainer, SAMPLE_TOKENS)?;
+            }
+        }
+        self.check_finite(trainer)?;
+        saver.save_last(trainer)
+    }
+
+    /// An error if the last update made the loss non-finite. Training itself would notice only at the next minibatch.
+    fn check_finite<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
+        let model = trainer.model();
+        let config = trainer.config();
+        let evaluation = model.evaluate(&self.split.training_ids()[..=config.num_steps])?;
+        if evaluation.perplexity().is_finite() {
+            return Ok(());
+        }
+        let squares = trainer.gradients().to_vec(model.backend())?.into_iter().map(|g| f64::from(g).powi(2));
+        let message = format!(
+            "training diverged at step {}: the updated model has loss {}, gradient norm {}, learning rate {:?}",
+            trainer.position().step,
+            evaluation.nats_per_token(),
+            squares.sum::<f64>().sqrt(),
+            config.lr
+        );
+        Err(Failure::Diverged { message, lr: config.lr, kept: None })
+    }
+
+    /// The prefixes of the samples; none for a bidirectional model, which cannot generate.
+    fn prefixes(&self) -> &[String] {
+        if self.args.bidirectional { &[] } else { &self.args.prefixes }
+    }
+
+    fn encode(&self, prefix: &str) -> Result<Prefix> {
+        Prefix::encode(&self.split.corpus.vocab, prefix, Unknown::Unk)
+    }
+
+    /// Generates a sample greedily and returns it with its prefix.
+    fn sample<B: Recurrence>(&self, trainer: &Trainer<B>, prefix: &str, num_tokens: usize) -> Result<String> {
+        let prefix = self.encode(prefix)?.ids;
+        let mut ids = prefix.clone();
+        Generator::new(trainer.model())?.generate(&prefix, num_tokens, &mut Sampler::Greedy, &mut |id| {
+            ids.push(id);
+            true
+        })?;
+        Ok(self.split.corpus.vocab.decode(&ids)?)
+    }
+
+    /// Prints a sample of each prefix as progress.
+    fn print_samples<B: Recurrence>(&self, label: &str, trainer: &Trainer<B>, num_tokens: usize) -> Result<()> {
+        if self.args.quiet {
+            return Ok(());
+        }
+        for prefix in self.prefixes() {
+            let text = self.sample(trainer, prefix, num_tokens)?;
+            self.progress.info(&format!("{label}: {text}"));
+        }
+        Ok(())
+    }
+
+    /// Prints the result: text with samples and a chart, or one JSON object.
+    fn print_result<B: Recurrence>(
+        &self,
+        trainer: &Trainer<B>,
+        run: &Run,
+        reports: &[EpochReport],
+        metrics: &[Metrics],
+        seconds: f64,
+    ) -> Result<()> {
+        let skipped = if reports.len() > WARM_UP_EPOCHS { WARM_UP_EPOCHS } else { 0 };
+        let mut rates: Vec<f64> = reports[skipped..].iter().map(EpochReport::tokens_per_second).collect();
+        let tokens_per_second = median(&mut rates);
+        let mut samples = Map::new();
+        for prefix in self.prefixes() {
+            samples.insert(prefix.clone(), self.sample(trainer, prefix, SAMPLE_TOKENS)?.into());
+        }
+        let device = trainer.model().backend().name();
+        let position = trainer.position();
+        let perplexity = metrics.last().map(|epoch| epoch.perplexity);
+        if self.args.format == Format::Json {
+            return output::json(&json!({
+                "perplexity": perplexity,
+                "val_perplexity": metrics.last().and_then(|epoch| epoch.val_perplexity),
+                "best": position.best.map(|best| json!({ "epoch": best.epoch, "val_perplexity": best.perplexity })),
+                "stopped_early": trainer.is_out_of_patience() && position.epoch < trainer.config().epochs,
+                "tokens_per_second": tokens_per_second,
+                "epochs": position.epoch,
+                "tokens_per_epoch": reports.last().map(|epoch| epoch.tokens),
+                "device": device,
+                "path": describe::execution_path(trainer.path()),
+                "seed": trainer.config().seed,
+                "run_dir": run.path().display().to_string(),
+                "parameters": trainer.model().parameters().layout().len(),
+                "seconds": seconds,
+                "samples": samples,
+            }));
+        }
+        let speed = human::thousands(tokens_per_second.round() as u64);
+        let perplexity = perplexity.map_or("unknown".to_owned(), human::perplexity);
+        let mut text = format!("perplexity {perplexity}, {speed} tokens/s on {device}\n");
+        if let Some(best) = position.best {
+            let perplexity = human::perplexity(best.perplexity);
+            text.push_str(&format!(
+                "best validation perplexity {perplexity} in epoch {}, best.safetensors\n",
+                best.epoch
+            ));
+        }
+        for sample in samples.values().filter_map(Value::as_str) {
+            text.push_str(&format!("{sample}\n"));
+        }
+        if let Some(chart) = chart::terminal(metrics) {
+            text.push_str(&format!("perplexity by epoch\n{chart}\n"));
+        }
+        text.push_str(&format!("run {}\n", run.path().display()));
+        output::text(&text)
+    }
+}
+
+/// The middle value, or the mean of the two middle values; 0 without values.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        len if len.is_multiple_of(2) => (values[len / 2 - 1] + values[len / 2]) / 2.0,
+        len => values[len / 2],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_value() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&mut []), 0.0);
+    }
+}

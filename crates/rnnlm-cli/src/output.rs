@@ -1,0 +1,22 @@
+//! Results on standard output.
+
+use std::io::{Write, stdout};
+
+use serde_json::Value;
+
+use crate::failure::{Failure, Result};
+
+/// Writes text as it is.
+pub(crate) fn text(text: &str) -> Result<()> {
+    stdout().lock().write_all(text.as_bytes()).map_err(Failure::StandardStream)
+}
+
+/// Writes text and a line end.
+pub(crate) fn line(line: &str) -> Result<()> {
+    text(&format!("{line}\n"))
+}
+
+/// Writes one JSON value on one line.
+pub(crate) fn json(value: &Value) -> Result<()> {
+    line(&value.to_string())
+}

@@ -1,0 +1,107 @@
+//! Parsers for the values of flags, which also check variables and configuration files.
+
+use rnnlm_model::{CellKind, Init, NonlinearityKind, OptimizerConfig};
+use rnnlm_vocab::{Normalization, Sampling, TokenKind};
+
+/// The value with this name, or an error that lists the names.
+pub(crate) fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
+    let found = names.iter().find(|(name, _)| *name == text).map(|&(_, value)| value);
+    found.ok_or_else(|| {
+        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+pub(crate) fn token_kind(text: &str) -> Result<TokenKind, String> {
+    one_of(text, &TokenKind::ALL.map(|kind| (kind.as_str(), kind)))
+}
+
+pub(crate) fn normalization(text: &str) -> Result<Normalization, String> {
+    one_of(text, &Normalization::ALL.map(|value| (value.as_str(), value)))
+}
+
+pub(crate) fn cell(text: &str) -> Result<CellKind, String> {
+    one_of(text, &[CellKind::Rnn, CellKind::Gru, CellKind::Lstm].map(|cell| (cell.as_str(), cell)))
+}
+
+pub(crate) fn nonlinearity(text: &str) -> Result<NonlinearityKind, String> {
+    one_of(text, &[("tanh", NonlinearityKind::Tanh), ("relu", NonlinearityKind::Relu)])
+}
+
+pub(crate) fn init(text: &str) -> Result<Init, String> {
+    one_of(text, &[("uniform", Init::Uniform), ("normal", Init::Normal)])
+}
+
+pub(crate) fn sampling(text: &str) -> Result<Sampling, String> {
+    one_of(text, &[("sequential", Sampling::Sequential), ("random", Sampling::Random)])
+}
+
+/// An optimizer with PyTorch's default settings.
+pub(crate) fn optimizer(text: &str) -> Result<OptimizerConfig, String> {
+    one_of(text, &OptimizerConfig::ALL.map(|optimizer| (optimizer.as_str(), optimizer)))
+}
+
+/// A learning rate schedule. Its settings have flags of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScheduleName {
+    Constant,
+    Step,
+    Exponential,
+    Cosine,
+    Plateau,
+}
+
+pub(crate) fn schedule(text: &str) -> Result<ScheduleName, String> {
+    let names = [
+        ("constant", ScheduleName::Constant),
+        ("step", ScheduleName::Step),
+        ("exponential", ScheduleName::Exponential),
+        ("cosine", ScheduleName::Cosine),
+        ("plateau", ScheduleName::Plateau),
+    ];
+    one_of(text, &names)
+}
+
+/// A number that satisfies `is_valid`, or an error with the requirement.
+fn number<T>(text: &str, is_valid: impl Fn(T) -> bool, requirement: &str) -> Result<T, String>
+where
+    T: std::str::FromStr + Copy,
+    T::Err: std::fmt::Display,
+{
+    match text.parse::<T>() {
+        Ok(value) if is_valid(value) => Ok(value),
+        Ok(_) => Err(requirement.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    number(text, |x: usize| x > 0, "must be at least 1")
+}
+
+pub(crate) fn positive_f32(text: &str) -> Result<f32, String> {
+    number(text, |x: f32| x.is_finite() && x > 0.0, "must be finite and above 0")
+}
+
+pub(crate) fn non_negative_f32(text: &str) -> Result<f32, String> {
+    number(text, |x: f32| x.is_finite() && x >= 0.0, "must be finite and at least 0")
+}
+
+pub(crate) fn non_negative_f64(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x.is_finite() && x >= 0.0, "must be finite and at least 0")
+}
+
+/// A probability or a decay rate in single precision.
+pub(crate) fn below_one_f32(text: &str) -> Result<f32, String> {
+    number(text, |x: f32| (0.0..1.0).contains(&x), "must be at least 0 and below 1")
+}
+
+/// A fraction or a decay rate in double precision.
+pub(crate) fn below_one_f64(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| (0.0..1.0).contains(&x), "must be at least 0 and below 1")
+}
+
+/// A factor that reduces the learning rate.
+pub(crate) fn factor(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x > 0.0 && x <= 1.0, "must be above 0 and at most 1")
+}
