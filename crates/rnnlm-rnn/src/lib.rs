@@ -33,11 +33,8 @@
 
 mod cell;
 mod direction;
-pub mod elman;
 mod error;
-pub mod gru;
 mod layer;
-pub mod lstm;
 mod operands;
 mod parameters;
 mod recurrence;
@@ -45,7 +42,7 @@ mod stack;
 mod structure;
 mod tape;
 
-pub use cell::{Cell, Nonlinearity};
+pub use cell::{Cell, Nonlinearity, elman, gru, lstm};
 pub use direction::Direction;
 pub use error::{Error, Result};
 pub use layer::{Layer, RecurrentParameters};

@@ -146,9 +146,9 @@ pub(super) fn program<const N: usize>(
     constants: [(&'static str, usize); N],
 ) -> Program {
     let (source, relu) = match cell {
-        Cell::Rnn(phi) => (include_str!("../../elman/elman.cu"), Some(phi == Nonlinearity::Relu)),
-        Cell::Gru { .. } => (include_str!("../../gru/gru.cu"), None),
-        Cell::Lstm => (include_str!("../../lstm/lstm.cu"), None),
+        Cell::Rnn(phi) => (include_str!("../../cell/elman/elman.cu"), Some(phi == Nonlinearity::Relu)),
+        Cell::Gru { .. } => (include_str!("../../cell/gru/gru.cu"), None),
+        Cell::Lstm => (include_str!("../../cell/lstm/lstm.cu"), None),
     };
     let of_cell = [("GATES", cell.num_gates()), ("PRODUCTS", products(cell))];
     let constants = of_cell.into_iter().chain(constants).chain(relu.map(|relu| ("RELU", usize::from(relu))));

@@ -1,5 +1,9 @@
-//! The recurrent cells. This file is the only one that lists them: what else a cell needs is in its own folder, and all other
-//! code is derived from the data that the methods of [`Cell`] return.
+//! The recurrent cells. This file is the only one that lists them: what else a cell needs is in its own folder below, and all
+//! other code is derived from the data that the methods of [`Cell`] return.
+
+pub mod elman;
+pub mod gru;
+pub mod lstm;
 
 use std::ops::Range;
 
@@ -8,7 +12,7 @@ use rnnlm_tensor::{Activation, Backend};
 use crate::recurrence::cpu::FusedCell;
 use crate::structure::{Operand, RecurrentBlock, Storage, Widths};
 use crate::tape::{Adjoint, Tape};
-use crate::{Result, Weights, elman, gru, lstm};
+use crate::{Result, Weights};
 
 /// The non-linearity of an Elman cell, as `torch.nn.RNN(nonlinearity=…)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +33,7 @@ impl Nonlinearity {
     }
 }
 
-/// The computation of a recurrent layer at each step. The equations are in [`crate::elman`], [`crate::gru`] and
-/// [`crate::lstm`].
+/// The computation of a recurrent layer at each step. The equations are in [`elman`], [`gru`] and [`lstm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// `torch.nn.RNN`, Elman's network.
