@@ -25,9 +25,6 @@ pub enum Error {
         /// Its columns.
         cols: usize,
     },
-    /// A dropout probability outside `[0, 1)`.
-    #[error("`dropout` is {0}, it must be at least 0 and below 1")]
-    Dropout(f32),
     /// A path that this backend does not have for this layer.
     #[error("{cell} with hidden_size {hidden_size} has no fused path on {device}")]
     NoFusedPath {
