@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use rnnlm_model::NonlinearityKind;
+use rnnlm_model::Nonlinearity;
 use rnnlm_vocab::{Normalization, TokenKind};
 
 use crate::device::Device;
@@ -180,7 +180,7 @@ pub(crate) struct ImportArgs {
     pub(crate) vocab: PathBuf,
     /// Of torch.nn.RNN, which its weights do not tell [default: tanh].
     #[arg(long, value_parser = nonlinearity, value_name = "tanh|relu")]
-    pub(crate) nonlinearity: Option<NonlinearityKind>,
+    pub(crate) nonlinearity: Option<Nonlinearity>,
     /// What a token of a JSON array is [default: char].
     #[arg(long, value_parser = token_kind, value_name = "char|word|byte")]
     pub(crate) token: Option<TokenKind>,

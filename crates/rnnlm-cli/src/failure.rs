@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rnnlm_model::Unfit;
+use rnnlm_model::ImportError;
 use rnnlm_vocab::Normalization;
 
 use crate::format;
@@ -150,7 +150,7 @@ impl Failure {
                 | E::TiedSizes { .. }
                 | E::Temperature(_)
                 | E::FewerEpochs { .. }
-                | E::OtherVocab { .. },
+                | E::VocabMismatch { .. },
             ) => Exit::Usage,
             Self::Model(_) => Exit::Failed,
         }
@@ -184,7 +184,7 @@ impl Failure {
                 hint("--normalize none keeps every character")
             }
             Self::Model(E::NeverTrained { .. }) => hint("--init-from begins a training with its weights"),
-            Self::Model(E::OtherVocab { .. }) => hint("leave the flag out: the vocabulary knows how a text is read"),
+            Self::Model(E::VocabMismatch { .. }) => hint("leave the flag out: the vocabulary knows how a text is read"),
             Self::Model(E::Import { reason, .. }) => hint(import_hint(reason)),
             Self::Model(E::NotARun { .. }) => hint("rnnlm train makes runs, in runs/ if not told otherwise"),
             _ => Vec::new(),
@@ -193,25 +193,27 @@ impl Failure {
 }
 
 /// What may make a file of weights one that can be imported.
-fn import_hint(reason: &Unfit) -> &'static str {
+fn import_hint(reason: &ImportError) -> &'static str {
     match reason {
-        Unfit::Pickled | Unfit::Format(_) => {
+        ImportError::Pickled | ImportError::Format(_) => {
             "safetensors.torch.save_file(model.state_dict(), FILE) writes what is needed"
         }
-        Unfit::Missing { tensor, .. } if tensor.contains("bias") => {
+        ImportError::Missing { tensor, .. } if tensor.contains("bias") => {
             "layers with bias=False have no place here; biases of zeros are the same model"
         }
-        Unfit::Missing { .. } => {
+        ImportError::Missing { .. } => {
             "the model's attributes must be called rnn, linear and, unless its input is one-hot, embedding, without a prefix"
         }
-        Unfit::Superfluous { tensor, .. } if tensor.contains("weight_hr") => "proj_size must be 0",
-        Unfit::Superfluous { .. } => "leave out what is not the model's: save its state_dict() alone",
-        Unfit::Shape { .. } | Unfit::NoMatrix { .. } | Unfit::Gates { .. } => {
+        ImportError::Unexpected { tensor, .. } if tensor.contains("weight_hr") => "proj_size must be 0",
+        ImportError::Unexpected { .. } => "leave out what is not the model's: save its state_dict() alone",
+        ImportError::Shape { .. } | ImportError::NotAMatrix { .. } | ImportError::Gates { .. } => {
             "attribute rnn is a torch.nn.RNN, GRU or LSTM with proj_size 0, linear a torch.nn.Linear on its output"
         }
-        Unfit::Type { .. } => "model.float() has float32 weights",
-        Unfit::VocabSize { .. } => "--vocab is the vocabulary that the model was trained with, \"<unk>\" included",
-        Unfit::Nonlinearity { .. } => "leave --nonlinearity out: the file says what it is",
+        ImportError::Dtype { .. } => "model.float() has float32 weights",
+        ImportError::VocabSize { .. } => {
+            "--vocab is the vocabulary that the model was trained with, \"<unk>\" included"
+        }
+        ImportError::Nonlinearity { .. } => "leave --nonlinearity out: the file says what it is",
         _ => "train it again",
     }
 }

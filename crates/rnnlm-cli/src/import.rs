@@ -2,7 +2,7 @@
 
 use std::io::{Write, stdout};
 
-use rnnlm_model::{CellKind, Checkpoint, ModelConfig, read_vocab};
+use rnnlm_model::{Cell, Checkpoint, ModelConfig, read_vocab};
 use rnnlm_vocab::Vocab;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit> {
     let bytes = args.file.metadata().map_or(0, |about| about.len());
     memory::check_import(bytes)?;
     let checkpoint = Checkpoint::read(&args.file, args.nonlinearity)?;
-    checkpoint.require_fit(&vocab)?;
+    checkpoint.check_vocab(&vocab)?;
     let model = checkpoint.model();
     let out = Out::choose(args.out.as_ref(), args.force, &stem(args, model))?;
     // parameters in float32 and a vocabulary are less than the file that they come from or little more
@@ -51,7 +51,7 @@ fn introduce(args: &ImportArgs, model: &ModelConfig, parameters: usize, vocab: &
     };
     let parameters = format::thousands(parameters as u64);
     error_line(&format!("model   {}, {input}, {parameters} parameters", describe::model(model)));
-    if model.cell == CellKind::Rnn && args.nonlinearity.is_none() {
+    if matches!(model.cell, Cell::Rnn(_)) && args.nonlinearity.is_none() {
         error_line("note    shapes do not say whether an rnn is tanh or relu: --nonlinearity does");
     }
     let tokens = format::thousands(vocab.len() as u64);

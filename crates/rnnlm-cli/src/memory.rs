@@ -1,13 +1,13 @@
 //! Memory: what training needs against what there is, before any of it is asked for.
 
-use rnnlm_model::{ModelConfig, TrainConfig};
+use rnnlm_model::{Backend, ModelConfig, TrainConfig};
 
 use crate::failure::{Failure, Result};
 use crate::format;
 
 /// The bytes that training needs, or a refusal where the machine does not have them.
-pub(crate) fn check(model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
-    let needed = model.memory_needed(train);
+pub(crate) fn check<B: Backend>(backend: &B, model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
+    let needed = model.memory_needed(backend, train);
     let available = available();
     if needed <= available {
         return Ok(needed);

@@ -21,7 +21,7 @@ use crate::{memory, options, signals, space};
 
 /// Goes on with the run in `path` to the bits that it would have ended with.
 pub(crate) fn run(args: &TrainArgs, settings: &Settings, path: &Path) -> Result<Exit> {
-    let writer = RunWriter::resume(path)?.keeping(args.keep);
+    let writer = RunWriter::resume(path)?.keep_checkpoints(args.keep);
     let config = writer.config().clone();
     let name = if settings.has("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(name)?;
@@ -30,17 +30,15 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings, path: &Path) -> Result<
     let texts = hold_out_again(corpus, args, settings, &config)?;
     let epochs = if settings.has("epochs") { args.epochs } else { config.train.epochs };
     if epochs < config.train.epochs {
-        return Err(Error::FewerEpochs { asked: epochs, configured: config.train.epochs }.into());
+        return Err(Error::FewerEpochs { requested: epochs, configured: config.train.epochs }.into());
     }
-    if epochs > config.train.epochs && config.train.schedule.depends_on_the_end() {
+    if epochs > config.train.epochs && config.train.schedule.depends_on_total_epochs() {
         let (schedule, end) = (config.train.schedule.as_str(), config.train.epochs);
         let message = format!("the {schedule} schedule of this run ends with epoch {end}, not with epoch {epochs}");
         return Err(Failure::new(message, "--init-from begins a new training with its weights"));
     }
-    let needed = memory::check(&config.model, &config.train)?;
-    Batches::new(config.train.sampling, texts.trained(), config.train.batch_size, config.train.num_steps, 0, 0)?;
     signals::listen()?;
-    device::run(&args.compute, false, Continuation { args, path, writer, config, texts, epochs, needed })
+    device::run(&args.compute, false, Continuation { args, path, writer, config, texts, epochs })
 }
 
 /// A run that is gone on with, which nothing speaks against any more but its device and the bits of what it saved.
@@ -51,13 +49,13 @@ struct Continuation<'a> {
     config: RunConfig,
     texts: Texts,
     epochs: u64,
-    /// Bytes of memory.
-    needed: u128,
 }
 
 impl Work for Continuation<'_> {
     fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, path, mut writer, config, texts, epochs, needed } = self;
+        let Self { args, path, mut writer, config, texts, epochs } = self;
+        let needed = memory::check(backend, &config.model, &config.train)?;
+        Batches::new(config.train.sampling, texts.trained(), config.train.batch_size, config.train.num_steps, 0, 0)?;
         let train = TrainConfig { epochs, ..config.train };
         let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
         space::check(path, trainer.checkpoint_bytes())?;

@@ -58,12 +58,9 @@ pub(crate) fn run(args: &TrainArgs, settings: &Settings) -> Result<Exit> {
     };
     let record = CorpusRecord::new(&args.corpus, &options, &corpus);
     let (texts, validation) = Texts::divide(corpus, args)?;
-    let needed = memory::check(&model, &train)?;
-    // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
-    Batches::new(train.sampling, texts.trained(), train.batch_size, train.num_steps, train.seed, 0)?;
     signals::listen()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    device::run(&args.compute, false, Beginning { args, from, options, texts, config, needed, out })
+    device::run(&args.compute, false, Beginning { args, from, options, texts, config, out })
 }
 
 /// A training that nothing speaks against any more, but for its device.
@@ -73,14 +70,16 @@ struct Beginning<'a> {
     options: CorpusOptions,
     texts: Texts,
     config: RunConfig,
-    /// Bytes of memory.
-    needed: u128,
     out: Out,
 }
 
 impl Work for Beginning<'_> {
     fn on<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, from, options, texts, mut config, needed, out } = self;
+        let Self { args, from, options, texts, mut config, out } = self;
+        let train = &config.train;
+        let needed = memory::check(backend, &config.model, train)?;
+        // an epoch is cut only to learn whether the text is long enough, and for the number of tokens
+        Batches::new(train.sampling, texts.trained(), train.batch_size, train.num_steps, train.seed, 0)?;
         let mut trainer = Trainer::new(backend, &config.model, &config.train, args.compute.path.into())?;
         space::check(&out.path, trainer.checkpoint_bytes())?;
         if let Some(run) = &from {
@@ -94,7 +93,7 @@ impl Work for Beginning<'_> {
         if let Some(run) = &config.init_from {
             session.progress.say(&format!("init    weights, sizes and vocabulary of {run}; all else begins anew"));
         }
-        let writer = out.create(&config, &texts.corpus.vocab)?.keeping(args.keep);
+        let writer = out.create(&config, &texts.corpus.vocab)?.keep_checkpoints(args.keep);
         let mut saver = Saver::new(writer, args.checkpoint_every, None);
         saver.save(&trainer)?;
         session.train(trainer, saver)
@@ -115,9 +114,7 @@ pub(crate) fn corpus_options(args: &TrainArgs, source: &Source) -> CorpusOptions
 /// The model for a vocabulary of this size.
 pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
     ModelConfig {
-        cell: args.cell,
-        nonlinearity: args.nonlinearity,
-        reset_before: args.reset_before,
+        cell: args.cell.with_options(args.nonlinearity, !args.reset_before),
         vocab_size,
         hidden_size: args.hidden_size,
         num_layers: args.num_layers,
@@ -201,7 +198,7 @@ impl Session<'_> {
         let drawn = chart::svg(&metrics, &saver.writer);
         outcome.map_err(|failure| failure.keeping(run.path(), &saver.last()))?;
         let position = trainer.position();
-        let interrupted = position.epoch < trainer.config().epochs && !trainer.is_out_of_patience();
+        let interrupted = position.epoch < trainer.config().epochs && !trainer.should_stop_early();
         if interrupted {
             crate::progress::error_line(&format!(
                 "interrupted after epoch {} of {} and {}; the model is saved in {}",
@@ -224,7 +221,7 @@ impl Session<'_> {
         reports: &mut Vec<EpochReport>,
     ) -> Result<()> {
         let epochs = trainer.config().epochs;
-        let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.is_out_of_patience();
+        let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.should_stop_early();
         while !is_done(trainer) && !signals::stop_requested() {
             let pauses = saver.interval.pauses(trainer.position().step);
             let mut report = trainer.epoch(self.texts.trained(), &pauses)?;
@@ -314,7 +311,7 @@ impl Session<'_> {
                     "perplexity": perplexity,
                     "val_perplexity": metrics.last().and_then(|epoch| epoch.val_perplexity),
                     "best": best.map(|best| json!({ "epoch": best.epoch, "val_perplexity": best.perplexity })),
-                    "stopped_early": trainer.is_out_of_patience() && trainer.position().epoch < trainer.config().epochs,
+                    "stopped_early": trainer.should_stop_early() && trainer.position().epoch < trainer.config().epochs,
                     "tokens_per_second": tokens_per_second,
                     "epochs": trainer.position().epoch,
                     "tokens_per_epoch": epochs.last().map(|epoch| epoch.tokens),

@@ -23,7 +23,7 @@ pub(crate) mod values;
 use std::path::PathBuf;
 
 use clap::Parser;
-use rnnlm_model::{CellKind, Init, NonlinearityKind, OptimizerConfig};
+use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
 pub(crate) use self::layers::{Refusal, parse};
@@ -81,10 +81,10 @@ pub(crate) struct TrainArgs {
 
     /// The kind of recurrent layer.
     #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
-    pub(crate) cell: CellKind,
+    pub(crate) cell: Cell,
     /// Of an rnn cell.
     #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
-    pub(crate) nonlinearity: NonlinearityKind,
+    pub(crate) nonlinearity: Nonlinearity,
     /// Of a gru cell: the reset gate before the recurrent product, as in the book's from-scratch code; PyTorch's is after.
     #[arg(long, help_heading = "Model")]
     pub(crate) reset_before: bool,

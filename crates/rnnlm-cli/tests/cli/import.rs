@@ -49,9 +49,10 @@ fn an_imported_run_generates_scores_and_begins_a_training() {
     let config = fs::read_to_string(place.path("more/config.json")).expect("a configuration");
     assert!(config.contains("\"init_from\": \"runs/model-gru-1\""), "{config}");
     let before = place.snapshot();
-    place
-        .run(&["train", "--resume", run])
-        .failed(4, &["`runs/model-gru-1` was imported: it has no training to go on with", "hint: --init-from begins"]);
+    place.run(&["train", "--resume", run]).failed(
+        4,
+        &["`runs/model-gru-1` was imported: it has no training state to resume", "hint: --init-from begins"],
+    );
     assert_eq!(place.snapshot(), before);
 }
 
