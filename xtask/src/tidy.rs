@@ -47,6 +47,7 @@ const UNSAFE_FILES: &[&str] = &[
 
 /// Where the feature `cuda` may be asked for: where a module is declared, and the one match over devices.
 const CUDA_CFG_FILES: &[&str] = &[
+    "crates/rnnlm-model/src/lib.rs",
     "crates/rnnlm-tensor/src/lib.rs",
     "crates/rnnlm-rnn/src/lib.rs",
     "crates/rnnlm-rnn/src/*/mod.rs",

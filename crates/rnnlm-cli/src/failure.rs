@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rnnlm_model::Unfit;
+use rnnlm_model::ImportError;
 use rnnlm_vocab::Normalization;
 
 use crate::human;
@@ -125,7 +125,7 @@ impl Failure {
                 | E::TiedSizes { .. }
                 | E::Temperature(_)
                 | E::FewerEpochs { .. }
-                | E::OtherVocab { .. },
+                | E::VocabMismatch { .. },
             ) => Exit::Usage,
             Self::Library(_) => Exit::Failed,
         }
@@ -165,7 +165,7 @@ impl Failure {
                 hint("use --normalize none, which keeps every character")
             }
             Self::Library(E::NeverTrained { .. }) => hint("use --init-from to train from its weights"),
-            Self::Library(E::OtherVocab { .. }) => hint("omit the flag; the vocabulary defines how text is read"),
+            Self::Library(E::VocabMismatch { .. }) => hint("omit the flag; the vocabulary defines how text is read"),
             Self::Library(E::Import { reason, .. }) => hint(import_hint(reason)),
             Self::Library(E::NotARun { .. }) => hint("`rnnlm train` creates runs, by default in runs/"),
             _ => Vec::new(),
@@ -174,27 +174,27 @@ impl Failure {
 }
 
 /// How to make a weights file that can be imported.
-fn import_hint(reason: &Unfit) -> &'static str {
+fn import_hint(reason: &ImportError) -> &'static str {
     match reason {
-        Unfit::Pickled | Unfit::Format(_) => {
+        ImportError::Pickled | ImportError::Format(_) => {
             "write the file with safetensors.torch.save_file(model.state_dict(), FILE)"
         }
-        Unfit::Missing { tensor, .. } if tensor.contains("bias") => {
+        ImportError::Missing { tensor, .. } if tensor.contains("bias") => {
             "layers with bias=False are not supported; biases of zeros give the same model"
         }
-        Unfit::Missing { .. } => {
+        ImportError::Missing { .. } => {
             "name the model's attributes rnn, linear and, unless its input is one-hot, embedding, without a prefix"
         }
-        Unfit::Superfluous { tensor, .. } if tensor.contains("weight_hr") => "use proj_size=0",
-        Unfit::Superfluous { .. } => "save only the model's own state_dict()",
-        Unfit::Shape { .. } | Unfit::NoMatrix { .. } | Unfit::Gates { .. } => {
+        ImportError::Unexpected { tensor, .. } if tensor.contains("weight_hr") => "use proj_size=0",
+        ImportError::Unexpected { .. } => "save only the model's own state_dict()",
+        ImportError::Shape { .. } | ImportError::NotAMatrix { .. } | ImportError::Gates { .. } => {
             "rnn must be a torch.nn.RNN, GRU or LSTM with proj_size=0, and linear a torch.nn.Linear on its output"
         }
-        Unfit::Type { .. } => "convert the weights to float32 with model.float()",
-        Unfit::VocabSize { .. } => {
+        ImportError::Dtype { .. } => "convert the weights to float32 with model.float()",
+        ImportError::VocabSize { .. } => {
             "pass the vocabulary that the model was trained with, including \"<unk>\", as --vocab"
         }
-        Unfit::Nonlinearity { .. } => "omit --nonlinearity; the file determines it",
+        ImportError::Nonlinearity { .. } => "omit --nonlinearity; the file determines it",
         _ => "train the model again",
     }
 }

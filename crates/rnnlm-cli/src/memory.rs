@@ -1,13 +1,13 @@
 //! Compares the memory that a command needs with the memory that is available, before it is allocated.
 
-use rnnlm_model::{ModelConfig, TrainConfig};
+use rnnlm_model::{Backend, ModelConfig, TrainConfig};
 
 use crate::failure::{Failure, Result};
 use crate::human;
 
 /// The bytes that training needs; an error if the machine does not have them.
-pub(crate) fn check_training(model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
-    let needed = model.memory_needed(train);
+pub(crate) fn check_training<B: Backend>(backend: &B, model: &ModelConfig, train: &TrainConfig) -> Result<u128> {
+    let needed = model.memory_needed(backend, train);
     check("training", needed).map_err(|failure| {
         failure.with_hint(format!(
             "reduce --hidden-size (now {}), --batch-size (now {}) or --num-steps (now {})",

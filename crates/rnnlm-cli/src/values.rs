@@ -1,6 +1,6 @@
 //! Parsers for the values of flags, which also check variables and configuration files.
 
-use rnnlm_model::{CellKind, Init, NonlinearityKind, OptimizerConfig};
+use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
 /// The value with this name, or an error that lists the names.
@@ -20,12 +20,12 @@ pub(crate) fn normalization(text: &str) -> Result<Normalization, String> {
     one_of(text, &Normalization::ALL.map(|value| (value.as_str(), value)))
 }
 
-pub(crate) fn cell(text: &str) -> Result<CellKind, String> {
-    one_of(text, &[CellKind::Rnn, CellKind::Gru, CellKind::Lstm].map(|cell| (cell.as_str(), cell)))
+pub(crate) fn cell(text: &str) -> Result<Cell, String> {
+    one_of(text, &Cell::defaults().map(|cell| (cell.as_str(), cell)).collect::<Vec<_>>())
 }
 
-pub(crate) fn nonlinearity(text: &str) -> Result<NonlinearityKind, String> {
-    one_of(text, &[("tanh", NonlinearityKind::Tanh), ("relu", NonlinearityKind::Relu)])
+pub(crate) fn nonlinearity(text: &str) -> Result<Nonlinearity, String> {
+    one_of(text, &Nonlinearity::ALL.map(|value| (value.as_str(), value)))
 }
 
 pub(crate) fn init(text: &str) -> Result<Init, String> {

@@ -1,8 +1,7 @@
-//! Stage 4 of the walk when the input is learned: `torch.nn.Embedding(V, E)`, a row of numbers for each entry of the
-//! vocabulary, where the one-hot input has a row of one 1.
+//! Stage 4, input, with a learned embedding: `torch.nn.Embedding(V, E)`, one row of features per vocabulary entry.
 //!
 //! ```text
-//! forward   x[r, :] = W[ids[r], :]    [T·N, E]        backward   ∂W[ids[r], :] += ∂x[r, :], in the order of the rows
+//! forward   x[r, :] = W[ids[r], :]    [T·N, E]        backward   ∂W[ids[r], :] += ∂x[r, :], in row order
 //! ```
 
 use rnnlm_rnn::{ParameterId, ParameterLayout, ParameterSet};
@@ -17,7 +16,7 @@ pub(crate) struct Embedding {
     size: usize,
 }
 
-/// What an embedding writes for a minibatch of one size.
+/// The output of an embedding for a minibatch of one size, and its gradient.
 #[derive(Debug)]
 pub(crate) struct Embedded<B: Backend> {
     /// `[T·N, E]`: the input of the lowest layer.
@@ -27,24 +26,24 @@ pub(crate) struct Embedded<B: Backend> {
 }
 
 impl Embedding {
-    /// Appends `embedding.weight` `[V, E]`.
+    /// Appends `embedding.weight` `[V, E]` to the layout.
     pub(crate) fn new(layout: &mut ParameterLayout, vocab_size: usize, size: usize) -> Result<Self> {
         Ok(Self { weight: layout.add_embedding("embedding.weight", [vocab_size, size])?, size })
     }
 
-    /// The same with a table that is the output layer's weight as well, and drawn like it: rows from `N(0, 1)` would make logits of
-    /// the size of `√H`.
+    /// Like [`Embedding::new`], for a weight that is tied to the output layer. It is initialized like the output layer's,
+    /// because rows from `N(0, 1)` would give logits of magnitude `√H`.
     pub(crate) fn tied(layout: &mut ParameterLayout, vocab_size: usize, size: usize) -> Result<Self> {
         Ok(Self { weight: layout.add_weight("embedding.weight", [vocab_size, size], size)?, size })
     }
 
-    /// The table.
+    /// The weight `[V, E]`.
     pub(crate) fn weight(&self) -> ParameterId {
         self.weight
     }
 
-    /// Memory for `rows` ids.
-    pub(crate) fn memory<B: Backend>(&self, backend: &B, rows: usize) -> Result<Embedded<B>> {
+    /// Allocates the output for `rows` ids.
+    pub(crate) fn allocate<B: Backend>(&self, backend: &B, rows: usize) -> Result<Embedded<B>> {
         Ok(Embedded { x: Tensor::padded(backend, rows, self.size)?, grad_x: Tensor::padded(backend, rows, self.size)? })
     }
 
@@ -59,7 +58,7 @@ impl Embedding {
         Ok(ops::gather_rows(backend, parameters.view(self.weight), ids, embedded.x.view_mut())?)
     }
 
-    /// The mirror of [`Embedding::forward`]: the weight's gradient is added to.
+    /// The backward pass of [`Embedding::forward`]. It adds to the weight's gradient.
     pub(crate) fn backward<B: Backend>(
         &self,
         backend: &B,

@@ -1,43 +1,43 @@
-//! What can go wrong from building a model to reading a run back.
+//! The error type of this crate.
 
 use std::path::PathBuf;
 
-use crate::run::Unfit;
+use crate::import_error::ImportError;
 
-/// The result of everything in this crate that can fail.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A model, a training run or a file that cannot be used as asked.
+/// An invalid model, setting, text or file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting that makes no training.
+    /// A setting with an invalid value.
     #[error("`{name}` is {value}, it must be {needed}")]
     Setting {
-        /// The setting's name.
+        /// Name of the setting.
         name: &'static str,
-        /// What was given.
+        /// Its value.
         value: String,
-        /// What would do.
+        /// The condition for valid values.
         needed: &'static str,
     },
-    /// A minibatch whose loss or gradient is not a number any more; the parameters are those before it.
+    /// A step whose loss or gradient norm is not finite. Its update was skipped.
     #[error(
         "training diverged at step {step} (epoch {epoch}): loss {loss}, gradient norm {gradient_norm}, learning rate {lr}"
     )]
     Diverged {
-        /// Epoch, from 1.
+        /// Number of the epoch, from 1.
         epoch: u64,
-        /// Minibatch since the start of training, from 1.
+        /// Number of the step since the start of training, from 1.
         step: u64,
-        /// Mean loss of the minibatch, in nats a token.
+        /// Mean loss of the minibatch, in nats per token.
         loss: f32,
         /// Global norm of the gradients before clipping.
         gradient_norm: f32,
-        /// Learning rate in force.
+        /// Learning rate of the step.
         lr: f32,
     },
-    /// Weights that cannot be one, since their shapes differ.
+    /// Tied weights with different shapes.
     #[error("tied weights need an embedding as wide as the layers' output: {embedding_size} and {output_size}")]
     TiedSizes {
         /// **E**, 0 for one-hot input.
@@ -45,25 +45,28 @@ pub enum Error {
         /// Features of the layers' output, `directions·H`.
         output_size: usize,
     },
-    /// A text of which nothing can be scored.
+    /// A text that is too short to be scored.
     #[error("{tokens} tokens cannot be scored: the first is only read, so at least 2 are needed")]
     NothingToScore {
-        /// Tokens in the text.
+        /// Tokens of the text.
         tokens: usize,
     },
-    /// A model that reads both ways, asked to say what comes next.
-    #[error("a bidirectional model cannot generate: its backward half reads what is yet to be said")]
-    GenerateBothWays,
-    /// A sampling temperature that is not a finite number from 0 up.
+    /// Generation with a bidirectional model.
+    #[error("a bidirectional model cannot generate: its backward layers need future tokens")]
+    BidirectionalGeneration,
+    /// Generation from an empty prefix.
+    #[error("the prefix is empty, generation needs at least one token")]
+    EmptyPrefix,
+    /// A sampling temperature that is negative or not finite.
     #[error("`temperature` is {0}, it must be a finite number, 0 for greedy")]
     Temperature(f64),
-    /// A training to go on from that lacks what this one's optimizer keeps.
+    /// A snapshot without a buffer that the optimizer needs.
     #[error("the optimizer's `{name}` is missing")]
     OptimizerState {
         /// PyTorch's name of the buffer.
         name: &'static str,
     },
-    /// A folder that holds no run.
+    /// A folder without a run.
     #[error("`{}` is not a run: {reason}", path.display())]
     NotARun {
         /// The folder.
@@ -71,35 +74,35 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
-    /// A folder that is there already.
+    /// A folder that exists already.
     #[error("`{}` exists already", path.display())]
     Exists {
         /// The folder.
         path: PathBuf,
     },
-    /// A run that was imported, asked for its training.
-    #[error("`{}` was imported: it has no training to go on with", path.display())]
+    /// Training settings of an imported run, which has none.
+    #[error("`{}` was imported: it has no training state to resume", path.display())]
     NeverTrained {
         /// The folder.
         path: PathBuf,
     },
-    /// A vocabulary that reads a text in another way than asked for.
-    #[error("`{name}` is {asked}, the vocabulary says {stated}")]
-    OtherVocab {
-        /// The setting.
+    /// A requested setting that differs from the vocabulary's.
+    #[error("`{name}` is {requested}, the vocabulary has {actual}")]
+    VocabMismatch {
+        /// Name of the setting.
         name: &'static str,
-        /// What was asked for.
-        asked: String,
-        /// What the vocabulary says.
-        stated: String,
+        /// The requested value.
+        requested: String,
+        /// The value in the vocabulary.
+        actual: String,
     },
-    /// A file of weights that makes no run.
+    /// A weights file that cannot become a run.
     #[error("`{}` cannot be imported: {reason}", path.display())]
     Import {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
-        reason: Unfit,
+        /// Why it cannot be imported.
+        reason: ImportError,
     },
     /// A run that another process is writing.
     #[error("`{}` is being written by another process", path.display())]
@@ -107,12 +110,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// A run that is to go on to an earlier end than it was begun for.
-    #[error("{asked} epochs are fewer than the {configured} of the run")]
+    /// A request for fewer epochs than a run was configured for.
+    #[error("{requested} epochs are fewer than the {configured} of the run")]
     FewerEpochs {
-        /// What was asked for.
-        asked: u64,
-        /// What the run is configured for.
+        /// The requested number.
+        requested: u64,
+        /// The number in the run's configuration.
         configured: u64,
     },
     /// A file whose content is not what was written.
@@ -120,7 +123,7 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not hold.
+        /// What is wrong.
         reason: String,
     },
     /// A file that a newer version of this program wrote.
@@ -128,12 +131,12 @@ pub enum Error {
     NewerFormat {
         /// The file.
         path: PathBuf,
-        /// The version it states.
+        /// The version of the file.
         found: u64,
-        /// The newest version known here.
+        /// The newest version that this program reads.
         known: u64,
     },
-    /// Files of a run that do not belong together.
+    /// A file that does not belong to the run.
     #[error("`{}` does not fit this run: {reason}", path.display())]
     Mismatch {
         /// The file.
@@ -148,17 +151,17 @@ pub enum Error {
         path: PathBuf,
         /// `read`, `written`, `created`.
         action: &'static str,
-        /// What the operating system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The text or the vocabulary.
+    /// An error of the text, the vocabulary or the minibatches.
     #[error(transparent)]
     Vocab(#[from] rnnlm_vocab::Error),
-    /// The recurrent layers.
+    /// An error of the recurrent layers.
     #[error(transparent)]
     Rnn(#[from] rnnlm_rnn::Error),
-    /// A tensor operation.
+    /// An error of a tensor operation.
     #[error(transparent)]
     Tensor(#[from] rnnlm_tensor::Error),
 }

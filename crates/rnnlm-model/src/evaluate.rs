@@ -1,44 +1,44 @@
-//! Scoring a text: read as one stream from the zero state, every token after the first scored.
+//! Evaluation: a text is read as one sequence from the zero state, and every token after the first is scored.
 
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::Minibatch;
 
 use crate::{Error, LanguageModel, Result};
 
-/// Steps that are scored at a time: long enough for the output layer's product, short enough for the cache.
-const STEPS: usize = 128;
+/// Steps that are scored together: enough for an efficient output matmul, few enough for the cache.
+const CHUNK_STEPS: usize = 128;
 
-/// What a text scored.
+/// The score of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Tokens scored: all but the first.
+    /// Scored tokens: all but the first.
     pub tokens: usize,
     /// Sum of the negative log likelihoods, in nats.
     pub nats: f64,
 }
 
 impl Evaluation {
-    /// Mean negative log likelihood of a token.
+    /// Mean negative log likelihood per token.
     pub fn nats_per_token(&self) -> f64 {
         self.nats / self.tokens as f64
     }
 
-    /// `exp` of it: 1 is certainty, **V** is a uniform guess.
+    /// `exp` of [`Evaluation::nats_per_token`]. A certain prediction has perplexity 1, a uniform one **V**.
     pub fn perplexity(&self) -> f64 {
-        self.nats_per_token().exp()
+        libm::exp(self.nats_per_token())
     }
 
-    /// The same information shared out over `units` characters or bytes, in bits.
+    /// Negative log likelihood in bits per unit, for a text of `units` characters or bytes.
     pub fn bits_per(&self, units: u64) -> f64 {
         self.nats / std::f64::consts::LN_2 / units as f64
     }
 }
 
 impl<B: Recurrence> LanguageModel<B> {
-    /// Scores `ids` as one stream from the zero state.
+    /// Scores `ids` as one sequence from the zero state.
     ///
     /// # Errors
-    /// If there are fewer than two ids, one is outside the vocabulary, or the device fails.
+    /// If there are fewer than two ids, an id is not below **V**, or the device fails.
     pub fn evaluate(&self, ids: &[u32]) -> Result<Evaluation> {
         let Some(tokens) = ids.len().checked_sub(1).filter(|&tokens| tokens > 0) else {
             return Err(Error::NothingToScore { tokens: ids.len() });
@@ -46,9 +46,9 @@ impl<B: Recurrence> LanguageModel<B> {
         self.backend().run(|| {
             let mut state = self.zero_state(1)?;
             let mut nats = 0.0;
-            let mut workspace = self.workspace(STEPS.min(tokens), 1)?;
-            for start in (0..tokens).step_by(STEPS) {
-                let steps = STEPS.min(tokens - start);
+            let mut workspace = self.workspace(CHUNK_STEPS.min(tokens), 1)?;
+            for start in (0..tokens).step_by(CHUNK_STEPS) {
+                let steps = CHUNK_STEPS.min(tokens - start);
                 if steps != workspace.rows() {
                     workspace = self.workspace(steps, 1)?;
                 }

@@ -1,5 +1,4 @@
-//! Decoding: one token at a time, each fed back as the next input. The book's `predict_ch8`: the prefix warms the state
-//! up, then the model speaks.
+//! Text generation: the model reads a prefix, then each generated token is the next input. This is `predict_ch8` of the book.
 
 use rnnlm_rnn::{Recurrence, State};
 use rnnlm_vocab::Minibatch;
@@ -10,19 +9,19 @@ use crate::{Error, LanguageModel, Result, Workspace};
 /// How the next token is chosen from the logits.
 #[derive(Clone, Debug)]
 pub enum Sampler {
-    /// The likeliest token; of equals the one with the smaller id.
+    /// The most probable token; among equals, the one with the smallest id.
     Greedy,
-    /// A draw from `softmax(logits / temperature)`.
+    /// A sample from `softmax(logits / temperature)`.
     Temperature {
-        /// Below 1 bolder towards the likeliest, above 1 flatter.
+        /// Below 1, the distribution is sharper; above 1, it is flatter.
         temperature: f64,
-        /// Where the draws come from.
+        /// The source of randomness.
         rng: SplitMix64,
     },
 }
 
 impl Sampler {
-    /// Greedy for temperature 0, else draws with the given seed.
+    /// Greedy for temperature 0, otherwise sampling with the given seed.
     ///
     /// # Errors
     /// [`Error::Temperature`] if it is negative or not finite.
@@ -34,32 +33,32 @@ impl Sampler {
         }
     }
 
-    /// An id below `logits.len()`.
+    /// Chooses an id below `logits.len()`.
     fn choose(&mut self, logits: &[f32]) -> u32 {
-        let likeliest = || {
+        let most_probable = || {
             let better = |best: usize, (id, logit): (usize, &f32)| if *logit > logits[best] { id } else { best };
             logits.iter().enumerate().fold(0, better)
         };
         let id = match self {
-            Self::Greedy => likeliest(),
+            Self::Greedy => most_probable(),
             Self::Temperature { temperature, rng } => {
-                let largest = f64::from(logits[likeliest()]);
-                let weight = |logit: &f32| ((f64::from(*logit) - largest) / *temperature).exp();
+                let largest = f64::from(logits[most_probable()]);
+                let weight = |logit: &f32| libm::exp((f64::from(*logit) - largest) / *temperature);
                 let total: f64 = logits.iter().map(weight).sum();
-                // 53 random bits make every double of [0, 1) that is a multiple of 2^−53
+                // 53 random bits give a uniform multiple of 2⁻⁵³ in [0, 1)
                 let mut left = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64 * total;
-                let below = |logit: &f32| {
+                let is_chosen = |logit: &f32| {
                     left -= weight(logit);
                     left < 0.0
                 };
-                logits.iter().position(below).unwrap_or_else(likeliest)
+                logits.iter().position(is_chosen).unwrap_or_else(most_probable)
             }
         };
         id as u32
     }
 }
 
-/// A model that has read a prefix and goes on from there.
+/// A model that generates text, with its recurrent state.
 #[derive(Debug)]
 pub struct Generator<'a, B: Recurrence> {
     model: &'a LanguageModel<B>,
@@ -70,13 +69,13 @@ pub struct Generator<'a, B: Recurrence> {
 }
 
 impl<'a, B: Recurrence> Generator<'a, B> {
-    /// From the zero state.
+    /// A generator in the zero state.
     ///
     /// # Errors
-    /// [`Error::GenerateBothWays`] for a bidirectional model; else if the device has no room.
+    /// [`Error::BidirectionalGeneration`] for a bidirectional model; otherwise if the device has not enough memory.
     pub fn new(model: &'a LanguageModel<B>) -> Result<Self> {
         if model.config().bidirectional {
-            return Err(Error::GenerateBothWays);
+            return Err(Error::BidirectionalGeneration);
         }
         Ok(Self {
             model,
@@ -87,10 +86,10 @@ impl<'a, B: Recurrence> Generator<'a, B> {
         })
     }
 
-    /// Reads one token and leaves the logits of the next.
+    /// Reads one token and returns the logits of the next one.
     ///
     /// # Errors
-    /// If the id is outside the vocabulary, or the device fails.
+    /// If the id is not below **V**, or the device fails.
     pub fn read(&mut self, id: u32) -> Result<&[f32]> {
         let backend = self.model.backend();
         self.step.inputs[0] = id;
@@ -101,25 +100,21 @@ impl<'a, B: Recurrence> Generator<'a, B> {
         Ok(&self.logits)
     }
 
-    /// Warms up on `prefix`, then calls `emit` with each of `num_tokens` further tokens as it is chosen, until `emit`
-    /// says `false`.
+    /// Reads `prefix`, then generates `num_tokens` tokens and calls `emit` with each. Stops if `emit` returns `false`.
     ///
     /// # Errors
-    /// If the prefix is empty (there is nothing to go on from), an id is outside the vocabulary, or the device fails.
+    /// [`Error::EmptyPrefix`] if the prefix is empty; otherwise if an id is not below **V**, or the device fails.
     pub fn generate(
         &mut self,
         prefix: &[u32],
         num_tokens: usize,
         sampler: &mut Sampler,
         emit: &mut (dyn FnMut(u32) -> bool + Send),
-    ) -> Result<()>
-    where
-        Sampler: Send,
-    {
+    ) -> Result<()> {
         let backend = self.model.backend().clone();
         backend.run(|| {
             if prefix.is_empty() {
-                return Err(Error::NothingToScore { tokens: 0 });
+                return Err(Error::EmptyPrefix);
             }
             for &id in prefix {
                 self.read(id)?;
@@ -143,24 +138,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn greedy_takes_the_largest_logit_and_of_equals_the_first() {
+    fn greedy_takes_the_largest_logit_and_the_first_of_equals() {
         assert_eq!(Sampler::Greedy.choose(&[0.0, 2.0, 1.0, 2.0]), 1);
         assert_eq!(Sampler::Greedy.choose(&[-5.0]), 0);
     }
 
     #[test]
-    fn draws_follow_the_softmax_of_logits_over_temperature() {
+    fn samples_follow_the_softmax_of_the_logits_over_the_temperature() {
         // softmax([0, ln 3]) = [1/4, 3/4]; at temperature 0.5 the odds are squared: [1/10, 9/10]
-        for (temperature, share) in [(1.0, 0.75), (0.5, 0.9)] {
+        for (temperature, expected) in [(1.0, 0.75), (0.5, 0.9)] {
             let mut sampler = Sampler::new(temperature, 3).unwrap();
             let ones = (0..20_000).filter(|_| sampler.choose(&[0.0, 3.0_f32.ln()]) == 1).count();
-            // three standard deviations of a binomial share at 20,000 draws are below 0.01
-            assert!((ones as f64 / 20_000.0 - share).abs() < 0.01, "{ones} at {temperature}");
+            // three standard deviations of a binomial frequency with 20,000 samples are below 0.01
+            assert!((ones as f64 / 20_000.0 - expected).abs() < 0.01, "{ones} at {temperature}");
         }
     }
 
     #[test]
-    fn a_temperature_that_is_no_temperature_is_refused() {
+    fn negative_and_non_finite_temperatures_are_refused() {
         assert!(matches!(Sampler::new(-1.0, 0), Err(Error::Temperature(t)) if t == -1.0));
         assert!(Sampler::new(f64::NAN, 0).is_err());
     }

@@ -1,16 +1,17 @@
-//! Initial values, drawn on the host from a generator whose stream is specified (ChaCha8), so that a seed means the same
-//! model on every device.
+//! Initial parameters. They are drawn on the host from a generator with a specified stream (ChaCha8), so that a seed gives
+//! the same model on every device.
 
 use ndarray::Array1;
 use ndarray_rand::RandomExt;
 use ndarray_rand::rand::SeedableRng;
-use ndarray_rand::rand_distr::{Normal, Uniform};
+use ndarray_rand::rand_distr::Uniform;
 use rand_chacha::ChaCha8Rng;
 use rnnlm_rnn::{ParameterLayout, ParameterSpec};
 
 use crate::Init;
+use crate::normal::Normal;
 
-/// One value for every parameter, in the order of the layout.
+/// One value per parameter, in the order of the layout.
 pub(crate) fn draw(layout: &ParameterLayout, init: Init, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut values = vec![0.0; layout.len()];
@@ -23,15 +24,13 @@ pub(crate) fn draw(layout: &ParameterLayout, init: Init, seed: u64) -> Vec<f32> 
 fn draw_one(spec: &ParameterSpec, init: Init, rng: &mut ChaCha8Rng) -> Array1<f32> {
     let len = spec.range().len();
     match init {
-        _ if spec.embedding => {
-            Array1::random_using(len, Normal::new(0.0, 1.0).expect("1 is a standard deviation"), rng)
-        }
+        _ if spec.embedding => Array1::random_using(len, Normal { std_dev: 1.0 }, rng),
         Init::Uniform => {
             let bound = 1.0 / (spec.fan_in as f32).sqrt();
-            Array1::random_using(len, Uniform::new_inclusive(-bound, bound).expect("a bound of 1/√H is finite"), rng)
+            Array1::random_using(len, Uniform::new_inclusive(-bound, bound).expect("the bound 1/√H is finite"), rng)
         }
         Init::Normal if spec.shape.len() == 1 => Array1::zeros(len),
-        Init::Normal => Array1::random_using(len, Normal::new(0.0, 0.01).expect("0.01 is a standard deviation"), rng),
+        Init::Normal => Array1::random_using(len, Normal { std_dev: 0.01 }, rng),
     }
 }
 
@@ -57,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn normal_values_have_the_book_s_deviation_and_biases_are_zero() {
+    fn normal_weights_have_the_standard_deviation_of_the_book_and_biases_are_zero() {
         let values = draw(&layout(), Init::Normal, 1);
         let (weights, biases) = values.split_at(6400);
         let deviation = (weights.iter().map(|v| v * v).sum::<f32>() / 6400.0).sqrt();
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_embedding_is_drawn_from_the_standard_normal_distribution_whatever_the_rest_is_drawn_from() {
+    fn embeddings_are_standard_normal_with_every_initialization() {
         let mut layout = ParameterLayout::default();
         layout.add_embedding("embedding.weight", [100, 64]).unwrap();
         for init in [Init::Uniform, Init::Normal] {
@@ -77,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_means_the_same_values_again_and_another_seed_others() {
+    fn equal_seeds_give_equal_values_and_other_seeds_give_others() {
         assert_eq!(draw(&layout(), Init::Uniform, 7), draw(&layout(), Init::Uniform, 7));
         assert_ne!(draw(&layout(), Init::Uniform, 7), draw(&layout(), Init::Uniform, 8));
     }

@@ -1,4 +1,4 @@
-//! Stage 6 of the walk: the output layer `torch.nn.Linear(H, V)` and the softmax cross-entropy on its logits.
+//! Stage 6, output: the linear layer `torch.nn.Linear(H, V)`, whose logits enter the softmax cross-entropy.
 //!
 //! ```text
 //! forward                                     backward
@@ -11,13 +11,14 @@ use rnnlm_tensor::{Backend, Transpose, View, ViewMut, ops};
 
 use crate::Result;
 
-/// What logits may take at a time. A minibatch of the book has 125 kB of them, one of 50,000 words would have 224 MB.
+/// Bytes of logits that a workspace holds at a time. The logits of a minibatch of the book have 125 kB; with a vocabulary of
+/// 50,000 words they would have 224 MB.
 pub(crate) const LOGITS_BYTES: usize = 64_000_000;
 
-/// Up to this many rows, the packed weight is kept between calls: decoding steps repeat with the same parameters.
+/// With at most this many rows, the packed weight is kept between calls: decoding steps repeat with the same parameters.
 const KEEP_PACKED_MAX_ROWS: usize = 32;
 
-/// `linear`: from the recurrent layers' output to one logit for each entry of the vocabulary.
+/// `linear`: from the output of the recurrent layers to one logit per vocabulary entry.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputLayer {
     weight: ParameterId,
@@ -26,7 +27,8 @@ pub(crate) struct OutputLayer {
 }
 
 impl OutputLayer {
-    /// Appends `linear.weight` `[V, H]`, or makes it another name of `tied`, and `linear.bias` `[V]`.
+    /// Appends `linear.weight` `[V, H]` and `linear.bias` `[V]` to the layout. With `tied`, the weight is a second name of
+    /// that parameter.
     pub(crate) fn new(
         layout: &mut ParameterLayout,
         tied: Option<ParameterId>,
@@ -40,12 +42,12 @@ impl OutputLayer {
         Ok(Self { weight, bias: layout.add_bias("linear.bias", vocab_size, input_size)?, vocab_size })
     }
 
-    /// How many rows of logits fit in so many bytes; one in any case.
+    /// The number of rows of logits that fit in `bytes`, at least 1.
     pub(crate) fn rows_within(&self, bytes: usize) -> usize {
         (bytes / size_of::<f32>() / self.vocab_size.max(1)).max(1)
     }
 
-    /// `logits = y Wᵀ + b`; `cache` keeps the packed weight where there are few rows.
+    /// `logits = y Wᵀ + b`; with few rows, `cache` keeps the packed weight.
     pub(crate) fn forward<B: Backend>(
         &self,
         backend: &B,
@@ -61,7 +63,7 @@ impl OutputLayer {
         Ok(ops::linear_packed(backend, y, (weight, parameters.version()), cache, bias, logits)?)
     }
 
-    /// The mirror of [`OutputLayer::forward`]: `grad_y` is overwritten, the parameters' gradients are added to.
+    /// The backward pass of [`OutputLayer::forward`]. It overwrites `grad_y` and adds to the parameters' gradients.
     pub(crate) fn backward<B: Backend>(
         &self,
         backend: &B,

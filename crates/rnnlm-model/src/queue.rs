@@ -1,38 +1,40 @@
-//! Steps that a device has been handed and nobody has asked about yet, beside the walk's stages 3 and 8: the ids of the
-//! minibatches to come lie on the device already, and what came of the steps waits there until one question brings all of
-//! it. A device whose operations are done when their calls return has a queue of one step.
+//! The steps of an epoch that run on the device ahead of the host.
+//!
+//! The queue uploads the ids of several minibatches together, and keeps loss and gradient norm of each step on the device
+//! until one read returns all of them. A backend whose operations are complete when their calls return has a queue of one
+//! step.
 
 use rnnlm_rnn::Recurrence;
 use rnnlm_tensor::{Tensor, View, ops};
 use rnnlm_vocab::{Batches, Minibatch};
 
-use crate::Result;
-use crate::trainer::StepReport;
+use crate::optimizer::is_finite_step;
+use crate::workspace::MinibatchIds;
+use crate::{Result, StepReport};
 
-/// The most tokens of minibatches that lie ready: eight megabytes of ids.
-const MAX_TOKENS: usize = 1 << 20;
-/// The largest mean loss in nats whose perplexity is a finite `f64`.
-pub(crate) const LARGEST_LOSS: f32 = 709.782_65;
+/// The most tokens that are uploaded together: 8 MB of inputs and targets.
+const MAX_UPLOADED_TOKENS: usize = 1 << 20;
 
 /// The queue of a trainer.
 #[derive(Debug)]
 pub(crate) struct Queue<B: Recurrence> {
-    /// Steps that it has room for, and steps in it.
+    /// The most steps that it holds.
     capacity: usize,
+    /// Steps that were started and not yet reported.
     len: usize,
-    /// Where one minibatch is cut.
+    /// Scratch memory for sampling.
     minibatch: Minibatch,
-    /// Inputs and targets of as many minibatches, on the host and on the device.
-    ids: [Vec<u32>; 2],
-    on_device: [B::Indices; 2],
-    /// `[capacity, 2]`: sum of the losses and of the gradients' squares of each step.
+    /// Inputs and targets of `capacity` minibatches, on the host and on the device.
+    host_ids: [Vec<u32>; 2],
+    device_ids: [B::Indices; 2],
+    /// `[capacity, 2]`: sum of the losses and sum of the squared gradients of each step.
     sums: Tensor<B>,
-    /// The same on the host.
-    read: Vec<f32>,
+    /// `sums` on the host.
+    host_sums: Vec<f32>,
 }
 
 impl<B: Recurrence> Queue<B> {
-    /// Room for one step with minibatches of this size.
+    /// A queue for one step.
     pub(crate) fn new(backend: &B, batch_size: usize, num_steps: usize) -> Result<Self> {
         Self::with_capacity(backend, Minibatch::new(batch_size, num_steps), 1)
     }
@@ -43,52 +45,56 @@ impl<B: Recurrence> Queue<B> {
             capacity,
             len: 0,
             minibatch,
-            ids: [vec![0; len], vec![0; len]],
-            on_device: [backend.allocate_indices(len)?, backend.allocate_indices(len)?],
+            host_ids: [vec![0; len], vec![0; len]],
+            device_ids: [backend.allocate_indices(len)?, backend.allocate_indices(len)?],
             sums: Tensor::zeros(backend, capacity, 2)?,
-            read: vec![0.0; 2 * capacity],
+            host_sums: vec![0.0; 2 * capacity],
         })
     }
 
-    /// Makes room for so many steps, if their ids are not too many to lie ready.
+    /// Increases the capacity to `steps`, or to the most minibatches that are uploaded together.
     pub(crate) fn reserve(&mut self, backend: &B, steps: usize) -> Result<()> {
-        let capacity = steps.min(MAX_TOKENS / self.minibatch.inputs.len());
+        let capacity = steps.min(MAX_UPLOADED_TOKENS / self.minibatch.inputs.len());
         if capacity > self.capacity {
             *self = Self::with_capacity(backend, self.minibatch.clone(), capacity)?;
         }
         Ok(())
     }
 
-    /// Steps in it.
+    /// The number of steps in the queue.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it is time to ask.
     pub(crate) fn is_full(&self) -> bool {
         self.len == self.capacity
     }
 
-    /// Inputs and targets of the minibatches to come, of which number [`Queue::len`] is the next. An empty queue is given
-    /// those from number `index` of the epoch on.
-    pub(crate) fn ids(&mut self, backend: &B, batches: &Batches<'_>, index: usize) -> Result<&[B::Indices; 2]> {
-        if self.len == 0 {
-            let Self { minibatch, ids: [inputs, targets], .. } = self;
-            let rows = minibatch.inputs.len();
-            let coming = inputs.chunks_exact_mut(rows).zip(targets.chunks_exact_mut(rows));
-            for (number, (inputs, targets)) in (index..batches.num_minibatches()).zip(coming) {
-                batches.fill(number, minibatch)?;
-                inputs.copy_from_slice(&minibatch.inputs);
-                targets.copy_from_slice(&minibatch.targets);
-            }
-            for (ids, on_device) in self.ids.iter().zip(&mut self.on_device) {
-                backend.write_indices(ids, on_device)?;
-            }
+    /// If the queue is empty, uploads the minibatches of the epoch from `index` on, as many as the capacity.
+    pub(crate) fn upload_if_empty(&mut self, backend: &B, batches: &Batches<'_>, index: usize) -> Result<()> {
+        if self.len > 0 {
+            return Ok(());
         }
-        Ok(&self.on_device)
+        let Self { minibatch, host_ids: [inputs, targets], .. } = self;
+        let rows = minibatch.inputs.len();
+        let slots = inputs.chunks_exact_mut(rows).zip(targets.chunks_exact_mut(rows));
+        for (index, (inputs, targets)) in (index..batches.num_minibatches()).zip(slots) {
+            batches.fill(index, minibatch)?;
+            inputs.copy_from_slice(&minibatch.inputs);
+            targets.copy_from_slice(&minibatch.targets);
+        }
+        for (host, device) in self.host_ids.iter().zip(&mut self.device_ids) {
+            backend.write_indices(host, device)?;
+        }
+        Ok(())
     }
 
-    /// Notes what came of a step.
+    /// The next of the uploaded minibatches.
+    pub(crate) fn next_minibatch(&self) -> MinibatchIds<'_, B> {
+        MinibatchIds::Device(self.device_ids.each_ref(), self.len)
+    }
+
+    /// Adds a step with its results.
     pub(crate) fn push(&mut self, backend: &B, loss_sum: View<'_, B>, sum_squares: View<'_, B>) -> Result<()> {
         let row = self.len..self.len + 1;
         ops::copy(backend, loss_sum, self.sums.view_mut().rows(row.clone()).cols(0..1))?;
@@ -97,16 +103,15 @@ impl<B: Recurrence> Queue<B> {
         Ok(())
     }
 
-    /// Waits for the steps and empties the queue: each one's report, and whether it is finite.
-    pub(crate) fn settle(&mut self, backend: &B) -> Result<impl Iterator<Item = (StepReport, bool)> + use<'_, B>> {
+    /// Waits for all steps and removes them: each one's report, and whether its loss and gradient norm are finite.
+    pub(crate) fn drain(&mut self, backend: &B) -> Result<impl Iterator<Item = (StepReport, bool)> + use<'_, B>> {
         let len = std::mem::take(&mut self.len);
-        let rows = self.minibatch.inputs.len() as f32;
-        let read = &mut self.read[..2 * len];
-        backend.read(self.sums.view().buffer, 0, read)?;
-        Ok(read.chunks_exact(2).map(move |sums| {
-            let report = StepReport { loss: sums[0] / rows, gradient_norm: sums[1].sqrt() };
-            // as `Backend::skip_nonfinite` decides
-            (report, sums[0].abs() <= LARGEST_LOSS * rows && sums[1].is_finite())
+        let targets = self.minibatch.targets.len();
+        let sums = &mut self.host_sums[..2 * len];
+        backend.read(self.sums.view().buffer, 0, sums)?;
+        Ok(sums.as_chunks().0.iter().map(move |&[loss_sum, sum_squares]| {
+            let report = StepReport { loss: loss_sum / targets as f32, gradient_norm: sum_squares.sqrt() };
+            (report, is_finite_step(loss_sum, targets, sum_squares))
         }))
     }
 }
@@ -119,13 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_loss_is_the_last_one_with_a_finite_perplexity() {
-        assert!(f64::from(LARGEST_LOSS).exp().is_finite());
-        assert_eq!(f64::from(LARGEST_LOSS.next_up()).exp(), f64::INFINITY);
-    }
-
-    #[test]
-    fn reports_come_in_the_order_of_the_steps_and_empty_the_queue() -> Result<()> {
+    fn drain_reports_steps_in_order_and_empties_the_queue() -> Result<()> {
         let cpu = Cpu::new(1)?;
         let mut queue = Queue::with_capacity(&cpu, Minibatch::new(2, 3), 2)?;
         for (loss_sum, sum_squares) in [(12.0, 4.0), (f32::NAN, 9.0)] {
@@ -133,24 +132,25 @@ mod tests {
             queue.push(&cpu, loss_sum?.view(), sum_squares?.view())?;
         }
         assert!(queue.is_full());
-        let reports: Vec<(StepReport, bool)> = queue.settle(&cpu)?.collect();
+        let reports: Vec<(StepReport, bool)> = queue.drain(&cpu)?.collect();
         assert_eq!(reports[0], (StepReport { loss: 2.0, gradient_norm: 2.0 }, true));
         assert!(reports[1].0.loss.is_nan() && !reports[1].1);
-        assert_eq!((queue.len(), queue.settle(&cpu)?.count()), (0, 0));
+        assert_eq!((queue.len(), queue.drain(&cpu)?.count()), (0, 0));
         Ok(())
     }
 
     #[test]
-    fn minibatches_to_come_lie_one_behind_the_other() -> Result<()> {
+    fn upload_stores_the_coming_minibatches_in_order() -> Result<()> {
         let (cpu, corpus) = (Cpu::new(1)?, (0..40).collect::<Vec<u32>>());
         let batches = Batches::new(Sampling::Sequential, &corpus, 2, 3, 0, 0)?;
         let mut queue = Queue::with_capacity(&cpu, Minibatch::new(2, 3), 4)?;
-        let [inputs, targets] = queue.ids(&cpu, &batches, 1)?;
+        queue.upload_if_empty(&cpu, &batches, 1)?;
+        let [inputs, targets] = &queue.device_ids;
         let mut expected = Minibatch::new(2, 3);
-        for number in 0..4 {
-            batches.fill(number + 1, &mut expected)?;
-            let here = 6 * number..6 * (number + 1);
-            assert_eq!((&inputs[here.clone()], &targets[here]), (&expected.inputs[..], &expected.targets[..]));
+        for index in 0..4 {
+            batches.fill(index + 1, &mut expected)?;
+            let slot = 6 * index..6 * (index + 1);
+            assert_eq!((&inputs[slot.clone()], &targets[slot]), (&expected.inputs[..], &expected.targets[..]));
         }
         Ok(())
     }

@@ -1,16 +1,19 @@
-//! The training loop: [`Trainer::step`] is the walk from minibatch to update, [`Trainer::epoch`] goes once through the
-//! corpus. Timing and perplexity happen around the step; printing, sampling and saving happen around the epoch, outside
-//! this crate.
+//! The training loop: [`Trainer::step`] trains on one minibatch, [`Trainer::epoch`] on the whole corpus. Printing, sampling
+//! and saving happen between epochs, outside this module.
 
 use std::time::{Duration, Instant};
 
 use rnnlm_rnn::{ExecutionPath, ParameterSet, Recurrence, State};
 use rnnlm_vocab::{Batches, Minibatch};
 
-use crate::queue::{LARGEST_LOSS, Queue};
-use crate::{Error, LanguageModel, ModelConfig, Optimizer, Plateau, Result, Schedule, TrainConfig, Workspace};
+use crate::queue::Queue;
+use crate::workspace::MinibatchIds;
+use crate::{
+    Best, EpochReport, Error, LanguageModel, ModelConfig, Optimizer, Position, Result, Schedule, Snapshot, StepReport,
+    TrainConfig, Workspace,
+};
 
-/// A model on its way, with everything that training it needs.
+/// A model in training: parameters, carried state, gradients, optimizer and progress.
 #[derive(Debug)]
 pub struct Trainer<B: Recurrence> {
     model: LanguageModel<B>,
@@ -22,95 +25,22 @@ pub struct Trainer<B: Recurrence> {
     queue: Queue<B>,
     max_queued_steps: usize,
     position: Position,
-    /// Minibatches and time that this process has spent on the epoch under way, before it was last asked to stop.
-    spent: (usize, Duration),
+    /// The part of the current epoch that this process trained before it was stopped.
+    partial_epoch: PartialEpoch,
 }
 
-/// Where training stands, in numbers. What a training learns about itself on the way and must still know after a restart
-/// goes here; a schedule needs no more than `step` and `epoch`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Position {
-    /// Epochs finished.
-    pub epoch: u64,
-    /// Minibatches finished of the epoch under way.
-    pub minibatch: usize,
-    /// Minibatches finished since the start of training.
-    pub step: u64,
-    /// Sum over this epoch's minibatches of mean loss, in nats.
-    pub loss_sum: f64,
-    /// Sum over this epoch's minibatches of the gradient norm before clipping.
-    pub gradient_norm_sum: f64,
-    /// The best epoch so far on held-out text; epochs since then are what patience counts.
-    pub best: Option<Best>,
-    /// What a schedule that waits for plateaus has seen.
-    pub plateau: Plateau,
-}
-
-/// The epoch whose model predicts held-out text best.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Best {
-    /// From 1.
-    pub epoch: u64,
-    /// Perplexity on the held-out text.
-    pub perplexity: f64,
-}
-
-/// A training as it stands, off the device: with its configuration, all that continuing exactly needs. Every buffer of
-/// parameters is in the order of [`rnnlm_rnn::ParameterLayout`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
-    /// The parameters.
-    pub parameters: Vec<f32>,
-    /// `[L·directions·N, H]`: the hidden state that the next minibatch starts from.
-    pub hidden: Vec<f32>,
-    /// The cell state, as long as `hidden` for an LSTM, else empty.
-    pub cell: Vec<f32>,
-    /// What the optimizer keeps between updates: PyTorch's name, and a value a parameter.
-    pub optimizer: Vec<(String, Vec<f32>)>,
-    /// The numbers.
-    pub position: Position,
-}
-
-/// What one minibatch gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// Mean negative log likelihood, in nats a token, before the update.
-    pub loss: f32,
-    /// Global norm of the gradients before clipping.
-    pub gradient_norm: f32,
-}
-
-/// What one pass through the corpus gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EpochReport {
-    /// Which epoch, from 1.
-    pub epoch: u64,
-    /// `exp` of the mean loss over the epoch's tokens, each minibatch scored before its own update, as the book counts.
-    pub perplexity: f64,
-    /// Perplexity on held-out text after the epoch, if there is any: [`Trainer::validate`].
-    pub val_perplexity: Option<f64>,
-    /// Tokens trained on, of an epoch taken up from a file those since then.
-    pub tokens: u64,
-    /// Mean over the minibatches of the global gradient norm before clipping.
-    pub gradient_norm: f64,
-    /// Learning rate in force.
-    pub lr: f32,
-    /// Wall-clock time of these, minibatches included.
-    pub duration: Duration,
-}
-
-impl EpochReport {
-    /// Tokens a second, the book's measure of speed.
-    pub fn tokens_per_second(&self) -> f64 {
-        self.tokens as f64 / self.duration.as_secs_f64()
-    }
+/// Minibatches of an epoch, and the time that they took.
+#[derive(Clone, Copy, Debug, Default)]
+struct PartialEpoch {
+    minibatches: usize,
+    duration: Duration,
 }
 
 impl<B: Recurrence> Trainer<B> {
-    /// A freshly drawn model, ready for its first minibatch.
+    /// A trainer for a newly initialized model.
     ///
     /// # Errors
-    /// If a setting makes no training or a size no model, or the device has no room.
+    /// If a setting is invalid, or the device has not enough memory.
     pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: ExecutionPath) -> Result<Self> {
         config.validate()?;
         let mut model = LanguageModel::new(backend, model, path)?;
@@ -124,24 +54,26 @@ impl<B: Recurrence> Trainer<B> {
             max_queued_steps: backend.max_queued_steps(),
             config: config.clone(),
             position: Position::default(),
-            spent: Default::default(),
+            partial_epoch: PartialEpoch::default(),
             model,
         })
     }
 
-    /// Hands over so many steps of an epoch at the most before it asks what came of them, instead of as many as the device
-    /// likes. No number that training gives depends on it.
+    /// Limits the steps of an epoch that run ahead of the host, instead of [`Backend::max_queued_steps`]. The limit does not
+    /// affect results.
+    ///
+    /// [`Backend::max_queued_steps`]: crate::Backend::max_queued_steps
     #[must_use]
     pub fn with_max_queued_steps(self, max_queued_steps: usize) -> Self {
         Self { max_queued_steps, ..self }
     }
 
-    /// The model as it stands.
+    /// The model with its current parameters.
     pub fn model(&self) -> &LanguageModel<B> {
         &self.model
     }
 
-    /// The model as it stands, to write: given initial weights instead of drawn ones.
+    /// The model, mutable: to start from given parameters instead of initial ones.
     pub fn model_mut(&mut self) -> &mut LanguageModel<B> {
         &mut self.model
     }
@@ -151,7 +83,7 @@ impl<B: Recurrence> Trainer<B> {
         &self.config
     }
 
-    /// How far training has come.
+    /// The progress.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -161,17 +93,17 @@ impl<B: Recurrence> Trainer<B> {
         &self.state
     }
 
-    /// The gradients of the last step; before clipping by the norm, after clipping by value.
+    /// The gradients of the last step. They are not yet clipped by norm, but are clipped by value.
     pub fn gradients(&self) -> &ParameterSet<B> {
         &self.gradients
     }
 
-    /// Whether the recurrent layers run on the device's own path.
+    /// The path on which the recurrent layers run: `Fused` or `Reference`.
     pub fn path(&self) -> ExecutionPath {
         self.workspace.memory().path()
     }
 
-    /// All of the training that its configuration does not say.
+    /// Copies the state to the host.
     ///
     /// # Errors
     /// If the device fails.
@@ -189,10 +121,10 @@ impl<B: Recurrence> Trainer<B> {
         })
     }
 
-    /// Puts a trainer of the same configuration where another one stood.
+    /// Restores the state of a trainer with the same configuration.
     ///
     /// # Errors
-    /// If a length differs from this trainer's, a buffer of the optimizer is missing, or the device fails.
+    /// If a length differs from this trainer's, an optimizer buffer is missing, or the device fails.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         let backend = self.model.backend().clone();
         self.model.parameters_mut().write(&backend, &snapshot.parameters)?;
@@ -204,11 +136,11 @@ impl<B: Recurrence> Trainer<B> {
             buffer.write(&backend, values)?;
         }
         self.position = snapshot.position;
-        self.spent = Default::default();
+        self.partial_epoch = PartialEpoch::default();
         Ok(())
     }
 
-    /// Bytes that saving it takes on a disk: `trainer.safetensors` and `model.safetensors`, but for a few kilobytes.
+    /// The bytes of `trainer.safetensors` and `model.safetensors` together, without a few kilobytes of headers.
     pub fn checkpoint_bytes(&self) -> u64 {
         let layout = self.model.parameters().layout();
         let parameters = 2 * layout.stored_len() + self.optimizer.buffers().len() * layout.len();
@@ -216,12 +148,12 @@ impl<B: Recurrence> Trainer<B> {
         4 * (parameters + states[0] + states[1]) as u64
     }
 
-    /// The names of what the optimizer keeps between updates.
-    pub fn optimizer_buffers(&self) -> Vec<&'static str> {
+    /// PyTorch's names of the optimizer's buffers.
+    pub fn optimizer_buffer_names(&self) -> Vec<&'static str> {
         self.optimizer.buffers().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Forgets the carried state, as at the start of an epoch.
+    /// Sets the carried state to zero, as at the start of an epoch.
     ///
     /// # Errors
     /// If the device fails.
@@ -229,66 +161,67 @@ impl<B: Recurrence> Trainer<B> {
         Ok(self.state.reset(self.model.backend())?)
     }
 
-    /// Stages 3 to 8: one minibatch, one update.
+    /// Trains on one minibatch: stages 3 to 8.
     ///
     /// # Errors
-    /// [`Error::Diverged`] instead of the update if loss, perplexity or gradient norm is not finite; else if an id is outside
-    /// the vocabulary or the device fails.
+    /// [`Error::Diverged`] if loss, perplexity or gradient norm is not finite, in which case the update is skipped; otherwise
+    /// if an id is not below **V**, or the device fails.
     pub fn step(&mut self, minibatch: &Minibatch) -> Result<StepReport> {
-        self.workspace.load(self.model.backend(), minibatch)?; //                 3 minibatch
-        self.walk()?;
-        self.settle()
+        self.run_stages(Some(minibatch))?;
+        self.drain()
     }
 
-    /// Stages 4 to 8 of the loaded minibatch. Nothing here waits for the device: what came of the step is in the queue, and a
-    /// step that is not finite holds its update back, and those of all that follow.
-    fn walk(&mut self) -> Result<()> {
-        let Self { model, workspace, state, gradients, optimizer, queue, .. } = self;
-        let backend = model.backend().clone();
-        let (lr, step) = (self.config.lr_at(&self.position), self.position.step + queue.len() as u64);
-        workspace.drop_out(&backend, self.config.mask_at(step))?;
-        if self.config.resets_state() {
-            state.reset(&backend)?;
-        }
-        model.forward(workspace, state)?; //                                      4 input, 5 layers
-        model.leave_loss(workspace, gradients)?; //                               6 output, loss
-        model.backward(workspace, gradients)?; //                                 7 gradients
-        optimizer.measure(&backend, gradients)?;
-        optimizer.hold(&backend, LARGEST_LOSS * workspace.rows() as f32, workspace.loss_sum())?;
-        optimizer.update(&backend, (lr, step + 1), gradients, model.parameters_mut())?; // 8 update
-        queue.push(&backend, workspace.loss_sum(), optimizer.sum_squares())
+    /// Stages 3 to 8 on the given minibatch, or on the next one in the queue. The corpus did stages 1, text, and 2, tokens.
+    ///
+    /// Nothing here waits for the device. The queue keeps the results until [`Trainer::drain`]. If they are not finite, the
+    /// optimizer skips this update and all following ones.
+    fn run_stages(&mut self, minibatch: Option<&Minibatch>) -> Result<()> {
+        let step = self.position.step + self.queue.len() as u64;
+        let lr = self.config.lr_at(&self.position);
+        let Self { model, config, workspace, state, gradients, optimizer, queue, .. } = self;
+        let backend = &model.backend().clone();
+        let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
+
+        workspace.begin_step(backend, ids, config, step, state)?; // 3 minibatch
+        model.embed(workspace)?; //                                 4 input
+        model.run_layers(workspace, state)?; //                     5 layers
+        model.output_and_loss(workspace, gradients)?; //            6 output and loss
+        model.backward(workspace, gradients)?; //                   7 gradients
+        optimizer.step(backend, lr, step + 1, workspace.loss(), gradients, model.parameters_mut())?; // 8 update
+
+        queue.push(backend, workspace.loss_sum(), optimizer.sum_squares())
     }
 
-    /// Waits for the steps in the queue and takes them into account, in their order, up to the first that is not finite; the
-    /// report of the last one.
-    fn settle(&mut self) -> Result<StepReport> {
+    /// Waits for the steps in the queue and counts them, up to the first that is not finite. Returns the last report.
+    fn drain(&mut self) -> Result<StepReport> {
         let backend = self.model.backend().clone();
         let lr = self.config.lr_at(&self.position);
         let mut last = StepReport { loss: 0.0, gradient_norm: 0.0 };
-        for (report, is_finite) in self.queue.settle(&backend)? {
+        for (report, is_finite) in self.queue.drain(&backend)? {
             if !is_finite {
-                self.optimizer.release(&backend)?;
+                self.optimizer.resume_updates(&backend)?;
                 let (StepReport { loss, gradient_norm }, Position { epoch, step, .. }) = (report, self.position);
                 return Err(Error::Diverged { epoch: epoch + 1, step: step + 1, loss, gradient_norm, lr });
             }
-            self.position.count(report);
+            self.position.count_step(report);
             last = report;
         }
         Ok(last)
     }
 
-    /// Goes once through the corpus, or through what is left of an epoch begun earlier. `stop` is asked after every step;
-    /// when it says yes, `None` is returned and the next call goes on with the next minibatch. What came of the steps is asked
-    /// for as seldom as the device likes: on a GPU once an epoch, so that a step that is not finite is reported at its end.
+    /// Trains on the corpus once, or on the rest of it if an epoch was stopped before. Returns `None` if `stop`, which is
+    /// called after every step, returns `true`; the next call continues with the next minibatch.
+    ///
+    /// On a GPU, results are read once per epoch, so that a step that is not finite is reported at its end.
     ///
     /// # Errors
-    /// As [`Trainer::step`]; and if the corpus is too short for one minibatch.
+    /// As [`Trainer::step`], or if the corpus is too short for one minibatch.
     pub fn epoch(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
         let backend = self.model.backend().clone();
-        backend.run(|| self.epoch_in_place(corpus, stop))
+        backend.run(|| self.run_epoch(corpus, stop))
     }
 
-    fn epoch_in_place(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
+    fn run_epoch(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
         let start = Instant::now();
         let TrainConfig { sampling, batch_size, num_steps, seed, .. } = self.config;
         let batches = Batches::new(sampling, corpus, batch_size, num_steps, seed, self.position.epoch)?;
@@ -298,46 +231,43 @@ impl<B: Recurrence> Trainer<B> {
         let (first, end) = (self.position.minibatch, batches.num_minibatches());
         self.queue.reserve(self.model.backend(), end.saturating_sub(first).min(self.max_queued_steps))?;
         for index in first..end {
-            let mut step = self.step_of(&batches, index);
-            let stopped = step.is_ok() && stop();
+            let mut outcome = self.epoch_step(&batches, index);
+            let stopped = outcome.is_ok() && stop();
             if stopped {
-                step = self.settle().map(drop);
+                outcome = self.drain().map(drop);
             }
-            if step.is_err() || (stopped && index + 1 < end) {
-                self.spent = (self.spent.0 + index + 1 - first, self.spent.1 + start.elapsed());
-                return step.map(|()| None);
+            if outcome.is_err() || (stopped && index + 1 < end) {
+                self.partial_epoch.minibatches += index + 1 - first;
+                self.partial_epoch.duration += start.elapsed();
+                return outcome.map(|()| None);
             }
         }
-        let rows = self.workspace.rows();
-        let (before, spent) = std::mem::take(&mut self.spent);
-        let trained = before + end.saturating_sub(first);
-        let duration = spent + start.elapsed();
+        let partial = std::mem::take(&mut self.partial_epoch);
+        let minibatches = partial.minibatches + end.saturating_sub(first);
+        let tokens = (minibatches * self.workspace.rows()) as u64;
         let lr = self.config.lr_at(&self.position);
-        Ok(Some(self.position.finish_epoch(lr, (trained * rows) as u64, duration)))
+        Ok(Some(self.position.finish_epoch(lr, tokens, partial.duration + start.elapsed())))
     }
 
-    /// Stages 3 to 8 of a minibatch of the epoch; asks what came of it and of those before when the queue is full, and at the
-    /// end.
-    fn step_of(&mut self, batches: &Batches<'_>, index: usize) -> Result<()> {
-        let Self { model, workspace, queue, .. } = self;
-        let next = queue.len();
-        let ids = queue.ids(model.backend(), batches, index)?;
-        let walked = workspace.take(model.backend(), ids, next).and_then(|()| self.walk()); // 3 minibatch
-        if walked.is_err() || self.queue.is_full() || index + 1 == batches.num_minibatches() {
-            // what came before a failure counts
-            return self.settle().and(walked);
+    /// Trains on minibatch `index` of an epoch. Waits for the results if the queue is full, and at the end of the epoch.
+    fn epoch_step(&mut self, batches: &Batches<'_>, index: usize) -> Result<()> {
+        self.queue.upload_if_empty(self.model.backend(), batches, index)?;
+        let outcome = self.run_stages(None);
+        if outcome.is_err() || self.queue.is_full() || index + 1 == batches.num_minibatches() {
+            // the steps before a failed one are complete and count
+            return self.drain().and(outcome);
         }
-        walked
+        outcome
     }
 
-    /// Scores held-out text after an epoch, as [`LanguageModel::evaluate`] does, if there is any, and tells the schedule how the
-    /// epoch went. Says whether the model is the best so far on that text.
+    /// Scores the validation set after an epoch, if there is one, as [`LanguageModel::evaluate`] does, and updates the state
+    /// of the schedule. Returns whether the model is the best so far on the validation set.
     ///
     /// # Errors
     /// If the text cannot be scored, or the device fails.
-    pub fn validate(&mut self, held_out: Option<&[u32]>, report: &mut EpochReport) -> Result<bool> {
+    pub fn validate(&mut self, validation: Option<&[u32]>, report: &mut EpochReport) -> Result<bool> {
         report.val_perplexity =
-            held_out.map(|ids| Ok::<_, Error>(self.model.evaluate(ids)?.perplexity())).transpose()?;
+            validation.map(|ids| Ok::<_, Error>(self.model.evaluate(ids)?.perplexity())).transpose()?;
         if let Schedule::Plateau { patience, .. } = self.config.schedule {
             self.position.plateau.observe(report.val_perplexity.unwrap_or(report.perplexity), patience);
         }
@@ -349,36 +279,9 @@ impl<B: Recurrence> Trainer<B> {
         Ok(is_best)
     }
 
-    /// Whether held-out text has not been predicted better for as many epochs as the configuration has patience for.
-    pub fn is_out_of_patience(&self) -> bool {
+    /// Whether training should stop early: the perplexity on the validation set has not improved for `patience` epochs.
+    pub fn should_stop_early(&self) -> bool {
         let since = self.position.best.map(|best| self.position.epoch - best.epoch);
         self.config.patience > 0 && since.is_some_and(|since| since >= self.config.patience)
-    }
-}
-
-impl Position {
-    /// Takes a minibatch into account.
-    fn count(&mut self, StepReport { loss, gradient_norm }: StepReport) {
-        self.minibatch += 1;
-        self.step += 1;
-        self.loss_sum += f64::from(loss);
-        self.gradient_norm_sum += f64::from(gradient_norm);
-    }
-
-    /// Closes the epoch. Minibatches are of one size, so the mean of their means is the mean over all tokens.
-    fn finish_epoch(&mut self, lr: f32, tokens: u64, duration: Duration) -> EpochReport {
-        let minibatches = self.minibatch as f64;
-        let report = EpochReport {
-            epoch: self.epoch + 1,
-            perplexity: (self.loss_sum / minibatches).exp(),
-            val_perplexity: None,
-            tokens,
-            gradient_norm: self.gradient_norm_sum / minibatches,
-            lr,
-            duration,
-        };
-        let Self { epoch, step, best, plateau, .. } = *self;
-        *self = Self { epoch: epoch + 1, step, best, plateau, ..Self::default() };
-        report
     }
 }

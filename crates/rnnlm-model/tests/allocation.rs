@@ -1,27 +1,27 @@
-//! A training step and a generated token allocate nothing: a counting allocator says so.
+//! Training steps and generated tokens allocate no memory, measured with a counting allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rnnlm_model::{CellKind, Generator, LanguageModel, ModelConfig, TrainConfig, Trainer};
-use rnnlm_rnn::ExecutionPath;
-use rnnlm_tensor::{Backend, Cpu};
-use rnnlm_vocab::{Batches, Minibatch, Sampling};
+use rnnlm_model::{
+    Backend, Batches, Cell, Cpu, ExecutionPath, Generator, LanguageModel, Minibatch, ModelConfig, Nonlinearity,
+    Sampling, TrainConfig, Trainer,
+};
 
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is handed on to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is the system allocator's condition.
+        // SAFETY: the caller guarantees the conditions of the system allocator, which are the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, that is from the system's allocator.
+        // SAFETY: the pointer is from `alloc` above, and so from the system allocator.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -29,27 +29,27 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations while `work` runs.
+/// The number of allocations while `work` runs.
 fn allocations(work: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     work();
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
-/// Allocations of a round of work, once what stays has been made: laid-out weights, and buffers of the threads, which a thread
-/// makes when it first gets a piece of the work. On a busy machine one may get none for many rounds; work that allocates
-/// each time settles never.
-fn settled(mut round: impl FnMut()) -> usize {
+/// The number of allocations of a round of work after warm-up. Packed weights and the buffers of a thread are allocated when
+/// they are first used. On a busy machine a thread may get no work for many rounds, so up to 50 rounds are tried; work that
+/// always allocates never has a round without allocations.
+fn allocations_after_warm_up(mut round: impl FnMut()) -> usize {
     round();
     (0..50).map(|_| allocations(&mut round)).find(|&count| count == 0).unwrap_or_else(|| allocations(&mut round))
 }
 
-/// One test, because the count is of the whole process.
+/// A single test, because the count is for the whole process.
 #[test]
-fn steps_and_tokens_allocate_nothing() {
+fn steps_and_tokens_do_not_allocate() {
     let ids: Vec<u32> = (0..3000).map(|i| i * 7 % 28).collect();
-    // the last with rows in pairs, on some CPUs
-    let models = [(CellKind::Rnn, 0, 96), (CellKind::Rnn, 16, 96), (CellKind::Gru, 0, 96), (CellKind::Lstm, 0, 256)];
+    let rnn = Cell::Rnn(Nonlinearity::Tanh);
+    let models = [(rnn, 0, 96), (rnn, 16, 96), (Cell::Gru { reset_after: true }, 0, 96), (Cell::Lstm, 0, 256)];
     for (cell, embedding_size, hidden_size) in models {
         for (path, threads) in [(ExecutionPath::Fused, 1), (ExecutionPath::Fused, 2), (ExecutionPath::Reference, 2)] {
             let cpu = Cpu::new(threads).unwrap();
@@ -60,7 +60,7 @@ fn steps_and_tokens_allocate_nothing() {
             let mut minibatch = Minibatch::new(32, 20);
             batches.fill(0, &mut minibatch).unwrap();
             let in_steps = cpu.run(|| {
-                settled(|| {
+                allocations_after_warm_up(|| {
                     for _ in 0..10 {
                         trainer.step(&minibatch).unwrap();
                     }
@@ -71,7 +71,7 @@ fn steps_and_tokens_allocate_nothing() {
             let model = LanguageModel::new(&cpu, &config, path).unwrap();
             let mut generator = Generator::new(&model).unwrap();
             let in_tokens = cpu.run(|| {
-                settled(|| {
+                allocations_after_warm_up(|| {
                     for id in 0..10 {
                         generator.read(id).unwrap();
                     }

@@ -1,33 +1,32 @@
-//! A learned embedding against one-hot input: with `W_ih′ = W_ih·Eᵀ` the second model is the first, so the same loss, and by
-//! the chain rule `∂W_ih = ∂W_ih′·E` and `∂E = ∂W_ih′ᵀ·W_ih`. The products are taken here, in double precision.
+//! A learned embedding against one-hot input. A one-hot model with `W_ih′ = W_ih·Eᵀ` computes the same function as a model
+//! with the embedding `E`, so it has the same loss. By the chain rule, `∂W_ih = ∂W_ih′·E` and `∂E = ∂W_ih′ᵀ·W_ih`. The test
+//! computes these products in double precision.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use rnnlm_model::{CellKind, Init, LanguageModel, ModelConfig};
-use rnnlm_rnn::{ExecutionPath, ParameterSet};
-use rnnlm_tensor::Cpu;
-use rnnlm_vocab::Minibatch;
+use rnnlm_model::{Cell, Cpu, ExecutionPath, Init, LanguageModel, Minibatch, ModelConfig, ParameterSet};
 
 const V: usize = 11;
 const E: usize = 5;
 const H: usize = 7;
-const ROWS: [usize; 2] = [3, 4];
+const NUM_STEPS: usize = 3;
+const BATCH_SIZE: usize = 4;
 
-/// Loss, and the gradient under each name, of a model with these values.
+/// Loss and named gradients of a model with these parameters.
 fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: ExecutionPath) -> (f32, Vec<(String, Vec<f32>)>) {
     let mut model = LanguageModel::new(cpu, config, path).unwrap();
     model.parameters_mut().write(cpu, values).unwrap();
-    let mut minibatch = Minibatch::new(ROWS[1], ROWS[0]);
-    // ids that come back, so that rows of the table are added to more than once, and id 10, which never comes
+    let mut minibatch = Minibatch::new(BATCH_SIZE, NUM_STEPS);
+    // some ids occur several times, so that gradients of a row are summed, and id 10 does not occur
     minibatch.inputs = (0..12).map(|i| i * i % 10).collect();
     minibatch.targets = (0..12).map(|i| (i * 7 + 1) % 11).collect();
-    let mut workspace = model.workspace(ROWS[0], ROWS[1]).unwrap();
+    let mut workspace = model.workspace(NUM_STEPS, BATCH_SIZE).unwrap();
     workspace.load(cpu, &minibatch).unwrap();
     let mut gradients = ParameterSet::zeros(cpu, model.parameters().layout()).unwrap();
     let mut loss = 0.0;
-    // twice in the same memory: nothing of the first step may be left in the second
+    // twice in the same workspace: the first step must not affect the second
     for _ in 0..2 {
-        model.forward(&mut workspace, &mut model.zero_state(ROWS[1]).unwrap()).unwrap();
+        model.forward(&mut workspace, &mut model.zero_state(BATCH_SIZE).unwrap()).unwrap();
         loss = model.loss(&mut workspace, &mut gradients).unwrap();
         model.backward(&mut workspace, &mut gradients).unwrap();
     }
@@ -36,23 +35,24 @@ fn step(cpu: &Cpu, config: &ModelConfig, values: &[f32], path: ExecutionPath) ->
     (loss, specs.iter().map(|spec| (spec.name.clone(), flat[spec.range()].to_vec())).collect())
 }
 
-/// Values for every parameter, in the order of the layout.
-fn drawn(cpu: &Cpu, config: &ModelConfig) -> Vec<f32> {
+/// Initial values of all parameters, in the order of the layout.
+fn initial(cpu: &Cpu, config: &ModelConfig) -> Vec<f32> {
     let mut model = LanguageModel::new(cpu, config, ExecutionPath::Reference).unwrap();
     model.initialize(Init::Uniform, 3).unwrap();
     model.parameters().to_vec(cpu).unwrap()
 }
 
 #[test]
-fn an_embedded_model_is_the_one_hot_model_of_the_product() {
+fn an_embedding_equals_one_hot_input_with_the_product_of_both_weights() {
     let cpu = Cpu::new(2).unwrap();
-    for (cell, gates) in [(CellKind::Rnn, 1), (CellKind::Gru, 3), (CellKind::Lstm, 4)] {
+    for cell in Cell::ALL {
+        let gates = cell.num_gates();
         for path in [ExecutionPath::Reference, ExecutionPath::Auto] {
             let one_hot = ModelConfig { cell, hidden_size: H, num_layers: 2, ..ModelConfig::book(V) };
             let embedded = ModelConfig { embedding_size: E, ..one_hot.clone() };
-            let values = drawn(&cpu, &embedded);
+            let values = initial(&cpu, &embedded);
             assert_eq!(values.len() as u128, embedded.num_parameters());
-            // the layout begins with the table [V, E] and W_ih [G·H, E]
+            // the layout starts with the embedding [V, E] and W_ih [G·H, E]
             let (table, rest) = values.split_at(V * E);
             let (weight, rest) = rest.split_at(gates * H * E);
             let mut product = vec![0.0; gates * H * V];
@@ -89,7 +89,7 @@ fn close((name, found): &(String, Vec<f32>), expected_name: &str, expected: impl
 }
 
 #[test]
-fn one_hot_models_keep_the_configuration_file_they_had() {
+fn config_json_omits_the_embedding_of_one_hot_models() {
     let config = ModelConfig::book(28);
     let text = serde_json::to_string(&config).unwrap();
     assert!(!text.contains("embedding_size"), "{text}");

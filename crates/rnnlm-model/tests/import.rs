@@ -1,4 +1,4 @@
-//! Checkpoints that PyTorch wrote, imported: the logits are PyTorch's, and what does not fit is refused with its tensor.
+//! Import of checkpoints that PyTorch wrote: the logits equal PyTorch's, and errors name the tensor that does not fit.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,15 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rnnlm_model::{
-    CellKind, Checkpoint, Error, LanguageModel, ModelConfig, NonlinearityKind, Run, RunWriter, Unfit, read_vocab,
+    Cell, Checkpoint, Cpu, Error, ExecutionPath, ImportError, LanguageModel, Minibatch, ModelConfig, Nonlinearity,
+    Normalization, Run, RunWriter, TokenKind, Vocab, read_vocab,
 };
-use rnnlm_rnn::ExecutionPath;
-use rnnlm_tensor::Cpu;
-use rnnlm_vocab::{Minibatch, Normalization, TokenKind, Vocab};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 
-/// What `tests/fixtures/generate.py` says of a checkpoint.
+/// The metadata that `tests/fixtures/generate.py` writes to a checkpoint.
 #[derive(Deserialize)]
 struct Case {
     cell: String,
@@ -49,24 +47,16 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 impl Case {
-    fn of(path: &Path) -> Self {
+    fn read(path: &Path) -> Self {
         let bytes = fs::read(path).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         serde_json::from_str(&header.metadata().as_ref().unwrap()["case"]).unwrap()
     }
 
-    /// By the settings that PyTorch was given.
+    /// The expected settings.
     fn model(&self) -> ModelConfig {
-        let (cell, nonlinearity) = match self.cell.as_str() {
-            "rnn tanh" => (CellKind::Rnn, NonlinearityKind::Tanh),
-            "rnn relu" => (CellKind::Rnn, NonlinearityKind::Relu),
-            "gru" => (CellKind::Gru, NonlinearityKind::Tanh),
-            "lstm" => (CellKind::Lstm, NonlinearityKind::Tanh),
-            other => panic!("{other}"),
-        };
         ModelConfig {
-            cell,
-            nonlinearity,
+            cell: Cell::ALL.into_iter().find(|cell| cell.name() == self.cell).unwrap(),
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
             bidirectional: self.bidirectional,
@@ -75,8 +65,8 @@ impl Case {
         }
     }
 
-    fn nonlinearity(&self) -> Option<NonlinearityKind> {
-        (self.cell == "rnn relu").then_some(NonlinearityKind::Relu)
+    fn nonlinearity(&self) -> Option<Nonlinearity> {
+        (self.cell == "rnn relu").then_some(Nonlinearity::Relu)
     }
 }
 
@@ -96,24 +86,24 @@ fn logits(model: &LanguageModel<Cpu>, case: &Case) -> Vec<f32> {
 }
 
 #[test]
-fn an_imported_model_gives_pytorch_s_logits() {
+fn imported_models_compute_the_logits_of_pytorch() {
     let cpu = Cpu::new(1).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (index, path) in fixtures().iter().enumerate() {
-        let case = Case::of(path);
+        let case = Case::read(path);
         let checkpoint = Checkpoint::read(path, case.nonlinearity()).unwrap();
         assert_eq!(checkpoint.model(), &case.model(), "{}", path.display());
-        let place = folder.path().join(index.to_string());
-        checkpoint.save(&place, false, vocab(case.vocab_size)).unwrap();
-        let run = Run::open(&place).unwrap();
+        let run_path = folder.path().join(index.to_string());
+        checkpoint.save(&run_path, false, vocab(case.vocab_size)).unwrap();
+        let run = Run::open(&run_path).unwrap();
         assert_eq!(run.model(), &case.model());
-        for way in [ExecutionPath::Fused, ExecutionPath::Reference] {
-            let found = logits(&run.load(&cpu, way).unwrap(), &case);
+        for execution_path in [ExecutionPath::Fused, ExecutionPath::Reference] {
+            let found = logits(&run.load(&cpu, execution_path).unwrap(), &case);
             let largest = case.logits.iter().fold(0.0_f64, |largest, logit| largest.max(logit.abs()));
             for (found, expected) in found.iter().zip(&case.logits) {
-                // a sum of some twenty products in float32, a handful of them behind each other: 2⁻²⁴ · 20 · 5
+                // about five sums of about twenty products in float32, each the input of the next: 2⁻²⁴ · 20 · 5
                 let error = (f64::from(*found) - expected).abs() / largest;
-                assert!(error < 6e-6, "{} {way:?}: {found} against {expected}", path.display());
+                assert!(error < 6e-6, "{} {execution_path:?}: {found}, expected {expected}", path.display());
             }
         }
     }
@@ -121,38 +111,39 @@ fn an_imported_model_gives_pytorch_s_logits() {
 }
 
 #[test]
-fn an_imported_run_is_no_training_to_go_on_with() {
+fn an_imported_run_cannot_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("run");
+    let path = folder.path().join("run");
     let checkpoint = Checkpoint::read(&fixture("gru-2-layers"), None).unwrap();
-    checkpoint.save(&place, false, vocab(7)).unwrap();
-    assert!(matches!(RunWriter::resume(&place), Err(Error::NeverTrained { .. })));
-    assert!(matches!(Run::open(&place).unwrap().config(), Err(Error::NeverTrained { .. })));
-    assert!(matches!(checkpoint.save(&place, false, vocab(7)), Err(Error::Exists { .. })));
-    checkpoint.save(&place, true, vocab(7)).unwrap();
-    let mut names: Vec<_> = fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    checkpoint.save(&path, false, vocab(7)).unwrap();
+    assert!(matches!(RunWriter::resume(&path), Err(Error::NeverTrained { .. })));
+    assert!(matches!(Run::open(&path).unwrap().config(), Err(Error::NeverTrained { .. })));
+    assert!(matches!(checkpoint.save(&path, false, vocab(7)), Err(Error::Exists { .. })));
+    checkpoint.save(&path, true, vocab(7)).unwrap();
+    let mut names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, [".rnnlm.lock", "config.json", "model.safetensors", "vocab.json"]);
 }
 
 #[test]
-fn a_file_of_this_program_says_what_shapes_do_not() {
+fn options_of_the_cell_come_from_the_metadata_of_our_own_files() {
     let folder = tempfile::tempdir().unwrap();
-    let model = ModelConfig { cell: CellKind::Gru, reset_before: true, hidden_size: 6, ..ModelConfig::book(7) };
-    // the tensors of a GRU of one layer, under the metadata of one that resets before
+    let cell = Cell::Gru { reset_after: false };
+    let model = ModelConfig { cell, hidden_size: 6, ..ModelConfig::book(7) };
+    // the tensors do not determine `reset_after`, the metadata does
     let tensors = Tensors::read("gru-float64");
-    let stated = format!("{{\"model\": {}}}", serde_json::to_string(&model).unwrap());
+    let metadata = format!("{{\"model\": {}}}", serde_json::to_string(&model).unwrap());
     let path = folder.path().join("model.safetensors");
-    tensors.write(&path, Some(("rnnlm", &stated)));
+    tensors.write(&path, Some(("rnnlm", &metadata)));
     assert_eq!(Checkpoint::read(&path, None).unwrap().model(), &model);
-    // said of other shapes, it is about another file
-    let stated = stated.replace("\"hidden_size\":6", "\"hidden_size\":5");
-    tensors.write(&path, Some(("rnnlm", &stated)));
-    assert!(!Checkpoint::read(&path, None).unwrap().model().reset_before);
+    // metadata for other shapes is ignored
+    let metadata = metadata.replace("\"hidden_size\":6", "\"hidden_size\":5");
+    tensors.write(&path, Some(("rnnlm", &metadata)));
+    assert_eq!(Checkpoint::read(&path, None).unwrap().model().cell, Cell::Gru { reset_after: true });
 }
 
 #[test]
-fn bfloat16_is_the_upper_half_of_float32() {
+fn bfloat16_becomes_the_upper_half_of_float32() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let mut tensors = Tensors::read("rnn-tanh");
@@ -169,7 +160,7 @@ fn bfloat16_is_the_upper_half_of_float32() {
     }
 }
 
-/// Tensors of a file, to change: type, shape, bytes.
+/// The tensors of a file, which a test can change: type, shape, bytes.
 struct Tensors(BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>);
 
 impl Tensors {
@@ -201,8 +192,8 @@ impl Tensors {
     }
 }
 
-/// What is said of a checkpoint after `change`.
-fn unfit(name: &str, change: impl Fn(&mut Tensors)) -> Unfit {
+/// The error for a checkpoint after `change`.
+fn import_error(name: &str, change: impl Fn(&mut Tensors)) -> ImportError {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let mut tensors = Tensors::read(name);
@@ -215,78 +206,80 @@ fn unfit(name: &str, change: impl Fn(&mut Tensors)) -> Unfit {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_its_tensor_and_both_values() {
-    let said = |name: &str, change: &dyn Fn(&mut Tensors)| unfit(name, change).to_string();
+fn errors_name_the_tensor_and_both_values() {
+    let message = |name: &str, change: &dyn Fn(&mut Tensors)| import_error(name, change).to_string();
     let without = |name: &'static str| move |tensors: &mut Tensors| drop(tensors.0.remove(name));
     let shaped = |name: &'static str, shape: &'static [usize]| move |tensors: &mut Tensors| tensors.zeros(name, shape);
     let gru = "gru-2-layers";
     assert_eq!(
-        said("rnn-tanh", &without("rnn.bias_hh_l0")),
+        message("rnn-tanh", &without("rnn.bias_hh_l0")),
         "it has no tensor `rnn.bias_hh_l0`, only `linear.bias`, `linear.weight`, `rnn.bias_ih_l0`, `rnn.weight_hh_l0`, \
          `rnn.weight_ih_l0`"
     );
-    assert!(said(gru, &without("rnn.weight_hh_l0")).starts_with("it has no tensor `rnn.weight_hh_l0`, only"));
-    assert!(said(gru, &without("linear.weight")).starts_with("it has no tensor `linear.weight`"));
-    assert!(said(gru, &|tensors| tensors.0.clear()).ends_with("only an empty file"));
-    // a layer that is not counted, because the one below it is not there
+    assert!(message(gru, &without("rnn.weight_hh_l0")).starts_with("it has no tensor `rnn.weight_hh_l0`, only"));
+    assert!(message(gru, &without("linear.weight")).starts_with("it has no tensor `linear.weight`"));
+    assert!(message(gru, &|tensors| tensors.0.clear()).ends_with("only an empty file"));
+    // layer 3 does not count as a layer, because layer 2 is missing
     assert!(
-        said(gru, &shaped("rnn.weight_hh_l3", &[18, 6]))
-            .starts_with("tensor `rnn.weight_hh_l3` [18, 6] has no place in the model: a gru of 2 × 6 hidden units")
+        message(gru, &shaped("rnn.weight_hh_l3", &[18, 6])).starts_with(
+            "tensor `rnn.weight_hh_l3` [18, 6] is not a parameter of the model: a gru of 2 × 6 hidden units"
+        )
     );
-    assert!(said(gru, &shaped("rnn.weight_hr_l0", &[3, 6])).contains("`rnn.weight_hr_l0` [3, 6]"));
+    assert!(message(gru, &shaped("rnn.weight_hr_l0", &[3, 6])).contains("`rnn.weight_hr_l0` [3, 6]"));
     assert_eq!(
-        said(gru, &shaped("rnn.weight_ih_l1", &[18, 5])),
+        message(gru, &shaped("rnn.weight_ih_l1", &[18, 5])),
         "tensor `rnn.weight_ih_l1` is [18, 5], by the others it must be [18, 6]"
     );
     assert_eq!(
-        said(gru, &shaped("linear.weight", &[9, 6])),
+        message(gru, &shaped("linear.weight", &[9, 6])),
         "tensor `rnn.weight_ih_l0` is [18, 7], by the others it must be [18, 9]"
     );
     for shape in [&[12, 6], &[6, 0], &[0, 6], &[0, 0]] {
-        let found = unfit(gru, |tensors| tensors.zeros("rnn.weight_hh_l0", shape));
-        assert_eq!(found, Unfit::Gates { tensor: "rnn.weight_hh_l0".to_owned(), found: shape.to_vec() });
+        let found = import_error(gru, |tensors| tensors.zeros("rnn.weight_hh_l0", shape));
+        assert_eq!(found, ImportError::Gates { tensor: "rnn.weight_hh_l0".to_owned(), found: shape.to_vec() });
     }
     assert_eq!(
-        said(gru, &shaped("rnn.weight_hh_l0", &[6])),
+        message(gru, &shaped("rnn.weight_hh_l0", &[6])),
         "tensor `rnn.weight_hh_l0` is [6], it must have two dimensions"
     );
-    let wide = said(gru, &shaped("linear.weight", &[usize::MAX / 8, 0]));
+    let wide = message(gru, &shaped("linear.weight", &[usize::MAX / 8, 0]));
     assert!(wide.contains("linear.weight") || wide.contains("rnn.weight_ih_l0"), "{wide}");
 }
 
 #[test]
-fn numbers_that_make_no_model_are_refused() {
+fn values_and_types_that_are_not_finite_floats_are_refused() {
     let put = |bytes: [u8; 4]| {
         move |tensors: &mut Tensors| tensors.0.get_mut("linear.bias").unwrap().2[8..12].copy_from_slice(&bytes)
     };
-    let not_finite = unfit("rnn-tanh", put(f32::INFINITY.to_le_bytes())).to_string();
+    let not_finite = import_error("rnn-tanh", put(f32::INFINITY.to_le_bytes())).to_string();
     assert_eq!(not_finite, "tensor `linear.bias` holds inf at index 2, it must be finite as float32");
-    // beyond the largest float32
+    // larger than the largest float32
     let large = |tensors: &mut Tensors| {
         tensors.0.get_mut("linear.bias").unwrap().2[..8].copy_from_slice(&1e39_f64.to_le_bytes());
     };
-    assert!(matches!(unfit("gru-float64", large), Unfit::NotFinite { index: 0, .. }));
+    assert!(matches!(import_error("gru-float64", large), ImportError::NotFinite { index: 0, .. }));
     let integers = |tensors: &mut Tensors| tensors.0.get_mut("linear.bias").unwrap().0 = Dtype::I32;
     assert_eq!(
-        unfit("rnn-tanh", integers).to_string(),
+        import_error("rnn-tanh", integers).to_string(),
         "tensor `linear.bias` holds I32, it must hold F32, F64, F16 or BF16"
     );
 }
 
 #[test]
-fn a_nonlinearity_is_asked_for_only_where_there_is_one() {
-    let relu = Some(NonlinearityKind::Relu);
-    assert_eq!(Checkpoint::read(&fixture("rnn-relu"), relu).unwrap().model().nonlinearity, NonlinearityKind::Relu);
+fn a_requested_nonlinearity_is_refused_for_other_cells_than_an_rnn() {
+    let relu = Some(Nonlinearity::Relu);
+    let rnn = Checkpoint::read(&fixture("rnn-relu"), relu).unwrap();
+    assert_eq!(rnn.model().cell, Cell::Rnn(Nonlinearity::Relu));
     let refused = Checkpoint::read(&fixture("gru-2-layers"), relu).unwrap_err().to_string();
     assert!(refused.ends_with("`nonlinearity` is relu, and the file holds `gru`"), "{refused}");
 }
 
 #[test]
-fn any_bytes_are_a_model_or_an_error() {
+fn damaged_files_give_a_model_or_an_error_but_no_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let good = fs::read(fixture("lstm-embedding-float16")).unwrap();
-    // the header and the first of the values
+    // the header and the first values
     for at in 0..1200 {
         let mut bytes = good.clone();
         bytes[at] ^= 1 << (at % 8);
@@ -298,7 +291,7 @@ fn any_bytes_are_a_model_or_an_error() {
 }
 
 #[test]
-fn a_vocabulary_is_a_run_s_or_a_list_of_tokens() {
+fn a_vocabulary_is_read_from_a_run_or_a_list_of_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vocab.json");
     let read = |content: &str, kind, normalization| {
@@ -317,15 +310,15 @@ fn a_vocabulary_is_a_run_s_or_a_list_of_tokens() {
     assert_eq!(read(&own, None, None).unwrap(), words);
     assert_eq!(read(&own, Some(TokenKind::Word), Some(Normalization::None)).unwrap(), words);
     let other = read(&own, Some(TokenKind::Byte), None).unwrap_err().to_string();
-    assert_eq!(other, "`token` is byte, the vocabulary says word");
+    assert_eq!(other, "`token` is byte, the vocabulary has word");
     let other = read(&own, None, Some(Normalization::Book)).unwrap_err().to_string();
-    assert_eq!(other, "`normalize` is book, the vocabulary says none");
+    assert_eq!(other, "`normalize` is book, the vocabulary has none");
     let run = folder.path().join("run");
     Checkpoint::read(&fixture("gru-2-layers"), None).unwrap().save(&run, false, vocab(7)).unwrap();
     assert_eq!(read_vocab(&run.join("vocab.json"), None, None).unwrap(), vocab(7));
     let damaged = fs::read_to_string(run.join("vocab.json")).unwrap().replace("\"c\"", "\"x\"");
     assert!(matches!(read(&damaged, None, None), Err(Error::Damaged { .. })));
-    for (bad, words) in [
+    for (bad, expected) in [
         (r#"["a", "<unk>"]"#, "`tokens`[0] is `a`, it must be `<unk>`"),
         (r#"["<unk>", "a", "a"]"#, "`tokens`[2] repeats `tokens`[1], which is `a`"),
         (r#"["<unk>", "ab"]"#, "`tokens`[1], `ab`, is not one character"),
@@ -333,17 +326,17 @@ fn a_vocabulary_is_a_run_s_or_a_list_of_tokens() {
         ("[1]", "not in the expected form"),
         ("{", "not in the expected form"),
     ] {
-        let said = read(bad, None, None).unwrap_err().to_string();
-        assert!(said.contains(words), "{bad}: {said}");
+        let message = read(bad, None, None).unwrap_err().to_string();
+        assert!(message.contains(expected), "{bad}: {message}");
     }
 }
 
 #[test]
-fn an_embedding_with_the_bits_of_the_output_layer_is_tied_to_it() {
+fn an_embedding_equal_to_the_output_weight_is_tied() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let mut tensors = Tensors::read("rnn-tanh");
-    // a table as wide as the hidden state, which is then the layer's input
+    // an embedding as wide as the hidden state
     tensors.0.insert("embedding.weight".to_owned(), tensors.0["linear.weight"].clone());
     tensors.zeros("rnn.weight_ih_l0", &[6, 6]);
     tensors.write(&path, None);

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use rnnlm_model::{CellKind, ModelConfig, NonlinearityKind};
-use rnnlm_rnn::{Cell, Nonlinearity, ParameterLayout, Stack};
+use rnnlm_model::ModelConfig;
+use rnnlm_rnn::{Cell, ParameterLayout, Stack};
 use rnnlm_vocab::Minibatch;
 
 use super::oracle::{difference, doubles, leaf_of, network, sample, sample_of};
@@ -23,13 +23,7 @@ const SIZES: [[usize; 5]; 4] = [[2, 3, 28, 7, 1], [35, 1, 2, 8, 1], [1, 32, 1000
 
 /// The model's configuration for a cell.
 pub(super) fn config(cell: Cell, vocab_size: usize, hidden_size: usize, num_layers: usize) -> ModelConfig {
-    let (kind, nonlinearity, reset_before) = match cell {
-        Cell::Rnn(Nonlinearity::Tanh) => (CellKind::Rnn, NonlinearityKind::Tanh, false),
-        Cell::Rnn(Nonlinearity::Relu) => (CellKind::Rnn, NonlinearityKind::Relu, false),
-        Cell::Gru { reset_after } => (CellKind::Gru, NonlinearityKind::Tanh, !reset_after),
-        Cell::Lstm => (CellKind::Lstm, NonlinearityKind::Tanh, false),
-    };
-    ModelConfig { cell: kind, nonlinearity, reset_before, hidden_size, num_layers, ..ModelConfig::book(vocab_size) }
+    ModelConfig { cell, hidden_size, num_layers, ..ModelConfig::book(vocab_size) }
 }
 
 /// The layout of a model's parameters: the embedding's if there is one, the recurrent layers', the output layer's.

@@ -99,7 +99,7 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Mode
     state.hidden.write(backend, &inputs.hidden)?;
     state.cell.write(backend, &inputs.cell)?;
     workspace.load(backend, &inputs.minibatch)?;
-    workspace.drop_out(backend, inputs.mask)?;
+    workspace.set_dropout(backend, inputs.mask)?;
     model.forward(&mut workspace, &mut state)?;
     let rows = workspace.rows();
     let logits = model.logits(&mut workspace, 0..rows)?.to_vec(backend)?;
@@ -155,6 +155,6 @@ pub(super) fn update<B: Recurrence>(backend: &B, inputs: &UpdateInputs) -> Resul
     let train = TrainConfig { clip: inputs.clip, ..TrainConfig::book() };
     let mut optimizer = Optimizer::new(backend, &train, layout.len())?;
     let norm = optimizer.gradient_norm(backend, &gradients)?;
-    optimizer.update(backend, (inputs.lr, 1), &mut gradients, &mut parameters)?;
+    optimizer.update(backend, inputs.lr, 1, &mut gradients, &mut parameters)?;
     Ok((norm, parameters.to_vec(backend)?))
 }

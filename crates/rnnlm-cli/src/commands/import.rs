@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use rnnlm_model::{CellKind, Checkpoint, ModelConfig, NonlinearityKind, read_vocab};
+use rnnlm_model::{Cell, Checkpoint, ModelConfig, Nonlinearity, read_vocab};
 use rnnlm_vocab::{Normalization, TokenKind, Vocab};
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(crate) struct ImportArgs {
     vocab: PathBuf,
     /// Activation function of a torch.nn.RNN, which its weights do not determine [default: tanh].
     #[arg(long, value_parser = nonlinearity, value_name = "tanh|relu")]
-    nonlinearity: Option<NonlinearityKind>,
+    nonlinearity: Option<Nonlinearity>,
     /// Unit of tokenization, for a JSON array of tokens [default: char].
     #[arg(long, value_parser = token_kind, value_name = "char|word|byte")]
     token: Option<TokenKind>,
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<Exit> {
     let file_bytes = args.file.metadata().map_or(0, |metadata| metadata.len());
     memory::check_import(file_bytes)?;
     let checkpoint = Checkpoint::read(&args.file, args.nonlinearity)?;
-    checkpoint.require_fit(&vocab)?;
+    checkpoint.check_vocab(&vocab)?;
     let model = checkpoint.model();
     let stem = format!("{}-{}", corpora::stem(&args.file), model.cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
@@ -83,7 +83,7 @@ fn print_model(args: &ImportArgs, model: &ModelConfig, parameters: usize, vocab:
     let input = if model.embedding_size == 0 { ", one-hot input" } else { "" };
     let parameters = human::thousands(parameters as u64);
     error_line(&format!("model   {}{input}, {parameters} parameters", describe::model(model)));
-    if model.cell == CellKind::Rnn && args.nonlinearity.is_none() {
+    if matches!(model.cell, Cell::Rnn(_)) && args.nonlinearity.is_none() {
         error_line("note    the weights of an rnn do not determine its activation function; --nonlinearity sets it");
     }
     let tokens = human::thousands(vocab.len() as u64);

@@ -1,19 +1,16 @@
-//! Everything that defines a run, as plain values: what is written to `config.json` and read back.
+//! The settings of a run as plain values, which `config.json` stores.
 //!
-//! A number or a switch that came later than the format is left out of the file where it has the value that it had before it
-//! existed.
+//! Settings that were added after the first format are omitted from the file when they have their default value, which is
+//! the behaviour before they existed.
 
+mod defaults;
+mod memory;
 mod model;
 mod optimizer;
 mod schedule;
 mod train;
 
-pub use self::model::{CellKind, ModelConfig, NonlinearityKind};
+pub use self::model::ModelConfig;
 pub use self::optimizer::OptimizerConfig;
 pub use self::schedule::{Plateau, Schedule};
 pub use self::train::{Init, TrainConfig};
-
-/// Whether a setting has the value that it had before it existed.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}

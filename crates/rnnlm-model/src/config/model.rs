@@ -1,80 +1,99 @@
-//! What makes a model: kind and sizes of everything that has parameters.
+//! The settings of a model: its cell and its sizes.
 
 use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
-use rnnlm_tensor::cpu::row_stride;
 use serde::{Deserialize, Serialize};
 
-use super::{TrainConfig, is_default};
-use crate::output::LOGITS_BYTES;
+use super::defaults::is_default;
 
-/// The kind of recurrent layer, by the name that users type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CellKind {
-    /// `torch.nn.RNN`.
-    Rnn,
-    /// `torch.nn.GRU`.
-    Gru,
-    /// `torch.nn.LSTM`.
-    Lstm,
+/// The settings of a model, which determine the shapes of all parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredModel", into = "StoredModel")]
+pub struct ModelConfig {
+    /// The recurrent cell of every layer.
+    pub cell: Cell,
+    /// **V**: vocabulary size, `<unk>` included.
+    pub vocab_size: usize,
+    /// **H**: hidden units per layer and direction.
+    pub hidden_size: usize,
+    /// **L**: number of stacked recurrent layers.
+    pub num_layers: usize,
+    /// Whether a second set of layers reads the text backwards. Such a model sees the token that it predicts.
+    pub bidirectional: bool,
+    /// **E**: features of the learned embedding; 0 for one-hot input.
+    pub embedding_size: usize,
+    /// Whether the embedding and the output layer share their weight. This needs `embedding_size` to be the number of
+    /// features of the layers' output, `directions·H`.
+    pub tie_weights: bool,
 }
 
-impl CellKind {
-    /// The name that users type and folders carry.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rnn => "rnn",
-            Self::Gru => "gru",
-            Self::Lstm => "lstm",
+/// A [`ModelConfig`] as files store it: a cell is three settings.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredModel {
+    /// [`Cell::as_str`].
+    cell: String,
+    /// [`Nonlinearity::as_str`], read for an RNN only.
+    nonlinearity: String,
+    /// Whether a GRU applies its reset gate before the recurrent matmul, read for a GRU only.
+    #[serde(default)]
+    reset_before: bool,
+    vocab_size: usize,
+    hidden_size: usize,
+    num_layers: usize,
+    #[serde(default)]
+    bidirectional: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    embedding_size: usize,
+    #[serde(default, skip_serializing_if = "is_default")]
+    tie_weights: bool,
+}
+
+impl TryFrom<StoredModel> for ModelConfig {
+    type Error = String;
+
+    fn try_from(stored: StoredModel) -> Result<Self, String> {
+        let cell = Cell::defaults().find(|cell| cell.as_str() == stored.cell);
+        let cell = cell.ok_or_else(|| format!("`cell` is `{}`, which is not the name of a cell", stored.cell))?;
+        let nonlinearity = Nonlinearity::ALL.into_iter().find(|value| value.as_str() == stored.nonlinearity);
+        let nonlinearity = nonlinearity
+            .ok_or_else(|| format!("`nonlinearity` is `{}`, it must be `tanh` or `relu`", stored.nonlinearity))?;
+        Ok(Self {
+            cell: cell.with_options(nonlinearity, !stored.reset_before),
+            vocab_size: stored.vocab_size,
+            hidden_size: stored.hidden_size,
+            num_layers: stored.num_layers,
+            bidirectional: stored.bidirectional,
+            embedding_size: stored.embedding_size,
+            tie_weights: stored.tie_weights,
+        })
+    }
+}
+
+impl From<ModelConfig> for StoredModel {
+    fn from(config: ModelConfig) -> Self {
+        let nonlinearity = match config.cell {
+            Cell::Rnn(nonlinearity) => nonlinearity,
+            _ => Nonlinearity::Tanh,
+        };
+        Self {
+            cell: config.cell.as_str().to_owned(),
+            nonlinearity: nonlinearity.as_str().to_owned(),
+            reset_before: config.cell == Cell::Gru { reset_after: false },
+            vocab_size: config.vocab_size,
+            hidden_size: config.hidden_size,
+            num_layers: config.num_layers,
+            bidirectional: config.bidirectional,
+            embedding_size: config.embedding_size,
+            tie_weights: config.tie_weights,
         }
     }
 }
 
-/// `tanh` or `relu`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NonlinearityKind {
-    /// `tanh`, the default.
-    Tanh,
-    /// `max(0, x)`.
-    Relu,
-}
-
-/// What makes a model: with the vocabulary's size, the shapes of all parameters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    /// The kind of recurrent layer.
-    pub cell: CellKind,
-    /// The non-linearity of an `rnn` cell.
-    pub nonlinearity: NonlinearityKind,
-    /// Of a `gru` cell: the reset gate is applied before the recurrent product, as in the book's from-scratch code.
-    #[serde(default)]
-    pub reset_before: bool,
-    /// **V**: entries of the vocabulary, `<unk>` included.
-    pub vocab_size: usize,
-    /// **H**: units of each recurrent layer.
-    pub hidden_size: usize,
-    /// **L**: recurrent layers on top of each other.
-    pub num_layers: usize,
-    /// Whether a second set of layers reads the text backwards; such a model sees the token it is to predict.
-    #[serde(default)]
-    pub bidirectional: bool,
-    /// **E**: numbers that a learned embedding has for each entry of the vocabulary; 0 is one-hot input.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub embedding_size: usize,
-    /// Whether the output layer's weight is the embedding's table, which takes an embedding as wide as the layers' output.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub tie_weights: bool,
-}
-
 impl ModelConfig {
-    /// The book's model of 8.6 for a vocabulary of this size: tanh, 256 hidden units, one layer.
+    /// The book's model for this vocabulary size: a tanh RNN with 256 hidden units and one layer.
     pub fn book(vocab_size: usize) -> Self {
         Self {
-            cell: CellKind::Rnn,
-            nonlinearity: NonlinearityKind::Tanh,
-            reset_before: false,
+            cell: Cell::Rnn(Nonlinearity::Tanh),
             vocab_size,
             hidden_size: 256,
             num_layers: 1,
@@ -84,75 +103,66 @@ impl ModelConfig {
         }
     }
 
-    /// **D** of the lowest layer: the size of the embedding, or of a one-hot row.
+    /// **D** of the lowest layer: the embedding size, or **V** for one-hot input.
     pub fn input_size(&self) -> usize {
         if self.embedding_size == 0 { self.vocab_size } else { self.embedding_size }
     }
 
-    /// The sizes of the recurrent part.
+    /// The settings of the recurrent layers.
     pub fn stack(&self) -> StackConfig {
-        let nonlinearity = match self.nonlinearity {
-            NonlinearityKind::Tanh => Nonlinearity::Tanh,
-            NonlinearityKind::Relu => Nonlinearity::Relu,
-        };
         StackConfig {
-            cell: match self.cell {
-                CellKind::Rnn => Cell::Rnn(nonlinearity),
-                CellKind::Gru => Cell::Gru { reset_after: !self.reset_before },
-                CellKind::Lstm => Cell::Lstm,
-            },
+            cell: self.cell,
             input_size: self.input_size(),
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
             bidirectional: self.bidirectional,
         }
     }
+}
 
-    /// How many parameters the model has. In 128 bits, so that absurd sizes give an absurd number rather than a wrong one.
-    pub fn num_parameters(&self) -> u128 {
-        let [v, h, layers] = [self.vocab_size, self.hidden_size, self.num_layers].map(bounded);
-        let [d, e] = [self.input_size(), self.embedding_size].map(bounded);
-        let stack = self.stack();
-        let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
-        let lowest = gates * h * (d + h + 2);
-        let higher = gates * h * (directions * h + h + 2);
-        let output = if self.tie_weights { 0 } else { v * directions * h };
-        directions * (lowest + layers.saturating_sub(1) * higher) + output + v + v * e
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Values of one carried state, hidden or cell, of a minibatch of `batch_size` rows.
-    pub fn state_len(&self, batch_size: usize) -> u128 {
-        let [h, layers, rows] = [self.hidden_size, self.num_layers, batch_size].map(bounded);
-        h * layers * rows * self.stack().num_directions() as u128
-    }
+    /// `config.json` of runs that exist, one for each cell.
+    const STORED: [(&str, Cell); 5] = [
+        (r#""cell":"rnn","nonlinearity":"tanh","reset_before":false"#, Cell::Rnn(Nonlinearity::Tanh)),
+        (r#""cell":"rnn","nonlinearity":"relu","reset_before":false"#, Cell::Rnn(Nonlinearity::Relu)),
+        (r#""cell":"gru","nonlinearity":"tanh","reset_before":false"#, Cell::Gru { reset_after: true }),
+        (r#""cell":"gru","nonlinearity":"tanh","reset_before":true"#, Cell::Gru { reset_after: false }),
+        (r#""cell":"lstm","nonlinearity":"tanh","reset_before":false"#, Cell::Lstm),
+    ];
+    const SIZES: &str = r#""vocab_size":28,"hidden_size":7,"num_layers":2,"bidirectional":true"#;
 
-    /// Bytes that a training run holds in memory: parameters, gradients, what the optimizer keeps of them, and every
-    /// intermediate value of a minibatch.
-    pub fn memory_needed(&self, train: &TrainConfig) -> u128 {
-        let [v, h, layers] = [self.vocab_size, self.hidden_size, self.num_layers].map(bounded);
-        let stack = self.stack();
-        let (gates, directions) = (stack.cell.num_gates() as u128, stack.num_directions() as u128);
-        let rows = bounded(train.batch_size) * bounded(train.num_steps);
-        // hidden, gates and their gradients per layer and direction; gradients between layers; embedding
-        let mut per_row = layers * directions * 2 * (padded(h) + padded(gates * h))
-            + 3 * padded(directions * h)
-            + 2 * padded(bounded(self.embedding_size));
-        if train.dropout > 0.0 {
-            per_row += layers.saturating_sub(1) * padded(directions * h);
+    #[test]
+    fn a_cell_is_stored_as_three_settings() {
+        for (settings, cell) in STORED {
+            let text = format!("{{{settings},{SIZES}}}");
+            let config: ModelConfig = serde_json::from_str(&text).unwrap();
+            let expected =
+                ModelConfig { cell, hidden_size: 7, num_layers: 2, bidirectional: true, ..ModelConfig::book(28) };
+            assert_eq!(config, expected);
+            assert_eq!(serde_json::to_string(&config).unwrap(), text);
         }
-        let per_parameter = 2 + train.optimizer.num_buffers() as u128;
-        let logits = rows.saturating_mul(padded(v)).min((LOGITS_BYTES / size_of::<f32>()).max(self.vocab_size) as u128);
-        let values = (per_parameter * self.num_parameters()).saturating_add(rows.saturating_mul(per_row));
-        values.saturating_add(logits).saturating_mul(4)
     }
-}
 
-/// What a row of so many columns takes on a CPU; a GPU has its rows side by side.
-fn padded(cols: u128) -> u128 {
-    row_stride(cols as usize) as u128
-}
+    #[test]
+    fn settings_that_came_after_the_first_format_have_defaults() {
+        let text = r#"{"cell":"gru","nonlinearity":"tanh","vocab_size":28,"hidden_size":256,"num_layers":1}"#;
+        let config: ModelConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config, ModelConfig { cell: Cell::Gru { reset_after: true }, ..ModelConfig::book(28) });
+    }
 
-/// A size for a product of several. No machine has 2⁴⁰ of anything here, and the products stay within 128 bits.
-fn bounded(size: usize) -> u128 {
-    (size as u128).min(1 << 40)
+    #[test]
+    fn unknown_names_and_fields_are_refused() {
+        for (from, to, named) in [
+            ("\"rnn\"", "\"tree\"", "`cell` is `tree`"),
+            ("\"tanh\"", "\"sine\"", "`nonlinearity` is `sine`"),
+            ("\"vocab_size\"", "\"vocabulary\":1,\"vocab_size\"", "vocabulary"),
+        ] {
+            let text = format!("{{{},{SIZES}}}", STORED[0].0).replacen(from, to, 1);
+            let error = serde_json::from_str::<ModelConfig>(&text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
 }

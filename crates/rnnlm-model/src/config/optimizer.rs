@@ -1,54 +1,54 @@
-//! Which optimizer, with the settings and the defaults of `torch.optim`.
+//! The optimizer and its settings, with the names and the defaults of `torch.optim`.
 
 use rnnlm_tensor::Update;
 use serde::{Deserialize, Serialize};
 
-/// An optimizer and its settings; the formulas are at [`Update`].
+/// An optimizer and its settings. [`Update`] has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerConfig {
     /// `torch.optim.SGD`.
     Sgd {
-        /// How much of the earlier gradients stays, 0 for nothing.
+        /// Decay of the accumulated gradients; 0 for none.
         momentum: f32,
-        /// Nesterov's form of momentum.
+        /// Whether to use Nesterov momentum.
         nesterov: bool,
-        /// The share of a parameter that joins its gradient.
+        /// L2 penalty, added to the gradients.
         weight_decay: f32,
     },
     /// `torch.optim.Adam`.
     Adam {
-        /// β₁ and β₂: how much of the means of gradients and of their squares stays.
+        /// β₁ and β₂: decay of the running means of the gradients and of their squares.
         betas: [f64; 2],
-        /// Added to the denominator.
+        /// Term added to the denominator.
         eps: f32,
-        /// The share of a parameter that joins its gradient.
+        /// L2 penalty, added to the gradients.
         weight_decay: f32,
     },
     /// `torch.optim.AdamW`.
     Adamw {
-        /// β₁ and β₂: how much of the means of gradients and of their squares stays.
+        /// β₁ and β₂: decay of the running means of the gradients and of their squares.
         betas: [f64; 2],
-        /// Added to the denominator.
+        /// Term added to the denominator.
         eps: f32,
-        /// The share of a parameter, times the learning rate, that is taken off it.
+        /// Decoupled weight decay: each update subtracts `lr·weight_decay·w` from a parameter `w`.
         weight_decay: f32,
     },
     /// `torch.optim.RMSprop`.
     Rmsprop {
-        /// How much of the mean of squares stays.
+        /// Decay of the running mean of the squared gradients.
         alpha: f32,
-        /// Added to the denominator.
+        /// Term added to the denominator.
         eps: f32,
-        /// The share of a parameter that joins its gradient.
+        /// L2 penalty, added to the gradients.
         weight_decay: f32,
-        /// How much of the earlier steps stays, 0 for nothing.
+        /// Decay of the accumulated steps; 0 for none.
         momentum: f32,
     },
 }
 
 impl Default for OptimizerConfig {
-    /// Plain gradient descent, the book's.
+    /// SGD without momentum, as in the book.
     fn default() -> Self {
         Self::SGD
     }
@@ -63,10 +63,10 @@ impl OptimizerConfig {
     pub const ADAMW: Self = Self::Adamw { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
     /// `torch.optim.RMSprop` with PyTorch's defaults.
     pub const RMSPROP: Self = Self::Rmsprop { alpha: 0.99, eps: 1e-8, weight_decay: 0.0, momentum: 0.0 };
-    /// Each of them, with PyTorch's defaults.
+    /// Every optimizer, with PyTorch's defaults.
     pub const ALL: [Self; 4] = [Self::SGD, Self::ADAM, Self::ADAMW, Self::RMSPROP];
 
-    /// The name that users type and files carry.
+    /// The name in flags and files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sgd { .. } => "sgd",
@@ -76,7 +76,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// The learning rate where none is given: PyTorch's defaults, and for SGD, which has none there, the book's.
+    /// The default learning rate: PyTorch's, or the book's for SGD, where PyTorch has none.
     pub fn default_lr(self) -> f32 {
         match self {
             Self::Sgd { .. } => 1.0,
@@ -85,7 +85,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// The share of a parameter that joins its gradient or is taken off it.
+    /// The weight decay, coupled or decoupled.
     pub fn weight_decay(self) -> f32 {
         let (Self::Sgd { weight_decay, .. }
         | Self::Adam { weight_decay, .. }
@@ -94,12 +94,12 @@ impl OptimizerConfig {
         weight_decay
     }
 
-    /// How many values a parameter it keeps from one update to the next.
+    /// The number of state buffers, each with one value per parameter.
     pub fn num_buffers(self) -> usize {
         self.rule(0.0, 1).buffers().len()
     }
 
-    /// Update `t`, from 1, at a learning rate.
+    /// The rule of update `t`, counted from 1, at learning rate `lr`.
     pub fn rule(self, lr: f32, t: u64) -> Update {
         match self {
             Self::Sgd { momentum, nesterov, weight_decay } => Update::Sgd { lr, momentum, nesterov, weight_decay },
@@ -111,32 +111,32 @@ impl OptimizerConfig {
         }
     }
 
-    /// Every setting with its name, and whether it makes an optimizer with what it must be.
+    /// Name and value of every setting, whether the value is valid, and the condition for it.
     pub(super) fn checks(self) -> Vec<(&'static str, f32, bool, &'static str)> {
         let below_one = |name, value: f32| (name, value, (0.0..1.0).contains(&value), "from 0 to below 1");
         let decay =
             |value: f32| ("weight_decay", value, value.is_finite() && value >= 0.0, "a finite number, 0 for none");
-        let eps_check = |value: f32| ("eps", value, value.is_finite() && value > 0.0, "a finite number above 0");
+        let denominator = |value: f32| ("eps", value, value.is_finite() && value > 0.0, "a finite number above 0");
         match self {
             Self::Sgd { momentum, nesterov, weight_decay } => {
-                let needed = "above 0 and below 1 with Nesterov's form";
-                let good = !nesterov || momentum > 0.0;
-                vec![below_one("momentum", momentum), ("momentum", momentum, good, needed), decay(weight_decay)]
+                let needed = "above 0 and below 1 with Nesterov momentum";
+                let valid = !nesterov || momentum > 0.0;
+                vec![below_one("momentum", momentum), ("momentum", momentum, valid, needed), decay(weight_decay)]
             }
             Self::Adam { betas, eps, weight_decay } | Self::Adamw { betas, eps, weight_decay } => {
                 let [beta1, beta2] = betas.map(|beta| below_one("betas", beta as f32));
-                vec![beta1, beta2, eps_check(eps), decay(weight_decay)]
+                vec![beta1, beta2, denominator(eps), decay(weight_decay)]
             }
             Self::Rmsprop { alpha, eps, weight_decay, momentum } => {
-                vec![below_one("alpha", alpha), eps_check(eps), decay(weight_decay), below_one("momentum", momentum)]
+                vec![below_one("alpha", alpha), denominator(eps), decay(weight_decay), below_one("momentum", momentum)]
             }
         }
     }
 }
 
-/// The corrections are powers of numbers near 1, so they are taken in double precision, as PyTorch does.
+/// Adam's rule for update `t`. The bias corrections are computed in double precision, as PyTorch does.
 fn adam(lr: f32, t: u64, betas: [f64; 2], eps: f32, weight_decay: f32, decoupled: bool) -> Update {
-    let [mean, square] = betas.map(|beta| 1.0 - beta.powf(t as f64));
+    let [mean, square] = betas.map(|beta| 1.0 - libm::pow(beta, t as f64));
     let bias_corrections = [mean as f32, square.sqrt() as f32];
     Update::Adam { lr, betas: betas.map(|beta| beta as f32), eps, weight_decay, decoupled, bias_corrections }
 }

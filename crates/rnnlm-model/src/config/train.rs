@@ -1,66 +1,70 @@
-//! What makes a training: text into minibatches, gradients into updates, and when it ends.
+//! The settings of a training run: minibatches, optimizer, learning rate, regularization and length.
 
 use rnnlm_tensor::Mask;
 use rnnlm_vocab::Sampling;
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerConfig, Schedule, is_default};
+use super::defaults::is_default;
+use super::optimizer::OptimizerConfig;
+use super::schedule::Schedule;
 use crate::{Error, Position, Result};
 
-/// How parameters are drawn before training.
+/// The distribution of the initial parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
-    /// PyTorch's: every value from `U(−1/√fan_in, 1/√fan_in)`, with `fan_in = H` throughout a recurrent layer.
+    /// PyTorch's default: `U(−1/√fan_in, 1/√fan_in)`, where `fan_in` is `H` for all parameters of a recurrent layer.
     Uniform,
-    /// The book's from-scratch code (8.5): weights from `N(0, 0.01²)`, biases zero.
+    /// The book's from-scratch code (8.5 in the Chinese edition, 9.5 in the English one): weights from `N(0, 0.01²)`,
+    /// biases zero.
     Normal,
 }
 
-/// What makes a training run of a model.
+/// The settings of a training run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Times that the corpus is gone through.
+    /// Number of passes through the corpus.
     pub epochs: u64,
-    /// **N**: rows of a minibatch.
+    /// **N**: sequences per minibatch.
     pub batch_size: usize,
-    /// **T**: steps through which gradients flow.
+    /// **T**: time steps per minibatch, through which gradients flow.
     pub num_steps: usize,
-    /// What moves the parameters.
+    /// The optimizer.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
-    /// Learning rate, before the schedule.
+    /// Learning rate before the schedule is applied.
     pub lr: f32,
-    /// How it changes from epoch to epoch.
+    /// Learning rate schedule.
     #[serde(default)]
     pub schedule: Schedule,
-    /// Epochs in which it rises to `lr`, before the schedule begins.
+    /// Epochs of linear warm-up to `lr`, before the schedule starts.
     #[serde(default, skip_serializing_if = "is_default")]
     pub warmup: u64,
-    /// Largest global norm of the gradients; 0 leaves them as they are.
+    /// Largest global norm of the gradients (`clip_grad_norm_`); 0 for no clipping.
     pub clip: f32,
-    /// Largest magnitude of each single gradient; 0 leaves them as they are.
+    /// Largest absolute value of each gradient (`clip_grad_value_`); 0 for no clipping.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clip_value: f32,
-    /// The probability with which each output of a layer is dropped on its way to the next; none after the last layer.
+    /// Dropout probability between recurrent layers, as in `torch.nn.RNN(dropout=…)`; not applied after the last layer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub dropout: f32,
-    /// Epochs without a better perplexity on held-out text after which training ends; 0 for none.
+    /// Epochs without a better perplexity on the validation set before training stops; 0 never stops early.
     #[serde(default, skip_serializing_if = "is_default")]
     pub patience: u64,
-    /// How the corpus is cut into minibatches.
+    /// How minibatches are sampled from the corpus.
     pub sampling: Sampling,
-    /// Start every minibatch from the zero state, also in sequential sampling.
+    /// Whether every minibatch starts from the zero state, also with sequential sampling.
     pub reset_state: bool,
-    /// How parameters are drawn.
+    /// Distribution of the initial parameters.
     pub init: Init,
-    /// The seed of everything that is drawn.
+    /// Seed of initialization, sampling and dropout.
     pub seed: u64,
 }
 
 impl TrainConfig {
-    /// The book's settings for 8.6: 500 epochs of 32 × 35, learning rate 1, clipping at 1.
+    /// The book's settings (8.6 in the Chinese edition, 9.6 in the English one): 500 epochs of 32 × 35 tokens per
+    /// minibatch, learning rate 1, gradient norm clipped at 1.
     pub fn book() -> Self {
         Self {
             epochs: 500,
@@ -81,25 +85,25 @@ impl TrainConfig {
         }
     }
 
-    /// Whether every minibatch starts from the zero state: random sampling has no state to carry.
+    /// Whether every minibatch starts from the zero state. With random sampling, consecutive minibatches are unrelated.
     pub fn resets_state(&self) -> bool {
         self.reset_state || self.sampling == Sampling::Random
     }
 
-    /// The learning rate in force at a position.
+    /// The learning rate at a position.
     pub fn lr_at(&self, position: &Position) -> f32 {
         self.schedule.lr(self.lr, [position.epoch, self.epochs, self.warmup], &position.plateau)
     }
 
-    /// The mask of dropout at a step of the training; none where nothing is dropped. The layer is named where it is used.
-    pub fn mask_at(&self, step: u64) -> Option<Mask> {
+    /// The dropout mask of a step, or `None` without dropout. The recurrent layers set the mask's layer.
+    pub fn dropout_mask(&self, step: u64) -> Option<Mask> {
         (self.dropout > 0.0).then_some(Mask { probability: self.dropout, seed: self.seed, layer: 0, step })
     }
 
-    /// An error for values that make no training: not finite, negative, or zero where that means nothing.
+    /// Checks that every setting has a valid value.
     ///
     /// # Errors
-    /// [`Error::Setting`], naming the value.
+    /// [`Error::Setting`] with the first invalid setting.
     pub fn validate(&self) -> Result<()> {
         let rate = self.lr.is_finite() && self.lr > 0.0;
         let bound = |name, value: f32| {
@@ -111,20 +115,15 @@ impl TrainConfig {
             ("lr", self.lr.to_string(), rate, "a finite number above 0"),
             bound("clip", self.clip),
             bound("clip_value", self.clip_value),
-            (
-                "clip_value",
-                self.clip_value.to_string(),
-                one_clip,
-                "0 where `clip` is not: gradients are clipped one way",
-            ),
+            ("clip_value", self.clip_value.to_string(), one_clip, "0 unless `clip` is 0"),
             ("dropout", self.dropout.to_string(), (0.0..1.0).contains(&self.dropout), "from 0 to below 1"),
             positive("batch_size", self.batch_size),
             positive("num_steps", self.num_steps),
         ];
-        let of_optimizer = self.optimizer.checks().into_iter();
-        checks.extend(of_optimizer.map(|(name, value, good, needed)| (name, value.to_string(), good, needed)));
+        let optimizer = self.optimizer.checks().into_iter();
+        checks.extend(optimizer.map(|(name, value, valid, needed)| (name, value.to_string(), valid, needed)));
         checks.extend(self.schedule.checks(self.lr));
-        match checks.into_iter().find(|(_, _, good, _)| !good) {
+        match checks.into_iter().find(|(_, _, valid, _)| !valid) {
             Some((name, value, _, needed)) => Err(Error::Setting { name, value, needed }),
             None => Ok(()),
         }

@@ -1,16 +1,16 @@
-//! In which settings two configurations differ, by name and with both values.
+//! The settings in which two configurations differ.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// A setting that two configurations do not share.
+/// A setting with different values in two configurations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Where it stands in `config.json`, such as `model.hidden_size`.
+    /// Its path in `config.json`, such as `model.hidden_size`.
     pub name: String,
-    /// Its value in the first, `null` where it is absent.
+    /// The value in the first configuration, `null` if it is absent.
     pub first: Value,
-    /// Its value in the second.
+    /// The value in the second configuration.
     pub second: Value,
 }
 
@@ -20,12 +20,12 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// Every setting in which `second` differs from `first`.
+/// The settings in which `second` differs from `first`.
 ///
 /// # Panics
-/// If the values make no JSON, which configurations always do.
+/// If a value cannot be serialized as JSON. Configurations always can.
 pub fn differences<T: Serialize>(first: &T, second: &T) -> Vec<Difference> {
-    let value = |config: &T| serde_json::to_value(config).expect("plain values make JSON");
+    let value = |config: &T| serde_json::to_value(config).expect("plain values are valid JSON");
     let mut found = Vec::new();
     compare("", &value(first), &value(second), &mut found);
     found
@@ -41,12 +41,12 @@ fn compare(name: &str, first: &Value, second: &Value, found: &mut Vec<Difference
     let only_in_second = b.keys().filter(|key| !a.contains_key(*key));
     for key in a.keys().chain(only_in_second) {
         let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-        let of = |object: &serde_json::Map<String, Value>| object.get(key).cloned().unwrap_or(Value::Null);
-        compare(&name, &of(a), &of(b), found);
+        let value = |object: &serde_json::Map<String, Value>| object.get(key).cloned().unwrap_or(Value::Null);
+        compare(&name, &value(a), &value(b), found);
     }
 }
 
-/// All of them in one line, for a message.
+/// The differences in one line, for a message.
 pub(crate) fn list(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -57,7 +57,7 @@ mod tests {
     use crate::ModelConfig;
 
     #[test]
-    fn what_differs_is_named_with_both_values() {
+    fn differences_have_a_name_and_both_values() {
         let book = ModelConfig::book(28);
         assert_eq!(differences(&book, &book), []);
         let other = ModelConfig { hidden_size: 7, bidirectional: true, ..ModelConfig::book(28) };

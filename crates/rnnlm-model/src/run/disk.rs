@@ -1,30 +1,29 @@
-//! The seam to the file system: every operation that changes what is in a run's folder goes through [`Disk`], so that a test
-//! can make any one of them fail, and a reader sees in one place what saving is made of.
+//! The operations that change files. All of them go through [`Disk`], so that a test can make any one fail.
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Operations that change files. What each does by default is the operating system's; [`System`] does nothing else.
+/// Operations that change files. The default implementations are the operating system's, which [`System`] uses.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a folder, whose parent exists.
+    /// Creates a folder in an existing one.
     ///
     /// # Errors
-    /// The operating system's; if anything is there already too.
+    /// The operating system's; also if the path exists already.
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         fs::create_dir(path)
     }
 
-    /// Makes a new file, with the permissions that the umask leaves of 0666.
+    /// Creates a file, with the permissions 0666 without the bits of the umask.
     ///
     /// # Errors
-    /// The operating system's; if anything is there already too.
+    /// The operating system's; also if the path exists already.
     fn create(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().write(true).create_new(true).open(path)
     }
 
-    /// Opens a file to write behind its end, and makes it if there is none.
+    /// Opens a file for appending; creates it if it does not exist.
     ///
     /// # Errors
     /// The operating system's.
@@ -32,7 +31,7 @@ pub trait Disk: Debug + Send + Sync {
         OpenOptions::new().create(true).append(true).open(path)
     }
 
-    /// Writes all of `bytes` where the file stands; on an error, any part of them may have been written.
+    /// Writes `bytes` to an open file. After an error, any part of them may have been written.
     ///
     /// # Errors
     /// The operating system's, such as a full disk.
@@ -40,7 +39,7 @@ pub trait Disk: Debug + Send + Sync {
         file.write_all(bytes)
     }
 
-    /// Waits until content and length of a file would outlive a power cut.
+    /// Makes the content and the length of a file durable.
     ///
     /// # Errors
     /// The operating system's.
@@ -48,7 +47,7 @@ pub trait Disk: Debug + Send + Sync {
         file.sync_all()
     }
 
-    /// Cuts a file off after `len` bytes.
+    /// Truncates a file to `len` bytes.
     ///
     /// # Errors
     /// The operating system's.
@@ -56,7 +55,7 @@ pub trait Disk: Debug + Send + Sync {
         file.set_len(len)
     }
 
-    /// Puts one file in the place of another, at one moment.
+    /// Renames a file atomically; replaces the one at `to`.
     ///
     /// # Errors
     /// The operating system's.
@@ -64,15 +63,15 @@ pub trait Disk: Debug + Send + Sync {
         fs::rename(from, to)
     }
 
-    /// Gives a file a second name.
+    /// Creates a hard link.
     ///
     /// # Errors
-    /// The operating system's; some file systems cannot.
+    /// The operating system's; some file systems have no hard links.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
     }
 
-    /// Removes a file, or a folder with all that is in it.
+    /// Removes a file, or a folder with its content.
     ///
     /// # Errors
     /// The operating system's.
@@ -80,7 +79,7 @@ pub trait Disk: Debug + Send + Sync {
         if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
     }
 
-    /// Makes what happened to the names in a folder outlive a power cut, where the platform can open folders.
+    /// Makes the entries of a folder durable, on platforms that can open folders.
     ///
     /// # Errors
     /// The operating system's.
@@ -89,7 +88,7 @@ pub trait Disk: Debug + Send + Sync {
     }
 }
 
-/// The operating system's file system.
+/// The file system of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 

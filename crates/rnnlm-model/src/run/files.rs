@@ -1,4 +1,4 @@
-//! Whole files: a reader sees the old content or the new, never a part. And the lock that lets one process write a run.
+//! Reading files with bounded memory, replacing them atomically, and the lock of a run's folder.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -7,37 +7,36 @@ use std::path::Path;
 use super::disk::Disk;
 use crate::{Error, Result};
 
-/// What the name of a file begins with while it is not whole yet. Nothing else in a run does, so that what a killed process
-/// left behind is known.
-const UNFINISHED: &str = ".rnnlm-";
-/// The file whose lock the process holds that writes the run. It stays when the process goes: a lock ends with its process,
-/// a file that is removed and made again could be locked twice.
+/// Prefix of the names of files that are being written. A file with this prefix was left by a process that ended early.
+pub(crate) const UNFINISHED: &str = ".rnnlm-";
+/// The file that the writing process has locked. It is never removed: the lock ends with its process, and a file that is
+/// removed and created again could be locked twice.
 pub(crate) const LOCK: &str = ".rnnlm.lock";
 
-/// Turns an I/O error into ours.
+/// Converts an I/O error.
 pub(crate) fn io_error<'a>(path: &'a Path, action: &'static str) -> impl Fn(io::Error) -> Error + 'a {
     move |source| Error::Io { path: path.to_owned(), action, source }
 }
 
-/// The folder that a path's last component is in.
+/// The folder that contains `path`.
 pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Puts `bytes` in place of `path`: a new file beside it, synced, renamed over it, and the folder synced, so that a crash at
-/// any moment leaves the old file or the new one. The caller holds the lock of the folder.
-pub(crate) fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+/// Replaces the file at `path` atomically: writes a temporary file, syncs it, renames it, and syncs the folder. After a crash
+/// at any point, the file has its old content or `bytes`. The caller has the lock of the folder.
+pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!("{UNFINISHED}{name}"));
-    write_beside(disk, &temporary, path, bytes).map_err(|error| {
-        // if this fails too, the next start removes it
+    write_and_rename(disk, &temporary, path, bytes).map_err(|error| {
+        // if this fails too, the next start removes the file
         let _ = disk.remove(&temporary);
         io_error(path, "written")(error)
     })
 }
 
-fn write_beside(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    remove_if_there(disk, temporary)?;
+fn write_and_rename(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    remove_if_exists(disk, temporary)?;
     let mut file = disk.create(temporary)?;
     disk.write(&mut file, bytes)?;
     disk.sync(&file)?;
@@ -46,8 +45,8 @@ fn write_beside(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) ->
     disk.sync_folder(parent(path))
 }
 
-/// Removes what may not be there.
-pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+/// Removes a file or folder if it exists.
+pub(crate) fn remove_if_exists(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -55,8 +54,8 @@ pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the files that an earlier process did not finish.
-pub(crate) fn sweep(disk: &dyn Disk, folder: &Path) -> Result<()> {
+/// Removes the unfinished files of earlier processes.
+pub(crate) fn remove_unfinished(disk: &dyn Disk, folder: &Path) -> Result<()> {
     let error = io_error(folder, "read");
     for entry in fs::read_dir(folder).map_err(&error)? {
         let entry = entry.map_err(&error)?;
@@ -67,18 +66,7 @@ pub(crate) fn sweep(disk: &dyn Disk, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder has nothing in it but what a process leaves that was ended before it had made its run: a lock, and
-/// `names`.
-pub(crate) fn only_a_beginning(folder: &Path, names: &[&str]) -> bool {
-    let ours = |name: &str| name == LOCK || name.starts_with(UNFINISHED) || names.contains(&name);
-    let Ok(entries) = fs::read_dir(folder) else { return false };
-    let found: Vec<String> = entries
-        .map(|entry| entry.map_or_else(|_| "?".to_owned(), |e| e.file_name().to_string_lossy().into_owned()))
-        .collect();
-    found.is_empty() || found.iter().any(|name| name == LOCK) && found.iter().all(|name| ours(name))
-}
-
-/// Takes the right to write the run in `folder`, which lasts as long as the file is open.
+/// Locks the run in `folder` for writing, as long as the returned file is open.
 pub(crate) fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(LOCK);
     let error = io_error(&path, "locked");
@@ -90,52 +78,58 @@ pub(crate) fn lock(folder: &Path) -> Result<File> {
     }
 }
 
-/// A regular file, open, and its length.
+/// Opens a regular file. Returns it with its length.
 fn open(path: &Path) -> Result<(File, u64)> {
     let error = io_error(path, "read");
-    // looked at before it is opened, which on a pipe would wait for a writer
-    let about = fs::metadata(path).map_err(&error)?;
-    if !about.is_file() {
+    // checked before the file is opened, because opening a pipe waits for a writer
+    let metadata = fs::metadata(path).map_err(&error)?;
+    if !metadata.is_file() {
         return Err(Error::Damaged { path: path.to_owned(), reason: "it is not a file".to_owned() });
     }
-    Ok((File::open(path).map_err(&error)?, about.len()))
+    Ok((File::open(path).map_err(&error)?, metadata.len()))
 }
 
-/// [`open`], or nothing where there is no such file.
-pub(crate) fn open_if_there(path: &Path) -> Result<Option<(File, u64)>> {
-    match open(path) {
+/// The result, or `None` if the file does not exist.
+fn if_exists<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some),
+        result => result.map(Some),
     }
 }
 
-/// All of a file that is expected to have at most `bound` bytes; a larger one is damaged and is not read.
+/// Like [`open`], or `None` if the file does not exist.
+pub(crate) fn open_if_exists(path: &Path) -> Result<Option<(File, u64)>> {
+    if_exists(open(path))
+}
+
+/// Reads a file of at most `bound` bytes. A larger one is damaged and is not read.
 pub(crate) fn read_bounded(path: &Path, bound: u64) -> Result<Vec<u8>> {
-    let too_large = || {
-        let reason = format!("it has more than the {bound} bytes that it can have");
-        Error::Damaged { path: path.to_owned(), reason }
-    };
     let (file, length) = open(path)?;
-    if length > bound {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| too_large())?);
+    check_length(path, length, bound)?;
+    let mut bytes = Vec::with_capacity(length as usize);
     file.take(bound.saturating_add(1)).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
-    if bytes.len() as u64 > bound { Err(too_large()) } else { Ok(bytes) }
+    check_length(path, bytes.len() as u64, bound)?;
+    Ok(bytes)
 }
 
-/// The first `length` bytes of a file, fewer if it has no more; nothing where there is no such file.
+/// An error if the file at `path`, which has `length` bytes, has more than `bound`, or more than can be addressed.
+pub(crate) fn check_length(path: &Path, length: u64, bound: u64) -> Result<()> {
+    if length <= bound && usize::try_from(length).is_ok() {
+        return Ok(());
+    }
+    let reason = format!("it has {length} bytes, more than the {bound} that it can have");
+    Err(Error::Damaged { path: path.to_owned(), reason })
+}
+
+/// Reads the first `length` bytes of a file, or all if it is shorter. Returns `None` if the file does not exist.
 pub(crate) fn read_start(path: &Path, length: u64) -> Result<Option<Vec<u8>>> {
-    let Some((file, _)) = open_if_there(path)? else { return Ok(None) };
+    let Some((file, _)) = open_if_exists(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
     Ok(Some(bytes))
 }
 
-/// [`read_bounded`], or nothing where there is no such file.
-pub(crate) fn read_if_there(path: &Path, bound: u64) -> Result<Option<Vec<u8>>> {
-    match read_bounded(path, bound) {
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        bytes => bytes.map(Some),
-    }
+/// Like [`read_bounded`], or `None` if the file does not exist.
+pub(crate) fn read_if_exists(path: &Path, bound: u64) -> Result<Option<Vec<u8>>> {
+    if_exists(read_bounded(path, bound))
 }

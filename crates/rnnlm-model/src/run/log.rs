@@ -1,8 +1,8 @@
-//! `metrics.jsonl` as it is written: a line an epoch, and never one too many or too few.
+//! `metrics.jsonl`: one line per epoch.
 //!
-//! A line is appended as soon as its epoch is done, for whoever looks on. What counts is what `trainer.safetensors` says of
-//! the file when it is saved ([`LogRecord`]): a process that was killed may have left more lines, or a part of one, and they
-//! are cut off when training goes on, since their epochs are trained again.
+//! A line is appended as soon as its epoch is complete. A save records length and digest of the file in
+//! `trainer.safetensors` ([`LogRecord`]). A process that was killed may have left more lines, or a part of one. They are
+//! truncated when training resumes, because their epochs are trained again.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,31 +12,31 @@ use sha2::{Digest, Sha256};
 
 use super::digest::hexadecimal;
 use super::disk::Disk;
-use super::files::{io_error, open_if_there, read_bounded, read_start};
+use super::files::{io_error, open_if_exists, read_start};
 use super::record::Metrics;
 use crate::{Error, Result};
 
-/// A line has some 150 bytes.
-const LINE_BOUND: u64 = 1 << 10;
-/// A million of the longest lines.
-const LOG_BOUND: u64 = LINE_BOUND << 20;
+/// The most bytes of a line; usual lines have about 150.
+const MAX_LINE_BYTES: u64 = 1 << 10;
+/// The most bytes of the file: a million of the longest lines.
+pub(crate) const MAX_LOG_BYTES: u64 = MAX_LINE_BYTES << 20;
 
-/// What `metrics.jsonl` was when a trainer was saved.
+/// Length and digest of `metrics.jsonl` when a trainer was saved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogRecord {
     bytes: u64,
     sha256: String,
 }
 
-/// `metrics.jsonl`, to append to.
+/// `metrics.jsonl`, open for appending.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
-    /// Bytes that are in the file for certain.
+    /// Bytes that were written completely.
     written: u64,
-    /// Lines that wait for the disk.
+    /// Lines that could not be written yet.
     pending: Vec<u8>,
-    /// Of all lines, pending ones too.
+    /// Digest of all lines, pending ones included.
     hasher: Sha256,
 }
 
@@ -46,7 +46,7 @@ impl Log {
         Self { path, written: 0, pending: Vec::new(), hasher: Sha256::new() }
     }
 
-    /// The log of a run that goes on, checked against what was recorded when it was saved; what came after is cut off.
+    /// The log of a resumed run. Checks the file against the record of the last save, and truncates what was written later.
     pub(crate) fn resume(disk: &dyn Disk, path: PathBuf, record: &LogRecord) -> Result<Self> {
         let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
         let (hasher, kept, length) = hash_start(&path, record.bytes)?;
@@ -56,20 +56,20 @@ impl Log {
         let log = Self { written: kept, hasher, ..Self::new(path.clone()) };
         let found = log.record().sha256;
         if found != record.sha256 {
-            let stated = &record.sha256;
-            return Err(damaged(format!("its first {kept} bytes have digest {found}, not {stated}")));
+            let expected = &record.sha256;
+            return Err(damaged(format!("its first {kept} bytes have digest {found}, not {expected}")));
         }
         if length > kept {
-            let cut = disk.append(&path).and_then(|file| disk.truncate(&file, kept));
-            cut.map_err(io_error(&path, "written"))?;
+            let truncated = disk.append(&path).and_then(|file| disk.truncate(&file, kept));
+            truncated.map_err(io_error(&path, "written"))?;
         }
         Ok(log)
     }
 
-    /// The log of a run that was saved in format 1, without a record: as many lines as there were epochs.
+    /// The log of a resumed run that was saved in format 1, without a record: the lines of the first `epochs` epochs.
     pub(crate) fn resume_unrecorded(disk: &dyn Disk, path: PathBuf, epochs: u64) -> Result<Self> {
-        // what comes after these epochs is not looked at, however much it is
-        let bytes = read_start(&path, epochs.saturating_mul(LINE_BOUND))?.unwrap_or_default();
+        // bounded, because the file may be of any length
+        let bytes = read_start(&path, epochs.saturating_mul(MAX_LINE_BYTES))?.unwrap_or_default();
         let mut kept = 0;
         for epoch in 1..=epochs {
             let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
@@ -89,7 +89,7 @@ impl Log {
         Self::resume(disk, path, &record)
     }
 
-    /// Adds a line; one that cannot be written now waits for the next time.
+    /// Appends a line. A line that cannot be written is pending until the next call or the next save.
     pub(crate) fn add(&mut self, disk: &dyn Disk, line: &str) {
         let start = self.pending.len();
         self.pending.extend_from_slice(line.as_bytes());
@@ -98,7 +98,7 @@ impl Log {
         let _ = self.flush(disk);
     }
 
-    /// Writes every line that waits.
+    /// Writes the pending lines.
     fn flush(&mut self, disk: &dyn Disk) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -109,7 +109,7 @@ impl Log {
             return Err(io::Error::other(format!("it has {length} of the {} bytes that were written", self.written)));
         }
         if length > self.written {
-            // a part of a line, from an attempt that failed
+            // a part of a line, from a write that failed
             disk.truncate(&file, self.written)?;
         }
         disk.write(&mut file, &self.pending)?;
@@ -118,7 +118,7 @@ impl Log {
         Ok(())
     }
 
-    /// Makes sure that every line outlives a power cut.
+    /// Writes the pending lines and makes the file durable.
     pub(crate) fn sync(&mut self, disk: &dyn Disk) -> Result<()> {
         if self.written == 0 && self.pending.is_empty() {
             return Ok(());
@@ -127,17 +127,18 @@ impl Log {
         flushed.map_err(io_error(&self.path, "written"))
     }
 
-    /// What the file is once every line is written.
+    /// Length and digest of the file once all lines are written.
     pub(crate) fn record(&self) -> LogRecord {
         let bytes = self.written + self.pending.len() as u64;
         LogRecord { bytes, sha256: hexadecimal(&self.hasher.clone().finalize()) }
     }
 }
 
-/// The digest of the first `bytes` of a file, how many there are of them, and how many there are at all; of no file, none.
+/// The digest of the first `bytes` bytes of a file, the number of bytes it covers, and the length of the file. A missing file
+/// is empty.
 fn hash_start(path: &Path, bytes: u64) -> Result<(Sha256, u64, u64)> {
     let mut hasher = Sha256::new();
-    let Some((mut file, length)) = open_if_there(path)? else { return Ok((hasher, 0, 0)) };
+    let Some((mut file, length)) = open_if_exists(path)? else { return Ok((hasher, 0, 0)) };
     let (mut buffer, mut done) = ([0; 8192], 0);
     while done < bytes {
         let wanted = buffer.len().min(usize::try_from(bytes - done).unwrap_or(usize::MAX));
@@ -152,10 +153,9 @@ fn hash_start(path: &Path, bytes: u64) -> Result<(Sha256, u64, u64)> {
     Ok((hasher, done, length))
 }
 
-/// Every line of a `metrics.jsonl`.
-pub(crate) fn read_metrics(path: &Path) -> Result<Vec<Metrics>> {
-    let bytes = read_bounded(path, LOG_BOUND)?;
-    let text = std::str::from_utf8(&bytes)
+/// Parses the bytes of the `metrics.jsonl` at `path`.
+pub(crate) fn parse_metrics(path: &Path, bytes: &[u8]) -> Result<Vec<Metrics>> {
+    let text = std::str::from_utf8(bytes)
         .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })?;
     let record = |(index, line): (usize, &str)| {
         serde_json::from_str(line)

@@ -1,17 +1,16 @@
-//! The one metadata entry of `model.safetensors` and `trainer.safetensors`, an object in JSON.
-//!
-//! A single entry, because the order of several is not fixed by the format and a file must have the same bytes every time.
+//! The metadata of `model.safetensors` and `trainer.safetensors`: a JSON object in one entry of the header. The format does
+//! not fix the order of several entries, and a file must always have the same bytes.
 //!
 //! ```text
-//! sha256          the seal on the whole file
-//! format_version  1: position beside model; 2: everything of a trainer in `trainer`
-//! vocab_sha256    the seal of the vocabulary it was trained with
-//! model           sizes
-//! trainer         of trainer.safetensors alone: position, and what it was saved together with
+//! sha256          digest of the whole file
+//! format_version  1: `position` next to `model`; 2: `position` within `trainer`
+//! vocab_sha256    digest of vocab.json
+//! model           settings of the model
+//! trainer         in trainer.safetensors only: position, and the other files of the same save
 //! ```
 //!
-//! New numbers that a training must remember are a field of [`Position`] and one of [`StoredPosition`], with
-//! `#[serde(default)]`, so that files without it are read as before.
+//! A new value that a run must remember is a field of [`Position`] and of [`StoredPosition`], there with `#[serde(default)]`,
+//! so that older files still load.
 
 use std::path::Path;
 
@@ -20,43 +19,42 @@ use serde_json::Value;
 
 use super::log::LogRecord;
 use super::record::{FORMAT_VERSION, RunConfig, check_version};
-use crate::trainer::Best;
-use crate::{Error, ModelConfig, Plateau, Position, Result};
+use crate::{Best, Error, ModelConfig, Plateau, Position, Result};
 
-/// The metadata of a file of weights.
+/// The metadata of a weights file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) sha256: String,
     pub(crate) format_version: u64,
     pub(crate) vocab_sha256: String,
     pub(crate) model: ModelConfig,
-    /// Of a trainer in format 1.
+    /// The position of a trainer in format 1.
     #[serde(default, skip_serializing)]
     position: Option<StoredPosition>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trainer: Option<TrainerMetadata>,
 }
 
-/// What `trainer.safetensors` says beside its tensors.
+/// The metadata that only `trainer.safetensors` has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrainerMetadata {
     pub(crate) position: StoredPosition,
-    /// What the run was when it was saved; absent in format 1.
+    /// The other files of the same save; absent in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) saved_with: Option<SavedWith>,
 }
 
-/// The rest of the run at the moment of saving, so that files of different moments are never taken for one run.
+/// The other files of a save, so that files of different saves are never combined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedWith {
     pub(crate) config: RunConfig,
-    /// The seal of the `model.safetensors` that belongs to it.
+    /// The digest of `model.safetensors`.
     pub(crate) model_sha256: String,
-    /// The lines of `metrics.jsonl` that belong to it.
+    /// The content of `metrics.jsonl`.
     pub(crate) metrics: LogRecord,
 }
 
-/// A [`Position`] to the bit: doubles as their bits.
+/// A [`Position`] that keeps every bit: `f64` are stored as integers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredPosition {
     epoch: u64,
@@ -124,7 +122,7 @@ impl From<StoredPosition> for Position {
 }
 
 impl Metadata {
-    /// Of a file that is yet to be sealed.
+    /// The metadata of a file whose digest is not computed yet.
     pub(crate) fn new(model: &ModelConfig, vocab_sha256: &str, trainer: Option<TrainerMetadata>) -> Self {
         Self {
             sha256: super::digest::PLACEHOLDER.to_owned(),
@@ -136,11 +134,11 @@ impl Metadata {
         }
     }
 
-    /// Reads the entry of the file at `path`, of this format or an older one.
+    /// Parses the metadata of the file at `path`, in the current format or an older one.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
         let damaged = |error: serde_json::Error| Error::Damaged { path: path.to_owned(), reason: error.to_string() };
         let value: Value = serde_json::from_str(text).map_err(damaged)?;
-        // a newer format may have any shape, so its version is looked at first
+        // a newer format may have other fields, so the version is checked first
         check_version(path, &value, FORMAT_VERSION)?;
         let mut metadata: Self = serde_json::from_value(value).map_err(damaged)?;
         let old = metadata.position.take().map(|position| TrainerMetadata { position, saved_with: None });

@@ -1,4 +1,4 @@
-//! `config.json` and the lines of `metrics.jsonl`: what they hold and how JSON files are sealed.
+//! The content of `config.json` and of a line of `metrics.jsonl`, and the digest in JSON files.
 
 use std::path::Path;
 
@@ -8,26 +8,26 @@ use serde_json::{Map, Value};
 
 use super::digest::{self, PLACEHOLDER};
 use super::disk::Disk;
-use super::files::{read_bounded, write_whole};
+use super::files::write_atomically;
 use crate::{EpochReport, Error, ModelConfig, Result, TrainConfig};
 
-/// The version of the formats of a run folder that this program writes: of the configuration and of the weights. It reads
-/// this one and all before it.
+/// The format version that this program writes to `config.json` and to weights files. It reads this version and all older
+/// ones.
 pub const FORMAT_VERSION: u64 = 2;
 
-/// Where a run's text came from, and what was taken of it.
+/// The corpus of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CorpusRecord {
-    /// The name or path that was given.
+    /// Its name or path, as given by the user.
     pub name: String,
-    /// How its vocabulary was made and how much of it is used.
+    /// How the text was tokenized and how much of it is used.
     pub options: CorpusOptions,
-    /// Tokens in the whole text.
+    /// Tokens of the whole text.
     pub tokens: u64,
-    /// Tokens that are trained on: the first so many.
+    /// Tokens that are used, from the start of the text.
     pub used_tokens: u64,
-    /// SHA-256 over the ids of those, as little-endian 32-bit numbers.
+    /// SHA-256 of their ids as little-endian 32-bit integers.
     pub ids_sha256: String,
 }
 
@@ -44,23 +44,23 @@ impl CorpusRecord {
     }
 }
 
-/// Text that is held out of training and scored after every epoch.
+/// The validation set of a run, which is scored after every epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValidationRecord {
-    /// The share of the used tokens that is held out, the last of them; 0 where it is another text.
+    /// The fraction of the corpus that is the validation set, taken from its end; 0 if the validation set is another text.
     pub fraction: f64,
-    /// The name or path of the other text.
+    /// Name or path of the other text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corpus: Option<String>,
-    /// Tokens held out.
+    /// Tokens of the validation set.
     pub tokens: u64,
-    /// SHA-256 over their ids, as little-endian 32-bit numbers.
+    /// SHA-256 of their ids as little-endian 32-bit integers.
     pub ids_sha256: String,
 }
 
 impl ValidationRecord {
-    /// The record of held-out ids.
+    /// The record of a validation set with these ids.
     pub fn new(fraction: f64, corpus: Option<String>, ids: &[u32]) -> Self {
         Self { fraction, corpus, tokens: ids.len() as u64, ids_sha256: sha256_of_ids(ids) }
     }
@@ -70,33 +70,33 @@ fn sha256_of_ids(ids: &[u32]) -> String {
     digest::sha256_of(ids.iter().map(|id| id.to_le_bytes()))
 }
 
-/// `config.json`: everything that defines a run, resolved.
+/// The content of `config.json`: all settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// The version of the formats in this folder.
+    /// The format version of the folder's files.
     pub format_version: u64,
-    /// The text.
+    /// The corpus.
     pub corpus: CorpusRecord,
     /// The model.
     pub model: ModelConfig,
-    /// The training.
+    /// The training settings.
     pub train: TrainConfig,
-    /// The run whose weights it began with, where they were not drawn.
+    /// The run whose weights are the initial ones, if they were not drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
-    /// The text that is held out.
+    /// The validation set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationRecord>,
 }
 
-/// `config.json` of a run whose weights another program trained: what is known of them.
+/// The content of `config.json` of an imported run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRecord {
-    /// The version of the formats in this folder.
+    /// The format version of the folder's files.
     pub format_version: u64,
-    /// The file that the weights come from, as it was given.
+    /// The weights file, as given by the user.
     pub imported_from: String,
     /// SHA-256 of that file.
     pub imported_sha256: String,
@@ -104,7 +104,7 @@ pub struct ImportRecord {
     pub model: ModelConfig,
 }
 
-/// What a `config.json` can be.
+/// A `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Config {
     Trained(Box<RunConfig>),
@@ -114,14 +114,14 @@ pub(crate) enum Config {
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: u64,
     /// Training perplexity of the epoch.
     pub perplexity: f64,
-    /// Perplexity on held-out text, where there is any.
+    /// Perplexity on the validation set, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_perplexity: Option<f64>,
-    /// Tokens a second.
+    /// Throughput in tokens per second.
     pub tokens_per_second: f64,
     /// Learning rate.
     pub lr: f32,
@@ -146,16 +146,16 @@ impl From<&EpochReport> for Metrics {
 }
 
 impl RunConfig {
-    /// A configuration in today's format.
+    /// A configuration in the current format, without initial weights and validation set.
     pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
         Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None, validation: None }
     }
 }
 
 impl Config {
-    /// Reads what was written, without its digest.
+    /// Parses the content without its digest.
     pub(crate) fn from_json(content: Value) -> serde_json::Result<Self> {
-        // told apart by hand, so that an error is about the one that it is
+        // not an untagged enum, whose errors do not name the field
         match content.get("imported_from") {
             Some(_) => serde_json::from_value(content).map(Self::Imported),
             None => serde_json::from_value(content).map(Self::Trained),
@@ -169,7 +169,7 @@ impl Config {
         }
     }
 
-    /// Rows of the state that is carried, of which a run that never trained has none.
+    /// Rows of the carried state; an imported run has none.
     pub(crate) fn batch_size(&self) -> usize {
         match self {
             Self::Trained(config) => config.train.batch_size,
@@ -178,24 +178,24 @@ impl Config {
     }
 }
 
-/// Writes an object with its digest in front, and returns the digest.
-pub(crate) fn write_sealed(disk: &dyn Disk, path: &Path, content: Value) -> Result<String> {
+/// Writes a JSON object with a digest as its first field, and returns the digest.
+pub(crate) fn write_with_digest(disk: &dyn Disk, path: &Path, content: Value) -> Result<String> {
     let mut object = Map::from_iter([("sha256".to_owned(), PLACEHOLDER.into())]);
     if let Value::Object(content) = content {
         object.extend(content);
     }
     let mut bytes = format!("{:#}\n", Value::Object(object)).into_bytes();
-    let digest = digest::seal(&mut bytes);
-    write_whole(disk, path, &bytes)?;
+    let digest = digest::embed(&mut bytes);
+    write_atomically(disk, path, &bytes)?;
     Ok(digest)
 }
 
-/// Reads an object back, checks digest and version, and returns it without the digest; with it, the digest.
-pub(crate) fn read_sealed(path: &Path, bound: u64, known: u64) -> Result<(Value, String)> {
+/// Parses the bytes of the file at `path`, a JSON object with a digest. Checks the digest, and that the format version is at
+/// most `known`. Returns the object without the digest, and the digest.
+pub(crate) fn parse_with_digest(path: &Path, bytes: &[u8], known: u64) -> Result<(Value, String)> {
     let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
-    let bytes = read_bounded(path, bound)?;
-    let digest = digest::check_file(path, &bytes)?;
-    let mut value: Value = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let digest = digest::check_file(path, bytes)?;
+    let mut value: Value = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     if let Value::Object(object) = &mut value {
         object.shift_remove("sha256");
     }
@@ -203,13 +203,13 @@ pub(crate) fn read_sealed(path: &Path, bound: u64, known: u64) -> Result<(Value,
     Ok((value, digest))
 }
 
-/// Refuses an object of a version that is newer than `known`, or of none.
+/// An error if the format version of an object is newer than `known`, or is missing.
 pub(crate) fn check_version(path: &Path, value: &Value, known: u64) -> Result<()> {
     match value.get("format_version").and_then(Value::as_u64) {
         Some(found) if found > known => Err(Error::NewerFormat { path: path.to_owned(), found, known }),
         Some(1..) => Ok(()),
         _ => {
-            let reason = "it states no format version that ever was".to_owned();
+            let reason = "its `format_version` is not a positive integer".to_owned();
             Err(Error::Damaged { path: path.to_owned(), reason })
         }
     }

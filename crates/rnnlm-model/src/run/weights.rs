@@ -1,12 +1,13 @@
-//! `model.safetensors` and `trainer.safetensors`: parameters under PyTorch's names, and all that exact resumption needs.
+//! The weights files: `model.safetensors` and `best.safetensors` have the parameters under PyTorch's names,
+//! `trainer.safetensors` has everything that exact resumption needs.
 //!
-//! | tensor | shape | in |
+//! | tensor | shape | files |
 //! |---|---|---|
-//! | `rnn.…`, `linear.…` | PyTorch's | both |
+//! | `embedding.…`, `rnn.…`, `linear.…` | PyTorch's | all |
 //! | `state.hidden`, `state.cell` | `[L·directions·N, H]` | trainer |
-//! | `optimizer.NAME` for each buffer of the optimizer | one value a parameter, in the layout's order | trainer |
+//! | `optimizer.NAME` for each buffer of the optimizer | one value per parameter, in the layout's order | trainer |
 //!
-//! Numbers are in the metadata, see `metadata.rs`.
+//! `metadata.rs` describes the metadata.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,17 +19,19 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::digest;
-use super::files::{read_bounded, read_start};
+use super::files::read_bounded;
 use super::metadata::{Metadata, TrainerMetadata};
+use super::source::Source;
 use crate::{Error, ModelConfig, Result, Snapshot, Trainer};
 
+/// The key of the metadata.
 pub(crate) const KEY: &str = "rnnlm";
-/// Room for the header beside the values: names, shapes and metadata are a few kilobytes.
-const HEADER_BOUND: u64 = 1 << 20;
-/// The carried state in `trainer.safetensors`.
+/// The most bytes of a header. Names, shapes and metadata have a few kilobytes.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
+/// The names of the carried state.
 const STATE: [&str; 2] = ["state.hidden", "state.cell"];
 
-/// A tensor on its way to a file; its bytes are made when they are written, one tensor after the other.
+/// A tensor to write. Its bytes are made when they are written, one tensor after the other.
 struct Named<'a> {
     name: String,
     shape: Vec<usize>,
@@ -53,22 +56,22 @@ impl View for &Named<'_> {
     }
 }
 
-/// The name of an optimizer's buffer in the file.
+/// The name of an optimizer buffer in the file.
 fn optimizer_name(buffer: &str) -> String {
     format!("optimizer.{buffer}")
 }
 
-/// The bytes of a file of weights, sealed, and the seal.
+/// The bytes of a weights file, and its digest.
 fn serialize(metadata: &Metadata, tensors: &[Named<'_>]) -> (Vec<u8>, String) {
-    let metadata = serde_json::to_string(metadata).expect("plain values make JSON");
+    let metadata = serde_json::to_string(metadata).expect("plain values are valid JSON");
     let views = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor));
     let mut file = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), metadata)])))
         .expect("the sizes of values in memory do not overflow");
-    let digest = digest::seal(&mut file);
+    let digest = digest::embed(&mut file);
     (file, digest)
 }
 
-/// The parameters of a layout under all their names, cut out of their flat buffer.
+/// The parameters of a layout in their flat buffer, under all their names.
 fn named_parameters<'a>(layout: &ParameterLayout, values: &'a [f32]) -> Vec<Named<'a>> {
     let named = |spec: &rnnlm_rnn::ParameterSpec| Named {
         name: spec.name.clone(),
@@ -78,7 +81,7 @@ fn named_parameters<'a>(layout: &ParameterLayout, values: &'a [f32]) -> Vec<Name
     layout.specs().iter().chain(layout.tied()).map(named).collect()
 }
 
-/// The bytes of `model.safetensors`, and their seal.
+/// The bytes of `model.safetensors`, and their digest.
 pub(crate) fn model_file(
     parameters: &[f32],
     layout: &ParameterLayout,
@@ -88,7 +91,7 @@ pub(crate) fn model_file(
     serialize(&Metadata::new(model, vocab_sha256, None), &named_parameters(layout, parameters))
 }
 
-/// The bytes of `trainer.safetensors`; the carried state has `rows` rows.
+/// The bytes of `trainer.safetensors`. The carried state has `rows` rows.
 pub(crate) fn trainer_file(snapshot: &Snapshot, layout: &ParameterLayout, rows: usize, metadata: &Metadata) -> Vec<u8> {
     let mut tensors = named_parameters(layout, &snapshot.parameters);
     for (name, values) in STATE.iter().zip([&snapshot.hidden, &snapshot.cell]) {
@@ -100,16 +103,16 @@ pub(crate) fn trainer_file(snapshot: &Snapshot, layout: &ParameterLayout, rows: 
     serialize(metadata, &tensors).0
 }
 
-/// A file of weights whose digest, version and fit have been checked.
-pub(crate) struct Checked<'a> {
+/// A weights file whose digest and version are valid, and which has the run's model and vocabulary.
+pub(crate) struct WeightsFile<'a> {
     path: &'a Path,
     tensors: SafeTensors<'a>,
     pub(crate) metadata: Metadata,
 }
 
-impl<'a> Checked<'a> {
-    /// Checks the bytes of the file at `path`.
-    pub(crate) fn new(path: &'a Path, bytes: &'a [u8], model: &ModelConfig, vocab_sha256: &str) -> Result<Self> {
+impl<'a> WeightsFile<'a> {
+    /// Parses and checks the bytes of the file at `path`.
+    pub(crate) fn parse(path: &'a Path, bytes: &'a [u8], model: &ModelConfig, vocab_sha256: &str) -> Result<Self> {
         let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let mismatch = |reason: String| Error::Mismatch { path: path.to_owned(), reason };
         digest::check_file(path, bytes)?;
@@ -119,16 +122,16 @@ impl<'a> Checked<'a> {
         let text = text.ok_or_else(|| damaged(format!("its header has no entry `{KEY}`")))?;
         let metadata = Metadata::parse(path, text)?;
         if metadata.model != *model {
-            return Err(mismatch(format!("it holds a model {:?}, config.json says {model:?}", metadata.model)));
+            return Err(mismatch(format!("its model is {:?}, the one in config.json is {model:?}", metadata.model)));
         }
         if metadata.vocab_sha256 != vocab_sha256 {
-            let stated = &metadata.vocab_sha256;
-            return Err(mismatch(format!("it was trained with vocabulary {stated}, vocab.json is {vocab_sha256}")));
+            let trained = &metadata.vocab_sha256;
+            return Err(mismatch(format!("it was trained with vocabulary {trained}, vocab.json is {vocab_sha256}")));
         }
         Ok(Self { path, tensors, metadata })
     }
 
-    /// The values of one tensor, if it has the given shape.
+    /// Reads the values of a tensor, which must have the given shape.
     fn values(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
         let damaged = |reason: String| Error::Damaged { path: self.path.to_owned(), reason };
         let tensor = self.tensors.tensor(name).map_err(|_| damaged(format!("tensor `{name}` is missing")))?;
@@ -149,76 +152,76 @@ impl<'a> Checked<'a> {
             self.values(&spec.name, &spec.shape, &mut values[spec.range()])?;
         }
         for spec in layout.tied() {
-            let mut again = vec![0.0; spec.range().len()];
-            self.values(&spec.name, &spec.shape, &mut again)?;
-            let same = again.iter().zip(&values[spec.range()]).all(|(a, b)| a.to_bits() == b.to_bits());
+            let mut tied = vec![0.0; spec.range().len()];
+            self.values(&spec.name, &spec.shape, &mut tied)?;
+            let same = tied.iter().zip(&values[spec.range()]).all(|(a, b)| a.to_bits() == b.to_bits());
             if !same {
-                let reason = format!("tensor `{}` is not the tensor that the model ties it to", spec.name);
+                let reason = format!("tensor `{}` differs from the tensor that it is tied to", spec.name);
                 return Err(Error::Damaged { path: self.path.to_owned(), reason });
             }
         }
         Ok(values)
     }
 
-    /// What a trainer of these shapes goes on from.
+    /// The state for a trainer with these shapes.
     pub(crate) fn snapshot<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<Snapshot> {
         let layout = trainer.model().parameters().layout();
-        let one = |name: &str, shape: &[usize]| {
+        let tensor = |name: &str, shape: &[usize]| {
             let mut values = vec![0.0; shape.iter().product()];
             self.values(name, shape, &mut values).map(|()| values)
         };
-        let buffer = |name: &'static str| Ok((name.to_owned(), one(&optimizer_name(name), &[layout.len()])?));
+        let buffer = |name: &'static str| Ok((name.to_owned(), tensor(&optimizer_name(name), &[layout.len()])?));
         let position = self.trainer()?.position.clone();
         Ok(Snapshot {
             parameters: self.parameters(layout)?,
-            hidden: one(STATE[0], &trainer.state().hidden.shape())?,
-            cell: one(STATE[1], &trainer.state().cell.shape())?,
-            optimizer: trainer.optimizer_buffers().into_iter().map(buffer).collect::<Result<_>>()?,
+            hidden: tensor(STATE[0], &trainer.state().hidden.shape())?,
+            cell: tensor(STATE[1], &trainer.state().cell.shape())?,
+            optimizer: trainer.optimizer_buffer_names().into_iter().map(buffer).collect::<Result<_>>()?,
             position: position.into(),
         })
     }
 
-    /// What only a trainer's file says.
+    /// The metadata that only `trainer.safetensors` has.
     pub(crate) fn trainer(&self) -> Result<&TrainerMetadata> {
-        let reason = "it holds no position";
+        let reason = "it has no position";
         let missing = || Error::Damaged { path: self.path.to_owned(), reason: reason.to_owned() };
         self.metadata.trainer.as_ref().ok_or_else(missing)
     }
 }
 
-/// The most bytes that a file of so many values can have.
-pub(crate) fn bound(values: usize) -> u64 {
-    (values as u64).saturating_mul(4).saturating_add(HEADER_BOUND)
+/// The most bytes that a file with `values` values can have.
+pub(crate) fn max_file_bytes(values: usize) -> u64 {
+    (values as u64).saturating_mul(4).saturating_add(MAX_HEADER_BYTES)
 }
 
-/// The bytes of a file that holds what `trainer` needs.
+/// Reads a `trainer.safetensors` for `trainer`, whose shapes bound its length.
 pub(crate) fn read_trainer<B: Recurrence>(path: &Path, trainer: &Trainer<B>) -> Result<Vec<u8>> {
     let layout = trainer.model().parameters().layout();
-    let parameters = layout.stored_len() + layout.len() * trainer.optimizer_buffers().len();
+    let parameters = layout.stored_len() + layout.len() * trainer.optimizer_buffer_names().len();
     let states = [trainer.state().hidden.shape(), trainer.state().cell.shape()];
-    read_bounded(path, bound(parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>()))
+    read_bounded(path, max_file_bytes(parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>()))
 }
 
-/// The metadata of the file of weights at `path`, of which only the header is read and no digest taken; nothing if there is
-/// no file.
-pub(crate) fn read_metadata(path: &Path) -> Result<Option<Metadata>> {
+/// The metadata of a weights file, or `None` if there is no such file. Only the header is read, and the digest is not checked.
+pub(crate) fn read_metadata(source: &Source, name: &str) -> Result<Option<Metadata>> {
     #[derive(Deserialize)]
     struct Header {
         #[serde(rename = "__metadata__")]
         metadata: HashMap<String, String>,
     }
-    let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
-    // eight bytes say how long the header is
-    let Some(length) = read_start(path, 8)? else { return Ok(None) };
-    let length = <[u8; 8]>::try_from(length.as_slice()).map(u64::from_le_bytes).unwrap_or(u64::MAX);
-    if length > HEADER_BOUND {
+    let path = source.path(name);
+    let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+    // the first eight bytes are the length of the header
+    let Some(length) = source.read_start(name, 8)? else { return Ok(None) };
+    let length = <[u8; 8]>::try_from(&*length).map(u64::from_le_bytes).unwrap_or(u64::MAX);
+    if length > MAX_HEADER_BYTES {
         return Err(damaged(format!("its header would have {length} bytes")));
     }
-    let start = read_start(path, 8 + length)?.unwrap_or_default();
+    let start = source.read_start(name, 8 + length)?.unwrap_or_default();
     let header = start.get(8..).unwrap_or_default();
     let header: Header = serde_json::from_slice(header).map_err(|error| damaged(error.to_string()))?;
     let text = header.metadata.get(KEY).ok_or_else(|| damaged(format!("its header has no entry `{KEY}`")))?;
-    Metadata::parse(path, text).map(Some)
+    Metadata::parse(&path, text).map(Some)
 }
 
 #[cfg(test)]
@@ -230,7 +233,7 @@ mod tests {
     use crate::{Best, Plateau, Position, TrainConfig};
 
     #[test]
-    fn numbers_and_buffers_come_back_to_the_bit() {
+    fn position_and_buffers_keep_every_bit() {
         let (model, train) = (
             ModelConfig { hidden_size: 3, ..ModelConfig::book(4) },
             TrainConfig { batch_size: 2, ..TrainConfig::book() },
@@ -250,15 +253,15 @@ mod tests {
         };
         let optimizer = vec![("exp_avg".to_owned(), buffer.clone())];
         let snapshot = Snapshot { optimizer, position, ..trainer.snapshot().unwrap() };
-        let about = TrainerMetadata { position: position.into(), saved_with: None };
-        let file = trainer_file(&snapshot, layout, 2, &Metadata::new(&model, "v", Some(about)));
+        let trainer_metadata = TrainerMetadata { position: position.into(), saved_with: None };
+        let file = trainer_file(&snapshot, layout, 2, &Metadata::new(&model, "v", Some(trainer_metadata)));
         let path = Path::new("trainer.safetensors");
-        let checked = Checked::new(path, &file, &model, "v").unwrap();
-        assert_eq!(Position::from(checked.trainer().unwrap().position.clone()), position);
+        let weights = WeightsFile::parse(path, &file, &model, "v").unwrap();
+        assert_eq!(Position::from(weights.trainer().unwrap().position.clone()), position);
         let mut read = vec![0.0; layout.len()];
-        checked.values("optimizer.exp_avg", &[layout.len()], &mut read).unwrap();
+        weights.values("optimizer.exp_avg", &[layout.len()], &mut read).unwrap();
         assert_eq!(read, buffer);
-        // this trainer's optimizer keeps nothing, so it takes nothing but the rest
-        assert_eq!(checked.snapshot(&trainer).unwrap(), Snapshot { optimizer: Vec::new(), ..snapshot });
+        // this trainer's optimizer has no buffers
+        assert_eq!(weights.snapshot(&trainer).unwrap(), Snapshot { optimizer: Vec::new(), ..snapshot });
     }
 }

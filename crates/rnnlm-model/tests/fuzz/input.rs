@@ -1,11 +1,11 @@
-//! What a reader is given: nothing but bytes, or a whole file with a few edits.
+//! Inputs for the readers: arbitrary bytes, or a valid file with a few edits.
 
 use proptest::prelude::*;
 
-use crate::seal;
+use crate::digest;
 
-/// Pieces that mean something in one of the formats.
-const PIECES: [&str; 30] = [
+/// Text with a meaning in one of the formats.
+const TOKENS: [&str; 30] = [
     "{",
     "}",
     "[",
@@ -41,32 +41,32 @@ const PIECES: [&str; 30] = [
 /// A change to a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
-    Put(usize, Vec<u8>),
+    Overwrite(usize, Vec<u8>),
     Insert(usize, Vec<u8>),
     Remove(usize, usize),
-    /// The n-th number of the file becomes another one: sizes, offsets, versions.
+    /// Replaces the n-th number: a size, an offset, a version.
     Number(usize, &'static str),
-    /// The first eight bytes, the length of a header.
+    /// Replaces the first eight bytes, the length of a header.
     Length(u64),
 }
 
-/// A file.
+/// The content of a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     Bytes(Vec<u8>),
-    Edited { edits: Vec<Edit>, sealed: bool },
+    Edited { edits: Vec<Edit>, valid_digest: bool },
 }
 
 impl Input {
-    /// The bytes, where `whole` is the file that is edited.
-    pub(crate) fn bytes(&self, whole: &[u8]) -> Vec<u8> {
+    /// The bytes; `valid` is the file that is edited.
+    pub(crate) fn bytes(&self, valid: &[u8]) -> Vec<u8> {
         match self {
             Self::Bytes(bytes) => bytes.clone(),
-            Self::Edited { edits, sealed } => {
-                let mut bytes = whole.to_vec();
+            Self::Edited { edits, valid_digest } => {
+                let mut bytes = valid.to_vec();
                 edits.iter().for_each(|edit| edit.apply(&mut bytes));
-                if *sealed {
-                    seal::again(&mut bytes);
+                if *valid_digest {
+                    digest::update(&mut bytes);
                 }
                 bytes
             }
@@ -78,7 +78,7 @@ impl Edit {
     fn apply(&self, bytes: &mut Vec<u8>) {
         let end = bytes.len();
         match self {
-            Self::Put(at, piece) => {
+            Self::Overwrite(at, piece) => {
                 let at = (*at).min(end);
                 let until = (at + piece.len()).min(end);
                 bytes.splice(at..until, piece.iter().copied());
@@ -92,62 +92,61 @@ impl Edit {
                 bytes.drain(at..(at + length).min(end));
             }
             Self::Number(nth, value) => {
-                let place = numbers(bytes).nth(*nth);
-                if let Some(place) = place {
-                    bytes.splice(place, value.bytes());
+                let range = numbers(bytes).nth(*nth);
+                if let Some(range) = range {
+                    bytes.splice(range, value.bytes());
                 }
             }
             Self::Length(length) => {
-                let at_most = end.min(8);
-                bytes[..at_most].copy_from_slice(&length.to_le_bytes()[..at_most]);
+                let count = end.min(8);
+                bytes[..count].copy_from_slice(&length.to_le_bytes()[..count]);
             }
         }
     }
 }
 
-/// Where numbers stand that a `:`, `[` or `,` is before.
+/// The ranges of numbers after a `:`, `[`, `,` or space.
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> {
     let starts = (1..bytes.len()).filter(|&at| bytes[at].is_ascii_digit() && b":[, ".contains(&bytes[at - 1]));
     starts.map(|at| at..at + bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count())
 }
 
-/// The file with another value of a setting wherever it stands in JSON, under a digest that is right and behind a length
-/// of the header that is.
-pub(crate) fn with_number(whole: &[u8], field: &str, value: u64) -> Vec<u8> {
-    let mut bytes = whole.to_vec();
-    let place = numbers(&bytes).find(|place| {
-        let before = bytes[..place.start].iter().rev().skip_while(|byte| b" :\\\"".contains(byte));
+/// The file with another value of a numeric setting, and with a valid digest and header length.
+pub(crate) fn with_number(valid: &[u8], field: &str, value: u64) -> Vec<u8> {
+    let mut bytes = valid.to_vec();
+    let range = numbers(&bytes).find(|range| {
+        let before = bytes[..range.start].iter().rev().skip_while(|byte| b" :\\\"".contains(byte));
         before.zip(field.bytes().rev()).filter(|(a, b)| **a == *b).count() == field.len()
     });
-    let Some(place) = place else { return bytes };
+    let Some(range) = range else { return bytes };
     let digits = value.to_string();
-    let grown = digits.len() as i64 - place.len() as i64;
-    bytes.splice(place, digits.bytes());
-    if !whole.starts_with(b"{") {
-        let header = u64::from_le_bytes(std::array::from_fn(|at| whole[at]));
+    let grown = digits.len() as i64 - range.len() as i64;
+    bytes.splice(range, digits.bytes());
+    if !valid.starts_with(b"{") {
+        let header = u64::from_le_bytes(std::array::from_fn(|at| valid[at]));
         bytes[..8].copy_from_slice(&header.wrapping_add_signed(grown).to_le_bytes());
     }
-    seal::again(&mut bytes);
+    digest::update(&mut bytes);
     bytes
 }
 
-/// Files around one of `length` bytes.
+/// Inputs made from a file of `length` bytes.
 pub(crate) fn inputs(length: usize) -> impl Strategy<Value = Input> {
     let piece = prop_oneof![
-        prop::sample::select(PIECES.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
+        prop::sample::select(TOKENS.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
         prop::collection::vec(any::<u8>(), 1..6),
     ];
-    let places = 0..length + 2;
+    let positions = 0..length + 2;
     let edit = prop_oneof![
-        (places.clone(), piece.clone()).prop_map(|(at, piece)| Edit::Put(at, piece)),
-        (places.clone(), piece).prop_map(|(at, piece)| Edit::Insert(at, piece)),
-        (places, 1..length + 2).prop_map(|(at, length)| Edit::Remove(at, length)),
-        (0..60_usize, prop::sample::select(PIECES.to_vec())).prop_map(|(nth, value)| Edit::Number(nth, value)),
+        (positions.clone(), piece.clone()).prop_map(|(at, piece)| Edit::Overwrite(at, piece)),
+        (positions.clone(), piece).prop_map(|(at, piece)| Edit::Insert(at, piece)),
+        (positions, 1..length + 2).prop_map(|(at, length)| Edit::Remove(at, length)),
+        (0..60_usize, prop::sample::select(TOKENS.to_vec())).prop_map(|(nth, value)| Edit::Number(nth, value)),
         any::<u64>().prop_map(|length| Edit::Length(length >> (length % 64))),
     ];
     prop_oneof![
         1 => prop::collection::vec(any::<u8>(), 0..300).prop_map(Input::Bytes),
         6 => (prop::collection::vec(edit, 1..4), prop::bool::weighted(0.8))
-            .prop_map(|(edits, sealed)| Input::Edited { edits, sealed }),
+            .prop_map(|(edits, valid_digest)| Input::Edited { edits, valid_digest }),
     ]
 }

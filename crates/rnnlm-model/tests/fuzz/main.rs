@@ -1,12 +1,12 @@
-//! Every reader of files, given what nobody wrote: arbitrary bytes, and files of a run that were edited and then given a
-//! digest that is right, which only a forger does. Ten thousand cases a reader; none may panic, none may allocate much.
+//! Every reader of files on arbitrary bytes and on edited files of a run, with and without a valid digest. There are ten
+//! thousand cases per reader. No case may panic or allocate much memory.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../trust/digest.rs"]
+mod digest;
 mod input;
 mod memory;
-#[path = "../trust/seal.rs"]
-mod seal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use std::sync::Arc;
 
 use input::{Input, inputs};
 use proptest::prelude::*;
-use rnnlm_model::{CellKind, CorpusRecord, Disk, ModelConfig, Run, RunConfig, RunWriter, TrainConfig, Trainer};
-use rnnlm_rnn::ExecutionPath;
-use rnnlm_tensor::Cpu;
-use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind, Vocab};
+use rnnlm_model::{
+    Cell, Corpus, CorpusOptions, CorpusRecord, Cpu, Disk, ExecutionPath, ModelConfig, Normalization, Run, RunConfig,
+    RunWriter, TokenKind, TrainConfig, Trainer, Vocab,
+};
 
-/// Cases a reader.
+/// Cases per reader.
 const CASES: u32 = 10_000;
 
-/// A file system without the waiting.
+/// The file system without syncs, which take most of the time.
 #[derive(Debug)]
-struct Hasty;
+struct NoSync;
 
-impl Disk for Hasty {
+impl Disk for NoSync {
     fn sync(&self, _: &fs::File) -> std::io::Result<()> {
         Ok(())
     }
@@ -36,47 +36,47 @@ impl Disk for Hasty {
     }
 }
 
-/// A run, one file of which is written again for every case.
+/// A run of which every case replaces one file.
 struct Subject {
     folder: tempfile::TempDir,
     trainer: Trainer<Cpu>,
     name: &'static str,
-    whole: Vec<u8>,
+    valid: Vec<u8>,
 }
 
 impl Subject {
-    /// A run of today's format, or the one of the fixtures.
+    /// A run in the current format, or the fixture in format 1.
     fn new(name: &'static str, format: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         let trainer = if format == 1 { copy_of_format_1(&path) } else { new_run(&path) };
-        let whole = fs::read(path.join(name)).unwrap();
-        Self { folder, trainer, name, whole }
+        let valid = fs::read(path.join(name)).unwrap();
+        Self { folder, trainer, name, valid }
     }
 
     fn path(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
-    /// Puts the file as the case has it in place.
+    /// Replaces the file with the input.
     fn write(&self, input: &Input) {
-        replace(&self.path().join(self.name), &input.bytes(&self.whole));
+        replace(&self.path().join(self.name), &input.bytes(&self.valid));
     }
 
-    /// Reads the run for its model.
+    /// Loads the model.
     fn load(&self) -> rnnlm_model::Result<()> {
         Run::open(&self.path())?.load(self.trainer.model().backend(), ExecutionPath::Auto).map(drop)
     }
 
-    /// Takes the run up.
+    /// Resumes the run.
     fn restore(&mut self) -> rnnlm_model::Result<()> {
-        RunWriter::resume_on(Arc::new(Hasty), &self.path())?.restore(&mut self.trainer).map(drop)
+        RunWriter::resume_on(Arc::new(NoSync), &self.path())?.restore(&mut self.trainer).map(drop)
     }
 }
 
-/// Writes a file anew; one that is overwritten is on its way to the disk when it is closed, on ext4, and the next case waits.
+/// Removes a file and writes it again. Overwriting it would be slow, because ext4 then writes to the disk on close.
 fn replace(path: &Path, bytes: &[u8]) {
-    // what a reader has put away is not there to be removed
+    // the file may not exist
     let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
 }
@@ -85,7 +85,7 @@ fn new_run(path: &Path) -> Trainer<Cpu> {
     let options = CorpusOptions::default();
     let corpus = Corpus::from_bytes("the tide and the time, the tide and the time".as_bytes(), &options).unwrap();
     let size = corpus.vocab.len();
-    let model = ModelConfig { cell: CellKind::Lstm, hidden_size: 3, ..ModelConfig::book(size) };
+    let model = ModelConfig { cell: Cell::Lstm, hidden_size: 3, ..ModelConfig::book(size) };
     let train = TrainConfig { epochs: 2, batch_size: 2, num_steps: 5, ..TrainConfig::book() };
     let config = RunConfig::new(CorpusRecord::new("text", &options, &corpus), model, train);
     let mut trainer = Trainer::new(&Cpu::new(1).unwrap(), &config.model, &config.train, ExecutionPath::Auto).unwrap();
@@ -106,12 +106,12 @@ fn copy_of_format_1(path: &Path) -> Trainer<Cpu> {
     Trainer::new(&Cpu::new(1).unwrap(), run.model(), &run.config().unwrap().train, ExecutionPath::Auto).unwrap()
 }
 
-/// Runs `body` on [`CASES`] inputs made of `whole`.
-fn fuzz(whole: &[u8], mut body: impl FnMut(&Input)) {
+/// Runs `body` on [`CASES`] inputs made from `valid`.
+fn fuzz(valid: &[u8], mut body: impl FnMut(&Input)) {
     let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
     let body = std::cell::RefCell::new(&mut body);
     proptest::test_runner::TestRunner::new(config)
-        .run(&inputs(whole.len()), |input| {
+        .run(&inputs(valid.len()), |input| {
             (body.borrow_mut())(&input);
             memory::check();
             Ok(())
@@ -120,29 +120,29 @@ fn fuzz(whole: &[u8], mut body: impl FnMut(&Input)) {
 }
 
 #[test]
-fn any_config() {
+fn fuzz_config() {
     let mut subject = Subject::new("config.json", 2);
-    let whole = subject.whole.clone();
-    fuzz(&whole, |input| {
+    let valid = subject.valid.clone();
+    fuzz(&valid, |input| {
         subject.write(input);
         let _ = subject.load();
         let _ = subject.restore();
     });
 }
 
-/// Sizes that all files of the run agree on, and for which there is nothing there.
+/// Sizes that are the same in all files of the run, but without the values for them.
 #[test]
-fn any_sizes() {
+fn fuzz_sizes() {
     let mut subject = Subject::new("config.json", 2);
     let files = ["config.json", "model.safetensors", "trainer.safetensors"].map(|name| subject.path().join(name));
-    let whole = files.clone().map(|file| fs::read(file).unwrap());
+    let valid = files.clone().map(|file| fs::read(file).unwrap());
     fuzz(&[0; 16], |input| {
         let bytes = input.bytes(&[0; 16]);
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes.get(at + i).copied().unwrap_or(1)));
         let field = ["hidden_size", "num_layers", "batch_size", "num_steps"][(number(8) % 4) as usize];
         let value = number(0) >> ((number(8) >> 2) % 64);
-        for (file, whole) in files.iter().zip(&whole) {
-            replace(file, &input::with_number(whole, field, value));
+        for (file, valid) in files.iter().zip(&valid) {
+            replace(file, &input::with_number(valid, field, value));
         }
         let _ = subject.load();
         let _ = subject.restore();
@@ -150,29 +150,29 @@ fn any_sizes() {
 }
 
 #[test]
-fn any_vocabulary() {
+fn fuzz_vocabulary() {
     let subject = Subject::new("vocab.json", 2);
-    fuzz(&subject.whole, |input| {
-        let _ = Vocab::from_json(&input.bytes(&subject.whole));
+    fuzz(&subject.valid, |input| {
+        let _ = Vocab::from_json(&input.bytes(&subject.valid));
         subject.write(input);
         let _ = subject.load();
     });
 }
 
 #[test]
-fn any_model() {
+fn fuzz_model() {
     let subject = Subject::new("model.safetensors", 2);
-    fuzz(&subject.whole, |input| {
+    fuzz(&subject.valid, |input| {
         subject.write(input);
         let _ = subject.load();
     });
 }
 
 #[test]
-fn any_trainer() {
+fn fuzz_trainer() {
     let mut subject = Subject::new("trainer.safetensors", 2);
-    let whole = subject.whole.clone();
-    fuzz(&whole, |input| {
+    let valid = subject.valid.clone();
+    fuzz(&valid, |input| {
         subject.write(input);
         let _ = subject.restore();
         let _ = subject.load();
@@ -180,11 +180,11 @@ fn any_trainer() {
 }
 
 #[test]
-fn any_metrics() {
+fn fuzz_metrics() {
     for (format, reads_all) in [(1, true), (2, false)] {
         let mut subject = Subject::new("metrics.jsonl", format);
-        let whole = subject.whole.clone();
-        fuzz(&whole, |input| {
+        let valid = subject.valid.clone();
+        fuzz(&valid, |input| {
             subject.write(input);
             if reads_all {
                 let _ = Run::open(&subject.path()).unwrap().metrics();
@@ -194,9 +194,9 @@ fn any_metrics() {
     }
 }
 
-/// Files that a disk could not hold if they were not nothing but holes, and headers that are said to be as long.
+/// Sparse files larger than memory, whose headers state that length.
 #[test]
-fn a_file_larger_than_memory_is_refused_unread() {
+fn files_larger_than_memory_are_refused_without_reading() {
     for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors", "metrics.jsonl"] {
         let mut subject = Subject::new(name, 2);
         for header in [0, 1 << 29, 1 << 39, u64::MAX] {
@@ -213,7 +213,7 @@ fn a_file_larger_than_memory_is_refused_unread() {
 }
 
 #[test]
-fn any_text() {
+fn fuzz_text() {
     let text = "The tide, it is said,\r\nand the time: <unk> é\u{301} 1895\n".as_bytes();
     let vocab = Corpus::from_bytes(text, &CorpusOptions::default()).unwrap().vocab;
     let mut case = 0;

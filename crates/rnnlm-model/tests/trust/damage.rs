@@ -1,21 +1,19 @@
-//! Every byte of a run, changed, missing or too many: an error that names the file, never a panic, never a silent load.
+//! Changed, missing and additional bytes in the files of a run. Each is an error that names the file.
 
 use std::fs;
 use std::path::PathBuf;
 
-use rnnlm_model::{Error, Run, RunWriter, Trainer};
-use rnnlm_rnn::ExecutionPath;
-use rnnlm_tensor::Cpu;
+use rnnlm_model::{Corpus, Cpu, Error, ExecutionPath, Run, RunConfig, RunWriter, Trainer, Vocab};
 
 use crate::setting::{Setting, copy};
 
-/// A run in its second epoch, and what is needed to read it again and again.
+/// A run in its second epoch, and its expected content.
 struct Subject {
     folder: tempfile::TempDir,
     trainer: Trainer<Cpu>,
     parameters: Vec<f32>,
-    vocab: rnnlm_vocab::Vocab,
-    config: rnnlm_model::RunConfig,
+    vocab: Vocab,
+    config: RunConfig,
 }
 
 impl Subject {
@@ -34,7 +32,7 @@ impl Subject {
         self.folder.path().join("run")
     }
 
-    /// Reads the run for its model, as `generate` and `eval` do. Where it can be read, it is the one that was written.
+    /// Loads the model, as `generate` and `eval` do. If it loads, it is the one that was saved.
     fn load(&self) -> Result<(), Error> {
         let run = Run::open(&self.run())?;
         let cpu = self.trainer.model().backend();
@@ -48,7 +46,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Takes the run up again, as `train --resume` does.
+    /// Resumes the run, as `train --resume` does.
     fn restore(&mut self) -> Result<(), Error> {
         RunWriter::resume(&self.run())?.restore(&mut self.trainer)?;
         assert_eq!(self.trainer.position().step, 13, "another position was restored silently");
@@ -57,7 +55,7 @@ impl Subject {
     }
 }
 
-/// What a file becomes, and how to say it.
+/// Damaged versions of a file, with descriptions.
 fn damages(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for at in 0..bytes.len() {
@@ -66,18 +64,18 @@ fn damages(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
         found.push((format!("byte {at} flipped"), flipped));
     }
     for length in (0..bytes.len()).step_by(11) {
-        found.push((format!("cut to {length} bytes"), bytes[..length].to_vec()));
+        found.push((format!("truncated to {length} bytes"), bytes[..length].to_vec()));
     }
     for tail in [&b"\0"[..], b"\n", b" ", b"}", &[0; 4096], bytes] {
-        found.push((format!("{} bytes too many", tail.len()), [bytes, tail].concat()));
+        found.push((format!("{} additional bytes", tail.len()), [bytes, tail].concat()));
     }
     found.push(("zeros".to_owned(), vec![0; bytes.len()]));
     found
 }
 
-/// An error that ends the command with exit code 4.
+/// Asserts an error for which the command has exit code 4.
 #[track_caller]
-fn refuses(outcome: Result<(), Error>, what: &str) {
+fn assert_refused(outcome: Result<(), Error>, what: &str) {
     let error = outcome.expect_err(what);
     let bad_model = matches!(
         error,
@@ -87,7 +85,7 @@ fn refuses(outcome: Result<(), Error>, what: &str) {
 }
 
 #[test]
-fn every_changed_byte_is_seen() {
+fn every_changed_byte_is_an_error() {
     let mut subject = Subject::new();
     for (name, is_loaded) in
         [("config.json", true), ("vocab.json", true), ("model.safetensors", true), ("trainer.safetensors", false)]
@@ -97,9 +95,9 @@ fn every_changed_byte_is_seen() {
         for (what, bytes) in damages(&whole) {
             let what = format!("{name}: {what}");
             fs::write(&file, bytes).unwrap();
-            refuses(subject.restore(), &what);
-            // a damaged trainer may go unseen where only the model is wanted; `load` asserts that it is the right one
-            if is_loaded { refuses(subject.load(), &what) } else { drop(subject.load()) }
+            assert_refused(subject.restore(), &what);
+            // loading the model may not read a damaged trainer; `load` asserts that the model is the saved one
+            if is_loaded { assert_refused(subject.load(), &what) } else { drop(subject.load()) }
         }
         fs::write(&file, whole).unwrap();
         subject.load().unwrap();
@@ -108,25 +106,25 @@ fn every_changed_byte_is_seen() {
 }
 
 #[test]
-fn every_changed_byte_of_the_metrics_is_seen_and_what_came_after_is_cut_off() {
+fn changed_metrics_are_an_error_and_later_lines_are_truncated() {
     let mut subject = Subject::new();
     let file = subject.run().join("metrics.jsonl");
     let whole = fs::read(&file).unwrap();
-    assert_eq!(whole.iter().filter(|&&byte| byte == b'\n').count(), 1, "one epoch is over");
+    assert_eq!(whole.iter().filter(|&&byte| byte == b'\n').count(), 1, "one epoch is complete");
     for (what, bytes) in damages(&whole) {
         fs::write(&file, &bytes).unwrap();
         if bytes.starts_with(&whole) {
             subject.restore().expect(&what);
             assert_eq!(fs::read(&file).unwrap(), whole, "{what}");
         } else {
-            refuses(subject.restore(), &what);
-            assert_eq!(fs::read(&file).unwrap(), bytes, "{what}: nothing is changed by a refusal");
+            assert_refused(subject.restore(), &what);
+            assert_eq!(fs::read(&file).unwrap(), bytes, "{what}: a refused file is not changed");
         }
     }
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn an_error_names_the_missing_file() {
     let mut subject = Subject::new();
     for name in ["config.json", "vocab.json", "trainer.safetensors", "metrics.jsonl"] {
         let file = subject.run().join(name);
@@ -134,10 +132,10 @@ fn a_missing_file_is_named() {
         fs::remove_file(&file).unwrap();
         let error = subject.restore().expect_err(name);
         assert!(error.to_string().contains(name), "{error}");
-        refuses(Err(error), name);
-        // something else by that name is no better
+        assert_refused(Err(error), name);
+        // a folder with that name is an error too
         fs::create_dir(&file).unwrap();
-        refuses(subject.restore(), name);
+        assert_refused(subject.restore(), name);
         fs::remove_dir(&file).unwrap();
         fs::write(&file, whole).unwrap();
         subject.restore().expect(name);
@@ -146,7 +144,7 @@ fn a_missing_file_is_named() {
 
 /// A crash between the two renames of a save.
 #[test]
-fn a_model_of_an_earlier_generation_is_made_again() {
+fn a_model_older_than_the_trainer_is_recreated() {
     let mut subject = Subject::new();
     let (run, model) = (subject.run(), subject.run().join("model.safetensors"));
     let whole = fs::read(&model).unwrap();
@@ -159,16 +157,16 @@ fn a_model_of_an_earlier_generation_is_made_again() {
         for missing in [false, true] {
             if missing { fs::remove_file(&model) } else { fs::write(&model, &stale) }.unwrap();
             read(&mut subject).unwrap();
-            assert!(fs::read(&model).unwrap() == whole, "it is the one that belongs to the trainer");
+            assert!(fs::read(&model).unwrap() == whole, "the model belongs to the trainer");
         }
     }
-    // while somebody trains, a reader makes nothing, but has the model
+    // while another process writes the run, a reader loads the model and writes nothing
     let writer = RunWriter::resume(&run).unwrap();
     fs::write(&model, &stale).unwrap();
     subject.load().unwrap();
     assert!(fs::read(&model).unwrap() == stale);
     drop(writer);
-    // and a model alone is enough for a reader
+    // a reader does not need the trainer's file
     let alone = tempfile::tempdir().unwrap();
     copy(&run, alone.path());
     fs::write(alone.path().join("model.safetensors"), &whole).unwrap();
@@ -177,15 +175,15 @@ fn a_model_of_an_earlier_generation_is_made_again() {
 }
 
 #[test]
-fn a_newer_format_is_refused_whatever_its_shape() {
+fn newer_formats_are_refused() {
     let mut subject = Subject::new();
     for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors"] {
         let file = subject.run().join(name);
         let whole = fs::read(&file).unwrap();
-        let newer = resealed(&whole, |text| match name {
+        let newer = with_text(&whole, |text| match name {
             "vocab.json" => text.replacen("\"format_version\": 1", "\"format_version\": 9", 1),
             "config.json" => text.replacen("\"format_version\": 2", "\"format_version\": 9, \"new\": {}", 1),
-            // a header of the same length, in which the model has a field that is not known
+            // a header of the same length with an unknown field
             _ => text
                 .replacen("format_version\\\":2", "format_version\\\":9", 1)
                 .replacen("nonlinearity", "nonlinearities", 1)
@@ -199,22 +197,22 @@ fn a_newer_format_is_refused_whatever_its_shape() {
     subject.restore().unwrap();
 }
 
-/// The file with other text in it, under a digest that is right.
-fn resealed(bytes: &[u8], change: impl Fn(String) -> String) -> Vec<u8> {
+/// The file with changed text and a valid digest.
+fn with_text(bytes: &[u8], change: impl Fn(String) -> String) -> Vec<u8> {
     let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
     let mut changed: Vec<u8> = change(text).chars().map(|c| c as u8).collect();
-    crate::seal::again(&mut changed);
+    crate::digest::update(&mut changed);
     changed
 }
 
-/// Two files that are each whole and do not belong together.
+/// Valid files that do not belong together.
 #[test]
-fn files_of_two_runs_are_not_taken_for_one() {
+fn files_of_different_runs_are_refused() {
     let mut subject = Subject::new();
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other");
     let text = "quite another text, with the same number of kinds of characters in it: 0123";
-    let vocab = rnnlm_vocab::Corpus::from_bytes(text.as_bytes(), &Default::default()).unwrap().vocab;
+    let vocab = Corpus::from_bytes(text.as_bytes(), &Default::default()).unwrap().vocab;
     let mut config = subject.config.clone();
     config.model.vocab_size = vocab.len();
     let mut writer = RunWriter::create(&other, false, config.clone(), vocab).unwrap();
@@ -224,9 +222,9 @@ fn files_of_two_runs_are_not_taken_for_one() {
     for name in ["config.json", "vocab.json", "model.safetensors", "trainer.safetensors"] {
         let (file, whole) = (subject.run().join(name), fs::read(subject.run().join(name)).unwrap());
         fs::copy(other.join(name), &file).unwrap();
-        refuses(subject.restore(), name);
+        assert_refused(subject.restore(), name);
         if name != "trainer.safetensors" {
-            refuses(subject.load(), name);
+            assert_refused(subject.load(), name);
         }
         fs::write(&file, whole).unwrap();
     }

@@ -1,5 +1,5 @@
-//! A disk on which the N-th operation fails, for every N that a training makes: the run loads, nothing in it is mixed, what
-//! is left lying about goes at the next start, and the training ends with the bits of one that nothing happened to.
+//! A file system whose N-th operation fails, for every operation of a training run. Afterwards the run loads, its files are
+//! from one save, the next start removes temporary files, and the resumed run ends with the bits of an uninterrupted one.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,26 +7,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rnnlm_model::{Disk, Error, Result, Run, RunWriter, System, Trainer};
-use rnnlm_rnn::ExecutionPath;
-use rnnlm_tensor::Cpu;
+use rnnlm_model::{Cpu, Disk, Error, ExecutionPath, Result, Run, RunWriter, System, Trainer};
 
-use crate::setting::{Ending, Setting, litter};
+use crate::setting::{Outcome, Setting, unfinished_files};
 
-/// What happens at the operation that fails.
+/// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
-    /// It fails, the others do not.
+    /// One operation fails.
     Once,
-    /// Half of a write goes through, and then it fails.
+    /// One write stores half of its bytes and fails.
     ShortWrite,
-    /// The disk is full from there on: nothing more is written or made; names can be changed and removed.
+    /// The disk is full from then on: writing and creating fail, renaming and removing do not.
     Full,
-    /// The process is gone: no operation does anything any more, as if it had been killed between two of them.
-    Gone,
+    /// All operations fail from then on, as if the process had been killed before the first of them.
+    Killed,
 }
 
-/// A file system that fails at one operation.
+/// A file system that fails from operation `at` on.
 #[derive(Debug)]
 struct Failing {
     fault: Fault,
@@ -39,18 +37,18 @@ impl Failing {
         Arc::new(Self { fault, at, count: AtomicU64::new(0) })
     }
 
-    /// Counts an operation and fails it if it is its turn; `grows` if it takes room.
-    fn pass(&self, grows: bool) -> io::Result<()> {
-        let now = self.count.fetch_add(1, Ordering::Relaxed);
+    /// Counts an operation, and fails if it is the one to fail. `grows` states whether the operation needs disk space.
+    fn count(&self, grows: bool) -> io::Result<()> {
+        let index = self.count.fetch_add(1, Ordering::Relaxed);
         let fails = match self.fault {
-            Fault::Once | Fault::ShortWrite => now == self.at,
-            Fault::Full => now >= self.at && grows,
-            Fault::Gone => now >= self.at,
+            Fault::Once | Fault::ShortWrite => index == self.at,
+            Fault::Full => index >= self.at && grows,
+            Fault::Killed => index >= self.at,
         };
         if fails { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
     }
 
-    /// Whether the operation has come.
+    /// Whether the operation that fails was reached.
     fn has_failed(&self) -> bool {
         self.count.load(Ordering::Relaxed) > self.at
     }
@@ -58,22 +56,22 @@ impl Failing {
 
 impl Disk for Failing {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.pass(true)?;
+        self.count(true)?;
         System.create_folder(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        self.pass(true)?;
+        self.count(true)?;
         System.create(path)
     }
 
     fn append(&self, path: &Path) -> io::Result<File> {
-        self.pass(!path.exists())?;
+        self.count(!path.exists())?;
         System.append(path)
     }
 
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        self.pass(true).or_else(|error| {
+        self.count(true).or_else(|error| {
             if self.fault == Fault::ShortWrite {
                 file.write_all(&bytes[..bytes.len() / 2])?;
             }
@@ -83,59 +81,60 @@ impl Disk for Failing {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        self.pass(false)?;
+        self.count(false)?;
         System.sync(file)
     }
 
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
-        self.pass(false)?;
+        self.count(false)?;
         System.truncate(file, len)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.pass(false)?;
+        self.count(false)?;
         System.rename(from, to)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.pass(true)?;
+        self.count(true)?;
         System.link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.pass(false)?;
+        self.count(false)?;
         System.remove(path)
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        self.pass(false)?;
+        self.count(false)?;
         System.sync_folder(path)
     }
 }
 
-/// A whole training that is saved every five steps; a save that fails is a warning, as in the command.
+/// A complete training run that is saved every five steps. A save that fails is a warning, as in the command.
 fn train(setting: &Setting, disk: &Arc<Failing>, path: &Path) -> Result<(RunWriter, Trainer<Cpu>)> {
     let vocab = setting.corpus.vocab.clone();
-    let mut writer = RunWriter::create_on(disk.clone(), path, false, setting.config.clone(), vocab)?.keeping(1);
+    let mut writer =
+        RunWriter::create_on(disk.clone(), path, false, setting.config.clone(), vocab)?.keep_checkpoints(1);
     let mut trainer = setting.trainer();
     writer.save(&trainer)?;
     while trainer.position().epoch < setting.config.train.epochs {
-        setting.steps_saving(&mut writer, &mut trainer, 5, warn);
-        warn(writer.save(&trainer));
+        setting.steps_with(&mut writer, &mut trainer, 5, ignore_io);
+        ignore_io(writer.save(&trainer));
     }
     Ok((writer, trainer))
 }
 
-/// A disk that cannot take what is saved is nothing to end a training for.
-fn warn(outcome: Result<()>) {
+/// I/O errors of a save do not end training.
+fn ignore_io(outcome: Result<()>) {
     match outcome {
         Err(Error::Io { .. }) | Ok(()) => {}
         Err(other) => panic!("{other}"),
     }
 }
 
-/// Step and parameters of every generation that a training commits.
-fn generations(setting: &Setting) -> Vec<(u64, Vec<f32>)> {
+/// Step and parameters of every save of an uninterrupted run.
+fn saves(setting: &Setting) -> Vec<(u64, Vec<f32>)> {
     let mut trainer = setting.trainer();
     let folder = tempfile::tempdir().unwrap();
     let (mut writer, _) = setting.begin(&folder.path().join("run"));
@@ -147,33 +146,33 @@ fn generations(setting: &Setting) -> Vec<(u64, Vec<f32>)> {
     found
 }
 
-/// Takes up what is in `path`, whatever happened there, and trains it to its end.
-fn recover(setting: &Setting, path: &Path, generations: &[(u64, Vec<f32>)], what: &str) -> Ending {
+/// Resumes the run in `path` after a failure, and trains it to the end.
+fn recover(setting: &Setting, path: &Path, saves: &[(u64, Vec<f32>)], what: &str) -> Outcome {
     if !path.exists() || Run::is_unfinished(path) {
-        // it had not begun: the same command begins it
+        // there is no save, and the same command starts the run again
         let mut writer =
             RunWriter::create(path, false, setting.config.clone(), setting.corpus.vocab.clone()).expect(what);
         let trainer = setting.trainer();
         writer.save(&trainer).expect(what);
         return setting.finish((writer, trainer));
     }
-    // a reader first: the model is a whole generation's
+    // a reader comes first, and gets the model of one save
     let run = Run::open(path).expect(what);
     let cpu = Cpu::new(1).unwrap();
     let model = run.load(&cpu, ExecutionPath::Auto).expect(what).parameters().to_vec(&cpu).unwrap();
     let (mut writer, mut trainer) = (RunWriter::resume(path).expect(what), setting.trainer());
     assert!(writer.restore(&mut trainer).expect(what), "{what}: it was saved");
     let (step, parameters) = (trainer.position().step, trainer.snapshot().unwrap().parameters);
-    assert!(model == parameters, "{what}: the model is that of the trainer");
-    let generation = generations.iter().find(|(committed, _)| *committed == step);
-    assert!(generation.is_some_and(|(_, committed)| *committed == parameters), "{what}: nothing is mixed");
-    assert_eq!(litter(path), [""; 0], "{what}: the next start leaves no litter");
+    assert!(model == parameters, "{what}: the model belongs to the trainer");
+    let save = saves.iter().find(|(saved, _)| *saved == step);
+    assert!(save.is_some_and(|(_, saved)| *saved == parameters), "{what}: all files are from one save");
+    assert_eq!(unfinished_files(path), [""; 0], "{what}: the next start removes temporary files");
     setting.finish((writer, trainer))
 }
 
 fn every_operation_can_fail(fault: Fault) {
-    let setting = Setting { held_out: true, ..Setting::new(|_, train| train.epochs = 2) };
-    let (uninterrupted, generations) = (setting.uninterrupted(), generations(&setting));
+    let setting = Setting { validates: true, ..Setting::new(|_, train| train.epochs = 2) };
+    let (uninterrupted, saves) = (setting.uninterrupted(), saves(&setting));
     for at in 0.. {
         let what = format!("{fault:?} at operation {at}");
         let folder = tempfile::tempdir().unwrap();
@@ -181,38 +180,38 @@ fn every_operation_can_fail(fault: Fault) {
         let disk = Failing::new(fault, at);
         let outcome = train(&setting, &disk, &path);
         if !disk.has_failed() {
-            assert!(at > 50, "{what}: a training has more operations than that");
+            assert!(at > 50, "{what}: a run has more operations");
             outcome.unwrap();
-            assert_eq!(Ending::of(&path), uninterrupted);
+            assert_eq!(Outcome::read(&path), uninterrupted);
             return;
         }
         if let Ok((mut writer, trainer)) = outcome {
-            // a disk that fails once is well again, and the next save is as good as any
+            // after a single failure, the next save succeeds
             if matches!(fault, Fault::Once | Fault::ShortWrite) {
                 writer.save(&trainer).expect(&what);
-                assert_eq!(Ending::of(&path), uninterrupted, "{what}");
+                assert_eq!(Outcome::read(&path), uninterrupted, "{what}");
             }
         }
-        assert_eq!(recover(&setting, &path, &generations, &what), uninterrupted, "{what}");
+        assert_eq!(recover(&setting, &path, &saves, &what), uninterrupted, "{what}");
     }
 }
 
 #[test]
-fn an_operation_that_fails_once_costs_one_save() {
+fn one_failed_operation_costs_at_most_one_save() {
     every_operation_can_fail(Fault::Once);
 }
 
 #[test]
-fn a_write_that_stops_halfway_leaves_no_half_file() {
+fn a_short_write_leaves_no_partial_file() {
     every_operation_can_fail(Fault::ShortWrite);
 }
 
 #[test]
-fn a_disk_that_fills_up_keeps_the_last_good_save() {
+fn a_full_disk_keeps_the_last_save() {
     every_operation_can_fail(Fault::Full);
 }
 
 #[test]
-fn a_process_that_ends_between_any_two_operations_leaves_a_run() {
-    every_operation_can_fail(Fault::Gone);
+fn a_process_killed_between_operations_leaves_a_run_that_loads() {
+    every_operation_can_fail(Fault::Killed);
 }

@@ -1,11 +1,11 @@
-//! A run that is stopped, starved or damaged loses nothing: what the library promises of its files. `tests/PROMISES.md` has
-//! the list; what takes a process of its own is in the tests of the command.
+//! The guarantees for the files of a run: stops, full disks and damage lose nothing that was saved. `tests/PROMISES.md` lists
+//! them. Tests that need a process of their own are in `rnnlm-cli`.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod damage;
+mod digest;
 mod disk;
 mod formats;
 mod resume;
-mod seal;
 mod setting;

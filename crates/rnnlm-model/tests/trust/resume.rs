@@ -1,26 +1,26 @@
-//! A training that is stopped anywhere, saved and restored goes on to the same bits as one that was not.
+//! A run that is stopped, saved and resumed ends with the same bits as an uninterrupted one.
 
-use rnnlm_model::{CellKind, Error, ModelConfig, OptimizerConfig, RunWriter, Schedule, TrainConfig, Trainer};
-use rnnlm_rnn::ExecutionPath;
-use rnnlm_tensor::Cpu;
-use rnnlm_vocab::Sampling;
+use rnnlm_model::{
+    Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter, Sampling, Schedule,
+    TrainConfig, Trainer,
+};
 
 use crate::setting::Setting;
 
-/// A setting by name, as a change to a configuration.
+/// The name of a setting, and the change to a configuration.
 type Change<C> = (&'static str, fn(&mut C));
 
-/// Every cell that there is.
-const CELLS: [Change<ModelConfig>; 6] = [
-    ("rnn", |model| model.cell = CellKind::Rnn),
-    ("gru", |model| model.cell = CellKind::Gru),
+/// The classes of cells, embeddings and tied weights.
+const MODELS: [Change<ModelConfig>; 6] = [
+    ("rnn", |model| model.cell = Cell::Rnn(Nonlinearity::Tanh)),
+    ("gru", |model| model.cell = Cell::Gru { reset_after: true }),
     ("rnn with an embedding", |model| model.embedding_size = 5),
-    ("gru reset-before", |model| (model.cell, model.reset_before) = (CellKind::Gru, true)),
-    ("lstm", |model| model.cell = CellKind::Lstm),
+    ("gru reset-before", |model| model.cell = Cell::Gru { reset_after: false }),
+    ("lstm", |model| model.cell = Cell::Lstm),
     ("rnn with tied weights", |model| (model.embedding_size, model.tie_weights) = (5, true)),
 ];
 
-/// Every optimizer and schedule, with all that they keep, and with dropout.
+/// Every optimizer and schedule that has state, and dropout.
 const TRAININGS: [Change<TrainConfig>; 5] = [
     ("momentum, plateau", |train| {
         train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
@@ -41,7 +41,7 @@ const TRAININGS: [Change<TrainConfig>; 5] = [
     ("clipping by value, dropout", |train| (train.clip, train.clip_value, train.dropout) = (0.0, 0.01, 0.5)),
 ];
 
-/// Every way of sampling.
+/// Every kind of sampling.
 const SAMPLINGS: [Change<TrainConfig>; 3] = [
     ("sequential", |train| train.sampling = Sampling::Sequential),
     ("sequential, reset state", |train| (train.sampling, train.reset_state) = (Sampling::Sequential, true)),
@@ -49,23 +49,23 @@ const SAMPLINGS: [Change<TrainConfig>; 3] = [
 ];
 
 #[test]
-fn every_step_can_be_the_last_before_a_restart() {
-    for (cell, set_cell) in CELLS {
+fn resuming_after_any_step_gives_the_same_bytes() {
+    for (model, set_model) in MODELS {
         for (sampling, set_sampling) in SAMPLINGS {
             let setting = Setting::new(|model, train| {
-                set_cell(model);
+                set_model(model);
                 set_sampling(train);
             });
-            every_step_can_be_the_last(&setting, &format!("{cell}, {sampling}"));
+            resume_after_every_step(&setting, &format!("{model}, {sampling}"));
         }
     }
     for (name, set) in TRAININGS {
-        let setting = Setting { held_out: true, ..Setting::new(|_, train| set(train)) };
-        every_step_can_be_the_last(&setting, name);
+        let setting = Setting { validates: true, ..Setting::new(|_, train| set(train)) };
+        resume_after_every_step(&setting, name);
     }
 }
 
-fn every_step_can_be_the_last(setting: &Setting, name: &str) {
+fn resume_after_every_step(setting: &Setting, name: &str) {
     let uninterrupted = setting.uninterrupted();
     let mut last = 0;
     for steps in 1.. {
@@ -79,9 +79,9 @@ fn every_step_can_be_the_last(setting: &Setting, name: &str) {
             assert!(last >= 24, "{name}: three epochs have more than {last} steps");
             return;
         }
-        assert_eq!(reached, steps as u64, "it stopped where it was told to");
+        assert_eq!(reached, steps as u64, "training stopped after the requested step");
         last = reached;
-        // what is trained and logged after the save is as if it had not been
+        // steps and lines after the save have no effect
         setting.steps(&mut writer, &mut trainer, 9);
         drop((writer, trainer));
         assert_eq!(setting.finish(setting.resume(&path)), uninterrupted, "{name}, after {steps} steps");
@@ -89,21 +89,21 @@ fn every_step_can_be_the_last(setting: &Setting, name: &str) {
 }
 
 #[test]
-fn a_run_goes_on_beyond_its_first_end() {
+fn a_finished_run_can_be_resumed_for_more_epochs() {
     let (short, long) = (Setting::new(|_, train| train.epochs = 2), Setting::new(|_, train| train.epochs = 4));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     short.finish(short.begin(&path));
     let mut writer = RunWriter::resume(&path).unwrap();
     let error = writer.raise_epochs(1).unwrap_err();
-    assert!(matches!(error, Error::FewerEpochs { asked: 1, configured: 2 }), "{error}");
+    assert!(matches!(error, Error::FewerEpochs { requested: 1, configured: 2 }), "{error}");
     writer.raise_epochs(4).unwrap();
     drop(writer);
     assert_eq!(long.finish(long.resume(&path)), long.uninterrupted());
 }
 
 #[test]
-fn a_run_that_was_never_saved_starts() {
+fn a_run_that_was_never_saved_starts_from_the_beginning() {
     let setting = Setting::new(|_, _| {});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
@@ -112,36 +112,36 @@ fn a_run_that_was_never_saved_starts() {
     let mut trainer = setting.trainer();
     assert!(!writer.restore(&mut trainer).unwrap());
     assert_eq!(setting.finish((writer, trainer)), setting.uninterrupted());
-    // but one whose trainer has gone does not
+    // a saved run without its trainer's file does not start
     std::fs::remove_file(path.join("trainer.safetensors")).unwrap();
     let error = RunWriter::resume(&path).unwrap().restore(&mut setting.trainer()).unwrap_err();
     assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("trainer.safetensors")), "{error}");
 }
 
 #[test]
-fn an_older_generation_in_the_trainer_s_place_is_gone_on_with() {
+fn an_earlier_checkpoint_can_be_resumed() {
     let setting = Setting::new(|_, _| {});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let (writer, mut trainer) = setting.begin(&path);
-    let mut writer = writer.keeping(2);
+    let mut writer = writer.keep_checkpoints(2);
     for _ in 0..6 {
         setting.steps(&mut writer, &mut trainer, 3);
         writer.save(&trainer).unwrap();
     }
     drop(writer);
-    let generations = path.join("checkpoints");
-    let mut kept: Vec<_> = std::fs::read_dir(&generations).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let checkpoints = path.join("checkpoints");
+    let mut kept: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     kept.sort();
     assert_eq!(kept, ["step-12.safetensors", "step-15.safetensors"]);
-    std::fs::copy(generations.join("step-12.safetensors"), path.join("trainer.safetensors")).unwrap();
+    std::fs::copy(checkpoints.join("step-12.safetensors"), path.join("trainer.safetensors")).unwrap();
     let resumed = setting.resume(&path);
     assert_eq!(resumed.1.position().step, 12);
     assert_eq!(setting.finish(resumed), setting.uninterrupted());
 }
 
 #[test]
-fn a_saved_trainer_fits_only_its_own_run() {
+fn the_trainer_of_another_run_is_refused() {
     let setting = Setting::new(|_, _| {});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
@@ -151,7 +151,7 @@ fn a_saved_trainer_fits_only_its_own_run() {
     let error = RunWriter::resume(&path).unwrap().restore(&mut other).unwrap_err();
     assert!(matches!(&error, Error::Mismatch { reason, .. } if reason.contains("10")), "{error}");
 
-    // the trainer of one run in the folder of another that differs in a setting alone
+    // the trainer's file of a run that differs in one setting
     let other = Setting::new(|_, train| train.lr = 0.25);
     let other_path = folder.path().join("other");
     drop(other.begin(&other_path));

@@ -1,28 +1,26 @@
-//! A training that takes milliseconds, and what is compared of two of them.
+//! A training run of a few milliseconds, and the results of two runs that tests compare.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rnnlm_model::{
-    CorpusRecord, EpochReport, Metrics, ModelConfig, Result, RunConfig, RunWriter, TrainConfig, Trainer,
+    Corpus, CorpusOptions, CorpusRecord, Cpu, EpochReport, ExecutionPath, Metrics, ModelConfig, Result, RunConfig,
+    RunWriter, TrainConfig, Trainer,
 };
-use rnnlm_rnn::ExecutionPath;
-use rnnlm_tensor::Cpu;
-use rnnlm_vocab::{Corpus, CorpusOptions};
 
 const TEXT: &str = "a traveller in time is a traveller still and has to be fed at the usual hours of the day";
 
-/// A text and what is done with it.
+/// A corpus and the settings of a run.
 pub(crate) struct Setting {
     pub(crate) corpus: Corpus,
     pub(crate) config: RunConfig,
-    /// Whether every epoch is scored, on the text's beginning.
-    pub(crate) held_out: bool,
+    /// Whether the start of the text is scored after every epoch.
+    pub(crate) validates: bool,
 }
 
 impl Setting {
-    /// Three epochs of eight minibatches, or nine, as the offset has it.
+    /// Three epochs of eight or nine minibatches, depending on the offset.
     pub(crate) fn new(change: impl FnOnce(&mut ModelConfig, &mut TrainConfig)) -> Self {
         let options = CorpusOptions::default();
         let corpus = Corpus::from_bytes(TEXT.repeat(3).as_bytes(), &options).unwrap();
@@ -30,14 +28,14 @@ impl Setting {
         let mut train = TrainConfig { epochs: 3, batch_size: 3, num_steps: 10, ..TrainConfig::book() };
         change(&mut model, &mut train);
         let config = RunConfig::new(CorpusRecord::new("text", &options, &corpus), model, train);
-        Self { corpus, config, held_out: false }
+        Self { corpus, config, validates: false }
     }
 
     pub(crate) fn trainer(&self) -> Trainer<Cpu> {
         Trainer::new(&Cpu::new(1).unwrap(), &self.config.model, &self.config.train, ExecutionPath::Auto).unwrap()
     }
 
-    /// A new run in `path`, saved untrained.
+    /// A new run in `path`, saved before the first step.
     pub(crate) fn begin(&self, path: &Path) -> (RunWriter, Trainer<Cpu>) {
         let mut writer = RunWriter::create(path, false, self.config.clone(), self.corpus.vocab.clone()).unwrap();
         let trainer = self.trainer();
@@ -45,7 +43,7 @@ impl Setting {
         (writer, trainer)
     }
 
-    /// The run in `path`, taken up where it was saved.
+    /// The run in `path`, resumed from its last save.
     pub(crate) fn resume(&self, path: &Path) -> (RunWriter, Trainer<Cpu>) {
         let mut writer = RunWriter::resume(path).unwrap();
         let mut trainer = self.trainer();
@@ -53,25 +51,25 @@ impl Setting {
         (writer, trainer)
     }
 
-    /// At most so many minibatches more, with a line of metrics for each epoch that ends.
+    /// Trains at most `steps` more steps, and logs each completed epoch.
     pub(crate) fn steps(&self, writer: &mut RunWriter, trainer: &mut Trainer<Cpu>, steps: usize) {
-        self.steps_saving(writer, trainer, steps, Result::unwrap);
+        self.steps_with(writer, trainer, steps, Result::unwrap);
     }
 
-    /// The same, where it is for `saved` to say how saving the best model may end.
-    pub(crate) fn steps_saving(
+    /// Like [`Setting::steps`]; `on_save` checks the result of saving the best model.
+    pub(crate) fn steps_with(
         &self,
         writer: &mut RunWriter,
         trainer: &mut Trainer<Cpu>,
         steps: usize,
-        saved: impl Fn(Result<()>),
+        on_save: impl Fn(Result<()>),
     ) {
         let left = AtomicUsize::new(steps);
         while left.load(Ordering::Relaxed) > 0 && trainer.position().epoch < self.config.train.epochs {
             let stop = || left.fetch_sub(1, Ordering::Relaxed) == 1;
             if let Some(mut report) = self.epoch(trainer, &stop) {
-                if trainer.validate(self.held_out.then_some(&self.corpus.ids[..50]), &mut report).unwrap() {
-                    saved(writer.save_best(trainer));
+                if trainer.validate(self.validates.then_some(&self.corpus.ids[..50]), &mut report).unwrap() {
+                    on_save(writer.save_best(trainer));
                 }
                 writer.log(&report);
             }
@@ -82,35 +80,36 @@ impl Setting {
         trainer.epoch(&self.corpus.ids, stop).unwrap()
     }
 
-    /// Trains to the end, saves, and gives what is in the folder then.
-    pub(crate) fn finish(&self, (mut writer, mut trainer): (RunWriter, Trainer<Cpu>)) -> Ending {
+    /// Trains to the end, saves, and returns the result.
+    pub(crate) fn finish(&self, (mut writer, mut trainer): (RunWriter, Trainer<Cpu>)) -> Outcome {
         self.steps(&mut writer, &mut trainer, usize::MAX);
         writer.save(&trainer).unwrap();
-        Ending::of(writer.run().path())
+        Outcome::read(writer.run().path())
     }
 
-    /// What a run that nothing happened to ends with.
-    pub(crate) fn uninterrupted(&self) -> Ending {
+    /// The result of an uninterrupted run.
+    pub(crate) fn uninterrupted(&self) -> Outcome {
         let folder = tempfile::tempdir().unwrap();
         self.finish(self.begin(&folder.path().join("run")))
     }
 }
 
-/// What must be the same of two runs: the model byte for byte, and of every epoch all but its time.
+/// The result of a run: the bytes of the models, and the metrics of every epoch without its time.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Ending {
+pub(crate) struct Outcome {
     model: Vec<u8>,
     best: Option<Vec<u8>>,
     metrics: Vec<Metrics>,
 }
 
-impl Ending {
-    pub(crate) fn of(run: &Path) -> Self {
+impl Outcome {
+    pub(crate) fn read(run: &Path) -> Self {
         let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-        let timeless = |line| Metrics { tokens_per_second: 0.0, seconds: 0.0, ..serde_json::from_str(line).unwrap() };
+        let without_time =
+            |line| Metrics { tokens_per_second: 0.0, seconds: 0.0, ..serde_json::from_str(line).unwrap() };
         let (model, best) =
             (fs::read(run.join("model.safetensors")).unwrap(), fs::read(run.join("best.safetensors")).ok());
-        Self { model, best, metrics: text.lines().map(timeless).collect() }
+        Self { model, best, metrics: text.lines().map(without_time).collect() }
     }
 }
 
@@ -119,7 +118,7 @@ pub(crate) fn workspace(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// A copy of a run, without folders in it.
+/// Copies the files of a run, without folders.
 pub(crate) fn copy(run: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(run).unwrap() {
@@ -130,8 +129,8 @@ pub(crate) fn copy(run: &Path, to: &Path) {
     }
 }
 
-/// What is in a folder that should not be once nobody works on it.
-pub(crate) fn litter(folder: &Path) -> Vec<String> {
+/// The temporary files in a folder.
+pub(crate) fn unfinished_files(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with('.') && name != ".rnnlm.lock").collect()
 }

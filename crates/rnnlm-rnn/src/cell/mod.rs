@@ -24,6 +24,17 @@ pub enum Nonlinearity {
 }
 
 impl Nonlinearity {
+    /// Every non-linearity, the default first.
+    pub const ALL: [Self; 2] = [Self::Tanh, Self::Relu];
+
+    /// The name in flags and files, which is PyTorch's: `tanh` or `relu`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tanh => "tanh",
+            Self::Relu => "relu",
+        }
+    }
+
     /// The elementwise operation.
     pub fn activation(self) -> Activation {
         match self {
@@ -65,6 +76,31 @@ impl Cell {
             Self::Gru { reset_after: true } => "gru",
             Self::Gru { reset_after: false } => "gru reset-before",
             Self::Lstm => "lstm",
+        }
+    }
+
+    /// The name in flags and files: `rnn`, `gru` or `lstm`. Cells that differ only in their options share it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rnn(_) => "rnn",
+            Self::Gru { .. } => "gru",
+            Self::Lstm => "lstm",
+        }
+    }
+
+    /// The first cell of each name in [`Cell::ALL`], which has PyTorch's default options.
+    pub fn defaults() -> impl Iterator<Item = Self> {
+        let is_first = |&(index, cell): &(usize, Self)| Self::ALL[..index].iter().all(|c| c.as_str() != cell.as_str());
+        Self::ALL.into_iter().enumerate().filter(is_first).map(|(_, cell)| cell)
+    }
+
+    /// This cell with other options. An RNN takes `nonlinearity`, a GRU takes `reset_after`; other cells have no options.
+    #[must_use]
+    pub fn with_options(self, nonlinearity: Nonlinearity, reset_after: bool) -> Self {
+        match self {
+            Self::Rnn(_) => Self::Rnn(nonlinearity),
+            Self::Gru { .. } => Self::Gru { reset_after },
+            Self::Lstm => self,
         }
     }
 
@@ -171,6 +207,19 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_of_the_default_cells_give_every_cell() {
+        let names: Vec<_> = Cell::defaults().map(Cell::as_str).collect();
+        assert!(names.starts_with(&["rnn", "gru", "lstm"]), "{names:?}");
+        for cell in Cell::ALL {
+            let nonlinearity =
+                if cell == Cell::Rnn(Nonlinearity::Relu) { Nonlinearity::Relu } else { Nonlinearity::Tanh };
+            let reset_after = cell != Cell::Gru { reset_after: false };
+            let default = Cell::defaults().find(|default| default.as_str() == cell.as_str());
+            assert_eq!(default.map(|default| default.with_options(nonlinearity, reset_after)), Some(cell));
+        }
+    }
 
     #[test]
     fn the_recurrent_blocks_cover_every_gate_once_and_read_only_what_is_stored() {

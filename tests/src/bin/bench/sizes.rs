@@ -1,6 +1,6 @@
 //! The table of what is measured, beside the walk: models, minibatches, and the arithmetic that each token costs.
 
-use rnnlm_model::{CellKind, ModelConfig, TrainConfig};
+use rnnlm_model::{Cell, ModelConfig, Nonlinearity, TrainConfig};
 use rnnlm_vocab::TokenKind;
 
 /// One row of the table.
@@ -9,7 +9,7 @@ pub(crate) struct Size {
     /// By which it is asked for.
     pub(crate) name: &'static str,
     pub(crate) work: Work,
-    pub(crate) cell: CellKind,
+    pub(crate) cell: Cell,
     pub(crate) hidden_size: usize,
     pub(crate) num_layers: usize,
     pub(crate) batch_size: usize,
@@ -35,7 +35,7 @@ pub(crate) enum Work {
 const BOOK: Size = Size {
     name: "rnn-256",
     work: Work::Train,
-    cell: CellKind::Rnn,
+    cell: Cell::Rnn(Nonlinearity::Tanh),
     hidden_size: 256,
     num_layers: 1,
     batch_size: 32,
@@ -48,9 +48,9 @@ const BOOK: Size = Size {
 /// Every row, in the order of the report.
 pub(crate) const SIZES: &[Size] = &[
     BOOK,
-    Size { name: "gru-256", cell: CellKind::Gru, ..BOOK },
-    Size { name: "lstm-256", cell: CellKind::Lstm, ..BOOK },
-    Size { name: "lstm-2x512", cell: CellKind::Lstm, hidden_size: 512, num_layers: 2, batch_size: 64, ..BOOK },
+    Size { name: "gru-256", cell: Cell::Gru { reset_after: true }, ..BOOK },
+    Size { name: "lstm-256", cell: Cell::Lstm, ..BOOK },
+    Size { name: "lstm-2x512", cell: Cell::Lstm, hidden_size: 512, num_layers: 2, batch_size: 64, ..BOOK },
     Size { name: "rnn-64", hidden_size: 64, ..BOOK },
     Size { name: "rnn-100-batch-20", hidden_size: 100, batch_size: 20, ..BOOK },
     Size { name: "rnn-1024", hidden_size: 1024, ..BOOK },
@@ -58,7 +58,7 @@ pub(crate) const SIZES: &[Size] = &[
     Size { name: "rnn-256-batch-256", batch_size: 256, max_tokens: 40_000, ..BOOK },
     Size {
         name: "lstm-256-words",
-        cell: CellKind::Lstm,
+        cell: Cell::Lstm,
         token: TokenKind::Word,
         embedding_size: 128,
         vocab_size: 5_000,
@@ -66,7 +66,7 @@ pub(crate) const SIZES: &[Size] = &[
         ..BOOK
     },
     Size { name: "generate-rnn-256", work: Work::Generate, ..BOOK },
-    Size { name: "generate-lstm-256", work: Work::Generate, cell: CellKind::Lstm, ..BOOK },
+    Size { name: "generate-lstm-256", work: Work::Generate, cell: Cell::Lstm, ..BOOK },
 ];
 
 impl Size {

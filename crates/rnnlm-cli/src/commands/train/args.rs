@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use rnnlm_model::{CellKind, Init, NonlinearityKind, OptimizerConfig};
+use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
 use rnnlm_vocab::{Normalization, Sampling, TokenKind};
 
 use super::checkpoint::Interval;
@@ -66,10 +66,10 @@ pub(crate) struct TrainArgs {
 
     /// Type of the recurrent layers.
     #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
-    pub(crate) cell: CellKind,
+    pub(crate) cell: Cell,
     /// Activation function of the rnn cell.
     #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
-    pub(crate) nonlinearity: NonlinearityKind,
+    pub(crate) nonlinearity: Nonlinearity,
     /// Apply the reset gate of the gru cell before the recurrent matrix multiplication, as the book's from-scratch code
     /// does. PyTorch applies it after.
     #[arg(long, help_heading = "Model")]

@@ -25,9 +25,7 @@ pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOpt
 /// The model for a vocabulary of `vocab_size` entries.
 pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
     ModelConfig {
-        cell: args.cell,
-        nonlinearity: args.nonlinearity,
-        reset_before: args.reset_before,
+        cell: args.cell.with_options(args.nonlinearity, !args.reset_before),
         vocab_size,
         hidden_size: args.hidden_size,
         num_layers: args.num_layers,

@@ -1,6 +1,6 @@
 //! A new training run, with random initial weights or those of another run (`--init-from`).
 
-use rnnlm_model::{CorpusRecord, Run, RunConfig, Trainer};
+use rnnlm_model::{CorpusRecord, Run, RunConfig, TrainConfig, Trainer};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, CorpusOptions};
 
@@ -36,12 +36,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     };
     let record = CorpusRecord::new(&args.corpus, &options, &corpus);
     let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref())?;
-    let memory = memory::check_training(&model, &train)?;
-    // an error if the text is too short for one minibatch
-    Batches::new(train.sampling, split.training_ids(), train.batch_size, train.num_steps, train.seed, 0)?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    compute::run_quietly(&args.compute, NewRunTask { args, initial_run, options, split, config, memory, folder })
+    compute::run_quietly(&args.compute, NewRunTask { args, initial_run, options, split, config, folder })
 }
 
 /// A new run that passed every check that needs no device.
@@ -51,14 +48,16 @@ struct NewRunTask<'a> {
     options: CorpusOptions,
     split: Split,
     config: RunConfig,
-    /// Bytes of memory that training needs.
-    memory: u128,
     folder: RunFolder,
 }
 
 impl Task for NewRunTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, initial_run, options, split, mut config, memory, folder } = self;
+        let Self { args, initial_run, options, split, mut config, folder } = self;
+        let memory = memory::check_training(backend, &config.model, &config.train)?;
+        let TrainConfig { sampling, batch_size, num_steps, seed, .. } = config.train;
+        // an error if the text is too short for one minibatch
+        Batches::new(sampling, split.training_ids(), batch_size, num_steps, seed, 0)?;
         let path = args.compute.path.into();
         let mut trainer = Trainer::new(backend, &config.model, &config.train, path)?;
         disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
@@ -73,7 +72,7 @@ impl Task for NewRunTask<'_> {
         if let Some(run) = &config.init_from {
             session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));
         }
-        let writer = folder.create(&config, &split.corpus.vocab)?.keeping(args.keep);
+        let writer = folder.create(&config, &split.corpus.vocab)?.keep_checkpoints(args.keep);
         let mut saver = Saver::new(writer, args.checkpoint_every, None);
         saver.save(&trainer)?;
         session.train(trainer, saver)

@@ -19,7 +19,7 @@ use crate::{disk_space, human, memory, signals};
 
 /// Resumes the run in `path`.
 pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
-    let writer = RunWriter::resume(path)?.keeping(args.keep);
+    let writer = RunWriter::resume(path)?.keep_checkpoints(args.keep);
     let config = writer.config().clone();
     let settings = &args.settings;
     let corpus_name = if settings.is_explicit("corpus") { &args.corpus } else { &config.corpus.name };
@@ -29,19 +29,16 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
     let split = split_again(corpus, args, &config)?;
     let epochs = if settings.is_explicit("epochs") { args.epochs } else { config.train.epochs };
     if epochs < config.train.epochs {
-        return Err(Error::FewerEpochs { asked: epochs, configured: config.train.epochs }.into());
+        return Err(Error::FewerEpochs { requested: epochs, configured: config.train.epochs }.into());
     }
-    if epochs > config.train.epochs && config.train.schedule.depends_on_the_end() {
+    if epochs > config.train.epochs && config.train.schedule.depends_on_total_epochs() {
         let schedule = config.train.schedule.as_str();
         let end = config.train.epochs;
         let message = format!("the {schedule} schedule of this run ends at epoch {end}, not at epoch {epochs}");
         return Err(Failure::failed(message).with_hint("use --init-from to start a new run with its weights"));
     }
-    let memory = memory::check_training(&config.model, &config.train)?;
-    // an error if the text is too short for one minibatch
-    Batches::new(config.train.sampling, split.training_ids(), config.train.batch_size, config.train.num_steps, 0, 0)?;
     signals::install()?;
-    compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, epochs, memory })
+    compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, epochs })
 }
 
 /// A run that passed every check that needs neither a device nor its checkpoint.
@@ -52,13 +49,15 @@ struct ResumeTask<'a> {
     config: RunConfig,
     split: Split,
     epochs: u64,
-    /// Bytes of memory that training needs.
-    memory: u128,
 }
 
 impl Task for ResumeTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, path, mut writer, config, split, epochs, memory } = self;
+        let Self { args, path, mut writer, config, split, epochs } = self;
+        let memory = memory::check_training(backend, &config.model, &config.train)?;
+        let TrainConfig { sampling, batch_size, num_steps, .. } = config.train;
+        // an error if the text is too short for one minibatch
+        Batches::new(sampling, split.training_ids(), batch_size, num_steps, 0, 0)?;
         let train = TrainConfig { epochs, ..config.train };
         let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
         disk_space::check(path, trainer.checkpoint_bytes())?;

@@ -95,7 +95,7 @@ impl Session<'_> {
         let chart_written = chart::svg(&metrics, &saver.writer);
         outcome.map_err(|failure| failure.with_kept_model(run.path(), &saver.last_checkpoint()))?;
         let position = trainer.position();
-        let is_interrupted = position.epoch < trainer.config().epochs && !trainer.is_out_of_patience();
+        let is_interrupted = position.epoch < trainer.config().epochs && !trainer.should_stop_early();
         if is_interrupted {
             error_line(&format!(
                 "interrupted after epoch {} of {} and {}; the model is saved in {}",
@@ -119,7 +119,7 @@ impl Session<'_> {
         reports: &mut Vec<EpochReport>,
     ) -> Result<()> {
         let epochs = trainer.config().epochs;
-        let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.is_out_of_patience();
+        let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.should_stop_early();
         while !is_done(trainer) && !signals::stop_requested() {
             let pause_check = saver.interval.pause_check(trainer.position().step);
             let mut report = trainer.epoch(self.split.training_ids(), &pause_check)?;
@@ -224,7 +224,7 @@ impl Session<'_> {
                 "perplexity": perplexity,
                 "val_perplexity": metrics.last().and_then(|epoch| epoch.val_perplexity),
                 "best": position.best.map(|best| json!({ "epoch": best.epoch, "val_perplexity": best.perplexity })),
-                "stopped_early": trainer.is_out_of_patience() && position.epoch < trainer.config().epochs,
+                "stopped_early": trainer.should_stop_early() && position.epoch < trainer.config().epochs,
                 "tokens_per_second": tokens_per_second,
                 "epochs": position.epoch,
                 "tokens_per_epoch": reports.last().map(|epoch| epoch.tokens),

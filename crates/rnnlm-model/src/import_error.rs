@@ -1,0 +1,98 @@
+//! The reasons for which a weights file cannot be imported.
+
+/// Why a weights file cannot become a run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// A file of `torch.save`.
+    #[error("it is what `torch.save` writes, not safetensors")]
+    Pickled,
+    /// Bytes that are not `safetensors`.
+    #[error("it is not safetensors: {0}")]
+    Format(String),
+    /// A missing tensor.
+    #[error("it has no tensor `{tensor}`, only {}", list(others))]
+    Missing {
+        /// Its name.
+        tensor: String,
+        /// The tensors in the file, sorted.
+        others: Vec<String>,
+    },
+    /// A tensor that is not a parameter of the model.
+    #[error("tensor `{tensor}` {shape:?} is not a parameter of the model: {model}")]
+    Unexpected {
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The model that the other tensors describe.
+        model: String,
+    },
+    /// A tensor that should be a matrix.
+    #[error("tensor `{tensor}` is {found:?}, it must have two dimensions")]
+    NotAMatrix {
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// A tensor whose shape does not fit the other tensors.
+    #[error("tensor `{tensor}` is {found:?}, by the others it must be {expected:?}")]
+    Shape {
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The expected shape.
+        expected: Vec<usize>,
+    },
+    /// A recurrent weight whose shape fits no cell.
+    #[error("tensor `{tensor}` is {found:?}, which fits no cell: its rows must be 1, 3 or 4 times its columns")]
+    Gates {
+        /// Its name.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// A tensor that does not have a floating-point type of 16, 32 or 64 bits.
+    #[error("tensor `{tensor}` holds {found}, it must hold F32, F64, F16 or BF16")]
+    Dtype {
+        /// Its name.
+        tensor: String,
+        /// Its type, in the words of the format.
+        found: String,
+    },
+    /// A value that is not finite as float32.
+    #[error("tensor `{tensor}` holds {value} at index {index}, it must be finite as float32")]
+    NotFinite {
+        /// Its name.
+        tensor: String,
+        /// The index in the flat tensor.
+        index: usize,
+        /// The value as float32.
+        value: f32,
+    },
+    /// A vocabulary whose size differs from the output layer's.
+    #[error("tensor `linear.weight` has {rows} rows, the vocabulary has {tokens} entries")]
+    VocabSize {
+        /// **V** of the model.
+        rows: usize,
+        /// Entries of the vocabulary.
+        tokens: usize,
+    },
+    /// A requested non-linearity that is not the file's.
+    #[error("`nonlinearity` is {requested}, and the file holds {model}")]
+    Nonlinearity {
+        /// The requested non-linearity.
+        requested: &'static str,
+        /// The cell in the file.
+        model: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    const MAX_NAMES: usize = 6;
+    let more = if names.len() > MAX_NAMES { format!(" and {} more", names.len() - MAX_NAMES) } else { String::new() };
+    let names: Vec<_> = names.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { "an empty file".to_owned() } else { names.join(", ") + &more }
+}

@@ -1,0 +1,14 @@
+//! The names of a run's files, and the most bytes that they may have.
+
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const VOCAB: &str = "vocab.json";
+pub(crate) const MODEL: &str = "model.safetensors";
+pub(crate) const TRAINER: &str = "trainer.safetensors";
+pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const BEST: &str = "best.safetensors";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
+/// A configuration has a few hundred bytes.
+pub(crate) const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// The limit of `rnnlm_vocab` for the content, and 1 kB for the digest. Ten million words are below it.
+pub(crate) const MAX_VOCAB_BYTES: u64 = (1 << 28) + (1 << 10);

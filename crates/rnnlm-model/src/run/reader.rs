@@ -1,0 +1,214 @@
+//! [`Run`]: reads a run from a folder or from memory.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use rnnlm_rnn::{ExecutionPath, Recurrence};
+use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
+
+use super::disk::System;
+use super::files::{lock, write_atomically};
+use super::folder::{is_unfinished, require_run};
+use super::log::{MAX_LOG_BYTES, parse_metrics};
+use super::names::{BEST, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, METRICS, MODEL, TRAINER, VOCAB};
+use super::record::{Config, FORMAT_VERSION, Metrics, RunConfig, parse_with_digest};
+use super::source::Source;
+use super::weights::{self, WeightsFile};
+use crate::{Error, LanguageModel, ModelConfig, Result};
+
+/// A run to read: its configuration and its vocabulary, and access to its model.
+#[derive(Debug)]
+pub struct Run {
+    source: Source,
+    config: Config,
+    vocab: Vocab,
+    vocab_sha256: String,
+}
+
+impl Run {
+    /// Opens the run in a folder: reads its configuration and its vocabulary.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`] if the folder has no run; [`Error::Damaged`], [`Error::NewerFormat`] or [`Error::Mismatch`] if a
+    /// file is not what was written; [`Error::Io`] if a file cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        require_run(path)?;
+        let source = Source::Folder(path.to_owned());
+        let (config, vocab) = (source.read(CONFIG, MAX_CONFIG_BYTES)?, source.read(VOCAB, MAX_VOCAB_BYTES)?);
+        let (config, vocab) = (config.into_owned(), vocab.into_owned());
+        Self::parse(source, &config, &vocab)
+    }
+
+    /// Opens a run from the contents of `config.json`, `vocab.json` and `model.safetensors`, with the same checks as
+    /// [`Run::open`]. A program can embed a model with [`include_bytes!`].
+    ///
+    /// No files are read or written. [`Run::load`] checks the model's bytes. The run has no metrics and no best model.
+    ///
+    /// ```ignore
+    /// let run = Run::from_bytes(
+    ///     include_bytes!("run/config.json"),
+    ///     include_bytes!("run/vocab.json"),
+    ///     &include_bytes!("run/model.safetensors")[..],
+    /// )?;
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::NewerFormat`] or [`Error::Mismatch`] if `config` or `vocab` is not what was written.
+    pub fn from_bytes(config: &[u8], vocab: &[u8], model: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::parse(Source::Memory(model.into()), config, vocab)
+    }
+
+    fn parse(source: Source, config: &[u8], vocab: &[u8]) -> Result<Self> {
+        let path = source.path(CONFIG);
+        let (content, _) = parse_with_digest(&path, config, FORMAT_VERSION)?;
+        let config = Config::from_json(content).map_err(|error| Error::Damaged { path, reason: error.to_string() })?;
+        let path = source.path(VOCAB);
+        let (content, vocab_sha256) = parse_with_digest(&path, vocab, VOCAB_FORMAT_VERSION)?;
+        let vocab = Vocab::from_json(content.to_string().as_bytes())
+            .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
+        let vocab_size = config.model().vocab_size;
+        if vocab.len() != vocab_size {
+            let reason = format!("it has {} entries, config.json has vocab_size {vocab_size}", vocab.len());
+            return Err(Error::Mismatch { path, reason });
+        }
+        Ok(Self { source, config, vocab, vocab_sha256 })
+    }
+
+    /// The run that was just written to a folder.
+    pub(crate) fn written(path: &Path, config: Config, vocab: Vocab, vocab_sha256: String) -> Self {
+        Self { source: Source::Folder(path.to_owned()), config, vocab, vocab_sha256 }
+    }
+
+    /// Whether a folder is empty, or contains only the files of a process that ended before it saved its run for the first
+    /// time. A new run may be created there.
+    pub fn is_unfinished(path: &Path) -> bool {
+        is_unfinished(path)
+    }
+
+    /// The folder; the empty path for a run that was opened from bytes.
+    pub fn path(&self) -> &Path {
+        self.source.folder()
+    }
+
+    /// The path of one of the run's files.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.source.path(name)
+    }
+
+    /// The settings of the run.
+    ///
+    /// # Errors
+    /// [`Error::NeverTrained`] for an imported run.
+    pub fn config(&self) -> Result<&RunConfig> {
+        match &self.config {
+            Config::Trained(config) => Ok(config),
+            Config::Imported(_) => Err(Error::NeverTrained { path: self.path().to_owned() }),
+        }
+    }
+
+    pub(crate) fn set_config(&mut self, config: RunConfig) {
+        self.config = Config::Trained(Box::new(config));
+    }
+
+    /// The settings of the model.
+    pub fn model(&self) -> &ModelConfig {
+        self.config.model()
+    }
+
+    /// The vocabulary.
+    pub fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+
+    /// The digest of `vocab.json`.
+    pub(crate) fn vocab_sha256(&self) -> &str {
+        &self.vocab_sha256
+    }
+
+    /// Every line of `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a line is damaged.
+    pub fn metrics(&self) -> Result<Vec<Metrics>> {
+        parse_metrics(&self.file(METRICS), &self.source.read(METRICS, MAX_LOG_BYTES)?)
+    }
+
+    /// Loads the last saved model to a device.
+    ///
+    /// If a crash during a save left a `model.safetensors` that is older than `trainer.safetensors`, the model comes from the
+    /// trainer's file. Then `model.safetensors` is also written again, if no other process writes the run and the folder is
+    /// writable.
+    ///
+    /// # Errors
+    /// If a file is not what was written or does not fit the run, or the device has not enough memory.
+    pub fn load<B: Recurrence>(&self, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
+        let saved = weights::read_metadata(&self.source, TRAINER)?.and_then(|metadata| metadata.trainer?.saved_with);
+        let found = weights::read_metadata(&self.source, MODEL)?.map(|metadata| metadata.sha256);
+        let stale = match (&found, &saved) {
+            (None, None) => return Err(self.without(MODEL)),
+            (None, Some(_)) => true,
+            (Some(found), saved) => saved.as_ref().is_some_and(|saved| saved.model_sha256 != *found),
+        };
+        if stale && found.is_some() {
+            // an older model of this run is replaced; a damaged one or another run's is an error
+            let bytes = self.read_weights(MODEL)?;
+            WeightsFile::parse(&self.file(MODEL), &bytes, self.model(), &self.vocab_sha256)?;
+        }
+        let model = self.load_file(if stale { TRAINER } else { MODEL }, backend, path)?;
+        if stale && let Ok(_lock) = lock(self.path()) {
+            let values = model.parameters().to_vec(backend)?;
+            let layout = model.parameters().layout();
+            let (bytes, _) = weights::model_file(&values, layout, model.config(), &self.vocab_sha256);
+            // the model is loaded in any case, so a folder that is not writable is not an error
+            let _ = write_atomically(&System, &self.file(MODEL), &bytes);
+        }
+        Ok(model)
+    }
+
+    /// Loads the model with the best perplexity on the validation set to a device.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`] if the run has none; otherwise as [`Run::load`].
+    pub fn load_best<B: Recurrence>(&self, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
+        if !self.source.has(BEST) {
+            return Err(self.without(BEST));
+        }
+        self.load_file(BEST, backend, path)
+    }
+
+    /// Loads the model in one of the run's weights files.
+    fn load_file<B: Recurrence>(&self, name: &str, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
+        let bytes = self.read_weights(name)?;
+        let file = self.file(name);
+        let weights = WeightsFile::parse(&file, &bytes, self.model(), &self.vocab_sha256)?;
+        let mut model = LanguageModel::new(backend, self.model(), path)?;
+        let values = weights.parameters(model.parameters().layout())?;
+        model.parameters_mut().write(backend, &values)?;
+        Ok(model)
+    }
+
+    /// An error if a weights file is too short for the model that `config.json` describes. It is checked before memory of
+    /// that size is allocated.
+    pub(crate) fn check_min_length(&self, name: &str) -> Result<()> {
+        let parameters = self.model().num_parameters();
+        let length = self.source.len(name)?;
+        if parameters > length.into() {
+            let reason = format!("it has {length} bytes, too few for {parameters} parameters");
+            return Err(Error::Damaged { path: self.file(name), reason });
+        }
+        Ok(())
+    }
+
+    /// Reads a weights file, which is at least as long as the model and at most as long as a trainer's file.
+    fn read_weights(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        self.check_min_length(name)?;
+        // an optimizer has a few values per parameter, and the carried state is at most that of a large minibatch
+        let state = self.model().state_len(self.config.batch_size());
+        let values = self.model().num_parameters().saturating_mul(8).saturating_add(state.saturating_mul(2));
+        self.source.read(name, weights::max_file_bytes(usize::try_from(values).unwrap_or(usize::MAX)))
+    }
+
+    fn without(&self, name: &str) -> Error {
+        Error::NotARun { path: self.path().to_owned(), reason: format!("it has no `{name}`") }
+    }
+}

@@ -1,0 +1,134 @@
+//! The device memory of a training step.
+
+use std::ops::Range;
+
+use rnnlm_rnn::{Recurrence, StackMemory, State};
+use rnnlm_tensor::{Backend, Mask, Tensor, View};
+use rnnlm_vocab::Minibatch;
+
+use crate::embedding::Embedded;
+use crate::{Result, TrainConfig};
+
+/// The intermediate values of a minibatch of one size. They are allocated once, and every step overwrites them.
+#[derive(Debug)]
+pub struct Workspace<B: Recurrence> {
+    pub(crate) num_steps: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) inputs: B::Indices,
+    pub(crate) targets: B::Indices,
+    /// The output of the embedding; `None` for one-hot input.
+    pub(crate) embedded: Option<Embedded<B>>,
+    pub(crate) memory: StackMemory<B>,
+    /// `[chunk, V]`: the logits of one chunk of rows, and after the loss their gradient.
+    pub(crate) logits: Tensor<B>,
+    /// The packed weight of the output layer.
+    pub(crate) output_cache: B::LinearCache,
+    /// `[T·N, 1]`: negative log likelihood of each target.
+    pub(crate) losses: Tensor<B>,
+    /// `[T·N, directions·H]`: gradient of the recurrent layers' output.
+    pub(crate) grad_output: Tensor<B>,
+    /// `[1, 1]`: sum of `losses`.
+    pub(crate) loss_sum: Tensor<B>,
+}
+
+/// The ids of a minibatch.
+#[derive(Debug)]
+pub(crate) enum MinibatchIds<'a, B: Backend> {
+    /// On the host.
+    Host(&'a Minibatch),
+    /// On the device: minibatch `index` in buffers of inputs and targets.
+    Device([&'a B::Indices; 2], usize),
+}
+
+/// The loss of a minibatch, on the device.
+#[derive(Debug)]
+pub(crate) struct LossSum<'a, B: Backend> {
+    /// `[1, 1]`: sum over the targets, in nats.
+    pub(crate) sum: View<'a, B>,
+    /// Number of targets.
+    pub(crate) targets: usize,
+}
+
+impl<B: Recurrence> Workspace<B> {
+    /// Stage 3: copies the ids of a minibatch to the device.
+    ///
+    /// # Errors
+    /// If the minibatch has another size than this workspace, or the device fails.
+    pub fn load(&mut self, backend: &B, minibatch: &Minibatch) -> Result<()> {
+        self.load_ids(backend, MinibatchIds::Host(minibatch))
+    }
+
+    /// Stage 3 of training step `step`: loads the ids, sets the dropout mask of the step, and resets `state` if `config`
+    /// does not carry it from one minibatch to the next.
+    pub(crate) fn begin_step(
+        &mut self,
+        backend: &B,
+        ids: MinibatchIds<'_, B>,
+        config: &TrainConfig,
+        step: u64,
+        state: &mut State<B>,
+    ) -> Result<()> {
+        self.load_ids(backend, ids)?;
+        self.set_dropout(backend, config.dropout_mask(step))?;
+        if config.resets_state() {
+            state.reset(backend)?;
+        }
+        Ok(())
+    }
+
+    fn load_ids(&mut self, backend: &B, ids: MinibatchIds<'_, B>) -> Result<()> {
+        match ids {
+            MinibatchIds::Host(minibatch) => {
+                backend.write_indices(&minibatch.inputs, &mut self.inputs)?;
+                backend.write_indices(&minibatch.targets, &mut self.targets)?;
+            }
+            MinibatchIds::Device([inputs, targets], index) => {
+                let offset = index * self.rows();
+                backend.copy_indices(inputs, offset, &mut self.inputs)?;
+                backend.copy_indices(targets, offset, &mut self.targets)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the dropout mask between recurrent layers for the following passes; `None` disables dropout.
+    ///
+    /// # Errors
+    /// If the device has not enough memory.
+    pub fn set_dropout(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
+        Ok(self.memory.set_dropout_mask(backend, mask)?)
+    }
+
+    /// The number of rows of a minibatch, `T·N`.
+    pub fn rows(&self) -> usize {
+        self.num_steps * self.batch_size
+    }
+
+    /// The tapes and gradients of the recurrent layers.
+    pub fn memory(&self) -> &StackMemory<B> {
+        &self.memory
+    }
+
+    /// `[chunk, V]`: the logits that [`LanguageModel::logits`](crate::LanguageModel::logits) wrote, or after the loss the
+    /// gradient of the last chunk. A chunk is the whole minibatch unless the vocabulary is large.
+    pub fn logits(&self) -> View<'_, B> {
+        self.logits.view()
+    }
+
+    /// `[1, 1]`: the sum of the negative log likelihoods of the targets, in nats.
+    pub fn loss_sum(&self) -> View<'_, B> {
+        self.loss_sum.view()
+    }
+
+    /// [`Workspace::loss_sum`] with the number of targets.
+    pub(crate) fn loss(&self) -> LossSum<'_, B> {
+        LossSum { sum: self.loss_sum(), targets: self.rows() }
+    }
+
+    /// The ranges of rows whose logits are computed together.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<B> {
+        let rows = self.rows();
+        let [chunk, _] = self.logits.shape();
+        (0..rows).step_by(chunk).map(move |first| first..rows.min(first + chunk))
+    }
+}
