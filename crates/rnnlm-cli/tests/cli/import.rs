@@ -41,7 +41,7 @@ fn an_imported_run_generates_scores_and_initializes_a_run() {
     assert!(config.contains("\"init_from\": \"runs/model-gru-1\""), "{config}");
     let before = dir.snapshot();
     dir.run(&["train", "--resume", run])
-        .failed(4, &["`runs/model-gru-1` was imported: it has no training to go on with", "hint: use --init-from"]);
+        .failed(4, &["`runs/model-gru-1` was imported: it has no training state to resume", "hint: use --init-from"]);
     assert_eq!(dir.snapshot(), before);
 }
 
@@ -96,7 +96,7 @@ fn invalid_files_are_refused_before_anything_is_written() {
     dir.refuses(&with("model.safetensors", "text.txt"), 1, &["the vocabulary is not in the expected form"]);
     dir.refuses(&[&IMPORT[..], &["--nonlinearity", "relu"]].concat(), 4, &["`nonlinearity` is relu", "`gru`"]);
     dir.refuses(&[&IMPORT[..], &["--nonlinearity", "sine"]].concat(), 2, &["tanh, relu"]);
-    dir.refuses(&[&IMPORT[..], &["--token", "byte"]].concat(), 1, &["is not a byte spelled like"]);
+    dir.refuses(&[&IMPORT[..], &["--token", "byte"]].concat(), 1, &["is not a byte written like"]);
     dir.refuses(&[&IMPORT[..], &["--out", "folder/../text.txt/run"]].concat(), 1, &["cannot be created"]);
     dir.refuses(&["import", "model.safetensors"], 2, &["--vocab"]);
 }
