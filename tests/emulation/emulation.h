@@ -22,7 +22,7 @@ struct ThreadContext {
   Dim3 block, num_blocks;
 };
 
-// Stands for a ballot instead of a shuffle; not a valid lane mask.
+// Selects a ballot instead of a shuffle; not a valid lane mask.
 constexpr unsigned ALL_LANES = 32;
 
 // What the scheduler does for a thread of a kernel. A call may run other threads before it returns.

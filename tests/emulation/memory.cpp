@@ -92,9 +92,7 @@ void GuardedMemory::resize(std::size_t bytes) {
   data_ = pages_ + capacity_ - round_up(bytes, 16);
 }
 
-void GuardedMemory::poison() {
-  std::memset(data_, UNWRITTEN, static_cast<std::size_t>(pages_ + capacity_ - data_));
-}
+void GuardedMemory::poison() { std::memset(data_, UNWRITTEN, static_cast<std::size_t>(pages_ + capacity_ - data_)); }
 
 bool GuardedMemory::is_intact() const { return is_unwritten(data_ + bytes_, pages_ + capacity_); }
 

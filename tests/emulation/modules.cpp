@@ -84,8 +84,8 @@ Result queue(void* handle, Dim3 grid, Dim3 threads, unsigned shared_bytes, void*
   if (threads.y != 1 || threads.z != 1)
     return error(NOT_SUPPORTED, description + ", with blocks of more than one dimension");
   const bool is_too_large = grid.x > limits::BLOCKS || grid.y > limits::BLOCKS_YZ || grid.z > limits::BLOCKS_YZ ||
-                         threads.x > limits::THREADS_PER_BLOCK ||
-                         shared_bytes > static_cast<unsigned>(function.shared_bytes);
+                            threads.x > limits::THREADS_PER_BLOCK ||
+                            shared_bytes > static_cast<unsigned>(function.shared_bytes);
   const bool is_empty = grid.x == 0 || grid.y == 0 || grid.z == 0 || threads.x == 0;
   if (is_too_large || is_empty) return error(INVALID_VALUE, description);
   if (threads.x > kernel.max_threads)
@@ -96,7 +96,7 @@ Result queue(void* handle, Dim3 grid, Dim3 threads, unsigned shared_bytes, void*
   const std::size_t resident = std::size_t{resident_blocks(threads.x, shared_bytes)} * device->multiprocessors;
   if (cooperative && std::size_t{grid.x} * grid.y * grid.z > resident)
     return error(COOPERATIVE_LAUNCH_TOO_LARGE,
-                  description + ", of which " + std::to_string(resident) + " run at the same time");
+                 description + ", of which " + std::to_string(resident) + " run at the same time");
   const auto arguments = std::make_shared<Arguments>(kernel, parameters);
   const Dim3 blocks = mutate_grid(grid, kernel);
   return submit(stream, [=, &kernel] {

@@ -41,8 +41,8 @@ namespace {
 
 int failures = 0;
 
-void expect(bool holds, const std::string& description) {
-  if (holds) return;
+void expect(bool condition, const std::string& description) {
+  if (condition) return;
   std::printf("self-test failed: %s\n", description.c_str());
   failures++;
 }
@@ -182,8 +182,7 @@ void errors_are_detected() {
   expect_error("a null pointer", "out = nullptr; out[index] = 0;", "memory that does not belong to the device");
   expect_error("a division by zero", "out[index] = static_cast<int>(index) / (size - 320);", "divides");
   expect(launch("out[index] = 0;", Mode::plain, 96).result == 701, "more threads than the launch bounds");
-  expect(!equals(launch("out[index] = shared[thread];"), [](std::size_t) { return 0.0f; }),
-         "unwritten shared memory");
+  expect(!equals(launch("out[index] = shared[thread];"), [](std::size_t) { return 0.0f; }), "unwritten shared memory");
   expect(equals(launch(REVERSE), reversed), "a kernel after failed ones");
 }
 

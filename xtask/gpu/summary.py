@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Prints the results of `run.sh` as a section for docs/benchmarks.md: the machine, the checks, and the training speed of
-PyTorch and rnnlm in tokens per second.
+PyTorch and of rnnlm in tokens per second.
 
     python3 summary.py OUTPUT WARM_UP     # prints Markdown; the first WARM_UP epochs of each rnnlm run are excluded
 

@@ -1,5 +1,5 @@
 //! NVIDIA GPUs: buffers are device memory, each operation is a kernel launch on one stream, and only [`Backend::read`]
-//! waits for the device. Neither the CUDA toolkit is needed to build this crate nor a driver to start a program: the
+//! waits for the device. Building this crate needs no CUDA toolkit, and a program starts without a driver: the
 //! libraries are loaded on first use, and kernels are compiled at run time for the GPU of the machine.
 //!
 //! The order of each sum depends on sizes alone, so that results are reproducible on the same kind of GPU.

@@ -6,8 +6,8 @@
 //
 // Messages are double-buffered. A block that sends the message of step t + 2 has received those of step t + 1 for the
 // same row from the whole group, and each of these was computed from all messages of step t; so the message that is
-// overwritten has been read. Sequence numbers continue from launch to launch, so that an old message is never taken for
-// a new one.
+// overwritten has been read. Sequence numbers continue from launch to launch, so that an old message is never mistaken
+// for a new one.
 //
 // A group processes its rows in tiles of TILE_ROWS rows, so that one tile is computed while the messages of another are
 // in flight. Rows are independent, and the order of each sum depends on UNITS and NARROW_UNITS alone.

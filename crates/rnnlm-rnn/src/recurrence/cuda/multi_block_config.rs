@@ -159,7 +159,7 @@ impl MultiBlockConfig {
             ("WEIGHT_REGISTERS", WEIGHT_REGISTERS),
         ];
         let width = if self.is_wide { "wide" } else { "narrow" };
-        let name = format!("{}, multi-block, H{}, {width}, {} rows", self.cell.name(), self.units, self.tile_rows);
+        let name = format!("{}, multi-block, H{}, {width}, rows {}", self.cell.name(), self.units, self.tile_rows);
         Program {
             block_size: THREADS as u32,
             shared_bytes: self.shared_bytes() as u32,
@@ -209,13 +209,13 @@ mod tests {
     }
 
     /// Slices, groups, tiles, rows of a tile.
-    fn numbers(partition: Partition) -> [usize; 4] {
+    fn sizes(partition: Partition) -> [usize; 4] {
         [partition.slices, partition.groups, partition.tiles, partition.config.tile_rows]
     }
 
     /// On an H200.
     fn choose(cell: Cell, hidden_size: usize, batch_size: usize) -> Option<[usize; 4]> {
-        Partition::choose(fused(cell), dims(hidden_size, batch_size), 132, H200_SHARED).map(numbers)
+        Partition::choose(fused(cell), dims(hidden_size, batch_size), 132, H200_SHARED).map(sizes)
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         // 128 units of 8 rows would need more threads than a block has
         assert_eq!(choose(TANH, 512, 65), Some([8, 9, 2, 4]));
         let small = Partition::choose(fused(Cell::Lstm), dims(512, 64), 132, 99 << 10).unwrap();
-        assert_eq!(numbers(small), [32, 4, 4, 4]);
+        assert_eq!(sizes(small), [32, 4, 4, 4]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::Dims;
 /// zeros.
 const UNITS: [usize; 5] = [32, 64, 128, 256, 512];
 /// The most weights `G·UNITS²` of a layer: 1 MiB. For larger layers, reading the weights from the L2 cache in each step
-/// takes longer than a launch per step. An LSTM of 256 units, which has as many, is 1.3 times as fast as stepwise on an
-/// H200.
+/// takes longer than a launch per step. An LSTM of 256 units, which has exactly this many, is 1.3 times as fast as
+/// stepwise on an H200.
 const MAX_WEIGHTS: usize = 1 << 18;
 /// Rows per block: one as long as there are multiprocessors for all rows, else four, which reuse each weight that is
 /// loaded.
@@ -116,7 +116,7 @@ impl PersistentConfig {
             ("FORWARD_REGISTERS", self.forward_registers()),
             ("BACKWARD_REGISTERS", self.backward_registers()),
         ];
-        let name = format!("{}, persistent, H{}, {} rows", self.cell.name(), self.units, self.block_rows);
+        let name = format!("{}, persistent, H{}, rows {}", self.cell.name(), self.units, self.block_rows);
         Program {
             block_size: self.units as u32,
             // weights use what a device has beyond this
