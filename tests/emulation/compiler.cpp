@@ -1,6 +1,6 @@
-// Stand-in for `libnvrtc.so`, beside the walk: a program is compiled by the host's C++ compiler, its source unchanged,
-// with the host code's own -D options and RNNLM_EMULATION defined. What comes out is a shared object with a table of
-// its kernels, kept under a hash of all that it depends on; its path is the "cubin".
+// Emulated `libnvrtc.so`: the host's C++ compiler compiles the unchanged source with the host code's -D options and
+// with RNNLM_EMULATION defined. The result is a shared object with a table of its kernels, cached under a hash of its
+// inputs. Its path is the "cubin".
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-// The folder of `emulation.h`, and a compiler; whoever builds this file says them.
+// Defined by `cargo xtask emulation`.
 #ifndef EMULATION_HEADERS
 #error "EMULATION_HEADERS must be defined: the folder of emulation.h"
 #endif
@@ -29,20 +29,20 @@ namespace {
 // nvrtcResult.
 enum Result : int { SUCCESS = 0, INVALID_INPUT = 3, INVALID_PROGRAM = 4, INVALID_OPTION = 5, COMPILATION = 6 };
 
-// Options that mean nothing to a host compiler.
+// Options without a meaning for a host compiler.
 const char* const IGNORED[] = {
     "--ptxas-options=",     "--fmad=",        "--std=", "-std=", "--ftz=", "--prec-div=", "--prec-sqrt=", "-lineinfo",
     "--generate-line-info", "-default-device"};
 
-// The spellings of the target.
+// The spellings of the architecture option.
 const char* const ARCHITECTURE[] = {"--gpu-architecture=", "-arch="};
 
 struct Program {
   std::string source, log, image;
 };
 
-// What the options ask for.
-struct Request {
+// The parsed options.
+struct Options {
   std::vector<std::string> definitions;
   std::string architecture = "75";
 };
@@ -53,18 +53,18 @@ bool starts_with(const std::string& text, const char* prefix) {
   return text.compare(0, std::strlen(prefix), prefix) == 0;
 }
 
-// The number behind `sm_` or `compute_`; empty if there is none.
-std::string number_of(const std::string& target) {
+// The number after `sm_` or `compute_`; empty if there is none.
+std::string target_number(const std::string& target) {
   const std::size_t at = target.find('_');
   return at == std::string::npos ? "" : target.substr(at + 1);
 }
 
-// False for an option that NVRTC may know and this file does not.
-bool understand(const std::string& option, Request& request) {
+// False for an option that is not supported here.
+bool parse(const std::string& option, Options& options) {
   for (const char* prefix : ARCHITECTURE)
-    if (starts_with(option, prefix)) return !(request.architecture = number_of(option)).empty();
-  if (starts_with(option, "-D")) return request.definitions.push_back(option), true;
-  if (starts_with(option, "--define-macro=")) return request.definitions.push_back("-D" + option.substr(15)), true;
+    if (starts_with(option, prefix)) return !(options.architecture = target_number(option)).empty();
+  if (starts_with(option, "-D")) return options.definitions.push_back(option), true;
+  if (starts_with(option, "--define-macro=")) return options.definitions.push_back("-D" + option.substr(15)), true;
   for (const char* prefix : IGNORED)
     if (starts_with(option, prefix)) return true;
   return false;
@@ -83,7 +83,7 @@ bool write(const std::string& path, const std::string& text) {
   return static_cast<bool>(file.flush());
 }
 
-// FNV-1a, twice from different beginnings.
+// Two 64-bit FNV-1a hashes with different offset bases.
 std::string hash(const std::string& text) {
   std::uint64_t first = 0xcbf29ce484222325, second = 0x84222325cbf29ce4;
   for (const unsigned char byte : text) {
@@ -96,7 +96,7 @@ std::string hash(const std::string& text) {
   return digits;
 }
 
-// Runs a command; what it writes goes to the file `log`. Its exit status, or -1 if it cannot be started.
+// Runs a command with its output in the file `log`. Returns its exit status, or -1 if it cannot be started.
 int run(const std::vector<std::string>& command, const std::string& log) {
   std::vector<char*> words;
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
@@ -113,15 +113,15 @@ int run(const std::vector<std::string>& command, const std::string& log) {
   return WEXITSTATUS(status);
 }
 
-// The source with the fault that the environment asks for: one text of it replaced by another, where it occurs.
-std::string with_fault(std::string source) {
-  const char* from = std::getenv("RNNLM_EMULATION_FAULT_FROM");
-  const char* to = std::getenv("RNNLM_EMULATION_FAULT_TO");
+// Mutation test: replaces the text that the environment names, if the source has it.
+std::string mutate_source(std::string source) {
+  const char* from = std::getenv("RNNLM_EMULATION_MUTATE_FROM");
+  const char* to = std::getenv("RNNLM_EMULATION_MUTATE_TO");
   const std::size_t at = from && *from && to ? source.find(from) : std::string::npos;
   return at == std::string::npos ? source : source.replace(at, std::strlen(from), to);
 }
 
-// The table of the kernels in a preprocessed source: an entry function is `emulation::entry<threads> name(`.
+// The source of the kernel table. In the preprocessed source an entry function is `emulation::entry<threads> name(`.
 std::string table(const std::string& source, const std::string& architecture) {
   const std::string marker = "emulation::entry<";
   std::string entries;
@@ -144,15 +144,15 @@ std::string table(const std::string& source, const std::string& architecture) {
          "  return kernels;\n}\n";
 }
 
-// Compiles `source` into the shared object `path`; false leaves the compiler's words in `log`.
-bool build(const std::string& source, const Request& request, const std::string& path, std::string& log) {
+// Compiles `source` into the shared object `path`. On failure returns false and the compiler's output in `log`.
+bool build(const std::string& source, const Options& options, const std::string& path, std::string& log) {
   static std::atomic<unsigned> count{0};
   const std::string scratch = path + "." + std::to_string(getpid()) + "." + std::to_string(count++);
   const std::string written = scratch + ".cu", expanded = scratch + ".ii", object = scratch + ".so",
-                    words = scratch + ".log";
+                    output = scratch + ".log";
   std::vector<std::string> preprocess = {EMULATION_COMPILER, "-std=c++17",       "-E", "-x", "c++", "-I",
                                          EMULATION_HEADERS,  "-DRNNLM_EMULATION"};
-  preprocess.insert(preprocess.end(), request.definitions.begin(), request.definitions.end());
+  preprocess.insert(preprocess.end(), options.definitions.begin(), options.definitions.end());
   preprocess.insert(preprocess.end(), {written, "-o", expanded});
   const std::vector<std::string> compile = {EMULATION_COMPILER,
                                             "-std=c++17",
@@ -168,11 +168,11 @@ bool build(const std::string& source, const Request& request, const std::string&
                                             expanded,
                                             "-o",
                                             object};
-  bool done = write(written, source) && run(preprocess, words) == 0;
-  done = done && write(expanded, read(expanded) + table(read(expanded), request.architecture));
-  done = done && run(compile, words) == 0 && std::rename(object.c_str(), path.c_str()) == 0;
-  if (!done) log = read(words);
-  for (const std::string& file : {written, expanded, object, words}) std::remove(file.c_str());
+  bool done = write(written, source) && run(preprocess, output) == 0;
+  done = done && write(expanded, read(expanded) + table(read(expanded), options.architecture));
+  done = done && run(compile, output) == 0 && std::rename(object.c_str(), path.c_str()) == 0;
+  if (!done) log = read(output);
+  for (const std::string& file : {written, expanded, object, output}) std::remove(file.c_str());
   return done;
 }
 
@@ -209,9 +209,9 @@ Result nvrtcGetSupportedArchs(int* architectures) {
 
 Result nvrtcCreateProgram(Program** program, const char* source, const char*, int num_headers, const char* const*,
                           const char* const*) {
-  // the host code hands in one text that includes nothing
+  // the host code's programs include no headers
   if (num_headers != 0) return INVALID_INPUT;
-  *program = new Program{with_fault(source), "", ""};
+  *program = new Program{mutate_source(source), "", ""};
   return SUCCESS;
 }
 
@@ -222,23 +222,23 @@ Result nvrtcDestroyProgram(Program** program) {
 }
 
 Result nvrtcCompileProgram(Program* program, int num_options, const char* const* options) {
-  Request request;
+  Options parsed;
   std::string key = read(EMULATION_HEADERS "/emulation.h") + EMULATION_COMPILER + program->source;
   for (int i = 0; i < num_options; i++) {
-    if (!understand(options[i], request)) {
-      program->log = "the emulation does not know the option `" + std::string(options[i]) + "`\n";
+    if (!parse(options[i], parsed)) {
+      program->log = "the emulation does not support the option `" + std::string(options[i]) + "`\n";
       return INVALID_OPTION;
     }
   }
-  request.definitions.push_back("-D__CUDA_ARCH__=" + request.architecture + "0");
-  for (const std::string& definition : request.definitions) key += '\0' + definition;
+  parsed.definitions.push_back("-D__CUDA_ARCH__=" + parsed.architecture + "0");
+  for (const std::string& definition : parsed.definitions) key += '\0' + definition;
   const char* cache = std::getenv("RNNLM_EMULATION_CACHE");
   if (!cache || cache[0] != '/') {
-    program->log = "RNNLM_EMULATION_CACHE must name a folder by its whole path\n";
+    program->log = "RNNLM_EMULATION_CACHE must be the absolute path of a folder\n";
     return COMPILATION;
   }
   const std::string path = std::string(cache) + "/" + hash(key) + ".so";
-  if (access(path.c_str(), R_OK) != 0 && !build(program->source, request, path, program->log)) return COMPILATION;
+  if (access(path.c_str(), R_OK) != 0 && !build(program->source, parsed, path, program->log)) return COMPILATION;
   program->image = path;
   return SUCCESS;
 }

@@ -1,6 +1,5 @@
-// Stand-in for `libcuda.so`, beside the walk: devices, contexts and memory of the driver's interface, as much as the
-// project's host code asks for. A function that no file here defines is a missing symbol, which cudarc reports by its
-// name.
+// Emulated `libcuda.so`: the devices, contexts and memory of the driver API, as far as the project's host code uses
+// them. A function that is not defined here is a missing symbol, which cudarc reports by name.
 #include "driver.h"
 
 #include <cstdio>
@@ -15,14 +14,14 @@ namespace emulation {
 
 namespace {
 
-// How many devices of a set draw their schedule, and how many multiprocessors those of each set have, unless the
-// environment says otherwise.
+// Defaults of environment variables: the devices with a random schedule in each set, and the number of multiprocessors
+// of each set.
 constexpr int SCHEDULES = 10;
 constexpr const char* MULTIPROCESSORS = "132";
 
-int number_from(const char* variable, int otherwise) {
+int environment_number(const char* variable, int default_value) {
   const char* text = std::getenv(variable);
-  return text && *text ? std::atoi(text) : otherwise;
+  return text && *text ? std::atoi(text) : default_value;
 }
 
 std::vector<std::unique_ptr<Device>> make_devices() {
@@ -30,11 +29,11 @@ std::vector<std::unique_ptr<Device>> make_devices() {
   std::istringstream numbers(text && *text ? text : MULTIPROCESSORS);
   std::vector<std::unique_ptr<Device>> devices;
   for (int multiprocessors; numbers >> multiprocessors;) {
-    for (int seed = 0; seed <= number_from("RNNLM_EMULATION_SCHEDULES", SCHEDULES); seed++) {
+    for (int seed = 0; seed <= environment_number("RNNLM_EMULATION_SCHEDULES", SCHEDULES); seed++) {
       devices.push_back(std::make_unique<Device>());
       devices.back()->number = static_cast<int>(devices.size()) - 1;
       devices.back()->seed = seed;
-      // every other device has fewer, so that rows grouped in two ways are seen side by side
+      // every other device has half as many, so that both groupings of rows are tested
       devices.back()->multiprocessors = multiprocessors / (1 + seed % 2);
     }
   }
@@ -51,18 +50,18 @@ Device* device(int number) {
 }
 
 thread_local Device* current = nullptr;
-thread_local std::string last_words;
+thread_local std::string last_error;
 
 bool is_inside(const Stream* stream, std::uint64_t address, std::size_t bytes) {
   return emulation::is_inside(stream->device->number, address, bytes);
 }
 
-Result outside(const char* what, std::uint64_t address, std::size_t bytes) {
-  return refuse(INVALID_VALUE, std::string(what) + " of " + std::to_string(bytes) + " bytes from " +
-                                   describe(reinterpret_cast<void*>(address)) + " on");
+Result out_of_range(const char* operation, std::uint64_t address, std::size_t bytes) {
+  return error(INVALID_VALUE, std::string(operation) + " of " + std::to_string(bytes) + " bytes at " +
+                                  describe(reinterpret_cast<void*>(address)));
 }
 
-// What can be asked of a device, by CUdevice_attribute.
+// The value of a CUdevice_attribute.
 bool attribute(int number, const Device& device, int* value) {
   const int architecture = limits::architecture();
   switch (number) {
@@ -123,7 +122,7 @@ Stream* stream_of(void* handle) {
 }
 
 Result submit(Stream* stream, const Work& work) {
-  if (!stream) return refuse(INVALID_CONTEXT, "no context is current on this thread");
+  if (!stream) return error(INVALID_CONTEXT, "no context is current on this thread");
   if (stream->capture) {
     stream->capture->nodes.push_back(work);
     return SUCCESS;
@@ -132,17 +131,17 @@ Result submit(Stream* stream, const Work& work) {
   return work();
 }
 
-Result refuse(Result result, const std::string& message) {
-  last_words = std::string(error_name(result)) + ": " + message;
+Result error(Result result, const std::string& message) {
+  last_error = std::string(error_name(result)) + ": " + message;
   return result;
 }
 
-Result not_while_capturing(const std::string& what) {
-  return refuse(STREAM_CAPTURE_UNSUPPORTED, what + " while the stream captures");
+Result error_while_capturing(const std::string& operation) {
+  return error(STREAM_CAPTURE_UNSUPPORTED, operation + " while the stream captures");
 }
 
 namespace limits {
-int architecture() { return number_from("RNNLM_EMULATION_ARCHITECTURE", 90); }
+int architecture() { return environment_number("RNNLM_EMULATION_ARCHITECTURE", 90); }
 int multiprocessor_shared_bytes() {
   switch (architecture()) {
     case 75: return 64 << 10;
@@ -152,10 +151,10 @@ int multiprocessor_shared_bytes() {
     default: return 228 << 10;
   }
 }
-// a kilobyte of each block is the system's from sm_80 on; every other device has little, so that what host code does with
-// more and with less is seen side by side
+// The system reserves 1 KiB of each block from sm_80 on. Every other device has little, so that the host code is tested
+// with both.
 int opt_in_shared_bytes(const Device& device) {
-  return device.seed % 2 ? LITTLE_SHARED_BYTES : multiprocessor_shared_bytes() - (architecture() >= 80 ? 1 << 10 : 0);
+  return device.seed % 2 ? SMALL_SHARED_BYTES : multiprocessor_shared_bytes() - (architecture() >= 80 ? 1 << 10 : 0);
 }
 }  // namespace limits
 
@@ -178,10 +177,10 @@ Result cuGetErrorName(int result, const char** text) {
   return SUCCESS;
 }
 
-// The last refusal of this thread, in words, if it is this one.
+// The message of this thread's last error, if it has this number.
 Result cuGetErrorString(int result, const char** text) {
   const std::string name = error_name(result);
-  *text = last_words.compare(0, name.size(), name) == 0 ? last_words.c_str() : error_name(result);
+  *text = last_error.compare(0, name.size(), name) == 0 ? last_error.c_str() : error_name(result);
   return SUCCESS;
 }
 
@@ -193,15 +192,15 @@ Result cuDeviceGetCount(int* count) {
 }
 
 Result cuDeviceGet(int* handle, int number) {
-  if (!device(number)) return refuse(INVALID_DEVICE, "there is no device " + std::to_string(number));
+  if (!device(number)) return error(INVALID_DEVICE, "there is no device " + std::to_string(number));
   *handle = number;
   return SUCCESS;
 }
 
-Result cuDeviceGetName(char* text, int room, int number) {
+Result cuDeviceGetName(char* text, int capacity, int number) {
   const std::uint64_t seed = device(number)->seed;
   const std::string name = seed ? "emulated, schedule " + std::to_string(seed) : "emulated";
-  std::snprintf(text, static_cast<std::size_t>(room), "%s", name.c_str());
+  std::snprintf(text, static_cast<std::size_t>(capacity), "%s", name.c_str());
   return SUCCESS;
 }
 
@@ -218,7 +217,7 @@ Result cuDeviceTotalMem_v2(std::size_t* bytes, int) {
 
 Result cuDeviceGetAttribute(int* value, int number, int device_number) {
   if (attribute(number, *device(device_number), value)) return SUCCESS;
-  return refuse(NOT_SUPPORTED, "the emulated device has no attribute " + std::to_string(number));
+  return error(NOT_SUPPORTED, "the emulated device has no attribute " + std::to_string(number));
 }
 
 // Contexts
@@ -245,26 +244,26 @@ Result cuCtxSynchronize() { return SUCCESS; }
 // Memory
 
 Result cuMemAlloc_v2(Address* address, std::size_t bytes) {
-  if (!current) return refuse(INVALID_CONTEXT, "an allocation without a context");
-  if (bytes == 0) return refuse(INVALID_VALUE, "an allocation of no bytes");
+  if (!current) return error(INVALID_CONTEXT, "an allocation without a context");
+  if (bytes == 0) return error(INVALID_VALUE, "an allocation of 0 bytes");
   if (bytes > limits::MEMORY_BYTES - allocated_bytes(current->number))
-    return refuse(OUT_OF_MEMORY, "no room for " + std::to_string(bytes) + " bytes");
+    return error(OUT_OF_MEMORY, std::to_string(bytes) + " bytes are not available");
   *address = allocate(current->number, bytes);
   return SUCCESS;
 }
 
 Result cuMemFree_v2(Address address) {
   std::string message;
-  return release(address, message) ? SUCCESS : refuse(INVALID_VALUE, message);
+  return release(address, message) ? SUCCESS : error(INVALID_VALUE, message);
 }
 
 Result cuMemAllocAsync(Address* address, std::size_t bytes, void* stream) {
-  if (stream_of(stream) && stream_of(stream)->capture) return not_while_capturing("an allocation");
+  if (stream_of(stream) && stream_of(stream)->capture) return error_while_capturing("an allocation");
   return cuMemAlloc_v2(address, bytes);
 }
 
 Result cuMemFreeAsync(Address address, void* stream) {
-  if (stream_of(stream) && stream_of(stream)->capture) return not_while_capturing("a release of memory");
+  if (stream_of(stream) && stream_of(stream)->capture) return error_while_capturing("a deallocation");
   return cuMemFree_v2(address);
 }
 
@@ -286,7 +285,7 @@ Result cuMemFreeHost(void* memory) {
 
 Result cuMemsetD8Async(Address to, unsigned char value, std::size_t bytes, void* handle) {
   Stream* stream = stream_of(handle);
-  if (stream && !is_inside(stream, to, bytes)) return outside("a fill", to, bytes);
+  if (stream && !is_inside(stream, to, bytes)) return out_of_range("a fill", to, bytes);
   return submit(stream, [=] {
     std::memset(reinterpret_cast<void*>(to), value, bytes);
     return SUCCESS;
@@ -295,7 +294,7 @@ Result cuMemsetD8Async(Address to, unsigned char value, std::size_t bytes, void*
 
 Result cuMemsetD32Async(Address to, unsigned value, std::size_t count, void* handle) {
   Stream* stream = stream_of(handle);
-  if (stream && !is_inside(stream, to, count * 4)) return outside("a fill", to, count * 4);
+  if (stream && !is_inside(stream, to, count * 4)) return out_of_range("a fill", to, count * 4);
   return submit(stream, [=] {
     for (std::size_t i = 0; i < count; i++) reinterpret_cast<unsigned*>(to)[i] = value;
     return SUCCESS;
@@ -304,7 +303,7 @@ Result cuMemsetD32Async(Address to, unsigned value, std::size_t count, void* han
 
 Result cuMemcpyHtoDAsync_v2(Address to, const void* from, std::size_t bytes, void* handle) {
   Stream* stream = stream_of(handle);
-  if (stream && !is_inside(stream, to, bytes)) return outside("a copy to the device", to, bytes);
+  if (stream && !is_inside(stream, to, bytes)) return out_of_range("a copy to the device", to, bytes);
   return submit(stream, [=] {
     std::memcpy(reinterpret_cast<void*>(to), from, bytes);
     return SUCCESS;
@@ -313,7 +312,7 @@ Result cuMemcpyHtoDAsync_v2(Address to, const void* from, std::size_t bytes, voi
 
 Result cuMemcpyDtoHAsync_v2(void* to, Address from, std::size_t bytes, void* handle) {
   Stream* stream = stream_of(handle);
-  if (stream && !is_inside(stream, from, bytes)) return outside("a copy to the host", from, bytes);
+  if (stream && !is_inside(stream, from, bytes)) return out_of_range("a copy to the host", from, bytes);
   return submit(stream, [=] {
     std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
     return SUCCESS;
@@ -322,8 +321,8 @@ Result cuMemcpyDtoHAsync_v2(void* to, Address from, std::size_t bytes, void* han
 
 Result cuMemcpyDtoDAsync_v2(Address to, Address from, std::size_t bytes, void* handle) {
   Stream* stream = stream_of(handle);
-  if (stream && !is_inside(stream, to, bytes)) return outside("a copy", to, bytes);
-  if (stream && !is_inside(stream, from, bytes)) return outside("a copy", from, bytes);
+  if (stream && !is_inside(stream, to, bytes)) return out_of_range("a copy", to, bytes);
+  if (stream && !is_inside(stream, from, bytes)) return out_of_range("a copy", from, bytes);
   return submit(stream, [=] {
     std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
     return SUCCESS;

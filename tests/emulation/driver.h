@@ -1,5 +1,5 @@
-// What the parts of `libcuda.so`'s stand-in share, beside the walk: results, devices, streams, and work that waits in a
-// graph. The numbers are those of CUDA's own `cuda.h`.
+// Declarations shared by the parts of the emulated `libcuda.so`: results, devices, streams and graphs. The numbers are
+// those of `cuda.h`.
 #pragma once
 
 #include <cstdint>
@@ -29,42 +29,42 @@ enum Result : int {
   STREAM_CAPTURE_ISOLATION = 905,
 };
 
-// A device is a schedule: the first of a set runs every thread in order, each of the others draws from a seed of its own.
-// There is a set for each number of multiprocessors that is asked for.
+// A device runs one schedule: the first device of a set runs threads in order, each of the others in a random order
+// from its own seed. There is one set per requested number of multiprocessors.
 struct Device {
   int number;
   std::uint64_t seed;
   int multiprocessors;
-  // One launch or copy at a time.
+  // Held during a launch or a copy.
   std::recursive_mutex busy;
   std::uint64_t launches = 0;
 };
 
 using Work = std::function<Result()>;
 
-// Captured work, in the order in which it was handed in.
+// Captured work in the order of its submission.
 struct Graph {
   std::vector<Work> nodes;
 };
 
 struct Stream {
   Device* device;
-  // Not null while work is captured instead of done.
+  // Not null while work is captured.
   Graph* capture = nullptr;
 };
 
-// The calling thread's context is a device, or null.
+// The device of the calling thread's context, or null.
 Device* current_device();
-// The stream behind a handle; null stands for the device's own. Null without a device.
+// The stream of a handle, or the current device's default stream for a null handle. Null without a device.
 Stream* stream_of(void* handle);
 // Does the work on the calling thread, or captures it.
 Result submit(Stream* stream, const Work& work);
-// Keeps the words for the error that is returned, so that `cuGetErrorString` can say more than its number.
-Result refuse(Result result, const std::string& message);
-// The refusal of what no captured stream may do.
-Result not_while_capturing(const std::string& what);
+// Returns the error and stores its message for `cuGetErrorString`.
+Result error(Result result, const std::string& message);
+// The error of an operation that a capturing stream does not support.
+Result error_while_capturing(const std::string& operation);
 
-// What the emulated device has.
+// The properties of the emulated device.
 namespace limits {
 constexpr unsigned THREADS_PER_BLOCK = 1024;
 constexpr unsigned THREADS_PER_MULTIPROCESSOR = 2048;
@@ -73,12 +73,12 @@ constexpr unsigned BLOCKS = 2147483647;
 constexpr unsigned BLOCKS_YZ = 65535;
 constexpr unsigned REGISTERS = 65536;
 constexpr int SHARED_BYTES = 48 << 10;
-// Less than any GPU has: what the largest fused configuration takes without its weights, and a kilobyte.
-constexpr int LITTLE_SHARED_BYTES = 37 << 10;
+// Less than any GPU has: what the largest persistent configuration needs without weights, and 1 KiB.
+constexpr int SMALL_SHARED_BYTES = 37 << 10;
 constexpr std::size_t MEMORY_BYTES = std::size_t{4} << 30;
-// The architecture as NVRTC writes it, `90` for compute capability 9.0.
+// The architecture as NVRTC writes it: `90` for compute capability 9.0.
 int architecture();
-// Shared memory that a block may ask for, and what a multiprocessor has.
+// The opt-in maximum of shared memory per block, and the shared memory of a multiprocessor.
 int opt_in_shared_bytes(const Device& device);
 int multiprocessor_shared_bytes();
 }  // namespace limits

@@ -1,5 +1,5 @@
-// Stacks that can be left and entered again, beside the walk. `makecontext` makes a stack, once; from then on a switch
-// is a pair of `_setjmp` and `_longjmp`, which asks nothing of the operating system.
+// Fibers: stacks that can be suspended and resumed. `makecontext` prepares each stack once; after that a switch is a
+// pair of `_setjmp` and `_longjmp`, without a system call.
 #include "fibers.h"
 
 #include <sys/mman.h>
@@ -13,9 +13,10 @@ namespace emulation {
 namespace {
 constexpr std::size_t STACK_BYTES = 256 << 10;
 constexpr std::size_t GUARD_BYTES = 4 << 10;
-// Stacks that begin at the same place of a page would share a few lines of the cache; each begins a little lower than
-// the one before, over so many bytes.
-constexpr std::size_t SHIFT_BYTES = 5 * 64, SHIFTED_BYTES = 32 << 10;
+// Stacks that all start at the same offset in a page compete for the same cache sets. Each stack starts SHIFT_BYTES
+// lower than the previous one, modulo MAX_SHIFT_BYTES.
+constexpr std::size_t SHIFT_BYTES = 5 * 64;
+constexpr std::size_t MAX_SHIFT_BYTES = 32 << 10;
 }  // namespace
 
 Fiber::Fiber(void (*body)(), bool guarded) : body_(body) {
@@ -24,14 +25,14 @@ Fiber::Fiber(void (*body)(), bool guarded) : body_(body) {
   stack_ = static_cast<char*>(memory);
   if (guarded) mprotect(stack_, GUARD_BYTES, PROT_NONE);
   static thread_local std::size_t shift = 0;
-  shift_ = shift = (shift + SHIFT_BYTES) % SHIFTED_BYTES;
+  shift_ = shift = (shift + SHIFT_BYTES) % MAX_SHIFT_BYTES;
 }
 
 Fiber::~Fiber() { munmap(stack_, STACK_BYTES); }
 
 void Fiber::enter() {
-  if (begun_) _longjmp(place_, 1);
-  begun_ = true;
+  if (started_) _longjmp(resume_point_, 1);
+  started_ = true;
   if (has_top_) _longjmp(top_, 1);
   has_top_ = true;
   ucontext_t context;

@@ -1,5 +1,4 @@
-// Stacks that can be left and entered again, beside the walk: a thread of a kernel waits at a barrier by leaving its
-// fiber.
+// Fibers: stacks that can be suspended and resumed. A thread of a kernel waits at a barrier by suspending its fiber.
 #pragma once
 
 #include <csetjmp>
@@ -9,38 +8,39 @@
 
 namespace emulation {
 
-// A stack with a function that never returns; it ends by being left for good, or is begun again from its top.
+// A stack that runs a function which never returns. It is suspended for good, or restarted from the top of its stack.
 class Fiber {
  public:
-  // `body` runs at the first `enter`. A guard page below the stack is a mapping of its own, of which a process has some
-  // tens of thousands.
+  // `body` starts at the first `enter`. A guard page below the stack costs one memory mapping, of which a process has
+  // some tens of thousands.
   Fiber(void (*body)(), bool guarded);
   ~Fiber();
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
 
-  // Goes on where the fiber was last left, or at the top of `body`.
+  // Resumes the fiber, or starts `body`.
   [[noreturn]] void enter();
-  // Whatever it was doing, the next `enter` begins `body` again.
-  void rewind() { begun_ = false; }
-  // Where to come back to.
-  jmp_buf& place() { return place_; }
+  // The next `enter` starts `body` again.
+  void rewind() { started_ = false; }
+  // Where `enter` resumes.
+  jmp_buf& resume_point() { return resume_point_; }
 
  private:
   static void trampoline(unsigned high, unsigned low);
   void (*body_)();
   char* stack_;
   std::size_t shift_;
-  bool begun_ = false, has_top_ = false;
-  jmp_buf place_, top_;
+  bool started_ = false, has_top_ = false;
+  jmp_buf resume_point_, top_;
 };
 
-// Leaves `from` so that entering it returns here. Evaluates to nothing; `go` must not return.
-#define EMULATION_LEAVE(from, go) \
-  do {                            \
-    if (_setjmp(from) == 0) {     \
-      go;                         \
-    }                             \
+// Saves the current position in `from`, so that a jump to it continues after this statement, and then evaluates `go`,
+// which must not return.
+#define EMULATION_SUSPEND(from, go) \
+  do {                              \
+    if (_setjmp(from) == 0) {       \
+      go;                           \
+    }                               \
   } while (0)
 
 }  // namespace emulation

@@ -1,6 +1,6 @@
-// Memory that notices who leaves it, beside the walk. A buffer's end is aligned to the end of its pages, so that the
-// first element behind it is in a page without rights, or, for the few bytes that alignment leaves, in a pattern that
-// is looked at after every launch.
+// Memory that detects accesses outside its bounds. The end of a buffer is aligned to the end of its pages, so that the
+// first element after it is in an inaccessible page, or in alignment padding whose contents are checked after every
+// launch.
 #include "memory.h"
 
 #include <sys/mman.h>
@@ -16,27 +16,27 @@ namespace emulation {
 
 namespace {
 
-// What the driver promises of an address; half a vector load more would do.
+// The alignment that the CUDA driver guarantees.
 constexpr std::size_t ALIGNMENT = 256;
 
-std::size_t page() {
+std::size_t page_bytes() {
   static const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   return size;
 }
 
 std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 
-// Pages for `bytes` with one without rights on either side.
+// Maps pages for `bytes` bytes between two inaccessible pages.
 char* map_pages(std::size_t bytes) {
-  const std::size_t all = bytes + 2 * page();
-  void* memory = mmap(nullptr, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const std::size_t total = bytes + 2 * page_bytes();
+  void* memory = mmap(nullptr, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
-  char* pages = static_cast<char*>(memory) + page();
+  char* pages = static_cast<char*>(memory) + page_bytes();
   if (bytes && mprotect(pages, bytes, PROT_READ | PROT_WRITE)) throw std::bad_alloc();
   return pages;
 }
 
-// Whether nothing has written these bytes; a word at a time, since every launch asks for every allocation.
+// Whether these bytes are unwritten. Compares words, because every launch checks every allocation.
 bool is_unwritten(const char* from, const char* to) {
   for (; to - from >= 8; from += 8) {
     std::uint64_t word;
@@ -49,58 +49,59 @@ bool is_unwritten(const char* from, const char* to) {
 struct Allocation {
   int device;
   char* pages;
-  std::size_t room, bytes;
+  std::size_t capacity, bytes;
 
-  // Looks at what alignment leaves behind the end, and at as much before the beginning.
-  bool is_whole(const char* data) const {
+  // Checks the alignment padding after the end, and as many bytes before the beginning.
+  bool is_intact(const char* data) const {
     const char* before = std::max<const char*>(pages, data - ALIGNMENT);
-    return is_unwritten(before, data) && is_unwritten(data + bytes, pages + room);
+    return is_unwritten(before, data) && is_unwritten(data + bytes, pages + capacity);
   }
 };
 
-// By address; those that were released only to name them.
+// By address.
 using Allocations = std::map<std::uint64_t, Allocation>;
 
 std::mutex mutex;
+// `released` is for messages only.
 Allocations live, released;
 
 // The last allocation that begins at or below `address`.
-Allocations::iterator below(Allocations& allocations, std::uint64_t address) {
+Allocations::iterator find_below(Allocations& allocations, std::uint64_t address) {
   auto next = allocations.upper_bound(address);
   return next == allocations.begin() ? allocations.end() : std::prev(next);
 }
 
-std::string written_around(const Allocation& allocation) {
-  return "something was written beside an allocation of " + std::to_string(allocation.bytes) + " bytes";
+std::string written_outside(const Allocation& allocation) {
+  return "a write outside an allocation of " + std::to_string(allocation.bytes) + " bytes";
 }
 
 }  // namespace
 
-Guarded::~Guarded() {
-  if (pages_) munmap(pages_ - page(), room_ + 2 * page());
+GuardedMemory::~GuardedMemory() {
+  if (pages_) munmap(pages_ - page_bytes(), capacity_ + 2 * page_bytes());
 }
 
-void Guarded::resize(std::size_t bytes) {
-  if (pages_ == nullptr || bytes > room_) {
-    if (pages_) munmap(pages_ - page(), room_ + 2 * page());
-    room_ = round_up(bytes, page());
-    pages_ = map_pages(room_);
+void GuardedMemory::resize(std::size_t bytes) {
+  if (pages_ == nullptr || bytes > capacity_) {
+    if (pages_) munmap(pages_ - page_bytes(), capacity_ + 2 * page_bytes());
+    capacity_ = round_up(bytes, page_bytes());
+    pages_ = map_pages(capacity_);
   }
   bytes_ = bytes;
-  // shared memory is aligned as its widest access
-  data_ = pages_ + room_ - round_up(bytes, 16);
+  // 16 bytes is the widest access to shared memory
+  data_ = pages_ + capacity_ - round_up(bytes, 16);
 }
 
-void Guarded::poison() { std::memset(data_, UNWRITTEN, static_cast<std::size_t>(pages_ + room_ - data_)); }
+void GuardedMemory::poison() { std::memset(data_, UNWRITTEN, static_cast<std::size_t>(pages_ + capacity_ - data_)); }
 
-bool Guarded::is_whole() const { return is_unwritten(data_ + bytes_, pages_ + room_); }
+bool GuardedMemory::is_intact() const { return is_unwritten(data_ + bytes_, pages_ + capacity_); }
 
 std::uint64_t allocate(int device, std::size_t bytes) {
-  const std::size_t taken = std::max<std::size_t>(bytes, 1);
-  Allocation allocation{device, nullptr, round_up(taken, page()), bytes};
-  allocation.pages = map_pages(allocation.room);
-  std::memset(allocation.pages, UNWRITTEN, allocation.room);
-  const char* data = allocation.pages + allocation.room - round_up(taken, ALIGNMENT);
+  const std::size_t nonzero = std::max<std::size_t>(bytes, 1);
+  Allocation allocation{device, nullptr, round_up(nonzero, page_bytes()), bytes};
+  allocation.pages = map_pages(allocation.capacity);
+  std::memset(allocation.pages, UNWRITTEN, allocation.capacity);
+  const char* data = allocation.pages + allocation.capacity - round_up(nonzero, ALIGNMENT);
   std::lock_guard<std::mutex> lock(mutex);
   live[reinterpret_cast<std::uint64_t>(data)] = allocation;
   return reinterpret_cast<std::uint64_t>(data);
@@ -110,32 +111,33 @@ bool release(std::uint64_t address, std::string& message) {
   std::lock_guard<std::mutex> lock(mutex);
   const auto found = live.find(address);
   if (found == live.end()) {
-    message = "no allocation begins there, or it was released before";
+    message = "no allocation begins at this address, or it was released already";
     return false;
   }
   const Allocation allocation = found->second;
-  const bool whole = allocation.is_whole(reinterpret_cast<char*>(address));
-  if (!whole) message = written_around(allocation);
-  // the pages go back, their addresses do not
-  mmap(allocation.pages, allocation.room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  const bool is_intact = allocation.is_intact(reinterpret_cast<char*>(address));
+  if (!is_intact) message = written_outside(allocation);
+  // frees the memory but keeps the addresses reserved
+  mmap(allocation.pages, allocation.capacity, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+       0);
   live.erase(found);
   released[address] = allocation;
-  return whole;
+  return is_intact;
 }
 
 bool is_inside(int device, std::uint64_t address, std::size_t bytes) {
   std::lock_guard<std::mutex> lock(mutex);
-  const auto found = below(live, address);
+  const auto found = find_below(live, address);
   if (found == live.end() || found->second.device != device) return false;
   const std::size_t offset = address - found->first;
   return offset <= found->second.bytes && bytes <= found->second.bytes - offset;
 }
 
-bool all_are_whole(int device, std::string& message) {
+bool all_are_intact(int device, std::string& message) {
   std::lock_guard<std::mutex> lock(mutex);
   for (const auto& [address, allocation] : live) {
-    if (allocation.device != device || allocation.is_whole(reinterpret_cast<const char*>(address))) continue;
-    message = written_around(allocation);
+    if (allocation.device != device || allocation.is_intact(reinterpret_cast<const char*>(address))) continue;
+    message = written_outside(allocation);
     return false;
   }
   return true;
@@ -152,12 +154,12 @@ std::string describe(const void* pointer) {
   const auto address = reinterpret_cast<std::uint64_t>(pointer);
   std::lock_guard<std::mutex> lock(mutex);
   for (Allocations* allocations : {&live, &released}) {
-    const auto found = below(*allocations, address);
-    if (found == allocations->end() || address - found->first >= found->second.bytes + 2 * page()) continue;
+    const auto found = find_below(*allocations, address);
+    if (found == allocations->end() || address - found->first >= found->second.bytes + 2 * page_bytes()) continue;
     return "byte " + std::to_string(address - found->first) + " of an allocation of " +
            std::to_string(found->second.bytes) + " bytes" + (allocations == &live ? "" : " that was released");
   }
-  return "memory that is not the device's";
+  return "memory that does not belong to the device";
 }
 
 }  // namespace emulation

@@ -1,5 +1,4 @@
-// Memory that notices who leaves it, beside the walk: it ends at a page that nothing may touch, and what is not written
-// yet is a NaN.
+// Memory that detects accesses outside its bounds: it ends at an inaccessible page, and unwritten bytes read as NaNs.
 #pragma once
 
 #include <cstddef>
@@ -8,43 +7,42 @@
 
 namespace emulation {
 
-// Every byte of memory that nothing has written.
+// The value of every byte that has not been written.
 constexpr unsigned char UNWRITTEN = 0xff;
 
-// A stretch that ends, but for alignment, where the pages end.
-class Guarded {
+// A range of memory that ends, up to alignment, where its pages end.
+class GuardedMemory {
  public:
-  Guarded() = default;
-  ~Guarded();
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
+  GuardedMemory() = default;
+  ~GuardedMemory();
+  GuardedMemory(const GuardedMemory&) = delete;
+  GuardedMemory& operator=(const GuardedMemory&) = delete;
 
-  // Makes it `bytes` long; what was in it is gone.
+  // Sets the size; the contents are lost.
   void resize(std::size_t bytes);
-  // Nothing is written any more.
+  // Marks every byte as unwritten.
   void poison();
-  // Whether the bytes that alignment leaves behind the end are untouched.
-  bool is_whole() const;
+  // Whether the alignment padding after the end is unwritten.
+  bool is_intact() const;
   void* data() const { return data_; }
 
  private:
   char* pages_ = nullptr;
   char* data_ = nullptr;
-  std::size_t room_ = 0, bytes_ = 0;
+  std::size_t capacity_ = 0, bytes_ = 0;
 };
 
-// The memory of a device, which is a number. An address belongs to one allocation for ever: after `release` nothing may
-// touch it.
+// Allocates memory of a device, given by number. An address is never reused: accesses after `release` are detected.
 std::uint64_t allocate(int device, std::size_t bytes);
-// Whether there was such an allocation, and nothing was written around it.
+// False if there is no such allocation or its padding was written.
 bool release(std::uint64_t address, std::string& message);
-// Whether `bytes` from `address` on lie in one allocation of this device.
+// Whether `bytes` bytes at `address` are within one allocation of this device.
 bool is_inside(int device, std::uint64_t address, std::size_t bytes);
-// Whether nothing has been written around any allocation of this device.
-bool all_are_whole(int device, std::string& message);
-// Bytes that are allocated on this device.
+// Whether the padding of all allocations of this device is unwritten.
+bool all_are_intact(int device, std::string& message);
+// Allocated bytes of this device.
 std::size_t allocated_bytes(int device);
-// An address in words: where it lies in or beside which allocation.
+// An address in words, relative to an allocation.
 std::string describe(const void* address);
 
 }  // namespace emulation

@@ -1,6 +1,6 @@
-// Runs a kernel on one core, beside the walk: the fibers of a block take turns at its barriers and exchanges, and those of
-// blocks that run at the same time where one waits for what another tells. What goes wrong on a GPU in one run of a thousand
-// goes wrong here for a seed: a missing barrier, a stale buffer, a thread that waits for ever.
+// Runs a kernel on one core. Fibers switch at barriers and shuffles, and where a block waits for a message of another
+// block. An error that shows on a GPU in one run of a thousand shows here for some seed: a missing barrier, a stale
+// buffer, a deadlock.
 #include "scheduler.h"
 
 #include <algorithm>
@@ -17,152 +17,155 @@ namespace emulation {
 
 namespace {
 
-enum class State { ready, at_barrier, in_exchange, waiting, returned };
+enum class State { ready, at_barrier, in_shuffle, waiting, returned };
 
 struct Thread {
   State state;
-  // Its place among the blocks that run.
+  // Its block's index among the running ones.
   unsigned block;
-  // Null until it first runs, and after it has returned.
+  // Null until the thread first runs, and after it has returned.
   Fiber* fiber;
-  // What it hands to its warp and from which lane it takes, or that it takes a bit of each; then what it took.
+  // The arguments of its shuffle; `bits` becomes the result.
   std::uint32_t bits;
   unsigned mask;
 };
 
-// A block that runs.
+// A running block.
 struct Block {
-  Index index;
-  // The number of its first thread among all that run.
+  Dim3 index;
+  // Its first thread's index among the running ones.
   unsigned first;
+  // How many threads have reached the barrier.
   unsigned at_barrier;
-  // How many threads of each warp are in an exchange.
-  std::vector<unsigned> in_exchange;
+  // How many threads of each warp have reached the shuffle.
+  std::vector<unsigned> in_shuffle;
   void* shared;
 };
 
-// As many as the largest block has threads.
+// Fibers with a guard page: as many as the largest block has threads.
 constexpr std::size_t GUARDED_FIBERS = 1024;
 
-// What a lane takes from a lane that is not there; a NaN.
+// A shuffle's result for a lane that does not exist; a NaN.
 constexpr std::uint32_t POISON = 0xffffffff;
 
-// One core's emulated multiprocessors: one block at a time, or all of them.
-class Machine {
+// Runs one launch at a time: block after block, or all blocks together.
+class Scheduler {
  public:
-  Ending run(const Launch& launch, std::string& message);
+  Outcome run(const Launch& launch, std::string& message);
   void block_barrier();
-  std::uint32_t exchange(std::uint32_t bits, unsigned mask);
-  void wait_for(const void* address);
-  void tell(const void* address);
-  [[noreturn]] void fail(Ending ending, std::string message);
-  std::string where() const;
+  std::uint32_t shuffle(std::uint32_t bits, unsigned mask);
+  void wait(const void* address);
+  void notify(const void* address);
+  [[noreturn]] void fail(Outcome outcome, std::string message);
+  // The current thread, in words.
+  std::string location() const;
 
-  Place place{};
+  ThreadContext context{};
   void* shared = nullptr;
 
  private:
   static void fiber_body();
   void run_blocks(const unsigned* numbers, unsigned count);
-  void wait();
+  void suspend();
   void wake(unsigned thread);
   unsigned take_ready();
-  // Makes a thread the one that runs, and returns it.
-  Thread& turn_to(unsigned thread);
-  Thread& own() { return threads_[block_->first + place.thread]; }
-  // A place of the ring, of which `index` is at most one round ahead.
+  // Makes a thread the current one, and returns it.
+  Thread& switch_to(unsigned thread);
+  Thread& current() { return threads_[block_->first + context.thread]; }
+  // An index of the ring buffer; `index` is less than twice its size.
   unsigned wrap(unsigned index) const { return index < ready_.size() ? index : index - ready_.size(); }
   [[noreturn]] void dispatch();
   [[noreturn]] void stop();
   std::string deadlock() const;
-  unsigned draw(unsigned bound);
+  unsigned random(unsigned bound);
 
   const Launch* launch_ = nullptr;
   std::uint64_t random_ = 0;
-  // Of all blocks that run, block after block.
+  // The threads of all running blocks, block after block.
   std::vector<Thread> threads_;
   std::vector<Block> blocks_;
-  // The block of the thread that runs.
+  // The current thread's block.
   Block* block_ = nullptr;
-  // A ring: the first to run, how many there are, their numbers.
+  // A ring buffer of the threads that can run.
   std::vector<unsigned> ready_;
   unsigned first_ready_ = 0, num_ready_ = 0;
   unsigned num_returned_ = 0;
-  // Who waits for what is told at an address.
+  // The threads that wait at an address.
   std::unordered_map<const void*, std::vector<unsigned>> waiting_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
-  std::vector<std::unique_ptr<Guarded>> shared_memories_;
+  std::vector<std::unique_ptr<GuardedMemory>> shared_memories_;
   jmp_buf caller_;
-  Ending ending_ = Ending::done;
+  Outcome outcome_ = Outcome::completed;
   std::string message_;
 };
 
-// Each host thread has a machine of its own.
-thread_local std::unique_ptr<Machine> machine;
-// The machine whose kernel is running on this host thread, if one is.
-thread_local Machine* running = nullptr;
+// The scheduler of this host thread.
+thread_local std::unique_ptr<Scheduler> scheduler;
+// The same while it runs a kernel, else null.
+thread_local Scheduler* running = nullptr;
 
 struct sigaction previous_segv, previous_bus, previous_fpe;
 
-// A kernel's fault ends its launch; any other is whoever's it was before.
-void on_fault(int signal, siginfo_t* info, void* context) {
+// Ends the launch if a kernel caused the signal; else calls the previous handler.
+void on_signal(int signal, siginfo_t* info, void* context) {
   if (running) {
-    const std::string what = signal == SIGFPE ? "divides an integer by zero" : "touches " + describe(info->si_addr);
-    running->fail(Ending::bad_address, running->where() + " " + what);
+    const std::string what = signal == SIGFPE ? "divides an integer by zero" : "accesses " + describe(info->si_addr);
+    running->fail(Outcome::invalid_address, running->location() + " " + what);
   }
   struct sigaction* previous = signal == SIGSEGV ? &previous_segv : signal == SIGBUS ? &previous_bus : &previous_fpe;
   if (previous->sa_flags & SA_SIGINFO) return previous->sa_sigaction(signal, info, context);
   if (previous->sa_handler != SIG_DFL && previous->sa_handler != SIG_IGN) return previous->sa_handler(signal);
-  // the instruction is tried again, without a handler
+  // repeats the instruction without a handler
   sigaction(signal, previous, nullptr);
 }
 
-void catch_faults() {
+void install_handlers() {
   struct sigaction action{};
-  action.sa_sigaction = on_fault;
+  action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
   sigaction(SIGSEGV, &action, &previous_segv);
   sigaction(SIGBUS, &action, &previous_bus);
   sigaction(SIGFPE, &action, &previous_fpe);
 }
 
-// A number below `bound`. xorshift64*: any state but 0 goes round all others.
-unsigned Machine::draw(unsigned bound) {
+// A random number below `bound`, from xorshift64*, whose state must not be 0.
+unsigned Scheduler::random(unsigned bound) {
   random_ ^= random_ >> 12;
   random_ ^= random_ << 25;
   random_ ^= random_ >> 27;
-  // the upper bits are the better ones, and a product is faster than a division
+  // the upper bits are of better quality, and a multiplication is faster than a division
   return static_cast<unsigned>((random_ * 0x2545f4914f6cdd1dULL >> 32) * bound >> 32);
 }
 
-Ending Machine::run(const Launch& launch, std::string& message) {
+Outcome Scheduler::run(const Launch& launch, std::string& message) {
   launch_ = &launch;
-  // seeds that are near each other shall not give orders that are
+  // consecutive seeds must not give similar orders
   random_ = launch.seed * 0x9e3779b97f4a7c15ULL;
-  ending_ = Ending::done;
+  outcome_ = Outcome::completed;
   std::vector<unsigned> order(launch.num_blocks.x * launch.num_blocks.y * launch.num_blocks.z);
   for (unsigned block = 0; block < order.size(); block++) order[block] = block;
-  for (unsigned left = order.size(); launch.seed && left > 1; left--) std::swap(order[left - 1], order[draw(left)]);
-  const unsigned at_once = launch.cooperative ? order.size() : 1;
-  while (shared_memories_.size() < at_once) shared_memories_.push_back(std::make_unique<Guarded>());
-  for (unsigned i = 0; i < at_once; i++) shared_memories_[i]->resize(launch.shared_bytes);
-  for (unsigned next = 0; next < order.size() && ending_ == Ending::done; next += at_once) {
-    run_blocks(order.data() + next, at_once);
-    for (unsigned i = 0; i < at_once && ending_ == Ending::done; i++) {
-      if (shared_memories_[i]->is_whole()) continue;
-      turn_to(blocks_[i].first);
-      message_ = where() + " or another writes past its shared memory", ending_ = Ending::bad_address;
+  for (unsigned left = order.size(); launch.seed && left > 1; left--) std::swap(order[left - 1], order[random(left)]);
+  const unsigned concurrent = launch.cooperative ? order.size() : 1;
+  while (shared_memories_.size() < concurrent) shared_memories_.push_back(std::make_unique<GuardedMemory>());
+  for (unsigned i = 0; i < concurrent; i++) shared_memories_[i]->resize(launch.shared_bytes);
+  for (unsigned next = 0; next < order.size() && outcome_ == Outcome::completed; next += concurrent) {
+    run_blocks(order.data() + next, concurrent);
+    for (unsigned i = 0; i < concurrent && outcome_ == Outcome::completed; i++) {
+      if (shared_memories_[i]->is_intact()) continue;
+      switch_to(blocks_[i].first);
+      outcome_ = Outcome::invalid_address;
+      message_ = location() + " or another thread of the block writes past the end of shared memory";
     }
   }
   message = std::move(message_);
   message_.clear();
-  return ending_;
+  return outcome_;
 }
 
-void Machine::run_blocks(const unsigned* numbers, unsigned count) {
+void Scheduler::run_blocks(const unsigned* numbers, unsigned count) {
   const unsigned size = launch_->block_size;
-  const Index grid = launch_->num_blocks;
+  const Dim3 grid = launch_->num_blocks;
   threads_.resize(count * size);
   blocks_.resize(count);
   for (unsigned i = 0; i < count; i++) {
@@ -172,7 +175,7 @@ void Machine::run_blocks(const unsigned* numbers, unsigned count) {
     blocks_[i].index = {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
     blocks_[i].first = i * size;
     blocks_[i].at_barrier = 0;
-    blocks_[i].in_exchange.assign((size + WARP - 1) / WARP, 0);
+    blocks_[i].in_shuffle.assign((size + WARP - 1) / WARP, 0);
     blocks_[i].shared = shared_memories_[i]->data();
   }
   ready_.resize(threads_.size());
@@ -180,12 +183,12 @@ void Machine::run_blocks(const unsigned* numbers, unsigned count) {
   first_ready_ = num_returned_ = 0;
   num_ready_ = ready_.size();
   waiting_.clear();
-  place = {0, size, {}, grid};
+  context = {0, size, {}, grid};
   running = this;
-  EMULATION_LEAVE(caller_, dispatch());
+  EMULATION_SUSPEND(caller_, dispatch());
   running = nullptr;
   if (num_returned_ == threads_.size()) return;
-  // fibers that were left in the middle of a kernel
+  // abandons the fibers that are suspended within the kernel
   idle_.clear();
   for (auto& fiber : fibers_) {
     fiber->rewind();
@@ -193,61 +196,61 @@ void Machine::run_blocks(const unsigned* numbers, unsigned count) {
   }
 }
 
-// What every fiber does: thread after thread from beginning to end.
-void Machine::fiber_body() {
-  Machine& self = *machine;
+// Runs one thread after another to its end.
+void Scheduler::fiber_body() {
+  Scheduler& self = *scheduler;
   for (;;) {
     self.launch_->kernel->run(self.launch_->arguments);
-    Thread& ended = self.own();
-    Fiber* own = ended.fiber;
+    Thread& ended = self.current();
+    Fiber* fiber = ended.fiber;
     ended.state = State::returned;
     ended.fiber = nullptr;
     if (++self.num_returned_ == self.threads_.size()) {
-      own->rewind();
-      self.idle_.push_back(own);
+      fiber->rewind();
+      self.idle_.push_back(fiber);
       self.stop();
     }
-    if (self.num_ready_ == 0) self.fail(Ending::deadlock, self.deadlock());
-    Thread& next = self.turn_to(self.take_ready());
+    if (self.num_ready_ == 0) self.fail(Outcome::deadlock, self.deadlock());
+    Thread& next = self.switch_to(self.take_ready());
     if (next.fiber == nullptr) {
-      next.fiber = own;
+      next.fiber = fiber;
       continue;
     }
-    own->rewind();
-    self.idle_.push_back(own);
+    fiber->rewind();
+    self.idle_.push_back(fiber);
     next.fiber->enter();
   }
 }
 
-unsigned Machine::take_ready() {
-  if (launch_->seed) std::swap(ready_[first_ready_], ready_[wrap(first_ready_ + draw(num_ready_))]);
+unsigned Scheduler::take_ready() {
+  if (launch_->seed) std::swap(ready_[first_ready_], ready_[wrap(first_ready_ + random(num_ready_))]);
   const unsigned thread = ready_[first_ready_];
   first_ready_ = wrap(first_ready_ + 1);
   num_ready_--;
   return thread;
 }
 
-Thread& Machine::turn_to(unsigned thread) {
+Thread& Scheduler::switch_to(unsigned thread) {
   Thread& next = threads_[thread];
   block_ = &blocks_[next.block];
-  place.thread = thread - block_->first;
-  place.block = block_->index;
+  context.thread = thread - block_->first;
+  context.block = block_->index;
   shared = block_->shared;
   return next;
 }
 
-void Machine::wake(unsigned thread) {
+void Scheduler::wake(unsigned thread) {
   threads_[thread].state = State::ready;
   ready_[wrap(first_ready_ + num_ready_++)] = thread;
 }
 
-// Runs whatever is ready.
-void Machine::dispatch() {
-  if (num_ready_ == 0) fail(Ending::deadlock, deadlock());
-  Thread& next = turn_to(take_ready());
+// Runs the next thread that can run.
+void Scheduler::dispatch() {
+  if (num_ready_ == 0) fail(Outcome::deadlock, deadlock());
+  Thread& next = switch_to(take_ready());
   if (next.fiber == nullptr) {
     if (idle_.empty()) {
-      // what is too much for one thread's stack is so for the first ones' too
+      // a kernel that overflows its stack does so in one of the first fibers, so only these have guard pages
       fibers_.push_back(std::make_unique<Fiber>(fiber_body, fibers_.size() < GUARDED_FIBERS));
       idle_.push_back(fibers_.back().get());
     }
@@ -257,96 +260,99 @@ void Machine::dispatch() {
   next.fiber->enter();
 }
 
-// Leaves the current thread until it is woken and its turn comes.
-void Machine::wait() { EMULATION_LEAVE(own().fiber->place(), dispatch()); }
+// Suspends the current thread until it is woken and scheduled.
+void Scheduler::suspend() { EMULATION_SUSPEND(current().fiber->resume_point(), dispatch()); }
 
-void Machine::block_barrier() {
-  own().state = State::at_barrier;
+void Scheduler::block_barrier() {
+  current().state = State::at_barrier;
   if (++block_->at_barrier == launch_->block_size) {
     block_->at_barrier = 0;
     for (unsigned thread = 0; thread < launch_->block_size; thread++) wake(block_->first + thread);
   }
-  wait();
+  suspend();
 }
 
-std::uint32_t Machine::exchange(std::uint32_t bits, unsigned mask) {
-  Thread& self = own();
-  const unsigned warp = place.thread / WARP, first = block_->first + warp * WARP;
+std::uint32_t Scheduler::shuffle(std::uint32_t bits, unsigned mask) {
+  Thread& self = current();
+  const unsigned warp = context.thread / WARP;
+  const unsigned first = block_->first + warp * WARP;
   const unsigned lanes = std::min(WARP, launch_->block_size - warp * WARP);
-  self.state = State::in_exchange;
+  self.state = State::in_shuffle;
   self.bits = bits;
   self.mask = mask;
-  if (++block_->in_exchange[warp] == lanes) {
-    block_->in_exchange[warp] = 0;
-    std::uint32_t taken[WARP], of_all = lanes < WARP ? POISON : 0;
-    for (unsigned lane = 0; lane < lanes; lane++) of_all |= (threads_[first + lane].bits & 1) << lane;
+  if (++block_->in_shuffle[warp] == lanes) {
+    block_->in_shuffle[warp] = 0;
+    std::uint32_t results[WARP];
+    std::uint32_t ballot = lanes < WARP ? POISON : 0;
+    for (unsigned lane = 0; lane < lanes; lane++) ballot |= (threads_[first + lane].bits & 1) << lane;
     for (unsigned lane = 0; lane < lanes; lane++) {
-      const unsigned mask = threads_[first + lane].mask, from = lane ^ mask;
-      taken[lane] = mask == ALL_LANES ? of_all : from < lanes ? threads_[first + from].bits : POISON;
+      const unsigned mask = threads_[first + lane].mask;
+      const unsigned from = lane ^ mask;
+      results[lane] = mask == ALL_LANES ? ballot : from < lanes ? threads_[first + from].bits : POISON;
     }
     for (unsigned lane = 0; lane < lanes; lane++) {
-      threads_[first + lane].bits = taken[lane];
+      threads_[first + lane].bits = results[lane];
       wake(first + lane);
     }
   }
-  wait();
+  suspend();
   return self.bits;
 }
 
-void Machine::wait_for(const void* address) {
-  own().state = State::waiting;
-  waiting_[address].push_back(block_->first + place.thread);
-  wait();
+void Scheduler::wait(const void* address) {
+  current().state = State::waiting;
+  waiting_[address].push_back(block_->first + context.thread);
+  suspend();
 }
 
-void Machine::tell(const void* address) {
+void Scheduler::notify(const void* address) {
   const auto found = waiting_.find(address);
   if (found == waiting_.end()) return;
   for (const unsigned thread : found->second) wake(thread);
   waiting_.erase(found);
 }
 
-void Machine::stop() { _longjmp(caller_, 1); }
+void Scheduler::stop() { _longjmp(caller_, 1); }
 
-void Machine::fail(Ending ending, std::string message) {
-  ending_ = ending;
+void Scheduler::fail(Outcome outcome, std::string message) {
+  outcome_ = outcome;
   message_ = std::move(message);
   stop();
 }
 
-std::string Machine::where() const {
-  const Index at = place.block;
-  return "block (" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + "), thread " +
-         std::to_string(place.thread);
+std::string Scheduler::location() const {
+  const Dim3 block = context.block;
+  return "block (" + std::to_string(block.x) + ", " + std::to_string(block.y) + ", " + std::to_string(block.z) +
+         "), thread " + std::to_string(context.thread);
 }
 
-std::string Machine::deadlock() const {
+std::string Scheduler::deadlock() const {
   const auto count = [this](State state) {
     return std::to_string(std::count_if(threads_.begin(), threads_.end(),
                                         [state](const Thread& thread) { return thread.state == state; }));
   };
-  return "deadlock, last in " + where() + ": of " + std::to_string(threads_.size()) + " threads " +
-         count(State::at_barrier) + " wait at a block barrier, " + count(State::in_exchange) + " in an exchange, " +
+  return "deadlock, last in " + location() + ": of " + std::to_string(threads_.size()) + " threads " +
+         count(State::at_barrier) + " wait at a block barrier, " + count(State::in_shuffle) + " in a shuffle, " +
          count(State::waiting) + " for another block, " + count(State::returned) + " have returned";
 }
 
 }  // namespace
 
-Ending run(const Launch& launch, std::string& message) {
+Outcome run(const Launch& launch, std::string& message) {
   static std::once_flag once;
-  std::call_once(once, catch_faults);
-  if (!machine) machine = std::make_unique<Machine>();
-  return machine->run(launch, message);
+  std::call_once(once, install_handlers);
+  if (!scheduler) scheduler = std::make_unique<Scheduler>();
+  return scheduler->run(launch, message);
 }
 
 const Primitives& primitives_table() {
   static const Primitives table = {
-      []() -> const Place& { return running->place; },
+      []() -> const ThreadContext& { return running->context; },
       [] { return running->shared; },
       [] { running->block_barrier(); },
-      [](std::uint32_t bits, unsigned mask) { return running->exchange(bits, mask); },
-      [](const void* address) { running->wait_for(address); },
-      [](const void* address) { running->tell(address); },
+      [](std::uint32_t bits, unsigned mask) { return running->shuffle(bits, mask); },
+      [](const void* address) { running->wait(address); },
+      [](const void* address) { running->notify(address); },
   };
   return table;
 }

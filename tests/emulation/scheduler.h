@@ -1,6 +1,6 @@
-// Runs a kernel on one core, beside the walk: every thread of a block is a fiber, the blocks come one after another, or
-// all at once where they may wait for each other, and a seed says in which order. Seed 0 is the order of their numbers;
-// any other draws the next block and the next thread.
+// Runs a kernel on one core. Every thread of a block is a fiber. Blocks run one after another, or all at the same time
+// in a cooperative launch. A seed determines the order of blocks and threads: with seed 0 that of their indices, else a
+// random one.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace emulation {
 struct Launch {
   const Kernel* kernel;
   void** arguments;
-  Index num_blocks;
+  Dim3 num_blocks;
   unsigned block_size;
   std::size_t shared_bytes;
   // Whether all blocks run at the same time.
@@ -23,21 +23,21 @@ struct Launch {
 };
 
 // How a launch ended.
-enum class Ending {
-  done,
-  // Threads wait for others that will never come.
+enum class Outcome {
+  completed,
+  // All threads that have not returned wait for each other.
   deadlock,
-  // A thread touched memory that is not the kernel's.
-  bad_address,
+  // A thread accessed memory that is not the kernel's.
+  invalid_address,
 };
 
-// Threads in a warp.
+// Threads of a warp.
 constexpr unsigned WARP = 32;
 
-// Runs a launch to its end on the calling thread. `message` receives what went wrong, with its place.
-Ending run(const Launch& launch, std::string& message);
+// Runs a launch on the calling thread until it ends. `message` receives the error and where it occurred.
+Outcome run(const Launch& launch, std::string& message);
 
-// What compiled kernels call; one table for all.
+// The table of functions that compiled kernels call.
 const Primitives& primitives_table();
 
 }  // namespace emulation

@@ -1,5 +1,5 @@
-// Stand-in for `libcuda.so`, beside the walk: streams, events, captures and graphs. Work is done where it is handed in,
-// so that every stream is always done; while a stream captures, it is kept for the graph instead.
+// Emulated `libcuda.so`: streams, events, captures and graphs. Submitted work is done immediately, so that every stream
+// is always idle. While a stream captures, the work is stored in the graph instead.
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -12,13 +12,13 @@ namespace {
 
 struct Event {
   std::chrono::steady_clock::time_point time{};
-  // The graph in whose capture it was recorded, or null.
+  // The graph that captured it, or null.
   const Graph* capture = nullptr;
 };
 
-// The host waits: one byte more in the file that the environment may name.
-void note_wait() {
-  if (const char* path = std::getenv("RNNLM_EMULATION_WAITS")) std::ofstream(path, std::ios::app) << '.';
+// Counts a host synchronization: appends a byte to the file that the environment may name.
+void count_synchronization() {
+  if (const char* path = std::getenv("RNNLM_EMULATION_SYNCHRONIZATIONS")) std::ofstream(path, std::ios::app) << '.';
 }
 
 }  // namespace
@@ -32,7 +32,7 @@ extern "C" {
 // Streams
 
 Result cuStreamCreate(void** stream, unsigned) {
-  if (!current_device()) return refuse(INVALID_CONTEXT, "a stream without a context");
+  if (!current_device()) return error(INVALID_CONTEXT, "a stream without a context");
   *stream = new Stream{current_device()};
   return SUCCESS;
 }
@@ -43,15 +43,15 @@ Result cuStreamDestroy_v2(void* stream) {
 }
 
 Result cuStreamSynchronize(void* handle) {
-  note_wait();
+  count_synchronization();
   const Stream* stream = stream_of(handle);
-  return stream && stream->capture ? not_while_capturing("a wait for the stream") : SUCCESS;
+  return stream && stream->capture ? error_while_capturing("a synchronization") : SUCCESS;
 }
 
 Result cuStreamWaitEvent(void* handle, void* event, unsigned) {
   const Stream* stream = stream_of(handle);
-  const bool foreign = stream && stream->capture && static_cast<Event*>(event)->capture != stream->capture;
-  return foreign ? refuse(STREAM_CAPTURE_ISOLATION, "captured work would wait for work outside the capture") : SUCCESS;
+  const bool is_outside = stream && stream->capture && static_cast<Event*>(event)->capture != stream->capture;
+  return is_outside ? error(STREAM_CAPTURE_ISOLATION, "captured work depends on work outside the capture") : SUCCESS;
 }
 
 // Events
@@ -77,9 +77,10 @@ Result cuEventRecord(void* handle, void* stream_handle) {
 }
 
 Result cuEventSynchronize(void*) {
-  note_wait();
+  count_synchronization();
   return SUCCESS;
 }
+
 Result cuEventQuery(void*) { return SUCCESS; }
 
 Result cuEventElapsedTime_v2(float* milliseconds, void* from, void* to) {
@@ -95,16 +96,16 @@ Result cuEventElapsedTime(float* milliseconds, void* from, void* to) {
 // Graphs
 
 Result cuStreamBeginCapture_v2(void* handle, int) {
-  if (!handle) return refuse(STREAM_CAPTURE_UNSUPPORTED, "the default stream cannot capture");
+  if (!handle) return error(STREAM_CAPTURE_UNSUPPORTED, "the default stream cannot capture");
   Stream* stream = static_cast<Stream*>(handle);
-  if (stream->capture) return not_while_capturing("a second capture");
+  if (stream->capture) return error_while_capturing("a second capture");
   stream->capture = new Graph;
   return SUCCESS;
 }
 
 Result cuStreamEndCapture(void* handle, void** graph) {
   Stream* stream = stream_of(handle);
-  if (!stream || !stream->capture) return refuse(INVALID_VALUE, "the stream does not capture");
+  if (!stream || !stream->capture) return error(INVALID_VALUE, "the stream does not capture");
   *graph = stream->capture;
   stream->capture = nullptr;
   return SUCCESS;

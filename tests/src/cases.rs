@@ -121,7 +121,7 @@ impl StackCase {
     /// Layers that a GPU with 19 multiprocessors spreads over them: a last slice with few units, a last wave and a last group
     /// with few rows, two waves, two layers, several launches; with gates also so many rows that one with 38 multiprocessors
     /// takes wide slices, in waves of either size. None for a cell with a second product within its step.
-    pub fn spread(cell: Cell) -> Vec<Self> {
+    pub fn multi_block(cell: Cell) -> Vec<Self> {
         let (few_slices, many_slices) = match cell {
             Cell::Gru { reset_after: false } => return Vec::new(),
             Cell::Rnn(_) => (257, 513),
@@ -143,7 +143,7 @@ impl StackCase {
     /// Such a layer with so many rows that a GPU with 132 multiprocessors takes wide slices, in waves of either size, and with
     /// more than it is spread for on any.
     pub fn crowded(cell: Cell) -> Vec<Self> {
-        let last = Self::spread(cell).into_iter().last();
+        let last = Self::multi_block(cell).into_iter().last();
         last.into_iter().flat_map(|case| [33, 65, 257].map(|batch_size| Self { batch_size, ..case })).collect()
     }
 

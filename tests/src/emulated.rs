@@ -1,5 +1,5 @@
-//! The rows of the emulated GPU, beside the walk: stand-ins for the CUDA driver and its compiler must be found by the
-//! loader before a process starts, so this program runs itself once more with them and takes over what it finds.
+//! The rows of the emulated GPU. The dynamic loader must find the emulated CUDA driver and compiler when a process
+//! starts, so this program runs itself again with their folder in the search path and reads the table that it prints.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,25 +9,25 @@ use crate::run::Selection;
 use crate::table::{Row, Table};
 use crate::{Error, Result};
 
-/// Backend of the rows of an emulated device.
+/// The backend's name in these rows.
 pub const BACKEND: &str = "cuda (emulated)";
 
-/// Where the stand-ins are, or why there are none.
+/// The emulated libraries, or why there are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Emulation {
     /// The folder with `libcuda.so` and `libnvrtc.so`.
     Libraries(PathBuf),
-    /// They cannot be had here.
+    /// The reason why they cannot be built.
     Missing(String),
 }
 
 /// The selected rows of the emulated device.
 ///
 /// # Errors
-/// If this program cannot run itself, or what runs there prints no table.
+/// If this program cannot run itself, or the second process prints no table.
 pub fn rows(emulation: &Emulation, selection: &Selection) -> Result<Vec<Row>> {
     if selection.self_test {
-        // damages test the checks, and these are the same as of the other backends
+        // the self-test tests the checks, which are the same for all backends
         return Ok(Vec::new());
     }
     match emulation {
@@ -44,14 +44,13 @@ fn run(folder: &PathBuf, selection: &Selection) -> Result<Vec<Row>> {
     let mut command = Command::new(program);
     command.args(["--backend", "cuda", "--require", "cuda", "--format", "json", "--emulated"]);
     command.args(selection.filter.iter().flat_map(|filter| ["--filter", filter]));
-    let others = std::env::var_os("LD_LIBRARY_PATH").filter(|others| !others.is_empty());
     let mut path = OsString::from(folder);
-    if let Some(others) = others {
+    if let Some(inherited) = std::env::var_os("LD_LIBRARY_PATH").filter(|inherited| !inherited.is_empty()) {
         path.push(":");
-        path.push(others);
+        path.push(inherited);
     }
-    // so few that batches of three rows are more than there are blocks at a time, and so many that half of them are enough for
-    // the 19 slices of a layer with 300 units and three or four gates
+    // Every other device has half of these. With 2, a batch of three rows exceeds the number of multiprocessors; 19 are
+    // enough for the slices of a layer with 300 units and three or four gates.
     command.env("RNNLM_EMULATION_MULTIPROCESSORS", "2 38");
     let output = command.env("LD_LIBRARY_PATH", path).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| Error::Emulation(format!("{command:?}: {error}")))?;

@@ -83,7 +83,7 @@ pub fn compile(program: &Program, architecture: u32) -> Result<Vec<Usage>, Strin
 
 /// Whether devices of an architecture can run `program`, or have none in its place.
 pub fn is_for(program: &Program, architecture: u32) -> bool {
-    !program.is_spare || program.shared_bytes as usize <= max_shared_bytes(architecture)
+    !program.is_optional || program.shared_bytes as usize <= max_shared_bytes(architecture)
 }
 
 /// What of `usage` is beyond its bounds on an architecture; empty if nothing is.
@@ -156,7 +156,7 @@ ptxas info    : Used 40 registers, used 1 barriers";
             constants: Vec::new(),
             block_size,
             shared_bytes,
-            is_spare: false,
+            is_optional: false,
         };
         let usage = |registers, spilled| Usage { kernel: "a".to_owned(), registers, spilled, shared: 0 };
         assert_eq!(excesses(&program(512, 64 << 10), &usage(128, 64), 75), [""; 0]);
@@ -164,7 +164,7 @@ ptxas info    : Used 40 registers, used 1 barriers";
         assert_eq!(excesses(&program(512, 0), &usage(129, 0), 90).len(), 1);
         assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 75).len(), 1);
         assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 80), [""; 0]);
-        let spare = Program { is_spare: true, ..program(512, (64 << 10) + 1) };
+        let spare = Program { is_optional: true, ..program(512, (64 << 10) + 1) };
         assert_eq!([75, 80].map(|architecture| is_for(&spare, architecture)), [false, true]);
         assert!(is_for(&program(512, (64 << 10) + 1), 75));
     }

@@ -50,8 +50,8 @@ pub struct Paths {
     pub reference: Target,
     /// Every other path that runs here.
     pub others: Vec<Target>,
-    /// Every GPU with so many multiprocessors that layers are spread over them.
-    pub spread: Vec<Target>,
+    /// Every GPU with enough multiprocessors for the multi-block persistent kernels.
+    pub multi_block: Vec<Target>,
     /// Every set of tensor operations that runs here: a backend, or a CPU held to one instruction set.
     pub operations: Vec<Target>,
     /// Every path that does not run here.
@@ -73,7 +73,7 @@ pub fn paths() -> Result<Paths> {
     let mut paths = Paths {
         reference: cpu("reference", Isa::detect(), ExecutionPath::Reference)?,
         others: Vec::new(),
-        spread: Vec::new(),
+        multi_block: Vec::new(),
         operations: Vec::new(),
         missing: missing_instruction_sets(),
     };
@@ -100,20 +100,21 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
         let name = format!("cuda {}", gpu.name);
         let on = |path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
         paths.add_gpu(&name, "", on, usize::MAX);
-        paths.spread.push(gpu_target(&name, "fused", on(ExecutionPath::Fused), usize::MAX));
+        paths.multi_block.push(gpu_target(&name, "fused", on(ExecutionPath::Fused), usize::MAX));
     }
     for (index, set) in emulated.chunk_by(|_, gpu| gpu.name != "emulated").enumerate() {
         let set = set.iter().map(|gpu| open(gpu.ordinal)).collect::<std::result::Result<Vec<_>, _>>()?;
         let on = |backend: &Cuda, path| Arc::new(On { backend: backend.clone(), path }) as Arc<dyn Device>;
         let first = |path| on(&set[0], path);
-        let drawn = |path| set[1..].iter().map(|backend| on(backend, path)).collect();
-        let all = |path| Arc::new(Schedules { in_order: first(path), drawn: drawn(path) }) as Arc<dyn Device>;
+        let random = |path| set[1..].iter().map(|backend| on(backend, path)).collect();
+        let all = |path| Arc::new(Schedules { in_order: first(path), random: random(path) }) as Arc<dyn Device>;
         let how = format!(", {} schedules", set.len() - 1);
         if index == 0 {
             paths.add_gpu(BACKEND, "", first, usize::MAX);
             paths.add_gpu(BACKEND, &how, all, LARGEST_DRAWN);
         } else {
-            paths.spread.push(gpu_target(BACKEND, &format!("spread{how}"), all(ExecutionPath::Fused), usize::MAX));
+            let path = format!("multi-block{how}");
+            paths.multi_block.push(gpu_target(BACKEND, &path, all(ExecutionPath::Fused), usize::MAX));
         }
     }
     Ok(())

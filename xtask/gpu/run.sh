@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Everything that wants a real GPU, in one call, on a machine that has no Rust toolchain: what the machine is, the table of
-# checks on its GPU, compute-sanitizer over it, and the book's training beside PyTorch's. `cargo xtask gpu-bundle FOLDER`
-# makes the folder with this script, the binaries and the fixtures elsewhere.
+# Runs everything that needs a real GPU on a machine without a Rust toolchain: describes the machine, runs the table of
+# checks and compute-sanitizer on its GPU, and compares the training speed with PyTorch's. `cargo xtask gpu-bundle
+# FOLDER` makes the folder with this script, the binaries and the fixtures.
 #
 #   FOLDER/run.sh OUTPUT [TEXT]
 #
-# OUTPUT receives every result, and in results.md what belongs into docs/benchmarks.md; TEXT is a plain text to train on, such
-# as the book's The Time Machine (the bundled sample otherwise).
+# OUTPUT receives all results; results.md is a section for docs/benchmarks.md. TEXT is a plain text to train on, such as
+# the book's The Time Machine; the default is the bundled sample.
 #
-# Exit codes: 0 if every check passed, 1 if one failed or could not be run, 2 for a command line that cannot be understood, 3 if
-# there is no GPU that can be used. Training that cannot run is said in the output.
+# Exit codes: 0 if every check passed, 1 if a check failed or could not be run, 2 for invalid arguments, 3 if there is
+# no usable GPU. Training runs that fail are reported in the output.
 set -uo pipefail
 
 if [[ $# -lt 1 || $# -gt 2 ]]; then
@@ -18,19 +18,19 @@ if [[ $# -lt 1 || $# -gt 2 ]]; then
 fi
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 if [[ ! -x "$here/rnnlm" || ! -x "$here/verify" ]]; then
-  echo "error: there is no rnnlm beside this script: cargo xtask gpu-bundle FOLDER makes a folder where it is" >&2
+  echo "error: this folder has no rnnlm or no verify; make a complete one with: cargo xtask gpu-bundle FOLDER" >&2
   exit 2
 fi
 text="${2:-$here/sample.txt}"
 if [[ ! -f "$text" ]]; then
-  echo "error: there is no text \`$text\`" >&2
+  echo "error: no such file: \`$text\`" >&2
   exit 2
 fi
 mkdir -p "$1/runs"
 output="$(cd "$1" && pwd)"
 python="${PYTHON:-python3}"
-# Which models are trained, epochs of a timed run and how many of them come first and are not counted, how often each is
-# repeated, and the seconds that each use of compute-sanitizer may take.
+# The models to train, the epochs of a timed run, how many of the first epochs are excluded from the timing, the runs of
+# each model, and the timeout of each use of compute-sanitizer in seconds.
 models="${MODELS:-rnn-256 gru-256 lstm-256 lstm-2x512}"
 epochs="${EPOCHS:-60}"
 warm_up="${WARM_UP:-10}"
@@ -40,7 +40,7 @@ failures=0
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Runs a command, keeps what it prints, and counts it if it fails.
+# Runs a command with its output in a file, and counts failures.
 check() {
   local name="$1"
   shift
@@ -48,13 +48,13 @@ check() {
   if "$@" >"$output/$name.txt" 2>&1; then
     tail -n 3 "$output/$name.txt"
   else
-    echo "FAILED with exit code $?; the end of $name.txt:"
+    echo "FAILED with exit code $?; the last lines of $name.txt:"
     tail -n 15 "$output/$name.txt"
     failures=$((failures + 1))
   fi
 }
 
-# NVRTC may lie where the loader does not look: a toolkit's folder, or a wheel's.
+# Adds folders with an NVRTC to the loader's search path: those of a CUDA toolkit and of Python wheels.
 find_nvrtc() {
   local folders=(/usr/local/cuda/lib64 /usr/local/nvidia/lib64) folder
   while IFS= read -r folder; do folders+=("$folder"); done < <(
@@ -81,18 +81,19 @@ environment() {
   ldconfig -p | grep -E 'libcuda\.|libnvrtc\.'
   echo "LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}"
   command -v compute-sanitizer nvcc "$python"
-  "$python" -c 'import torch; print("torch", torch.__version__, torch.cuda.is_available(), torch.backends.cudnn.version())'
+  "$python" -c 'import torch
+print("torch", torch.__version__, torch.cuda.is_available(), torch.backends.cudnn.version())'
   "$here/rnnlm" --version
   "$here/rnnlm" devices
 }
 
-# The checks that are worth a sanitizer's time: every operation, each cell on each path, the gated ones beyond the size of one
-# launch too, and many steps of the cell whose kernel holds the most.
+# The checks to run with compute-sanitizer: every operation, every cell on every path, layers that are too large for one
+# launch, and many steps of an LSTM, whose kernel has the most state per thread.
 sanitize() {
   local sanitizer tool filter
   sanitizer="$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)"
   if [[ -z "$sanitizer" ]]; then
-    say "compute-sanitizer: SKIPPED, it is not on this machine"
+    say "compute-sanitizer: SKIPPED, not found on this machine"
     return
   fi
   for tool in memcheck racecheck initcheck; do
@@ -103,7 +104,7 @@ sanitize() {
   done
 }
 
-# One run of PyTorch and one of rnnlm at a time, in turn, so that a GPU that grows warm slows both.
+# Alternates runs of PyTorch and rnnlm, so that thermal throttling affects both.
 train() {
   local model="$1" number row
   shift
@@ -128,7 +129,7 @@ find_nvrtc
 say environment
 environment 2>&1 | tee "$output/environment.txt"
 if ! grep -q '^cuda:0 ' "$output/environment.txt"; then
-  say "NO GPU: $(sed -n 's/^no gpu *//p' "$output/environment.txt"); nothing was checked"
+  say "NO GPU: $(sed -n 's/^no gpu *//p' "$output/environment.txt"); no check was run"
   exit 3
 fi
 check verify env "RNNLM_FIXTURES=$here/fixtures" "$here/verify" --backend cuda --require cuda
@@ -139,5 +140,5 @@ train lstm-256 --cell lstm --max-tokens 10000
 train lstm-2x512 --cell lstm --num-layers 2 --hidden-size 512 --batch-size 64 --max-tokens 0
 say "results.md"
 "$python" "$here/summary.py" "$output" "$warm_up" | tee "$output/results.md"
-say "$failures checks failed; everything is in $output"
+say "$failures checks failed; all results are in $output"
 [[ "$failures" -eq 0 ]]

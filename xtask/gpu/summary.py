@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What `run.sh` found, as a section for docs/benchmarks.md: the machine, the checks, PyTorch's rows and rnnlm's in tokens a
-second, and the ratio that is claimed.
+"""Prints the results of `run.sh` as a section for docs/benchmarks.md: the machine, the checks, and the training speed of
+PyTorch and of rnnlm in tokens per second.
 
-    python3 summary.py OUTPUT WARM_UP     # prints Markdown; WARM_UP epochs of a run of rnnlm are not counted
+    python3 summary.py OUTPUT WARM_UP     # prints Markdown; the first WARM_UP epochs of each rnnlm run are excluded
 
-The ratio is against the better of `book` and `device`; `graph` and `device-fp32` stand beside it.
+Ratios are to the faster of PyTorch's rows `book` and `device`.
 """
 import json
 import pathlib
@@ -14,15 +14,15 @@ import sys
 
 
 def rnnlm_run(folder, warm_up):
-    """Median and best of a run's epochs, from the record that `rnnlm train` leaves."""
+    """The median and the best epoch of a run, from its metrics.jsonl."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [json.loads(line) for line in lines]
     rates = [epoch["tokens_per_second"] for epoch in epochs[warm_up:]]
     return {"median": statistics.median(rates), "best": max(rates), "perplexity": epochs[-1]["perplexity"]}
 
 
-def found(pattern, text):
-    """What the first group of a pattern has matched, or a dash."""
+def first_group(pattern, text):
+    """The first group of the pattern's first match, or a dash."""
     match = re.search(pattern, text, re.MULTILINE)
     return match.group(1).strip() if match else "-"
 
@@ -32,36 +32,37 @@ def read(path):
 
 
 def machine(output):
-    """A heading with the GPU's name, and the machine in a line."""
+    """Prints a heading with the GPU's name and a description of the machine."""
     text = read(output / "environment.txt")
-    gpu, cpu = found(r"^cuda:0 +(.*)", text), found(r"^model name\s*: (.*)", text)
-    torch, rnnlm = found(r"^torch (\S+)", text), found(r"^rnnlm (\S+)", text)
+    gpu, cpu = first_group(r"^cuda:0 +(.*)", text), first_group(r"^model name\s*: (.*)", text)
+    torch, rnnlm = first_group(r"^torch (\S+)", text), first_group(r"^rnnlm (\S+)", text)
     print(f"## On {gpu.split(',')[0]}\n\n{gpu}; {cpu}; PyTorch {torch}, rnnlm {rnnlm}.\n")
 
 
 def checks(output):
-    """The totals of the table of checks, and what each tool of compute-sanitizer has counted."""
-    totals = found(r"^(\d+ ok, \d+ failed, \d+ not checked)", read(output / "verify.txt"))
+    """Prints the totals of the table of checks and the summaries of compute-sanitizer."""
+    totals = first_group(r"^(\d+ ok, \d+ failed, \d+ not checked)", read(output / "verify.txt"))
     print(f"- `verify --backend cuda --require cuda`: {totals}")
     reports = sorted(output.glob("sanitizer-*.txt"))
     for path in reports:
         tool, rows = path.stem.removeprefix("sanitizer-").split("-", 1)
-        print(f"- compute-sanitizer, {tool}, rows {rows}: {found(r'SUMMARY: (.*)', read(path))}")
+        print(f"- compute-sanitizer, {tool}, rows {rows}: {first_group(r'SUMMARY: (.*)', read(path))}")
     if not reports:
         print("- compute-sanitizer: not run")
 
 
-def trainings(output, warm_up):
-    """A table for each model."""
+def training_runs(output, warm_up):
+    """Prints a table for each model."""
     models = {}
     for path in sorted((output / "runs").iterdir()):
-        # MODEL.ROW.NUMBER, with .json behind a run of PyTorch's
+        # rnnlm: the folder MODEL.rnnlm.NUMBER; PyTorch: the file MODEL.ROW.NUMBER.json
         model, row, _ = path.name.removesuffix(".json").split(".")
         run = rnnlm_run(path, warm_up) if path.is_dir() else json.loads(path.read_text(encoding="utf-8"))
         models.setdefault(model, {}).setdefault(row, []).append(run)
     for model, rows in models.items():
         peers = [statistics.median(run["median"] for run in rows[row]) for row in ("book", "device") if row in rows]
-        print(f"\n### {model}\n\n| row | median tokens/s | best | last perplexity | against the better of book, device |")
+        print(f"\n### {model}\n")
+        print("| row | median tokens/s | best | final perplexity | ratio to the faster of book and device |")
         print("|---|---:|---:|---:|---:|")
         for row, repeats in rows.items():
             median = statistics.median(run["median"] for run in repeats)
@@ -74,7 +75,7 @@ def main():
     output, warm_up = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     machine(output)
     checks(output)
-    trainings(output, warm_up)
+    training_runs(output, warm_up)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,25 @@
-//! `cargo xtask gpu-bundle FOLDER`, beside the walk: all that `gpu/run.sh` needs on a machine with a GPU and without a Rust
-//! toolchain, in one folder that can be copied there.
+//! `cargo xtask gpu-bundle FOLDER`: a folder with everything that `gpu/run.sh` needs on a machine with a GPU and
+//! without a Rust toolchain.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Files of the repository, and their names in the folder.
+/// Files of the repository and their names in the folder.
 const FILES: [(&str, &str); 4] = [
     ("xtask/gpu/run.sh", "run.sh"),
     ("xtask/gpu/summary.py", "summary.py"),
     ("xtask/bench/torch_lm.py", "torch_lm.py"),
     ("data/sample.txt", "sample.txt"),
 ];
-/// The programs, as they are released: package and name.
+/// The programs, in release builds: package and name.
 const PROGRAMS: [(&str, &str); 2] = [("rnnlm-cli", "rnnlm"), ("rnnlm-tests", "verify")];
 const FIXTURES: &str = "tests/fixtures";
 
-/// Builds, and fills the folder, which it makes if it is not there.
+/// Builds the programs and fills the folder, which is created if necessary.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    let [folder] = arguments else { return crate::usage_error("gpu-bundle takes one argument, a folder") };
+    let [folder] = arguments else { return crate::usage_error("`gpu-bundle` takes one argument, a folder") };
     for (package, program) in PROGRAMS {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let build = ["build", "--release", "--package", package, "--bin", program];
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     }
     match fill(Path::new(folder)) {
         Ok(()) => {
-            println!("{folder} is complete; on a machine with a GPU: {folder}/run.sh OUTPUT [TEXT]");
+            println!("{folder} is complete. On a machine with a GPU, run {folder}/run.sh OUTPUT [TEXT]");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -46,19 +46,21 @@ fn fill(folder: &Path) -> io::Result<()> {
         fs::copy(root.join(file), folder.join(name))?;
     }
     for (_, program) in PROGRAMS {
-        fs::copy(target().join(program), folder.join(program))?;
+        fs::copy(release_folder().join(program), folder.join(program))?;
     }
     for entry in fs::read_dir(root.join(FIXTURES))? {
         let path = entry?.path();
-        if let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|end| end == "safetensors")) {
+        if let (Some(name), true) =
+            (path.file_name(), path.extension().is_some_and(|extension| extension == "safetensors"))
+        {
             fs::copy(&path, folder.join("fixtures").join(name))?;
         }
     }
     Ok(())
 }
 
-/// Where cargo puts what is released.
-fn target() -> std::path::PathBuf {
+/// Cargo's folder of release builds.
+fn release_folder() -> std::path::PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), Into::into);
     target.join("release")
 }
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_bundle_is_in_the_repository() {
+    fn every_bundled_file_is_in_the_repository() {
         for (file, _) in FILES {
             assert!(crate::root().join(file).is_file(), "{file}");
         }

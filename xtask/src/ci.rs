@@ -44,8 +44,8 @@ const STEPS: &[Step] = &[
     },
     Step { name: "test", action: Action::Cargo(&["test", "--workspace"]) },
     Step { name: "emulation", action: Action::Cargo(&["xtask", "emulation"]) },
-    Step { name: "faults", action: Action::Cargo(&["xtask", "faults"]) },
-    // where there is an NVRTC; it says so where there is none
+    Step { name: "mutations", action: Action::Cargo(&["xtask", "mutations"]) },
+    // skipped, with a message, if there is no NVRTC
     Step { name: "cuda-gate", action: Action::Cargo(&["xtask", "cuda-gate"]) },
     Step { name: "verify", action: Action::Cargo(&["xtask", "verify"]) },
     Step { name: "self-test", action: Action::Cargo(&["xtask", "verify", "--self-test"]) },

@@ -1,25 +1,24 @@
-//! `cargo xtask cuda-gate`, beside the walk: every CUDA kernel in every configuration in use compiled by NVRTC for every
-//! architecture, with no driver and no GPU. This file looks for an NVRTC and starts the gate of `rnnlm-tests` with it.
+//! `cargo xtask cuda-gate`: compiles every CUDA kernel in every configuration for every architecture with NVRTC, which
+//! needs neither driver nor GPU. This file finds an NVRTC and starts the compile gate of `rnnlm-tests` with it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Where an NVRTC may be said to be: a folder with `libnvrtc.so`, or one that a wheel was installed into.
+/// Variable for the folder of an NVRTC: one with `libnvrtc.so`, or one that a wheel was installed into.
 const FOLDER: &str = "RNNLM_NVRTC_DIR";
 
-/// Runs the gate: exit code 0 if every kernel compiles within its bounds or there is no NVRTC, which it says.
+/// Runs the gate. Exit code 0 if every kernel compiles within its bounds, or if there is no NVRTC, which is reported.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let gate = ["run", "--quiet", "--package", "rnnlm-tests", "--bin", "cuda-gate", "--"];
     let mut command = Command::new(cargo);
     command.args(gate).args(arguments).current_dir(crate::root());
-    let own = std::env::var_os("LD_LIBRARY_PATH");
-    let own = own.iter().flat_map(std::env::split_paths);
-    // what the loader is told already comes first
-    match std::env::join_paths(own.chain(folders())) {
+    let inherited = std::env::var_os("LD_LIBRARY_PATH");
+    let inherited = inherited.iter().flat_map(std::env::split_paths);
+    match std::env::join_paths(inherited.chain(folders())) {
         Ok(path) => command.env("LD_LIBRARY_PATH", path),
         Err(error) => {
-            eprintln!("error: a folder with an NVRTC cannot be named to the loader: {error}");
+            eprintln!("error: LD_LIBRARY_PATH cannot contain the folder of NVRTC: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -33,8 +32,8 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// Folders that have an NVRTC and that the loader may not know: the one that the environment names, and what pip has
-/// installed for the `python3` of the path.
+/// Folders with an NVRTC outside the loader's search path: that of the environment variable, and those of pip packages
+/// of `python3`.
 fn folders() -> Vec<PathBuf> {
     let named = std::env::var_os(FOLDER).map(PathBuf::from);
     let script = "import nvidia; print(*nvidia.__path__, sep='\\n')";
@@ -45,7 +44,7 @@ fn folders() -> Vec<PathBuf> {
     named.chain(wheels).flat_map(|folder| with_nvrtc(&folder)).collect()
 }
 
-/// `folder` and the `*/lib` below it, as far as they hold an NVRTC.
+/// `folder` and its `*/lib`, if they contain an NVRTC.
 fn with_nvrtc(folder: &Path) -> Vec<PathBuf> {
     let below = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path().join("lib"));
     let is_nvrtc = |entry: std::io::Result<std::fs::DirEntry>| {

@@ -9,12 +9,12 @@ mod bench;
 mod bundle;
 mod ci;
 mod emulation;
-mod faults;
 mod gate;
+mod mutations;
+mod synchronizations;
 mod tidy;
 mod trust;
 mod verify;
-mod waits;
 
 /// A command: its name, what the help says of it, and the function that takes its arguments.
 type Command = (&'static str, &'static str, fn(&[String]) -> ExitCode);
@@ -22,10 +22,10 @@ type Command = (&'static str, &'static str, fn(&[String]) -> ExitCode);
 const COMMANDS: &[Command] = &[
     ("bench", "how fast training and decoding are here; `bench --against torch` beside PyTorch", bench::run),
     ("ci", "every check that a change must pass, the cheapest first; `ci STEP...` runs only the named ones", ci::run),
-    ("cuda-gate", "every CUDA kernel compiled for every architecture, where there is an NVRTC", gate::run),
-    ("emulation", "stand-ins that run CUDA kernels without a GPU: build and test them", emulation::run),
-    ("faults", "mistakes put into CUDA kernels, one at a time: each must turn a row of `verify` red", faults::run),
-    ("gpu-bundle", "a folder with all that `gpu/run.sh` needs on a machine with a GPU", bundle::run),
+    ("cuda-gate", "compile every CUDA kernel for every architecture, if there is an NVRTC", gate::run),
+    ("emulation", "build and test the emulated CUDA driver and compiler, which need no GPU", emulation::run),
+    ("gpu-bundle", "make a folder with everything that `gpu/run.sh` needs on a machine with a GPU", bundle::run),
+    ("mutations", "mutation tests of the CUDA kernels: each must make a row of `verify` fail", mutations::run),
     ("tidy", "the rules of this repository that no compiler knows", tidy::run),
     ("trust", "what is promised of a run's files, with the kills and the long run that `ci` leaves out", trust::run),
     ("verify", "the table of checks for this build on this machine; `verify --help` says more", verify::run),

@@ -4,7 +4,7 @@
 
 use std::process::{Command, ExitCode};
 
-use crate::emulation::{Absence, Emulation};
+use crate::emulation::{BuildError, Emulation};
 
 /// Exit code of a command that could not be started at all.
 const NOT_STARTED: u8 = 1;
@@ -22,10 +22,10 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         Some(Ok(emulation)) => {
             command.envs(emulation.variables());
         }
-        Some(Err(Absence::Unavailable(reason))) => {
+        Some(Err(BuildError::Unavailable(reason))) => {
             command.env("RNNLM_EMULATION_MISSING", reason);
         }
-        Some(Err(Absence::Broken(how))) => {
+        Some(Err(BuildError::Failed(how))) => {
             eprintln!("error: {how}");
             return ExitCode::from(NOT_STARTED);
         }

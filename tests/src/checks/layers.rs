@@ -39,8 +39,8 @@ pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
 
 /// The same for every cell that a GPU spreads over its multiprocessors; and with more rows than an emulated one has the time
 /// for.
-pub(super) fn spread(reference: &Target, target: &Target) -> Vec<Check> {
-    let cases = Cell::ALL.into_iter().flat_map(StackCase::spread);
+pub(super) fn multi_block(reference: &Target, target: &Target) -> Vec<Check> {
+    let cases = Cell::ALL.into_iter().flat_map(StackCase::multi_block);
     let crowded = Cell::ALL.into_iter().flat_map(StackCase::crowded).filter(|_| target.backend != BACKEND);
     cases.chain(crowded).flat_map(|case| both(reference, target, case)).collect()
 }

@@ -25,7 +25,7 @@ pub fn all(paths: &Paths) -> Vec<Check> {
     checks.extend(paths.targets().flat_map(training::checks));
     checks.extend(paths.others.iter().flat_map(|target| trajectory::checks(&paths.reference, target)));
     checks.extend(paths.others.iter().flat_map(|target| layers::checks(&paths.reference, target)));
-    checks.extend(paths.spread.iter().flat_map(|target| layers::spread(&paths.reference, target)));
+    checks.extend(paths.multi_block.iter().flat_map(|target| layers::multi_block(&paths.reference, target)));
     checks.extend(paths.targets().flat_map(properties::checks));
     checks.extend(text::checks());
     checks

@@ -1,5 +1,5 @@
-//! A device that is emulated under several schedules, beside the walk: everything is computed under each of them, and all
-//! must give the bits that the first gives. A race that one order hides shows in another.
+//! An emulated device under several schedules. Everything is computed under each schedule, and all results must have
+//! the same bits: a race that one order of threads hides shows in another.
 
 use std::sync::Arc;
 
@@ -11,17 +11,18 @@ use crate::{Error, Result};
 
 /// The same device, once for each schedule.
 pub struct Schedules {
-    /// Every thread in the order of its number.
+    /// Runs threads in the order of their indices.
     pub in_order: Arc<dyn Device>,
-    /// Every other, from schedule 1 on.
-    pub drawn: Vec<Arc<dyn Device>>,
+    /// Run threads in random order: schedules 1, 2, ….
+    pub random: Vec<Arc<dyn Device>>,
 }
 
 impl Schedules {
+    /// The result of every schedule, or an error that names the first one that differs.
     fn agree<T: Bits>(&self, compute: impl Fn(&dyn Device) -> Result<T>) -> Result<T> {
         let result = compute(self.in_order.as_ref())?;
         let expected = result.bits();
-        for (index, device) in self.drawn.iter().enumerate() {
+        for (index, device) in self.random.iter().enumerate() {
             let found = compute(device.as_ref())?.bits();
             if found != expected {
                 let differing = expected.iter().zip(&found).filter(|(a, b)| a != b).count();
@@ -54,9 +55,9 @@ impl Device for Schedules {
     }
 }
 
-/// Every number of a result, as bits, so that a NaN equals itself and −0 is not 0.
+/// A result as bits, so that a NaN equals itself and −0 differs from 0.
 pub trait Bits {
-    /// In a fixed order.
+    /// Every value, in a fixed order.
     fn bits(&self) -> Vec<u64>;
 }
 
@@ -112,24 +113,24 @@ impl Bits for TrainOutputs {
 mod tests {
     use super::*;
 
-    /// A device whose only result is its number.
-    struct Number(f32);
+    /// A device that returns its own value.
+    struct Constant(f32);
 
-    impl Device for Number {
+    impl Device for Constant {
         fn operation(&self, _: Operation, _: &Operands) -> Result<Vec<Vec<f32>>> {
             Ok(vec![vec![self.0, f32::NAN]])
         }
 
         fn stack(&self, _: &StackInputs) -> Result<StackOutputs> {
-            Err(Error::NotChecked("nothing here".to_owned()))
+            Err(Error::NotChecked("not implemented".to_owned()))
         }
 
         fn model(&self, _: &ModelInputs) -> Result<ModelOutputs> {
-            Err(Error::NotChecked("nothing here".to_owned()))
+            Err(Error::NotChecked("not implemented".to_owned()))
         }
 
         fn train(&self, _: &TrainInputs) -> Result<TrainOutputs> {
-            Err(Error::NotChecked("nothing here".to_owned()))
+            Err(Error::NotChecked("not implemented".to_owned()))
         }
 
         fn update(&self, _: &UpdateInputs) -> Result<(f32, Vec<f32>)> {
@@ -138,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn one_schedule_that_differs_is_named() {
-        let devices = |numbers: [f32; 3]| {
-            let [in_order, first, second] = numbers.map(|number| Arc::new(Number(number)) as Arc<dyn Device>);
-            Schedules { in_order, drawn: vec![first, second] }
+    fn the_error_names_the_schedule_that_differs() {
+        let devices = |values: [f32; 3]| {
+            let [in_order, first, second] = values.map(|value| Arc::new(Constant(value)) as Arc<dyn Device>);
+            Schedules { in_order, random: vec![first, second] }
         };
         assert_eq!(devices([1.0; 3]).operation(Operation::Fill, &Operands::default()).unwrap()[0][0], 1.0);
         let error = devices([0.0, 0.0, -0.0]).operation(Operation::Fill, &Operands::default()).unwrap_err();
-        assert_eq!(error.to_string(), "schedule 2 gives other bits than the threads in order: 1 of 2 values");
+        assert!(matches!(error, Error::Schedule { schedule: 2, differing: 1, values: 2 }), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Kernels from source to device: NVRTC compiles a text that includes nothing, for exactly the GPU at hand, and the driver
-//! loads what comes out.
+//! Run-time compilation: NVRTC compiles a kernel's source, which includes no headers, for the GPU of this machine, and
+//! the driver loads the result.
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -7,50 +7,50 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaModule};
 use cudarc::nvrtc::{Ptx, result as nvrtc, sys};
 
-/// What is compiled: a text, and the options that make one configuration of it.
+/// Source text and the compile-time constants of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// What it is, for people.
+    /// The name in messages.
     pub name: String,
-    /// The kernels' sources; the primitives are put before them.
+    /// The kernels' sources, which follow the primitives.
     pub sources: Vec<&'static str>,
-    /// Constants of the configuration, each a `#define`.
+    /// Compile-time constants, each passed as `-D`.
     pub constants: Vec<(&'static str, String)>,
     /// Threads of its largest block.
     pub block_size: u32,
     /// The most dynamic shared memory of a block, in bytes.
     pub shared_bytes: u32,
-    /// Whether a device without so much shared memory does without it.
-    pub is_spare: bool,
+    /// Whether devices with less shared memory use another program in its place.
+    pub is_optional: bool,
 }
 
-/// All that kernels may use of a device.
-const PRIMITIVES: &str = include_str!("kernels/prim.cuh");
+/// The device primitives that every kernel may use.
+const PRIMITIVES: &str = include_str!("kernels/primitives.cuh");
 
 impl Program {
-    /// The whole text.
+    /// The source text as NVRTC gets it.
     pub fn source(&self) -> String {
         std::iter::once(PRIMITIVES).chain(self.sources.iter().copied()).collect::<Vec<_>>().join("\n")
     }
 
-    /// The options that NVRTC gets besides the target.
+    /// The options for NVRTC, without the target architecture.
     pub fn options(&self) -> Vec<String> {
         let constants = self.constants.iter().map(|(name, value)| format!("-D{name}={value}"));
-        // no fast math: it would replace tanh by an approximation of eleven bits
+        // no fast math: it replaces tanhf by an approximation with a relative error of 2⁻¹¹
         std::iter::once("--std=c++17".to_owned()).chain(constants).collect()
     }
 
-    /// Compiles for the device of `context` and loads it there.
+    /// Compiles for the device of `context` and loads the module.
     ///
     /// # Errors
-    /// What the compiler or the driver says.
+    /// The error of the compiler or of the driver.
     pub(super) fn load(&self, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>, String> {
         let (major, minor) = context.compute_capability().map_err(|error| error.to_string())?;
         let image = self.compile(major * 10 + minor)?;
         context.load_module(image).map_err(|error| format!("program `{}`: {error}", self.name))
     }
 
-    /// Machine code for an architecture; an NVRTC that is older than the GPU gives an intermediate form instead.
+    /// Compiles to machine code for an architecture, or to PTX if this NVRTC is older than the GPU.
     fn compile(&self, architecture: i32) -> Result<Ptx, String> {
         let newest = newest_architecture()?;
         let is_known = architecture <= newest;
@@ -60,19 +60,19 @@ impl Program {
         let source = CString::new(self.source()).map_err(|error| error.to_string())?;
         let program = nvrtc::create_program(&source, None).map_err(|error| error.to_string())?;
         // SAFETY: `program` was created above and is destroyed only after this.
-        let compiled = unsafe { compiled(program, &options, is_known) };
+        let compiled = unsafe { compile(program, &options, is_known) };
         // SAFETY: `program` was created above, and nothing uses it after this.
         unsafe { nvrtc::destroy_program(program) }.map_err(|error| error.to_string())?;
         compiled.map_err(|reason| format!("program `{}` does not compile: {reason}", self.name))
     }
 }
 
-/// Compiles, and takes out machine code or the intermediate form.
+/// Compiles, and returns machine code or PTX.
 ///
 /// # Safety
 /// `program` must exist.
-unsafe fn compiled(program: sys::nvrtcProgram, options: &[String], machine_code: bool) -> Result<Ptx, String> {
-    // SAFETY: `program` exists, as the caller promises; the log ends with a zero byte, as NVRTC documents.
+unsafe fn compile(program: sys::nvrtcProgram, options: &[String], machine_code: bool) -> Result<Ptx, String> {
+    // SAFETY: the caller guarantees that `program` exists; NVRTC's log and PTX end with a zero byte, as documented.
     unsafe {
         if let Err(error) = nvrtc::compile_program(program, options) {
             let log = nvrtc::get_program_log(program).unwrap_or_default();
@@ -92,13 +92,13 @@ unsafe fn compiled(program: sys::nvrtcProgram, options: &[String], machine_code:
     }
 }
 
-/// The newest architecture that this NVRTC knows, as `90` for 9.0.
+/// The newest architecture that this NVRTC supports: `90` for compute capability 9.0.
 fn newest_architecture() -> Result<i32, String> {
     let mut count = 0;
-    // SAFETY: the function writes one integer to the place that it is given.
+    // SAFETY: the function writes one integer through the pointer.
     unsafe { sys::nvrtcGetNumSupportedArchs(&raw mut count) }.result().map_err(|error| error.to_string())?;
-    let mut known = vec![0; count.unsigned_abs() as usize];
-    // SAFETY: there is room for as many integers as the function before has said.
-    unsafe { sys::nvrtcGetSupportedArchs(known.as_mut_ptr()) }.result().map_err(|error| error.to_string())?;
-    known.into_iter().max().ok_or_else(|| "NVRTC knows no architecture".to_owned())
+    let mut supported = vec![0; count.unsigned_abs() as usize];
+    // SAFETY: the function writes as many integers as the call above returned, and the vector has that length.
+    unsafe { sys::nvrtcGetSupportedArchs(supported.as_mut_ptr()) }.result().map_err(|error| error.to_string())?;
+    supported.into_iter().max().ok_or_else(|| "NVRTC supports no architecture".to_owned())
 }

@@ -1,72 +1,70 @@
-//! Launches: arguments as a kernel takes them, and the one place that hands them to the driver.
+//! Kernel launches: arguments as kernels declare them, and the call to the driver.
 
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaFunction, CudaStream, DriverError, result};
+use cudarc::driver::{CudaFunction, CudaStream, result};
 
-use super::Cuda;
-use super::module::Kernel;
-use crate::Result;
+use crate::{Error, Result};
 
-/// A matrix as `prim.cuh` declares it: element `(r, c)` stands at `data[r·stride + c]`.
+/// A matrix as `primitives.cuh` declares it: element `(r, c)` is `data[r·stride + c]`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Matrix {
-    /// The device's address of element `(0, 0)`.
+    /// The device address of element `(0, 0)`.
     pub data: u64,
     /// Number of rows.
     pub rows: u32,
     /// Number of columns.
     pub cols: u32,
-    /// Distance between the starts of two rows.
+    /// Elements from the start of a row to the start of the next one.
     pub stride: u32,
 }
 
-/// A table as `gather.cu` declares it: element `i` of entry `id` stands at `data[id·entry_stride + i·element_stride]`.
+/// A table as `gather.cu` declares it: element `e` of entry `id` is `data[id·entry_stride + e·element_stride]`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Table {
-    /// The device's address of entry 0.
+    /// The device address of entry 0.
     pub data: u64,
-    /// Distance between two entries.
+    /// Elements from one entry to the next.
     pub entry_stride: u32,
-    /// Distance between two elements of an entry.
+    /// Elements from one element of an entry to the next.
     pub element_stride: u32,
 }
 
-/// One argument of a kernel, by value.
+/// One kernel argument, passed by value.
 #[derive(Clone, Copy, Debug)]
 pub enum Argument {
-    /// A pointer to the device's memory.
-    Address(u64),
+    /// A device pointer.
+    Pointer(u64),
     /// `unsigned`.
-    Number(u32),
+    U32(u32),
     /// `float`.
-    Float(f32),
+    F32(f32),
     /// `Matrix`.
     Matrix(Matrix),
     /// `Table`.
     Table(Table),
-    /// Four `unsigned` as one struct.
-    Numbers([u32; 4]),
+    /// A struct of four `unsigned`.
+    U32x4([u32; 4]),
 }
 
 impl Argument {
-    /// Where the value stands, without its tag.
-    fn place(&mut self) -> *mut c_void {
+    /// A pointer to the value without the enum's tag.
+    fn as_mut_ptr(&mut self) -> *mut c_void {
         match self {
-            Self::Address(value) => (&raw mut *value).cast(),
-            Self::Number(value) => (&raw mut *value).cast(),
-            Self::Float(value) => (&raw mut *value).cast(),
+            Self::Pointer(value) => (&raw mut *value).cast(),
+            Self::U32(value) => (&raw mut *value).cast(),
+            Self::F32(value) => (&raw mut *value).cast(),
             Self::Matrix(value) => (&raw mut *value).cast(),
             Self::Table(value) => (&raw mut *value).cast(),
-            Self::Numbers(value) => (&raw mut *value).cast(),
+            Self::U32x4(value) => (&raw mut *value).cast(),
         }
     }
 }
 
-/// How many threads run a kernel, and what a block of them shares.
+/// The launch configuration of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Blocks along x, y and z.
@@ -75,59 +73,56 @@ pub struct Grid {
     pub threads: u32,
     /// Dynamic shared memory of a block, in bytes.
     pub shared_bytes: u32,
-    /// Whether all blocks run at the same time, so that one may wait for what another tells.
-    pub at_once: bool,
+    /// Whether it is a cooperative launch, whose blocks all run at the same time and may wait for each other.
+    pub cooperative: bool,
 }
 
 impl Grid {
-    /// `blocks` blocks in a row.
-    pub fn row(blocks: usize, threads: u32, shared_bytes: usize) -> Self {
-        Self { blocks: [blocks as u32, 1, 1], threads, shared_bytes: shared_bytes as u32, at_once: false }
+    /// A one-dimensional grid.
+    pub fn linear(blocks: usize, threads: u32, shared_bytes: usize) -> Self {
+        Self { blocks: [blocks as u32, 1, 1], threads, shared_bytes: shared_bytes as u32, cooperative: false }
     }
 }
 
-/// Queues one launch. Nothing is allocated.
-///
-/// # Errors
-/// If the driver refuses it, as it does with more blocks at once than the device can run.
-///
-/// # Safety
-/// The arguments must be, in number, order and type, those of the kernel's declaration, and whatever it reads or writes
-/// with them on this grid must lie in buffers that live until the stream has come so far.
-pub(super) unsafe fn launch<const N: usize>(
-    stream: &Arc<CudaStream>,
-    function: &CudaFunction,
-    grid: Grid,
-    mut arguments: [Argument; N],
-) -> Result<(), DriverError> {
-    stream.context().bind_to_thread()?;
-    let mut places = arguments.each_mut().map(Argument::place);
-    let [x, y, z] = grid.blocks;
-    let queue = if grid.at_once { result::launch_cooperative_kernel } else { result::launch_kernel };
-    // SAFETY: the driver reads each value through its pointer before it returns; the rest is promised by the caller.
-    unsafe {
-        queue(
-            function.cu_function(),
-            (x, y, z),
-            (grid.threads, 1, 1),
-            grid.shared_bytes,
-            stream.cu_stream(),
-            &mut places,
-        )
-    }
+/// A kernel of one device, with the stream that it is launched on.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    pub(super) function: CudaFunction,
+    pub(super) stream: Arc<CudaStream>,
+    /// The device's name, for errors.
+    pub(super) device: Arc<str>,
 }
 
-impl Cuda {
-    /// Queues one launch of another crate's kernel on this device's stream. Nothing is allocated.
+impl Kernel {
+    /// Queues one launch. Allocates nothing.
     ///
     /// # Errors
-    /// If the driver refuses it.
+    /// If the driver rejects the launch, for example a cooperative one with more blocks than the device runs at the
+    /// same time.
     ///
     /// # Safety
-    /// The arguments must be, in number, order and type, those of the kernel's declaration, and whatever it reads or writes
-    /// with them on this grid must lie in buffers of this device, which are released on this stream and so behind it.
-    pub unsafe fn launch<const N: usize>(&self, kernel: &Kernel, grid: Grid, arguments: [Argument; N]) -> Result<()> {
-        // SAFETY: the caller's promise is the one that is asked for here.
-        self.done(unsafe { launch(self.stream(), &kernel.function, grid, arguments) })
+    /// The arguments must match the kernel's declaration in number, order and type. Whatever the kernel reads or writes
+    /// through them on this grid must be in buffers of this device that are freed on the same stream, after the launch.
+    pub unsafe fn launch<const N: usize>(&self, grid: Grid, mut arguments: [Argument; N]) -> Result<()> {
+        let device_error = |error: cudarc::driver::DriverError| Error::Device {
+            device: self.device.to_string(),
+            reason: error.to_string(),
+        };
+        self.stream.context().bind_to_thread().map_err(device_error)?;
+        let mut pointers = arguments.each_mut().map(Argument::as_mut_ptr);
+        let [x, y, z] = grid.blocks;
+        let queue = if grid.cooperative { result::launch_cooperative_kernel } else { result::launch_kernel };
+        // SAFETY: the driver copies each value through its pointer before it returns; the caller guarantees the rest.
+        unsafe {
+            queue(
+                self.function.cu_function(),
+                (x, y, z),
+                (grid.threads, 1, 1),
+                grid.shared_bytes,
+                self.stream.cu_stream(),
+                &mut pointers,
+            )
+        }
+        .map_err(device_error)
     }
 }

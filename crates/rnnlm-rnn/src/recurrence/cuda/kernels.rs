@@ -1,55 +1,46 @@
-//! One typed function for each kernel of the fused recurrence, beside the walk: its grid and its arguments in the order of
-//! its declaration in `recurrence.cu`, `spread.cu` or `step.cu`.
+//! One typed function for each kernel of the fused recurrence: its grid, and its arguments in the order of its
+//! declaration in `persistent.cu`, `multi_block.cu` or `stepwise.cu`.
 
 use rnnlm_tensor::cuda::{Argument, Grid, Kernel, Matrix};
 use rnnlm_tensor::{Cuda, Tensor, View, ViewMut};
 
-use super::plan::{Configuration, Fit, STEP_THREADS, step_program};
-use super::slices::{self, Slicing, Spreading};
-use crate::{Adjoint, Cell, Dims, Direction, Result, Tape};
+use super::fused_cell::{FusedCell, STEP_THREADS};
+use super::multi_block_config::{self, MultiBlockConfig, Partition};
+use super::persistent_config::{PersistentConfig, SharedMemory};
+use crate::{Adjoint, Dims, Direction, Result, Tape};
 
-/// Threads of a block that lays weights out.
-const THREADS: usize = 256;
+/// Threads of a block of `pack_weights`.
+const PACK_THREADS: usize = 256;
 
-/// The kernels of one configuration.
-#[derive(Debug)]
-pub(super) struct Kernels {
-    lay_out: Kernel,
-    forward: Kernel,
-    backward: Kernel,
-}
-
-/// What both passes are told of the layer.
+/// A layer's dimensions and direction.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
-    pub(super) dims: Dims,
-    pub(super) direction: Direction,
+pub(super) struct LayerDims {
+    dims: Dims,
+    direction: Direction,
 }
 
-impl Extent {
-    /// As `recurrence.cu` and `spread.cu` declare it.
+impl LayerDims {
+    pub(super) fn of(tape: &Tape<Cuda>) -> Self {
+        Self { dims: tape.dims(), direction: tape.direction() }
+    }
+
+    /// `LayerDims` of `persistent.cu` and `multi_block.cu`.
     fn argument(self) -> Argument {
         let Dims { num_steps, batch_size, hidden_size, .. } = self.dims;
         let reverse = u32::from(self.direction == Direction::Reverse);
-        Argument::Numbers([num_steps as u32, batch_size as u32, hidden_size as u32, reverse])
-    }
-
-    /// A block for each group of rows.
-    fn grid(self, configuration: &Configuration, fit: Fit) -> Grid {
-        let blocks = self.dims.batch_size.div_ceil(configuration.group);
-        Grid::row(blocks, configuration.units as u32, fit.shared_bytes)
+        Argument::U32x4([num_steps as u32, batch_size as u32, hidden_size as u32, reverse])
     }
 }
 
-/// What the tape has of all steps.
-pub(super) struct Taped<M> {
-    pub(super) gates: M,
-    pub(super) hidden: M,
-    pub(super) cell: M,
-    pub(super) candidate: M,
+/// The matrices of the tape.
+pub(super) struct TapeViews<M> {
+    gates: M,
+    hidden: M,
+    cell: M,
+    candidate: M,
 }
 
-impl<'a> Taped<View<'a, Cuda>> {
+impl<'a> TapeViews<View<'a, Cuda>> {
     /// For the backward pass.
     pub(super) fn of(tape: &'a Tape<Cuda>) -> Self {
         let Tape { gates, hidden, cell, candidate, .. } = tape;
@@ -57,7 +48,7 @@ impl<'a> Taped<View<'a, Cuda>> {
     }
 }
 
-impl<'a> Taped<ViewMut<'a, Cuda>> {
+impl<'a> TapeViews<ViewMut<'a, Cuda>> {
     /// For the forward pass.
     pub(super) fn of_mut(tape: &'a mut Tape<Cuda>) -> Self {
         let Tape { gates, hidden, cell, candidate, .. } = tape;
@@ -66,106 +57,111 @@ impl<'a> Taped<ViewMut<'a, Cuda>> {
     }
 }
 
-impl<M: Into<Matrix>> Taped<M> {
-    /// In the order of every declaration.
+impl<M: Into<Matrix>> TapeViews<M> {
+    /// In the order of the declarations.
     fn arguments(self) -> [Argument; 4] {
         [self.gates, self.hidden, self.cell, self.candidate].map(|matrix| Argument::Matrix(matrix.into()))
     }
 }
 
-/// What the backward pass fills.
-pub(super) struct Filled<'a> {
-    pub(super) gates: ViewMut<'a, Cuda>,
-    pub(super) candidate: ViewMut<'a, Cuda>,
-    pub(super) hidden: ViewMut<'a, Cuda>,
-    pub(super) cell: ViewMut<'a, Cuda>,
+/// The matrices of the adjoint, which the backward pass fills.
+pub(super) struct AdjointViews<'a> {
+    gates: ViewMut<'a, Cuda>,
+    candidate: ViewMut<'a, Cuda>,
+    hidden: ViewMut<'a, Cuda>,
+    cell: ViewMut<'a, Cuda>,
 }
 
-impl<'a> Filled<'a> {
-    /// All of it.
+impl<'a> AdjointViews<'a> {
     pub(super) fn of(adjoint: &'a mut Adjoint<Cuda>) -> Self {
         let Adjoint { gates, candidate, hidden, cell, .. } = adjoint;
         let [gates, candidate, hidden, cell] = [gates, candidate, hidden, cell].map(Tensor::view_mut);
         Self { gates, candidate, hidden, cell }
     }
 
-    /// In the order of every declaration.
+    /// In the order of the declarations.
     fn arguments(self) -> [Argument; 4] {
         [self.gates, self.candidate, self.hidden, self.cell].map(|view| Argument::Matrix(view.into()))
     }
 }
 
-impl Kernels {
-    /// Compiles and loads them.
-    pub(super) fn load(cuda: &Cuda, configuration: &Configuration) -> Result<Self> {
-        let names = ["lay_out", "recurrence_forward", "recurrence_backward"];
-        let [lay_out, forward, backward] = cuda.kernels_of(&configuration.program(), names)?;
-        Ok(Self { lay_out, forward, backward })
+/// The kernels of `persistent.cu` in one configuration.
+#[derive(Debug)]
+pub(super) struct PersistentKernels {
+    config: PersistentConfig,
+    pack_weights: Kernel,
+    forward: Kernel,
+    backward: Kernel,
+}
+
+impl PersistentKernels {
+    /// Compiles and loads the kernels.
+    pub(super) fn load(cuda: &Cuda, config: PersistentConfig) -> Result<Self> {
+        let names = ["pack_weights", "persistent_forward", "persistent_backward"];
+        let [pack_weights, forward, backward] = cuda.load_kernels(&config.program(), names)?;
+        Ok(Self { config, pack_weights, forward, backward })
     }
 
-    /// `W_hh` as either pass reads it; both outputs hold `G·UNITS²` elements.
-    pub(super) fn lay_out(
+    /// Packs `W_hh` for the forward and the backward pass. Both outputs have `G·UNITS²` elements.
+    pub(super) fn pack_weights(
         &self,
-        cuda: &Cuda,
         weight_hh: View<'_, Cuda>,
         hidden_size: usize,
         [forward, backward]: [&mut Tensor<Cuda>; 2],
     ) -> Result<()> {
-        let blocks = (forward.shape()[0] * forward.shape()[1]).div_ceil(THREADS);
+        let blocks = (forward.shape()[0] * forward.shape()[1]).div_ceil(PACK_THREADS);
         let arguments = [
             Argument::Matrix(weight_hh.into()),
-            Argument::Number(hidden_size as u32),
-            address(forward.view_mut().into()),
-            address(backward.view_mut().into()),
+            Argument::U32(hidden_size as u32),
+            pointer(forward.view_mut()),
+            pointer(backward.view_mut()),
         ];
-        // SAFETY: these are the kernel's parameters; it reads a weight of `[G·H, H]` and writes the elements of two buffers
-        // as long as its constants say, since both were made for this configuration.
-        unsafe { cuda.launch(&self.lay_out, Grid::row(blocks, THREADS as u32, 0), arguments) }.map_err(Into::into)
+        // SAFETY: these are the kernel's parameters. It reads a weight of `[G·H, H]` and writes `G·UNITS²` elements of
+        // each output, which were allocated for this configuration.
+        Ok(unsafe { self.pack_weights.launch(Grid::linear(blocks, PACK_THREADS as u32, 0), arguments) }?)
     }
 
     /// Fills the tape.
     pub(super) fn forward(
         &self,
-        cuda: &Cuda,
-        (configuration, fit): (&Configuration, Fit),
-        laid_out: View<'_, Cuda>,
+        shared: SharedMemory,
+        packed: View<'_, Cuda>,
         bias_hh: View<'_, Cuda>,
-        extent: Extent,
-        tape: Taped<ViewMut<'_, Cuda>>,
+        dims: LayerDims,
+        tape: TapeViews<ViewMut<'_, Cuda>>,
     ) -> Result<()> {
         let [gates, hidden, cell, candidate] = tape.arguments();
         let arguments = [
-            address(laid_out.into()),
-            Argument::Number(fit.kept as u32),
+            pointer(packed),
+            Argument::U32(shared.weight_chunks as u32),
             Argument::Matrix(bias_hh.into()),
-            extent.argument(),
+            dims.argument(),
             gates,
             hidden,
             cell,
             candidate,
         ];
-        // SAFETY: these are the kernel's parameters; the tape's matrices have the rows and columns of its dimensions, of
-        // which the kernel touches those that its cell keeps, and shared memory has room for what `fit` says is kept.
-        unsafe { cuda.launch(&self.forward, extent.grid(configuration, fit), arguments) }.map_err(Into::into)
+        // SAFETY: these are the kernel's parameters. The tape's matrices have the rows and columns of these dimensions,
+        // and the kernel accesses those that its cell stores. Shared memory has the size for so many chunks.
+        Ok(unsafe { self.forward.launch(self.grid(dims, shared), arguments) }?)
     }
 
-    /// Fills the gradients of gates and initial state.
+    /// Fills the gradients of the gates and of the initial state.
     pub(super) fn backward(
         &self,
-        cuda: &Cuda,
-        (configuration, fit): (&Configuration, Fit),
-        laid_out: View<'_, Cuda>,
-        extent: Extent,
-        tape: Taped<View<'_, Cuda>>,
+        shared: SharedMemory,
+        packed: View<'_, Cuda>,
+        dims: LayerDims,
+        tape: TapeViews<View<'_, Cuda>>,
         output: View<'_, Cuda>,
-        filled: Filled<'_>,
+        adjoint: AdjointViews<'_>,
     ) -> Result<()> {
         let [gates, hidden, cell, candidate] = tape.arguments();
-        let [d_gates, d_candidate, d_hidden, d_cell] = filled.arguments();
+        let [d_gates, d_candidate, d_hidden, d_cell] = adjoint.arguments();
         let arguments = [
-            address(laid_out.into()),
-            Argument::Number(fit.kept as u32),
-            extent.argument(),
+            pointer(packed),
+            Argument::U32(shared.weight_chunks as u32),
+            dims.argument(),
             gates,
             hidden,
             cell,
@@ -176,68 +172,87 @@ impl Kernels {
             d_hidden,
             d_cell,
         ];
-        // SAFETY: these are the kernel's parameters; tape, adjoint and output have the rows and columns of the same
-        // dimensions, of which the kernel touches those that its cell keeps, and shared memory has room for what is kept.
-        unsafe { cuda.launch(&self.backward, extent.grid(configuration, fit), arguments) }.map_err(Into::into)
+        // SAFETY: as in `forward`; adjoint and output have the rows and columns of the same dimensions.
+        Ok(unsafe { self.backward.launch(self.grid(dims, shared), arguments) }?)
+    }
+
+    /// One block for every `block_rows` rows.
+    fn grid(&self, dims: LayerDims, shared: SharedMemory) -> Grid {
+        let blocks = dims.dims.batch_size.div_ceil(self.config.block_rows);
+        Grid::linear(blocks, self.config.units as u32, shared.bytes)
     }
 }
 
-/// The kernels of a layer that is spread over the device.
+/// The kernels of `multi_block.cu` in one configuration.
 #[derive(Debug)]
-pub(super) struct SpreadKernels {
+pub(super) struct MultiBlockKernels {
     forward: Kernel,
     backward: Kernel,
 }
 
-impl SpreadKernels {
-    /// Compiles and loads them.
-    pub(super) fn load(cuda: &Cuda, slicing: &Slicing) -> Result<Self> {
-        let [forward, backward] = cuda.kernels_of(&slicing.program(), ["spread_forward", "spread_backward"])?;
+/// What the blocks of a launch exchange messages with.
+pub(super) struct Exchange<'a> {
+    pub(super) messages: ViewMut<'a, Cuda>,
+    /// The last sequence number of each block.
+    pub(super) sequences: ViewMut<'a, Cuda>,
+}
+
+impl MultiBlockKernels {
+    /// Compiles and loads the kernels.
+    pub(super) fn load(cuda: &Cuda, config: MultiBlockConfig) -> Result<Self> {
+        let names = ["multi_block_forward", "multi_block_backward"];
+        let [forward, backward] = cuda.load_kernels(&config.program(), names)?;
         Ok(Self { forward, backward })
     }
 
-    /// Fills the tape. `parameters` are `W_hh` and its bias, `exchange` letters and clocks.
+    /// Fills the tape.
     pub(super) fn forward(
         &self,
-        cuda: &Cuda,
-        spreading: &Spreading,
-        parameters: [View<'_, Cuda>; 2],
-        extent: Extent,
-        exchange: [ViewMut<'_, Cuda>; 2],
-        tape: Taped<ViewMut<'_, Cuda>>,
-    ) -> Result<()> {
-        let [weight_hh, bias_hh] = parameters.map(|view| Argument::Matrix(view.into()));
-        let [letters, clocks] = exchange.map(|view| address(view.into()));
-        let [gates, hidden, cell, candidate] = tape.arguments();
-        let (extent, waves) = (extent.argument(), Argument::Number(spreading.waves as u32));
-        let arguments = [weight_hh, bias_hh, extent, waves, letters, clocks, gates, hidden, cell, candidate];
-        let grid = spread_grid(spreading, spreading.slicing.forward_bytes());
-        // SAFETY: these are the kernel's parameters; weight and bias are those of a layer of the tape's dimensions, of which
-        // the kernel touches the matrices that its cell keeps; letters and clocks were made for this grid.
-        unsafe { cuda.launch(&self.forward, grid, arguments) }.map_err(Into::into)
-    }
-
-    /// Fills the gradients of gates and initial state.
-    pub(super) fn backward(
-        &self,
-        cuda: &Cuda,
-        spreading: &Spreading,
+        partition: &Partition,
         weight_hh: View<'_, Cuda>,
-        extent: Extent,
-        exchange: [ViewMut<'_, Cuda>; 2],
-        tape: Taped<View<'_, Cuda>>,
-        output: View<'_, Cuda>,
-        filled: Filled<'_>,
+        bias_hh: View<'_, Cuda>,
+        dims: LayerDims,
+        exchange: Exchange<'_>,
+        tape: TapeViews<ViewMut<'_, Cuda>>,
     ) -> Result<()> {
-        let [letters, clocks] = exchange.map(|view| address(view.into()));
         let [gates, hidden, cell, candidate] = tape.arguments();
-        let [d_gates, d_candidate, d_hidden, d_cell] = filled.arguments();
         let arguments = [
             Argument::Matrix(weight_hh.into()),
-            extent.argument(),
-            Argument::Number(spreading.waves as u32),
-            letters,
-            clocks,
+            Argument::Matrix(bias_hh.into()),
+            dims.argument(),
+            Argument::U32(partition.tiles as u32),
+            pointer(exchange.messages),
+            pointer(exchange.sequences),
+            gates,
+            hidden,
+            cell,
+            candidate,
+        ];
+        let [shared_bytes, _] = partition.config.pass_bytes();
+        // SAFETY: these are the kernel's parameters. Weight and bias are those of a layer with the tape's dimensions,
+        // and the kernel accesses the matrices that its cell stores. The exchange was allocated for this grid.
+        Ok(unsafe { self.forward.launch(multi_block_grid(partition, shared_bytes), arguments) }?)
+    }
+
+    /// Fills the gradients of the gates and of the initial state.
+    pub(super) fn backward(
+        &self,
+        partition: &Partition,
+        weight_hh: View<'_, Cuda>,
+        dims: LayerDims,
+        exchange: Exchange<'_>,
+        tape: TapeViews<View<'_, Cuda>>,
+        output: View<'_, Cuda>,
+        adjoint: AdjointViews<'_>,
+    ) -> Result<()> {
+        let [gates, hidden, cell, candidate] = tape.arguments();
+        let [d_gates, d_candidate, d_hidden, d_cell] = adjoint.arguments();
+        let arguments = [
+            Argument::Matrix(weight_hh.into()),
+            dims.argument(),
+            Argument::U32(partition.tiles as u32),
+            pointer(exchange.messages),
+            pointer(exchange.sequences),
             gates,
             hidden,
             cell,
@@ -248,22 +263,22 @@ impl SpreadKernels {
             d_hidden,
             d_cell,
         ];
-        let grid = spread_grid(spreading, spreading.slicing.backward_bytes());
-        // SAFETY: as above, with an adjoint and an output of the same dimensions.
-        unsafe { cuda.launch(&self.backward, grid, arguments) }.map_err(Into::into)
+        let [_, shared_bytes] = partition.config.pass_bytes();
+        // SAFETY: as in `forward`; adjoint and output have the rows and columns of the same dimensions.
+        Ok(unsafe { self.backward.launch(multi_block_grid(partition, shared_bytes), arguments) }?)
     }
 }
 
-/// A block for each slice of each group, all at once.
-fn spread_grid(spreading: &Spreading, shared_bytes: usize) -> Grid {
+/// One block for each slice of each group.
+fn multi_block_grid(partition: &Partition, shared_bytes: usize) -> Grid {
     Grid {
-        blocks: [spreading.slices as u32, spreading.groups as u32, 1],
-        at_once: true,
-        ..Grid::row(1, slices::THREADS as u32, shared_bytes)
+        blocks: [partition.slices as u32, partition.groups as u32, 1],
+        cooperative: true,
+        ..Grid::linear(1, multi_block_config::THREADS as u32, shared_bytes)
     }
 }
 
-/// The kernels of single steps of a cell.
+/// The kernels of `stepwise.cu` for one cell.
 #[derive(Debug)]
 pub(super) struct StepKernels {
     forward: Kernel,
@@ -277,7 +292,7 @@ pub(super) struct State {
     pub(super) cell: Matrix,
 }
 
-/// What a step has of the gates and of a GRU's other factor, or their gradients.
+/// Gates and candidate of a step, or their gradients.
 #[derive(Clone, Copy)]
 pub(super) struct Gates {
     pub(super) gates: Matrix,
@@ -285,67 +300,66 @@ pub(super) struct Gates {
 }
 
 impl StepKernels {
-    /// Compiles and loads them.
-    pub(super) fn load(cuda: &Cuda, cell: Cell) -> Result<Self> {
-        let [forward, backward] = cuda.kernels_of(&step_program(cell), ["step_forward", "step_backward"])?;
+    /// Compiles and loads the kernels.
+    pub(super) fn load(cuda: &Cuda, cell: FusedCell) -> Result<Self> {
+        let [forward, backward] = cuda.load_kernels(&cell.step_program(), ["step_forward", "step_backward"])?;
         Ok(Self { forward, backward })
     }
 
-    /// From the products and the state before to the state after; all matrices have `N` rows but the bias, which has one.
+    /// From `recurrent = h W_hhᵀ` and the state before a step to the state after it. All matrices have `N` rows, the
+    /// bias has one.
     pub(super) fn forward(
         &self,
-        cuda: &Cuda,
-        products: Matrix,
+        recurrent: Matrix,
         bias_hh: Matrix,
-        taped: Gates,
+        tape: Gates,
         [before, after]: [State; 2],
     ) -> Result<()> {
-        let Gates { gates, candidate } = taped;
-        let matrices = [products, bias_hh, gates, before.hidden, before.cell, after.hidden, after.cell, candidate];
-        // SAFETY: these are the kernel's parameters, views of one step's rows of a tape and of what was made for its
-        // dimensions; the kernel touches those that its cell keeps, as far as the hidden state goes.
-        unsafe { cuda.launch(&self.forward, step_grid(after.hidden), matrices.map(Argument::Matrix)) }
-            .map_err(Into::into)
+        let Gates { gates, candidate } = tape;
+        let matrices = [recurrent, bias_hh, gates, before.hidden, before.cell, after.hidden, after.cell, candidate];
+        // SAFETY: these are the kernel's parameters: one step's rows of a tape, and a matrix that was allocated for its
+        // dimensions. The kernel accesses as many elements as the hidden state has, in the matrices that its cell
+        // stores.
+        Ok(unsafe { self.forward.launch(step_grid(after.hidden), matrices.map(Argument::Matrix)) }?)
     }
 
-    /// From the gradients of the output and of the state after, which become those of the state before.
+    /// From the gradients of a step's output and of the state after it to those of the state before it. `d_recurrent`
+    /// is filled if the cell stores a gradient of the candidate.
     pub(super) fn backward(
         &self,
-        cuda: &Cuda,
-        taped: Gates,
+        tape: Gates,
         [before, after]: [State; 2],
         output: Matrix,
-        filled: Gates,
+        adjoint: Gates,
         gradients: State,
-        products: Matrix,
+        d_recurrent: Matrix,
     ) -> Result<()> {
         let matrices = [
-            taped.gates,
+            tape.gates,
             before.hidden,
             before.cell,
             after.hidden,
             after.cell,
-            taped.candidate,
+            tape.candidate,
             output,
-            filled.gates,
-            filled.candidate,
+            adjoint.gates,
+            adjoint.candidate,
             gradients.hidden,
             gradients.cell,
-            products,
+            d_recurrent,
         ];
-        // SAFETY: as above, with an adjoint of the same dimensions.
-        unsafe { cuda.launch(&self.backward, step_grid(gradients.hidden), matrices.map(Argument::Matrix)) }
-            .map_err(Into::into)
+        // SAFETY: as in `forward`, with an adjoint of the same dimensions.
+        Ok(unsafe { self.backward.launch(step_grid(gradients.hidden), matrices.map(Argument::Matrix)) }?)
     }
 }
 
-/// A thread for each unit of each row.
+/// One thread per unit of each row.
 fn step_grid(states: Matrix) -> Grid {
     let units = states.rows as usize * states.cols as usize;
-    Grid::row(units.div_ceil(STEP_THREADS as usize), STEP_THREADS, 0)
+    Grid::linear(units.div_ceil(STEP_THREADS as usize), STEP_THREADS, 0)
 }
 
-/// Where a matrix begins.
-fn address(matrix: Matrix) -> Argument {
-    Argument::Address(matrix.data)
+/// The address of a matrix.
+fn pointer(matrix: impl Into<Matrix>) -> Argument {
+    Argument::Pointer(matrix.into().data)
 }

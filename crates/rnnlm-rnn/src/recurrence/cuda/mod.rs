@@ -1,70 +1,79 @@
-//! A GPU's fused path: what needs an order of steps is done by kernels of its own, in one launch for all steps where a
-//! multiprocessor has room for the weights (`persistent.rs`) or all of them together have (`spread.rs`), else in a product and
-//! a launch a step (`stepwise.rs`). A cell's own arithmetic is the same text in all (`elman/elman.cu`, `gru/gru.cu`,
-//! `lstm/lstm.cu`). What needs no order is done before and after by the operations that the reference uses: the input's share
-//! of the gates, `∂W`, `∂b`, `∂x`.
+//! The fused path on a GPU. Custom kernels compute the sequential part of a layer with one of three strategies:
 //!
-//! Rows are independent through time and every sum has one order, so no bit depends on how rows are grouped or on where
-//! weights lie. A large GRU with the reset gate before its product has no plan: the reference runs.
+//! - persistent (`persistent.rs`): one launch for all steps, if the weights fit in one multiprocessor;
+//! - multi-block persistent (`multi_block.rs`): one cooperative launch for all steps, if they fit in all
+//!   multiprocessors together;
+//! - stepwise (`stepwise.rs`): a matmul and a launch per step.
+//!
+//! All three use the same source for a cell's arithmetic (`cell/elman/elman.cu`, `cell/gru/gru.cu`, `cell/lstm/lstm.cu`). The part
+//! that is independent of the order of steps is computed before and after by the reference's operations: the input's
+//! contribution to the gates, `∂W`, `∂b` and `∂x`.
+//!
+//! Rows are independent through time and every sum has a fixed order, so results do not depend on how rows are grouped
+//! or where weights are stored. A cell without fused kernels, and a large GRU with `reset_after = false`, have no plan
+//! and run on the reference path.
 
+mod fused_cell;
 mod kernels;
+mod multi_block;
+mod multi_block_config;
 mod persistent;
-mod plan;
-mod slices;
-mod spread;
+mod persistent_config;
 mod stepwise;
 
 use rnnlm_tensor::Cuda;
 use rnnlm_tensor::cuda::Program;
 
+use self::fused_cell::FusedCell;
+use self::multi_block::MultiBlock;
+use self::multi_block_config::MultiBlockConfig;
 use self::persistent::Persistent;
-use self::plan::Configuration;
-use self::slices::Slicing;
-use self::spread::Spread;
+use self::persistent_config::PersistentConfig;
 use self::stepwise::Stepwise;
 use super::{Gradients, Pass, Recurrence, reference};
-use crate::{Cell, Dims, Layer, Result, Tape};
+use crate::{Dims, Layer, Result, Tape};
 
-/// How a layer goes through its steps.
+/// A layer's strategy with its compiled kernels and memory.
 #[derive(Debug)]
-pub struct CudaPlan(Way);
+pub struct CudaPlan(Strategy);
 
 #[derive(Debug)]
-enum Way {
+enum Strategy {
     Persistent(Persistent),
-    Spread(Spread),
+    MultiBlock(MultiBlock),
     Stepwise(Stepwise),
 }
 
 /// Every program of the fused path in every configuration.
 pub fn programs() -> Vec<Program> {
-    let persistent = Configuration::all().map(|configuration| configuration.program());
-    let stepwise = Cell::ALL.into_iter().filter(|&cell| plan::products(cell) == 1).map(plan::step_program);
-    let spread = Slicing::all().map(|slicing| slicing.program());
-    persistent.chain(spread).chain(stepwise).collect()
+    let persistent = PersistentConfig::all().map(|config| config.program());
+    let multi_block = MultiBlockConfig::all().map(|config| config.program());
+    let stepwise = FusedCell::all().filter(|cell| cell.recurrent_matmuls() == 1).map(FusedCell::step_program);
+    persistent.chain(multi_block).chain(stepwise).collect()
 }
 
 impl Recurrence for Cuda {
     type Plan = CudaPlan;
 
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<CudaPlan>> {
-        // the first that there is: a layer that one multiprocessor has room for is not spread
-        let way = match Spread::plan(self, layer, dims)? {
-            Some(spread) => Some(Way::Spread(spread)),
-            None => match Persistent::plan(self, layer, dims)? {
-                Some(persistent) => Some(Way::Persistent(persistent)),
-                None => Stepwise::plan(self, layer, dims)?.map(Way::Stepwise),
+        let Some(cell) = FusedCell::of(layer.cell) else { return Ok(None) };
+        // multi-block first: it has no plan for a layer that fits in one multiprocessor
+        let strategy = match MultiBlock::plan(self, cell, dims)? {
+            Some(plan) => Some(Strategy::MultiBlock(plan)),
+            None => match Persistent::plan(self, cell, dims)? {
+                Some(plan) => Some(Strategy::Persistent(plan)),
+                None => Stepwise::plan(self, cell, dims)?.map(Strategy::Stepwise),
             },
         };
-        Ok(way.map(CudaPlan))
+        Ok(strategy.map(CudaPlan))
     }
 
     fn fused_forward(&self, plan: &mut CudaPlan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()> {
         reference::project_input(self, pass, tape)?;
         match &mut plan.0 {
-            Way::Persistent(persistent) => persistent.forward(self, pass, tape),
-            Way::Spread(spread) => spread.forward(self, pass, tape),
-            Way::Stepwise(stepwise) => stepwise.forward(self, pass, tape),
+            Strategy::Persistent(persistent) => persistent.forward(pass, tape),
+            Strategy::MultiBlock(multi_block) => multi_block.forward(pass, tape),
+            Strategy::Stepwise(stepwise) => stepwise.forward(self, pass, tape),
         }
     }
 
@@ -76,9 +85,9 @@ impl Recurrence for Cuda {
         mut gradients: Gradients<'_, Self>,
     ) -> Result<()> {
         match &mut plan.0 {
-            Way::Persistent(persistent) => persistent.backward(self, pass, tape, &mut gradients)?,
-            Way::Spread(spread) => spread.backward(self, pass, tape, &mut gradients)?,
-            Way::Stepwise(stepwise) => stepwise.backward(self, pass, tape, &mut gradients)?,
+            Strategy::Persistent(persistent) => persistent.backward(pass, tape, &mut gradients)?,
+            Strategy::MultiBlock(multi_block) => multi_block.backward(pass, tape, &mut gradients)?,
+            Strategy::Stepwise(stepwise) => stepwise.backward(self, pass, tape, &mut gradients)?,
         }
         reference::parameter_gradients(self, pass, tape, &mut gradients)
     }

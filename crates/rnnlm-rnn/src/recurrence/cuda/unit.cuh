@@ -1,43 +1,45 @@
-// What one thread of a fused recurrence holds of one row of the batch, beside the walk: a unit of the layer with all its
-// gates. A cell's file (`elman/elman.cu`, `gru/gru.cu`, `lstm/lstm.cu`) says what becomes of it in one step, forward and
-// back; `recurrence.cu` and `spread.cu` have the products and the loop over time.
+// One unit of a layer in one row of the batch, with all its gates: the values that a thread has of it in one step. A
+// cell's file (`cell/elman/elman.cu`, `cell/gru/gru.cu`, `cell/lstm/lstm.cu`) computes one step of a unit, forward and backward;
+// `persistent.cu`, `multi_block.cu` and `stepwise.cu` have the matmuls and the loop over time.
 //
-// Constants from the host: GATES of the cell; PRODUCTS with W_hh a step, of which a second one has the last gate alone;
-// UNITS, the hidden size rounded up to one that there is a kernel for; in `recurrence.cu` GROUP, the rows of the batch that a
-// block has.
+// Constants from the host:
+// - GATES: the cell's gates.
+// - RECURRENT_MATMULS: matmuls with W_hh in a step. A second one has the last gate alone.
+// - STORES_GATES, STORES_CELL, STORES_CANDIDATE: which values of a step are on the tape.
+// - STORES_D_CANDIDATE: whether the last gate's matmul has another gradient than its pre-activation, and stores it.
 
-// Gates of the first product.
-constexpr unsigned FIRST_GATES = PRODUCTS == 2 ? GATES - 1 : GATES;
+// Gates of the first matmul.
+constexpr unsigned FIRST_GATES = RECURRENT_MATMULS == 2 ? GATES - 1 : GATES;
 
-// A step forward.
-struct Forward {
-  // In: W_ih x + b_ih. Out: activated.
+// A forward step.
+struct ForwardUnit {
+  // In: W_ih x + b_ih. Out: the activated gates.
   float gates[GATES];
-  // In: the product with W_hh, and b_hh.
+  // In: the matmul with W_hh, and b_hh.
   float recurrent[GATES];
-  // In: h and c before the step. Out: after it.
+  // In: h and c before the step. Out: after the step.
   float hidden, cell;
-  // Out: what a GRU keeps of the step.
+  // Out: the GRU's candidate.
   float candidate;
 };
 
-// What the tape has of a step, and the gradient of its output.
-struct Taped {
+// The values of a step on the tape, and the gradient of its output.
+struct TapeUnit {
   float gates[GATES], hidden_before, hidden, cell_before, cell, candidate, output;
 };
 
-// A step back.
-struct Backward {
-  // In: the gradients of h and c after the step. Out: of c before it, and of h but for what comes through W_hh.
+// A backward step.
+struct BackwardUnit {
+  // In: the gradients of h and c after the step. Out: before the step, for h without the part that comes through W_hh.
   float hidden, cell;
-  // Out: gradients of the pre-activations.
+  // Out: the gradients of the pre-activations.
   float gates[GATES];
-  // Out: what is multiplied by W_hh, gate by gate.
-  float products[GATES];
+  // Out: the gradients of the matmul with W_hh, gate by gate.
+  float recurrent[GATES];
 };
 
-// Four neighbours along k, read at once.
-struct alignas(16) Four {
+// Four consecutive elements, accessed as one.
+struct alignas(16) Float4 {
   float x, y, z, w;
 };
 

@@ -1,10 +1,11 @@
-// Softmax, cross-entropy and its gradient, beside the walk, one warp a row: the largest logit is taken off first, so that no
+// Softmax, cross-entropy and its gradient, one warp per row. The row's maximum is subtracted first, so that no
 // exponential overflows.
 
 // `logits[r, :]` becomes `scale·(softmax − one_hot(targets[r]))`, `losses[r]` becomes `−ln softmax[targets[r]]`.
 KERNEL(256) softmax_cross_entropy(float scale, const unsigned* targets, Matrix logits, Matrix losses) {
-  const unsigned lane = thread_index() % WARP, row = block_index().x * (block_size() / WARP) + thread_index() / WARP;
-  // a warp behind the last row goes through the same exchanges and writes nothing
+  const unsigned lane = thread_index() % WARP;
+  const unsigned row = block_index().x * (block_size() / WARP) + thread_index() / WARP;
+  // a warp past the last row takes part in the shuffles and writes nothing
   const bool exists = row < logits.rows;
   const unsigned cols = exists ? logits.cols : 0;
   float largest = exists ? logits.at(row, 0) : 0.0f;

@@ -1,13 +1,12 @@
-// How parameters move by their gradients, one thread a parameter, beside the walk. The equations stand in `update.rs`; the
-// numbers of a rule come in the order of its fields. A factor that is NaN holds an update back.
+// Optimizer updates, one thread per parameter. The equations are in `update.rs`; a rule's scalars are passed in the
+// order of its fields. A NaN factor skips the update.
 
-// Whether a step is to leave everything as it is.
-DEVICE bool is_held(const Matrix& factor) { return factor.data[0] != factor.data[0]; }
+DEVICE bool is_skipped(const Matrix& factor) { return factor.data[0] != factor.data[0]; }
 
 KERNEL(256) update_sgd(float lr, float momentum, unsigned nesterov, float weight_decay, Matrix factor, Matrix gradients,
                        Matrix buffer, Matrix parameters) {
-  const Element e = element_of(parameters);
-  if (!e.exists || is_held(factor)) return;
+  const Element e = thread_element(parameters);
+  if (!e.exists || is_skipped(factor)) return;
   float& w = parameters.at(e.row, e.col);
   float g = factor.data[0] * gradients.at(e.row, e.col) + weight_decay * w;
   if (momentum != 0.0f) {
@@ -18,24 +17,24 @@ KERNEL(256) update_sgd(float lr, float momentum, unsigned nesterov, float weight
   w -= lr * g;
 }
 
-// `shrunk` is what a parameter keeps of itself, `joined` what of it joins the gradient.
-KERNEL(256) update_adam(float rate, float beta1, float beta2, float root, float eps, float shrunk, float joined,
-                        Matrix factor, Matrix gradients, Matrix means, Matrix squares, Matrix parameters) {
-  const Element e = element_of(parameters);
-  if (!e.exists || is_held(factor)) return;
+// `decay` multiplies the parameter (decoupled weight decay); `l2` times the parameter is added to the gradient.
+KERNEL(256) update_adam(float step_size, float beta1, float beta2, float bias_correction2_sqrt, float eps, float decay,
+                        float l2, Matrix factor, Matrix gradients, Matrix means, Matrix squares, Matrix parameters) {
+  const Element e = thread_element(parameters);
+  if (!e.exists || is_skipped(factor)) return;
   float& w = parameters.at(e.row, e.col);
   float& m = means.at(e.row, e.col);
   float& v = squares.at(e.row, e.col);
-  const float g = factor.data[0] * gradients.at(e.row, e.col) + joined * w;
+  const float g = factor.data[0] * gradients.at(e.row, e.col) + l2 * w;
   m += (1.0f - beta1) * (g - m);
   v = beta2 * v + (1.0f - beta2) * g * g;
-  w = w * shrunk - rate * m / (sqrtf(v) / root + eps);
+  w = w * decay - step_size * m / (sqrtf(v) / bias_correction2_sqrt + eps);
 }
 
 KERNEL(256) update_rmsprop(float lr, float alpha, float eps, float weight_decay, float momentum, Matrix factor,
                            Matrix gradients, Matrix squares, Matrix buffer, Matrix parameters) {
-  const Element e = element_of(parameters);
-  if (!e.exists || is_held(factor)) return;
+  const Element e = thread_element(parameters);
+  if (!e.exists || is_skipped(factor)) return;
   float& w = parameters.at(e.row, e.col);
   float& v = squares.at(e.row, e.col);
   const float g = factor.data[0] * gradients.at(e.row, e.col) + weight_decay * w;
