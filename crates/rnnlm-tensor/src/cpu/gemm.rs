@@ -281,7 +281,7 @@ fn dot<L: Lanes, const NV: usize>(a: &[f32], b: &[f32]) -> f32 {
     }
     let mut lanes = [0.0; MOST_LANES];
     L::store(sums[0], &mut lanes);
-    sum + math::by_halves(&mut lanes[..L::LANES], |a, b| a + b)
+    sum + math::tree_reduce(&mut lanes[..L::LANES], |a, b| a + b)
 }
 
 /// This thread's buffer; another one if it is lent already, which happens when a task that waits takes up another's work.

@@ -163,7 +163,8 @@ fn check_range(op: &'static str, what: &'static str, offset: usize, len: usize, 
 }
 
 impl Backend for Cuda {
-    type Buffer = Buffer;
+    type Buffer = Box<Buffer>;
+    type Slice = Buffer;
     type Indices = Indices;
 
     fn name(&self) -> String {
@@ -175,9 +176,9 @@ impl Backend for Cuda {
         1024
     }
 
-    fn allocate(&self, len: usize) -> Result<Buffer> {
+    fn allocate(&self, len: usize) -> Result<Box<Buffer>> {
         let (slice, address) = self.zeros(len)?;
-        Ok(Buffer { slice, len, address })
+        Ok(Box::new(Buffer { slice, len, address }))
     }
 
     fn allocate_indices(&self, len: usize) -> Result<Indices> {
@@ -186,7 +187,7 @@ impl Backend for Cuda {
     }
 
     fn write(&self, values: &[f32], to: &mut Buffer, offset: usize) -> Result<()> {
-        check_range("write", "places", offset, values.len(), to.len)?;
+        check_range("write", "elements", offset, values.len(), to.len)?;
         if values.is_empty() {
             return Ok(());
         }
