@@ -327,9 +327,10 @@ impl<'a, B: Backend> View<'a, B> {
     /// # Errors
     /// If the device fails.
     pub fn to_vec(self, backend: &B) -> Result<Vec<f32>> {
-        let Layout { offset, cols, stride, .. } = self.layout;
-        let mut values = vec![0.0; self.layout.span().len()];
-        backend.read(self.buffer, offset, &mut values)?;
+        let Layout { cols, stride, .. } = self.layout;
+        let span = self.layout.span();
+        let mut values = vec![0.0; span.len()];
+        backend.read(self.buffer, span.start, &mut values)?;
         if self.layout.is_dense() {
             return Ok(values);
         }

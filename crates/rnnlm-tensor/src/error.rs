@@ -82,8 +82,8 @@ pub enum Error {
 
 /// An error unless every id is below `bound`.
 pub(crate) fn check_ids(op: &'static str, ids: &[u32], bound: usize) -> Result<()> {
-    match ids.iter().find(|&&id| id as usize >= bound) {
-        Some(&id) => Err(Error::IdOutOfRange { op, id, bound }),
-        None => Ok(()),
+    match ids.iter().max() {
+        Some(&id) if id as usize >= bound => Err(Error::IdOutOfRange { op, id, bound }),
+        _ => Ok(()),
     }
 }

@@ -46,8 +46,8 @@ impl Layout {
 
     /// The smallest range of the buffer that contains every element.
     pub fn span(&self) -> Range<usize> {
-        let extent = if self.is_empty() { 0 } else { (self.rows - 1) * self.stride + self.cols };
-        self.offset..self.offset + extent
+        // the offset of an empty block may be after the end of the buffer
+        if self.is_empty() { 0..0 } else { self.offset..self.offset + (self.rows - 1) * self.stride + self.cols }
     }
 
     /// A block of rows.

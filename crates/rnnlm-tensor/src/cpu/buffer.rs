@@ -17,7 +17,7 @@ pub(super) const PREFETCH_ROWS: usize = 8;
 /// Values after the end of a packed right operand that the matmul kernel may prefetch: rows of up to four vectors.
 const PREFETCH_SLACK: usize = PREFETCH_ROWS * 4 * LINE;
 
-/// The row stride of padded matrices: a multiple of [`LINE`], so that each row starts at a cache line, and not a multiple of
+/// The row stride of padded matrices: a multiple of a cache line, so that each row starts at one, and not a multiple of
 /// [`PAGE`], so that the rows of a tile use different sets of the first-level cache.
 pub fn row_stride(cols: usize) -> usize {
     let stride = cols.next_multiple_of(LINE);

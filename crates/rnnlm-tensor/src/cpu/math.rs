@@ -125,8 +125,7 @@ const SIGMOID_MAX_INPUT: f32 = 87.0;
 /// `1 / (1 + e^−x)`.
 #[inline(always)]
 fn sigmoid_array<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
-    let clamped = map(x, |x| if x > SIGMOID_MAX_INPUT { SIGMOID_MAX_INPUT } else { x });
-    let clamped = map(clamped, |x| if x < -SIGMOID_MAX_INPUT { -SIGMOID_MAX_INPUT } else { x });
+    let clamped = map(x, |x| x.clamp(-SIGMOID_MAX_INPUT, SIGMOID_MAX_INPUT));
     let (fraction, exponent) = exp_parts::<L, N>(map(clamped, |x| -x));
     let sum = zip_map(exponent, fraction, |exponent, fraction| 1.0 + power_of_two(exponent) * (1.0 + fraction));
     map(sum, |sum| 1.0 / sum)
@@ -161,11 +160,12 @@ const ROUND: f32 = 12_582_912.0;
 /// `e^x`; 0 where it would be subnormal.
 #[inline(always)]
 fn exp_array<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
+    let (min, max) = (EXP_MIN_INPUT, EXP_MAX_INPUT);
     let clamped = map(x, |x| {
-        if x < EXP_MIN_INPUT {
-            EXP_MIN_INPUT
-        } else if x > EXP_MAX_INPUT {
-            EXP_MAX_INPUT
+        if x < min {
+            min
+        } else if x > max {
+            max
         } else {
             x
         }

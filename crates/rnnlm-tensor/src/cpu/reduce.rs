@@ -17,7 +17,7 @@ const COLS_PER_TASK: usize = 128;
 /// Elements below which [`sum_rows`] is sequential, because starting a task costs more.
 const PARALLEL_MIN_LEN: usize = 1 << 16;
 
-/// `out += Σ_r a[r, :]`, in the order of the rows. A kernel, because `+=` of array rows takes 1.5 to 2.5 times as long.
+/// `out += Σ_r a[r, :]`, in the order of the rows. A kernel, because `+=` of array rows takes about twice as long.
 pub(super) fn sum_rows(isa: Isa, a: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
     let values = &a.buffer[a.layout.span()];
     let stride = a.layout.stride;
