@@ -57,3 +57,8 @@ pub use layout::Layout;
 pub use philox::Mask;
 pub use tensor::Tensor;
 pub use update::Update;
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
