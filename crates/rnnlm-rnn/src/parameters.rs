@@ -153,24 +153,24 @@ impl<B: Backend> ParameterSet<B> {
 
     /// One parameter, to read.
     pub fn view(&self, id: ParameterId) -> View<'_, B> {
-        View::new(&self.buffer, self.layout.specs[id.0].layout)
+        View::new(&*self.buffer, self.layout.specs[id.0].layout)
     }
 
     /// One parameter, to write.
     pub fn view_mut(&mut self, id: ParameterId) -> ViewMut<'_, B> {
         self.version += 1;
-        ViewMut::new(&mut self.buffer, self.layout.specs[id.0].layout)
+        ViewMut::new(&mut *self.buffer, self.layout.specs[id.0].layout)
     }
 
     /// All values as one row, to read.
     pub fn flat(&self) -> View<'_, B> {
-        View::new(&self.buffer, Layout::dense(0, 1, self.layout.len))
+        View::new(&*self.buffer, Layout::dense(0, 1, self.layout.len))
     }
 
     /// All values as one row, to write.
     pub fn flat_mut(&mut self) -> ViewMut<'_, B> {
         self.version += 1;
-        ViewMut::new(&mut self.buffer, Layout::dense(0, 1, self.layout.len))
+        ViewMut::new(&mut *self.buffer, Layout::dense(0, 1, self.layout.len))
     }
 
     /// Every value on the host, in the order of the layout.

@@ -1,15 +1,14 @@
-//! The seam between the mathematics and a device: some twenty operations on matrices of `f32`, each writing into memory
-//! that exists already. [`crate::ops`] checks shapes once and calls these; an implementation may rely on that.
+//! The trait that a device implements, and the views that its operations take.
 
 use std::fmt::Debug;
-use std::ops::Range;
+use std::ops::{DerefMut, Range};
 
-use crate::{Mask, Result, Update, View, ViewMut};
+use crate::{Layout, Mask, Result, Update};
 
-/// Which operand of a product is read transposed. These three are all that a linear map and its gradients need.
+/// Which operand of a matrix multiplication is transposed: the three cases that a linear map and its gradients need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transpose {
-    /// `A·B`: a gradient on its way down, `dX = dY·W`.
+    /// `A·B`: the gradient of an input, `dX = dY·W`.
     NN,
     /// `A·Bᵀ`: a linear map with PyTorch's weight layout, `Y = X·Wᵀ`.
     NT,
@@ -20,69 +19,72 @@ pub enum Transpose {
 /// A function applied to every element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// `tanh x`, derivative `1 − y²`.
+    /// `y = tanh x`, derivative `1 − y²`.
     Tanh,
-    /// `max(0, x)`, derivative `1` where `y > 0`, else `0` (as PyTorch takes it at zero).
+    /// `y = max(0, x)`, derivative `1` where `y > 0` and `0` elsewhere, as in PyTorch.
     Relu,
-    /// `1 / (1 + e^−x)`, derivative `y·(1 − y)`.
+    /// `y = 1 / (1 + e^−x)`, derivative `y·(1 − y)`.
     Sigmoid,
 }
 
-/// A device that holds matrices and computes with them.
+/// A device that stores matrices and computes with them.
 ///
-/// Operations on views receive shapes that fit each other; the views of one call never share a buffer unless one of
-/// them is the output itself. "`+=` if `accumulate`" means that the output's old values are added to, otherwise they
-/// are overwritten without being read.
+/// The functions in [`crate::ops`] check the shapes stated here and then call these methods, so an implementation may
+/// assume them. The views of one call do not overlap. With `accumulate`, an operation adds to its output (`+=`); without it,
+/// the output is overwritten and never read. `∘` is the elementwise product, `[r, :]` is row `r`.
 pub trait Backend: Clone + Debug + Send + Sync + 'static {
-    /// Memory for `f32` on the device.
-    type Buffer: Debug + Send + Sync;
+    /// Owned memory for `f32` on the device.
+    type Buffer: DerefMut<Target = Self::Slice> + Debug + Send + Sync;
+    /// Borrowed memory for `f32`: what a [`View`] points into. It is `[f32]` on a CPU.
+    type Slice: ?Sized + Debug + Send + Sync;
     /// Memory for token ids on the device.
     type Indices: Debug + Send + Sync;
     /// A weight in the form that [`Backend::linear_packed`] reads, kept between calls; `()` where that is the weight itself.
     type LinearCache: Debug + Default + Send;
 
-    /// The device, for people: `cpu (2 threads)`.
+    /// The device's name in messages: `cpu (2 threads)`.
     fn name(&self) -> String;
 
-    /// Runs `work` where the device's operations start fastest; a CPU moves it into its pool of threads.
+    /// Runs `work` where operations have the least overhead. A CPU runs it in its thread pool.
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         work()
     }
 
-    /// How many training steps may be handed over before what came of them is asked for: one where an operation is done when
-    /// its call returns, more where a question waits for everything before it.
+    /// How many training steps may be queued before the host reads their results: 1 where an operation is complete when
+    /// its call returns, more where reading waits for the device.
     fn max_queued_steps(&self) -> usize {
         1
     }
 
-    /// How far apart the rows of a matrix of `cols` columns had best lie, at least `cols`; [`crate::Tensor::padded`] asks.
+    /// The preferred row stride of a matrix with `cols` columns, at least `cols`; [`Tensor::padded`](crate::Tensor::padded)
+    /// uses it.
     fn row_stride(&self, cols: usize) -> usize {
         cols
     }
 
-    /// `len` zeros.
+    /// Allocates `len` zeros.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device is out of memory.
     fn allocate(&self, len: usize) -> Result<Self::Buffer>;
 
-    /// `len` ids, all 0.
+    /// Allocates `len` ids, all 0.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device is out of memory.
     fn allocate_indices(&self, len: usize) -> Result<Self::Indices>;
 
-    /// Copies `values` from the host to `to[offset..]`.
+    /// `to[offset..offset + values.len()] = values`, copied from the host.
     ///
     /// # Errors
-    /// If they do not fit, or the device fails.
-    fn write(&self, values: &[f32], to: &mut Self::Buffer, offset: usize) -> Result<()>;
+    /// If the range exceeds `to`, or the device fails.
+    fn write(&self, values: &[f32], to: &mut Self::Slice, offset: usize) -> Result<()>;
 
-    /// Copies `from[offset..]` to the host, as much as `values` takes.
+    /// `values = from[offset..offset + values.len()]`, copied to the host.
     ///
     /// # Errors
-    /// If there is not that much, or the device fails.
-    fn read(&self, from: &Self::Buffer, offset: usize, values: &mut [f32]) -> Result<()>;
+    /// If the range exceeds `from`, or the device fails.
+    fn read(&self, from: &Self::Slice, offset: usize, values: &mut [f32]) -> Result<()>;
 
     /// Replaces all ids.
     ///
@@ -90,28 +92,44 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// If the lengths differ, or the device fails.
     fn write_indices(&self, ids: &[u32], to: &mut Self::Indices) -> Result<()>;
 
-    /// `to = from[offset..]`, as many as `to` has room for.
+    /// `to = from[offset..offset + to.len()]`.
     ///
     /// # Errors
-    /// If there are not that many, or the device fails.
+    /// If the range exceeds `from`, or the device fails.
     fn copy_indices(&self, from: &Self::Indices, offset: usize, to: &mut Self::Indices) -> Result<()>;
 
-    /// Number of ids in `indices`.
+    /// The number of ids.
     fn indices_len(&self, indices: &Self::Indices) -> usize;
 
-    /// Every element becomes `value`.
+    /// `out = value` for every element; `out` has any shape.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn fill(&self, value: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = a`.
+    /// `out = a`; the shapes are equal.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn copy(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out += alpha·a`.
+    /// `out += alpha·a`; the shapes are equal.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn axpy(&self, alpha: f32, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = a ∘ b`, `+=` if `accumulate`.
+    /// `out = a ∘ b`, or `out += a ∘ b`; the three shapes are equal.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn multiply(&self, a: View<'_, Self>, b: View<'_, Self>, accumulate: bool, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = a·b` with the transposition that `transpose` names, `+=` if `accumulate`.
+    /// `out = op(a)·op(b)`, or `out += op(a)·op(b)`; `transpose` selects the transposed operand. With `op(a)` of `[M, K]` and
+    /// `op(b)` of `[K, N]`, `out` is `[M, N]`.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn gemm(
         &self,
         transpose: Transpose,
@@ -121,7 +139,7 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         out: ViewMut<'_, Self>,
     ) -> Result<()>;
 
-    /// `out = x·weightᵀ + bias`; `bias` is `[1, cols]`.
+    /// `out = x·weightᵀ + bias`; `x` is `[N, D]`, `weight` `[H, D]`, `bias` `[1, H]`, `out` `[N, H]`.
     ///
     /// # Errors
     /// If the device fails.
@@ -155,16 +173,29 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     }
 
     /// `out[r, :] += row` for every row; `row` is `[1, cols]`.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn add_row(&self, row: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out += Σ_r a[r, :]`; `out` is `[1, cols]`.
+    /// `out += Σ_r a[r, :]`, the gradient of [`Backend::add_row`]; `out` is `[1, cols]`.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn sum_rows(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out[r, :] = table[:, ids[r]]`: the product of one-hot rows with a weight in PyTorch's layout.
+    /// `out[r, :] = table[:, ids[r]]`: one-hot rows times a transposed weight. `table` is `[H, V]`, `out` `[N, H]`; there
+    /// are `N` ids.
+    ///
+    /// # Errors
+    /// If an id is not below `V`, or the device fails.
     fn gather_columns(&self, table: View<'_, Self>, ids: &Self::Indices, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `table[:, ids[r]] += a[r, :]`, in the order of the rows, the gradient of [`Backend::gather_columns`], and
-    /// `sum += Σ_r a[r, :]`, `[1, cols]`.
+    /// `table[:, ids[r]] += a[r, :]`, summed in the order of the rows, the gradient of [`Backend::gather_columns`]; and
+    /// `sum += Σ_r a[r, :]`, the gradient of a bias. `a` is `[N, H]`, `table` `[H, V]`, `sum` `[1, H]`; there are `N` ids.
+    ///
+    /// # Errors
+    /// If an id is not below `V`, or the device fails.
     fn scatter_add_columns(
         &self,
         a: View<'_, Self>,
@@ -173,20 +204,37 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         sum: ViewMut<'_, Self>,
     ) -> Result<()>;
 
-    /// `out[r, :] = table[ids[r], :]`: rows of a learned embedding.
+    /// `out[r, :] = table[ids[r], :]`: an embedding. `table` is `[V, D]`, `out` `[N, D]`; there are `N` ids.
+    ///
+    /// # Errors
+    /// If an id is not below `V`, or the device fails.
     fn gather_rows(&self, table: View<'_, Self>, ids: &Self::Indices, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `table[ids[r], :] += a[r, :]`, in the order of the rows: the gradient of [`Backend::gather_rows`].
+    /// `table[ids[r], :] += a[r, :]`, summed in the order of the rows: the gradient of [`Backend::gather_rows`]. `a` is
+    /// `[N, D]`, `table` `[V, D]`; there are `N` ids.
+    ///
+    /// # Errors
+    /// If an id is not below `V`, or the device fails.
     fn scatter_add_rows(&self, a: View<'_, Self>, ids: &Self::Indices, table: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = φ(out)`.
+    /// `out = φ(out)`; `out` has any shape.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn activate(&self, activation: Activation, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = out ∘ φ′`, the derivative written in terms of the activated value `y`.
+    /// `out = out ∘ φ′`, with `φ′` in terms of the activated value `y`; the shapes are equal.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn activate_backward(&self, activation: Activation, y: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// Replaces each row of logits by the gradient `scale·(softmax − one_hot(target))` and writes its negative log
-    /// likelihood (natural logarithm, not scaled) to `losses`, `[rows, 1]`; the rows' targets are `targets[range]`.
+    /// `losses[r] = −ln softmax(logits[r, :])[t]` (natural logarithm, not scaled) with `t = targets[range.start + r]`, and then
+    /// `logits[r, :] = scale·(softmax(logits[r, :]) − one_hot(t))`. `logits` is `[N, V]`, `losses` `[N, 1]`; the range has
+    /// `N` elements.
+    ///
+    /// # Errors
+    /// If a target is not below `V`, or the device fails.
     fn softmax_cross_entropy(
         &self,
         scale: f32,
@@ -196,17 +244,30 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         losses: ViewMut<'_, Self>,
     ) -> Result<()>;
 
-    /// `out = Σ a`, `[1, 1]`, in a fixed order that no number of threads changes.
+    /// `out = Σ a`, in an order that depends on the layout only; `out` is `[1, 1]`.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn sum(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = Σ a²`, `[1, 1]`, in a fixed order that no number of threads changes.
+    /// `out = Σ a²`, in an order that depends on the layout only; `out` is `[1, 1]`.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn sum_squares(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, both `[1, 1]`: the factor of `clip_grad_norm_`.
+    /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, the factor of `torch.nn.utils.clip_grad_norm_`; both are `[1, 1]`.
+    /// NaN stays NaN.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `skipped` becomes 1 unless `|loss| ≤ bound` and `sum_squares` is finite, and `factor` becomes NaN unless `skipped` is 0; all
-    /// are `[1, 1]`.
+    /// `skipped = 1` unless `|loss| ≤ bound` and `sum_squares` is finite; then `factor = NaN` unless `skipped = 0`. All are
+    /// `[1, 1]`.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn skip_nonfinite(
         &self,
         bound: f32,
@@ -216,14 +277,24 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         factor: ViewMut<'_, Self>,
     ) -> Result<()>;
 
-    /// Every element is skipped to `−bound..=bound`; a NaN stays one.
+    /// `out = min(bound, max(−bound, out))`; `out` has any shape. NaN stays NaN.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn clamp(&self, bound: f32, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// `out = out ∘ mask`.
+    /// `out = out ∘ mask`, with the elements of [`Mask`]; `out` has any shape.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()>;
 
-    /// Parameters move as `rule` says by `factor·gradients`; `factor` is `[1, 1]`, and of `state` there is what the rule keeps.
-    /// A factor that is NaN leaves both as they are.
+    /// Updates `parameters` and `state` by the equations of [`Update`] with `g = factor·gradients`. `factor` is `[1, 1]`; the
+    /// other shapes are equal, except those of state buffers that `rule` does not have ([`Update::buffers`]). If `factor` is
+    /// NaN, nothing changes.
+    ///
+    /// # Errors
+    /// If the device fails.
     fn update(
         &self,
         rule: Update,
@@ -232,4 +303,105 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         state: [ViewMut<'_, Self>; 2],
         parameters: ViewMut<'_, Self>,
     ) -> Result<()>;
+}
+
+/// A read-only view of a matrix on a device.
+#[derive(Debug)]
+pub struct View<'a, B: Backend> {
+    /// The memory that contains the matrix.
+    pub buffer: &'a B::Slice,
+    /// Where the matrix is in the memory.
+    pub layout: Layout,
+}
+
+impl<B: Backend> Clone for View<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for View<'_, B> {}
+
+/// A mutable view of a matrix on a device.
+#[derive(Debug)]
+pub struct ViewMut<'a, B: Backend> {
+    /// The memory that contains the matrix.
+    pub buffer: &'a mut B::Slice,
+    /// Where the matrix is in the memory.
+    pub layout: Layout,
+}
+
+impl<'a, B: Backend> View<'a, B> {
+    /// A view of the part of `buffer` that `layout` describes.
+    pub fn new(buffer: &'a B::Slice, layout: Layout) -> Self {
+        Self { buffer, layout }
+    }
+
+    /// `[rows, cols]`.
+    pub fn shape(&self) -> [usize; 2] {
+        self.layout.shape()
+    }
+
+    /// Every element in row-major order, copied to the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn to_vec(self, backend: &B) -> Result<Vec<f32>> {
+        let Layout { cols, stride, .. } = self.layout;
+        let span = self.layout.span();
+        let mut values = vec![0.0; span.len()];
+        backend.read(self.buffer, span.start, &mut values)?;
+        if self.layout.is_dense() {
+            return Ok(values);
+        }
+        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
+    }
+
+    /// A block of rows.
+    ///
+    /// # Panics
+    /// If the range exceeds the matrix.
+    #[must_use]
+    pub fn rows(self, range: Range<usize>) -> Self {
+        Self { layout: self.layout.rows(range), ..self }
+    }
+
+    /// A block of columns.
+    ///
+    /// # Panics
+    /// If the range exceeds the matrix.
+    #[must_use]
+    pub fn cols(self, range: Range<usize>) -> Self {
+        Self { layout: self.layout.cols(range), ..self }
+    }
+}
+
+impl<'a, B: Backend> ViewMut<'a, B> {
+    /// A mutable view of the part of `buffer` that `layout` describes.
+    pub fn new(buffer: &'a mut B::Slice, layout: Layout) -> Self {
+        Self { buffer, layout }
+    }
+
+    /// `[rows, cols]`.
+    pub fn shape(&self) -> [usize; 2] {
+        self.layout.shape()
+    }
+
+    /// A block of rows.
+    ///
+    /// # Panics
+    /// If the range exceeds the matrix.
+    #[must_use]
+    pub fn rows(self, range: Range<usize>) -> Self {
+        Self { layout: self.layout.rows(range), ..self }
+    }
+
+    /// A block of columns.
+    ///
+    /// # Panics
+    /// If the range exceeds the matrix.
+    #[must_use]
+    pub fn cols(self, range: Range<usize>) -> Self {
+        Self { layout: self.layout.cols(range), ..self }
+    }
 }

@@ -1,70 +1,89 @@
-//! What can go wrong below the layers: shapes that do not fit, ids outside a table, a device that refuses.
+//! Errors of tensor operations: shapes that do not match, ids outside a table, a device that fails.
 
 /// The result of every tensor operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An operation that could not be carried out; nothing was written unless a device failed half-way.
+/// A failed operation. Its output is unchanged, unless the device failed while writing it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two operands whose shapes do not fit each other.
+    /// Two operands whose shapes do not match.
     #[error("{op}: {left_name} is {}×{}, {right_name} is {}×{}", left[0], left[1], right[0], right[1])]
     Shape {
-        /// The operation, by its function's name.
+        /// The operation's name.
         op: &'static str,
-        /// Which operand came first.
+        /// The first operand's name.
         left_name: &'static str,
-        /// Its shape, rows × columns.
+        /// The first operand's shape, rows × columns.
         left: [usize; 2],
-        /// Which operand did not fit it.
+        /// The second operand's name.
         right_name: &'static str,
-        /// Its shape, rows × columns.
+        /// The second operand's shape, rows × columns.
         right: [usize; 2],
     },
-    /// A list of ids or values whose length differs from what the operation needs.
+    /// A list of ids or values with the wrong length.
     #[error("{op}: {expected} {what} are needed, {found} were given")]
     Length {
-        /// The operation, by its function's name.
+        /// The operation's name.
         op: &'static str,
-        /// What is counted.
+        /// What the list contains.
         what: &'static str,
-        /// How many the shapes call for.
+        /// The length that the shapes require.
         expected: usize,
-        /// How many there are.
+        /// The actual length.
         found: usize,
     },
-    /// An id that names no row or column of a table.
+    /// An id that is not below the number of entries of a table.
     #[error("{op}: id {id} is outside a table of {bound}")]
     IdOutOfRange {
-        /// The operation, by its function's name.
+        /// The operation's name.
         op: &'static str,
-        /// The offending id.
+        /// The id.
         id: u32,
         /// The number of entries.
         bound: usize,
     },
-    /// A buffer that the device could not supply.
+    /// An `ndarray` array that is not row-major and contiguous, so a view cannot refer to its memory.
+    #[error(
+        "an array of shape {}×{} needs strides [{}, 1] to become a view, it has [{}, {}]",
+        shape[0], shape[1], shape[1], strides[0], strides[1]
+    )]
+    NotRowMajor {
+        /// The array's shape, rows × columns.
+        shape: [usize; 2],
+        /// The array's strides in elements.
+        strides: [isize; 2],
+    },
+    /// An allocation that failed.
     #[error("{device}: {bytes} bytes could not be allocated")]
     OutOfMemory {
-        /// The device, by name.
+        /// The device's name.
         device: String,
-        /// The size asked for.
+        /// The requested size.
         bytes: usize,
     },
-    /// A device that refused or failed.
+    /// A device that failed.
     #[error("{device}: {reason}")]
     Device {
-        /// The device, by name.
+        /// The device's name.
         device: String,
-        /// What its driver said.
+        /// The driver's message.
         reason: String,
     },
-    /// A pool of threads that could not be started.
+    /// A thread pool that could not be started.
     #[error("a pool of {threads} threads could not be started: {reason}")]
     Threads {
-        /// The number asked for.
+        /// The requested number of threads.
         threads: usize,
-        /// What the operating system said.
+        /// The operating system's message.
         reason: String,
     },
+}
+
+/// An error unless every id is below `bound`.
+pub(crate) fn check_ids(op: &'static str, ids: &[u32], bound: usize) -> Result<()> {
+    match ids.iter().max() {
+        Some(&id) if id as usize >= bound => Err(Error::IdOutOfRange { op, id, bound }),
+        _ => Ok(()),
+    }
 }

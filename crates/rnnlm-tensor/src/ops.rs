@@ -1,6 +1,6 @@
-//! The operations as callers see them: shapes are compared here, once, and an error carries both; then the device works.
+//! Operations on views: each function checks shapes and then calls the method of [`Backend`] with the same name.
 //!
-//! The order of arguments is the same everywhere: device, parameters, inputs, output.
+//! The arguments have the same order everywhere: backend, parameters, inputs, output.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ pub(crate) fn check_len(op: &'static str, what: &'static str, expected: usize, f
     if expected == found { Ok(()) } else { Err(Error::Length { op, what, expected, found }) }
 }
 
-/// An error unless both shapes are the same.
+/// An error unless both shapes are equal.
 fn check_same(
     op: &'static str,
     (left_name, left): (&'static str, [usize; 2]),
@@ -20,12 +20,15 @@ fn check_same(
     if left == right { Ok(()) } else { Err(Error::Shape { op, left_name, left, right_name, right }) }
 }
 
-/// An error unless the operand has the shape that the output calls for.
+/// An error unless the operand has the shape that the other operands require.
 fn check_shape(op: &'static str, name: &'static str, found: [usize; 2], needed: [usize; 2]) -> Result<()> {
     check_same(op, (name, found), ("the shape needed", needed))
 }
 
-/// Every element becomes `value`.
+/// `out = value` for every element.
+///
+/// # Errors
+/// If the device fails.
 pub fn fill<B: Backend>(backend: &B, value: f32, out: ViewMut<'_, B>) -> Result<()> {
     backend.fill(value, out)
 }
@@ -48,7 +51,7 @@ pub fn axpy<B: Backend>(backend: &B, alpha: f32, a: View<'_, B>, out: ViewMut<'_
     backend.axpy(alpha, a, out)
 }
 
-/// `out = a ∘ b`, `+=` if `accumulate`.
+/// `out = a ∘ b`, or `out += a ∘ b` with `accumulate`.
 ///
 /// # Errors
 /// If the three shapes differ, or the device fails.
@@ -64,10 +67,10 @@ pub fn multiply<B: Backend>(
     backend.multiply(a, b, accumulate, out)
 }
 
-/// A matrix product, `+=` if `accumulate`; `transpose` says which operand is read transposed.
+/// `out = op(a)·op(b)`, or `out += op(a)·op(b)` with `accumulate`; `transpose` selects the transposed operand.
 ///
 /// # Errors
-/// If the inner or outer dimensions differ, or the device fails.
+/// If the inner or the outer dimensions do not match, or the device fails.
 pub fn gemm<B: Backend>(
     backend: &B,
     transpose: Transpose,
@@ -76,7 +79,8 @@ pub fn gemm<B: Backend>(
     accumulate: bool,
     out: ViewMut<'_, B>,
 ) -> Result<()> {
-    let ([a_rows, a_cols], [b_rows, b_cols]) = (a.shape(), b.shape());
+    let [a_rows, a_cols] = a.shape();
+    let [b_rows, b_cols] = b.shape();
     let (op, (rows, inner), (inner_b, cols)) = match transpose {
         Transpose::NN => ("gemm A·B", (a_rows, a_cols), (b_rows, b_cols)),
         Transpose::NT => ("gemm A·Bᵀ", (a_rows, a_cols), (b_cols, b_rows)),
@@ -92,7 +96,7 @@ pub fn gemm<B: Backend>(
 /// `out = x·weightᵀ + bias`, `torch.nn.functional.linear`.
 ///
 /// # Errors
-/// If the shapes do not fit each other, or the device fails.
+/// If the shapes do not match, or the device fails.
 pub fn linear<B: Backend>(
     backend: &B,
     x: View<'_, B>,
@@ -126,7 +130,8 @@ fn check_linear<B: Backend>(
     bias: &View<'_, B>,
     out: &ViewMut<'_, B>,
 ) -> Result<()> {
-    let ([rows, inner], [cols, weight_inner]) = (x.shape(), weight.shape());
+    let [rows, inner] = x.shape();
+    let [cols, weight_inner] = weight.shape();
     if inner != weight_inner {
         let (left, right) = (x.shape(), weight.shape());
         return Err(Error::Shape { op: "linear", left_name: "x", left, right_name: "weight", right });
@@ -135,7 +140,7 @@ fn check_linear<B: Backend>(
     check_shape("linear", "out", out.shape(), [rows, cols])
 }
 
-/// `out[r, :] += row` for every row: a bias.
+/// `out[r, :] += row` for every row, as a bias is added.
 ///
 /// # Errors
 /// If `row` is not `[1, cols]`, or the device fails.
@@ -153,10 +158,10 @@ pub fn sum_rows<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) ->
     backend.sum_rows(a, out)
 }
 
-/// `out[r, :] = table[:, ids[r]]`: one-hot rows times a weight `[cols, V]`, without the one-hot rows.
+/// `out[r, :] = table[:, ids[r]]`: the product of one-hot rows and a transposed weight `[cols, V]`.
 ///
 /// # Errors
-/// If there are not as many ids as rows, a column differs in length, or an id is not below `V`.
+/// If the number of ids is not the number of rows, the widths differ, an id is not below `V`, or the device fails.
 pub fn gather_columns<B: Backend>(
     backend: &B,
     table: View<'_, B>,
@@ -168,8 +173,8 @@ pub fn gather_columns<B: Backend>(
     backend.gather_columns(table, ids, out)
 }
 
-/// `table[:, ids[r]] += a[r, :]`, the gradient of [`gather_columns`], and `sum += Σ_r a[r, :]`, `[1, cols]`, that of a bias:
-/// every row is in some id's sum.
+/// `table[:, ids[r]] += a[r, :]`, the gradient of [`gather_columns`], and `sum += Σ_r a[r, :]`, `[1, cols]`, the gradient of
+/// a bias.
 ///
 /// # Errors
 /// As [`gather_columns`].
@@ -186,10 +191,10 @@ pub fn scatter_add_columns<B: Backend>(
     backend.scatter_add_columns(a, ids, table, sum)
 }
 
-/// `out[r, :] = table[ids[r], :]`: rows of a learned embedding `[V, cols]`.
+/// `out[r, :] = table[ids[r], :]`: rows of an embedding `[V, cols]`.
 ///
 /// # Errors
-/// If there are not as many ids as rows, the widths differ, or an id is not below `V`.
+/// If the number of ids is not the number of rows, the widths differ, an id is not below `V`, or the device fails.
 pub fn gather_rows<B: Backend>(backend: &B, table: View<'_, B>, ids: &B::Indices, out: ViewMut<'_, B>) -> Result<()> {
     check_len("gather_rows", "ids", out.layout.rows, backend.indices_len(ids))?;
     check_shape("gather_rows", "table", table.shape(), [table.layout.rows, out.layout.cols])?;
@@ -211,7 +216,7 @@ pub fn scatter_add_rows<B: Backend>(
     backend.scatter_add_rows(a, ids, table)
 }
 
-/// `out = φ(out)`, element by element.
+/// `out = φ(out)`, elementwise.
 ///
 /// # Errors
 /// If the device fails.
@@ -219,7 +224,7 @@ pub fn activate<B: Backend>(backend: &B, activation: Activation, out: ViewMut<'_
     backend.activate(activation, out)
 }
 
-/// `out = out ∘ φ′`, the derivative written in terms of the activated value `y`.
+/// `out = out ∘ φ′`, with `φ′` in terms of the activated value `y`.
 ///
 /// # Errors
 /// If the shapes differ, or the device fails.
@@ -233,12 +238,13 @@ pub fn activate_backward<B: Backend>(
     backend.activate_backward(activation, y, out)
 }
 
-/// Logits `[rows, V]` become `scale·(softmax − one_hot(target))`; `losses`, `[rows, 1]`, become `−ln softmax[target]`.
+/// `losses = −ln softmax(logits)[target]`, `[rows, 1]`, and `logits = scale·(softmax(logits) − one_hot(target))`, `[rows, V]`;
+/// the targets of the rows are `targets[range]`.
 ///
-/// With `scale = 1 / rows` the gradient is that of the mean, as PyTorch's `CrossEntropyLoss` takes it by default.
+/// With `scale = 1 / rows`, `logits` becomes the gradient of the mean loss, PyTorch's default for `CrossEntropyLoss`.
 ///
 /// # Errors
-/// If `targets[range]` or `losses` are not as many as the rows, or a target is not below `V`.
+/// If the number of targets or losses is not the number of rows, a target is not below `V`, or the device fails.
 pub fn softmax_cross_entropy<B: Backend>(
     backend: &B,
     scale: f32,
@@ -247,8 +253,9 @@ pub fn softmax_cross_entropy<B: Backend>(
     logits: ViewMut<'_, B>,
     losses: ViewMut<'_, B>,
 ) -> Result<()> {
-    let there = range.start.min(backend.indices_len(targets))..range.end.min(backend.indices_len(targets));
-    check_len("softmax_cross_entropy", "targets", logits.layout.rows, there.len())?;
+    let available = backend.indices_len(targets).saturating_sub(range.start);
+    check_len("softmax_cross_entropy", "targets", logits.layout.rows, range.len())?;
+    check_len("softmax_cross_entropy", "targets", range.len(), range.len().min(available))?;
     check_shape("softmax_cross_entropy", "losses", losses.shape(), [logits.layout.rows, 1])?;
     backend.softmax_cross_entropy(scale, targets, range, logits, losses)
 }
@@ -256,16 +263,16 @@ pub fn softmax_cross_entropy<B: Backend>(
 /// `out = Σ a`, `[1, 1]`.
 ///
 /// # Errors
-/// If `out` is not one element, or the device fails.
+/// If `out` is not `[1, 1]`, or the device fails.
 pub fn sum<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
     check_shape("sum", "out", out.shape(), [1, 1])?;
     backend.sum(a, out)
 }
 
-/// `out = Σ a²`, `[1, 1]`: the squared global norm when `a` is the flat buffer of all gradients.
+/// `out = Σ a²`, `[1, 1]`: the squared global norm if `a` is the flat buffer of all gradients.
 ///
 /// # Errors
-/// If `out` is not one element, or the device fails.
+/// If `out` is not `[1, 1]`, or the device fails.
 pub fn sum_squares<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
     check_shape("sum_squares", "out", out.shape(), [1, 1])?;
     backend.sum_squares(a, out)
@@ -274,7 +281,7 @@ pub fn sum_squares<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>)
 /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, the factor of `torch.nn.utils.clip_grad_norm_`.
 ///
 /// # Errors
-/// If either is not one element, or the device fails.
+/// If a view is not `[1, 1]`, or the device fails.
 pub fn clip_factor<B: Backend>(
     backend: &B,
     sum_squares: View<'_, B>,
@@ -286,11 +293,11 @@ pub fn clip_factor<B: Backend>(
     backend.clip_factor(sum_squares, max_norm, out)
 }
 
-/// Holds updates back from a step on whose loss or gradient is not finite: `held` becomes 1 unless `|loss| ≤ bound` and
-/// `sum_squares` is finite, and `factor` becomes NaN unless `skipped` is 0.
+/// Skips the update of a step whose loss or gradient is not finite, and every later update: `skipped = 1` unless
+/// `|loss| ≤ bound` and `sum_squares` is finite; then `factor = NaN` unless `skipped = 0`.
 ///
 /// # Errors
-/// If one of them is not one element, or the device fails.
+/// If a view is not `[1, 1]`, or the device fails.
 pub fn skip_nonfinite<B: Backend>(
     backend: &B,
     bound: f32,
@@ -306,7 +313,7 @@ pub fn skip_nonfinite<B: Backend>(
     backend.skip_nonfinite(bound, loss, sum_squares, skipped, factor)
 }
 
-/// Every element is skipped to `−bound..=bound`, as `torch.nn.utils.clip_grad_value_` does; a NaN stays one.
+/// `out = min(bound, max(−bound, out))`, as `torch.nn.utils.clip_grad_value_`; NaN stays NaN.
 ///
 /// # Errors
 /// If the device fails.
@@ -314,7 +321,7 @@ pub fn clamp<B: Backend>(backend: &B, bound: f32, out: ViewMut<'_, B>) -> Result
     backend.clamp(bound, out)
 }
 
-/// `out = out ∘ mask`: dropout on the way up and, with the same mask, its gradient on the way down.
+/// `out = out ∘ mask`: dropout in the forward pass and, with the same mask, its gradient in the backward pass.
 ///
 /// # Errors
 /// If the device fails.
@@ -322,11 +329,11 @@ pub fn dropout<B: Backend>(backend: &B, mask: Mask, out: ViewMut<'_, B>) -> Resu
     backend.dropout(mask, out)
 }
 
-/// Parameters move as `rule` says by `factor·gradients`; of `state`, what the rule keeps is updated and the rest not looked at.
-/// A factor that is NaN leaves both as they are.
+/// Updates `parameters` and `state` by the equations of [`Update`] with `g = factor·gradients`. Entries of `state` that `rule`
+/// does not have ([`Update::buffers`]) are ignored. If `factor` is NaN, nothing changes.
 ///
 /// # Errors
-/// If the shapes differ, `factor` is not one element, or the device fails.
+/// If the shapes differ, `factor` is not `[1, 1]`, or the device fails.
 pub fn update<B: Backend>(
     backend: &B,
     rule: Update,
@@ -337,8 +344,8 @@ pub fn update<B: Backend>(
 ) -> Result<()> {
     check_shape("update", "factor", factor.shape(), [1, 1])?;
     check_same("update", ("gradients", gradients.shape()), ("parameters", parameters.shape()))?;
-    for (name, kept) in rule.buffers().iter().copied().zip(&state) {
-        check_same("update", (name, kept.shape()), ("parameters", parameters.shape()))?;
+    for (name, buffer) in rule.buffers().iter().copied().zip(&state) {
+        check_same("update", (name, buffer.shape()), ("parameters", parameters.shape()))?;
     }
     backend.update(rule, factor, gradients, state, parameters)
 }

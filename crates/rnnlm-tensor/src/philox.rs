@@ -1,13 +1,15 @@
-//! Random bits by place: Philox4x32-10, a function of a key and a counter, so that every element of a mask has its own bits
-//! whatever device draws them and in whatever order (Salmon et al., *Parallel Random Numbers: As Easy as 1, 2, 3*, SC 2011).
+//! The counter-based random number generator Philox4x32-10 and dropout masks.
+//!
+//! The random bits of an element are a function of a key and of the element's index, so they do not depend on the device or
+//! on the order of computation (Salmon et al., *Parallel Random Numbers: As Easy as 1, 2, 3*, SC 2011).
 
 /// The multipliers of a round.
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-/// What is added to the key before each round but the first: the golden ratio and √3 − 1.
+/// Added to the key before each round except the first: the golden ratio and √3 − 1.
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const ROUNDS: usize = 10;
 
-/// The four words of each of `N` counters, side by side so that they are computed side by side.
+/// Applies the generator to `N` counters. Word `w` of counter `i` is `counters[w][i]`, so that loops over `i` vectorise.
 #[inline(always)]
 pub(crate) fn philox<const N: usize>(mut key: [u32; 2], mut counters: [[u32; N]; 4]) -> [[u32; N]; 4] {
     for round in 0..ROUNDS {
@@ -28,41 +30,40 @@ pub(crate) fn philox<const N: usize>(mut key: [u32; 2], mut counters: [[u32; N];
     counters
 }
 
-/// A mask of dropout, `torch.nn.Dropout`: each element is 0 with some probability `p` and else `1 / (1 − p)`, as the bits at
-/// its place say.
+/// A dropout mask (`torch.nn.Dropout`): each element is 0 with probability `p` and `1 / (1 − p)` otherwise.
 ///
-/// Row `r` and column `c` of a matrix of `cols` columns have word `c mod 4` of counter `[r·⌈cols/4⌉ + c div 4, layer, step]`
-/// under the key `seed`, and are 0 where that word is below `p·2³²`.
+/// Element `(r, c)` of a matrix with `cols` columns uses word `c mod 4` of the counter `[r·⌈cols/4⌉ + ⌊c/4⌋, layer, step]` under
+/// the key `seed`. It is 0 if that word is below `p·2³²`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mask {
     /// `p`, below 1.
     pub probability: f32,
     /// The key.
     pub seed: u64,
-    /// Which layer's output it is for.
+    /// The layer whose output is masked.
     pub layer: u32,
-    /// Which step of the training.
+    /// The training step.
     pub step: u64,
 }
 
 impl Mask {
-    /// What kept elements are multiplied by.
+    /// The factor of the elements that are kept, `1 / (1 − p)`.
     pub fn scale(self) -> f32 {
         1.0 / (1.0 - self.probability)
     }
 
-    /// Words below this one are dropped.
+    /// Elements whose word is below this value are dropped.
     pub fn threshold(self) -> u32 {
-        // 2³² times any number below 1 that a float holds is below 2³²
+        // the largest `f32` below 1 times 2³² is still below 2³²
         (f64::from(self.probability) * 4_294_967_296.0) as u32
     }
 
-    /// The key's two words, the lower first.
+    /// The two words of the key, the low word first.
     pub fn key(self) -> [u32; 2] {
         [self.seed as u32, (self.seed >> 32) as u32]
     }
 
-    /// The counter's words behind the first.
+    /// The second to fourth words of the counter.
     pub fn stream(self) -> [u32; 3] {
         [self.layer, self.step as u32, (self.step >> 32) as u32]
     }
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_known_answers_of_the_authors_library_come_out() {
+    fn philox_reproduces_the_known_answers_of_random123() {
         // Random123, `kat_vectors`: philox4x32, 10 rounds
         let known = [
             ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
@@ -90,10 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_s_numbers_are_those_of_its_probability() {
+    fn mask_computes_scale_threshold_key_and_stream() {
         let mask = Mask { probability: 0.25, seed: 1 << 32 | 7, layer: 3, step: 5 << 32 | 9 };
         assert_eq!((mask.scale(), mask.threshold()), (4.0 / 3.0, 1 << 30));
         assert_eq!((mask.key(), mask.stream()), ([7, 1], [3, 9, 5]));
-        assert_eq!(Mask { probability: 0.0, ..mask }.threshold(), 0, "nothing is dropped");
+        assert_eq!(Mask { probability: 0.0, ..mask }.threshold(), 0, "probability 0 drops nothing");
     }
 }

@@ -1,28 +1,41 @@
-//! The CPU's memory: numbers from the start of a cache line on, so that a vector of them lies in one line, not across two.
+//! The CPU's memory: `f32` values whose first element is at the start of a cache line, so that aligned vectors do not cross
+//! cache lines.
 
 use std::ops::{Deref, DerefMut};
 
-use super::matmul::PREFETCH_ROWS;
-use super::vector;
-use crate::Result;
+use crate::{Error, Result};
 
-/// Numbers in a cache line of 64 bytes, which is also the widest vector.
+/// `f32` values in a cache line of 64 bytes, which is also the size of the widest vector.
 pub(super) const LINE: usize = 16;
 
-/// Numbers behind the end of a right operand that a product asks for: rows of four vectors at the most.
-const ASKED_FOR: usize = PREFETCH_ROWS * 4 * LINE;
-
-/// Numbers in a page of memory of 4096 bytes. Numbers so far apart share a place in the first-level cache.
+/// `f32` values in a page of 4096 bytes. Values at a multiple of this distance share a set of the first-level cache.
 pub const PAGE: usize = 1024;
 
-/// How far apart the rows of a matrix lie: each begins at a cache line, and those of a tile do not share their places in the
-/// first-level cache.
+/// Rows of a panel that the micro-kernel of the matrix multiplication prefetches ahead. An Intel core with two FMA units
+/// takes a dozen cycles a row; loads from the second-level cache arrive in time at this distance.
+pub(super) const PREFETCH_ROWS: usize = 8;
+
+/// Values after the end of a packed right operand that the matmul kernel may prefetch: rows of up to four vectors.
+const PREFETCH_SLACK: usize = PREFETCH_ROWS * 4 * LINE;
+
+/// The row stride of padded matrices: a multiple of a cache line, so that each row starts at one, and not a multiple of
+/// [`PAGE`], so that the rows of a tile use different sets of the first-level cache.
 pub fn row_stride(cols: usize) -> usize {
     let stride = cols.next_multiple_of(LINE);
     if cols > 0 && stride.is_multiple_of(PAGE) { stride + LINE } else { stride }
 }
 
-/// A slice of numbers that begins at a cache line.
+/// A vector of `len` default values, or an error where `vec!` would abort.
+pub(super) fn try_vec<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(len)
+        .map_err(|_| Error::OutOfMemory { device: "cpu".to_owned(), bytes: len.saturating_mul(size_of::<T>()) })?;
+    values.resize(len, T::default());
+    Ok(values)
+}
+
+/// `f32` values that start at a cache line.
 #[derive(Debug)]
 pub struct Buffer {
     values: Vec<f32>,
@@ -31,24 +44,24 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zeros, or an error where there is no room for them.
+    /// `len` zeros, or an error if memory is exhausted.
     pub(super) fn zeros(len: usize) -> Result<Self> {
-        Ok(Self::within(vector(len.saturating_add(LINE - 1))?, len))
+        Ok(Self::aligned(try_vec(len.saturating_add(LINE - 1))?, len))
     }
 
-    /// `len` zeros where `vec!` may abort: memory that is small beside what has been asked for with [`Buffer::zeros`]. A product
-    /// asks for rows ahead of those that it reads, of pages behind the end too; a page that nobody has written to is not there
-    /// yet, and asking for it takes longer than reading another.
+    /// `len` zeros, followed by memory that kernels may prefetch. Aborts if memory is exhausted, so `len` must be small compared
+    /// with what [`Buffer::zeros`] has allocated.
     pub(super) fn small(len: usize) -> Self {
         let end = len + LINE - 1;
-        let mut values = vec![0.0; end + ASKED_FOR];
-        // no zeros: these would be there without writing
+        let mut values = vec![0.0; end + PREFETCH_SLACK];
+        // Written with values other than 0, because pages of zeros are not mapped before the first write, and prefetching an
+        // unmapped page is slower than prefetching a mapped one.
         values[end..].fill(1.0);
-        Self::within(values, len)
+        Self::aligned(values, len)
     }
 
-    /// A vector begins wherever the allocator likes; wherever it is moved to, its memory stays.
-    fn within(values: Vec<f32>, len: usize) -> Self {
+    /// The first `len` values from a cache line on. Moving the vector does not move its memory, so `start` stays valid.
+    fn aligned(values: Vec<f32>, len: usize) -> Self {
         let start = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
         Self { values, start, len }
     }
@@ -73,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_begin_at_a_cache_line_and_are_as_many_as_asked_for() {
+    fn a_buffer_starts_at_a_cache_line_and_has_the_requested_length() {
         for len in [0, 1, 15, 16, 17, 100, 100_000] {
             let mut buffer = Buffer::zeros(len).unwrap();
             assert_eq!((buffer.len(), buffer.as_ptr() as usize % 64), (len, 0));

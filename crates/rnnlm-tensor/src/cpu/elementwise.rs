@@ -1,82 +1,85 @@
-//! Loops over the elements of one, two or three matrices.
+//! Elementwise operations, written on `ndarray` views. Each element depends only on its own inputs, so neither the number of
+//! threads nor the split into tasks affects a result.
 
-use rayon::prelude::*;
+use ndarray::parallel::prelude::*;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, azip};
 
-use super::{Cpu, row, row_mut};
+use super::device::Cpu;
 use crate::{Activation, View, ViewMut};
 
-/// Rows that one task activates; fixed, so that the split does not follow the number of threads.
+/// Rows per task of [`activate`].
 const ROWS_PER_TASK: usize = 8;
-/// Elements of a row that a task takes, where a row is as long as all parameters together; fixed, for the same reason.
-pub(super) const PART: usize = 1 << 14;
+/// Columns per task where one row contains all parameters.
+const COLS_PER_TASK: usize = 1 << 14;
 
-/// Elements of short rows without gaps that [`add_row`] works on in one go.
-const TOGETHER: usize = 512;
+/// Blocks of columns, one per task.
+pub(super) fn column_blocks<'a>(
+    array: &'a ArrayView2<'_, f32>,
+) -> impl IndexedParallelIterator<Item = ArrayView2<'a, f32>> {
+    array.axis_chunks_iter(Axis(1), COLS_PER_TASK).into_par_iter()
+}
 
-pub(super) fn fill(value: f32, mut out: ViewMut<'_, Cpu>) {
-    for r in 0..out.layout.rows {
-        row_mut(&mut out, r).par_chunks_mut(PART).for_each(|part| part.fill(value));
+/// Mutable blocks of columns, one per task.
+pub(super) fn column_blocks_mut<'a>(
+    array: &'a mut ArrayViewMut2<'_, f32>,
+) -> impl IndexedParallelIterator<Item = ArrayViewMut2<'a, f32>> {
+    array.axis_chunks_iter_mut(Axis(1), COLS_PER_TASK).into_par_iter()
+}
+
+pub(super) fn fill(value: f32, out: ViewMut<'_, Cpu>) {
+    column_blocks_mut(&mut out.into()).for_each(|mut block| block.fill(value));
+}
+
+pub(super) fn copy(a: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
+    ArrayViewMut2::from(out).assign(&ArrayView2::from(a));
+}
+
+pub(super) fn axpy(alpha: f32, a: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
+    ArrayViewMut2::from(out).scaled_add(alpha, &ArrayView2::from(a));
+}
+
+pub(super) fn multiply(a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, out: ViewMut<'_, Cpu>) {
+    let (a, b) = (ArrayView2::from(a), ArrayView2::from(b));
+    let out = ArrayViewMut2::from(out);
+    if accumulate {
+        azip!((out in out, &a in a, &b in b) *out += a * b);
+    } else {
+        azip!((out in out, &a in a, &b in b) *out = a * b);
     }
 }
 
-/// `f32::clamp` lets a NaN through.
-pub(super) fn clamp(bound: f32, mut out: ViewMut<'_, Cpu>) {
-    for r in 0..out.layout.rows {
-        row_mut(&mut out, r).iter_mut().for_each(|value| *value = value.clamp(-bound, bound));
-    }
+pub(super) fn add_row(row: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
+    let mut out = ArrayViewMut2::from(out);
+    out += &ArrayView2::from(row);
 }
 
-/// `f(a, &mut out)` for every pair of elements.
-pub(super) fn zip(a: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>, f: impl Fn(f32, &mut f32)) {
-    for r in 0..a.layout.rows {
-        for (out, &a) in row_mut(&mut out, r).iter_mut().zip(row(&a, r)) {
-            f(a, out);
-        }
-    }
+/// NaN stays NaN, as `f32::clamp` guarantees.
+pub(super) fn clamp(bound: f32, out: ViewMut<'_, Cpu>) {
+    ArrayViewMut2::from(out).mapv_inplace(|value| value.clamp(-bound, bound));
 }
 
-pub(super) fn multiply(a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, mut out: ViewMut<'_, Cpu>) {
-    for r in 0..a.layout.rows {
-        let pairs = row(&a, r).iter().zip(row(&b, r));
-        for (out, (a, b)) in row_mut(&mut out, r).iter_mut().zip(pairs) {
-            *out = if accumulate { *out + a * b } else { a * b };
-        }
-    }
-}
-
-pub(super) fn add_row(addend: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
-    let addend = row(&addend, 0);
-    if out.layout.is_dense() && (1..=TOGETHER / 2).contains(&addend.len()) {
-        let mut repeated = [0.0; TOGETHER];
-        let len = TOGETHER / addend.len() * addend.len();
-        repeated[..len].chunks_exact_mut(addend.len()).for_each(|row| row.copy_from_slice(addend));
-        let span = out.layout.span();
-        out.buffer[span].chunks_mut(len).for_each(|rows| add(rows, &repeated));
-        return;
-    }
-    for r in 0..out.layout.rows {
-        add(row_mut(&mut out, r), addend);
-    }
-}
-
-fn add(out: &mut [f32], addend: &[f32]) {
-    out.iter_mut().zip(addend).for_each(|(out, a)| *out += a);
-}
-
-/// The scalar functions of the standard library: this is the path that others are measured against.
+/// The reference for the vectorised functions of [`math`](super::math), with scalar functions that are independent of them.
 pub(super) fn activate(activation: Activation, out: ViewMut<'_, Cpu>) {
-    let f = match activation {
-        Activation::Tanh => f32::tanh,
+    match activation {
+        Activation::Tanh => map(out, libm::tanhf),
         // `f32::max` would turn NaN into 0 and hide a divergence
-        Activation::Relu => |x: f32| if x <= 0.0 { 0.0 } else { x },
-        Activation::Sigmoid => |x: f32| 1.0 / (1.0 + (-x).exp()),
-    };
-    let (span, stride, cols) = (out.layout.span(), out.layout.stride.max(1), out.layout.cols);
-    out.buffer[span].par_chunks_mut(ROWS_PER_TASK * stride).for_each(|rows| {
-        for row in rows.chunks_mut(stride) {
-            for value in row.iter_mut().take(cols) {
-                *value = f(*value);
-            }
-        }
-    });
+        Activation::Relu => map(out, |x| if x <= 0.0 { 0.0 } else { x }),
+        Activation::Sigmoid => map(out, |x| 1.0 / (1.0 + libm::expf(-x))),
+    }
+}
+
+fn map(out: ViewMut<'_, Cpu>, f: impl Fn(f32) -> f32 + Sync) {
+    let mut out = ArrayViewMut2::from(out);
+    let blocks = out.axis_chunks_iter_mut(Axis(0), ROWS_PER_TASK).into_par_iter();
+    blocks.for_each(|mut rows| rows.mapv_inplace(&f));
+}
+
+pub(super) fn activate_backward(activation: Activation, y: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
+    let y = ArrayView2::from(y);
+    let out = ArrayViewMut2::from(out);
+    match activation {
+        Activation::Tanh => azip!((out in out, &y in y) *out *= 1.0 - y * y),
+        Activation::Sigmoid => azip!((out in out, &y in y) *out *= y * (1.0 - y)),
+        Activation::Relu => azip!((out in out, &y in y) if y <= 0.0 { *out = 0.0 }),
+    }
 }

@@ -1,16 +1,20 @@
-//! Softmax cross-entropy, row by row: the loss and its gradient in one pass over the logits.
+//! Softmax cross-entropy: the losses and their gradient in one pass over the logits.
 
 use rayon::prelude::*;
 
-use super::{Cpu, Isa, Kernel, Lanes, check_id, math};
+use super::device::Cpu;
+use super::isa::{Isa, Kernel, Lanes};
+use super::math;
+use crate::error::check_ids;
 use crate::{Layout, Result, ViewMut};
 
-/// Rows that one task takes; fixed, so that the split does not follow the number of threads.
+/// Rows per task. No result depends on it.
 const ROWS_PER_TASK: usize = 64;
-/// Logits of several rows whose exponentials are taken in one go: the rows of a small vocabulary are shorter than what the
-/// CPU works on at a time.
-const TOGETHER: usize = 1 << 11;
+/// Logits whose exponentials are computed in one call. Several short rows together fill the pipeline better than one.
+const LOGITS_PER_BLOCK: usize = 1 << 11;
 
+/// Rows are slices rather than arrays, because the exponentials of several rows, and of the padding between them, are
+/// computed in one vectorised call.
 pub(super) fn softmax_cross_entropy(
     isa: Isa,
     scale: f32,
@@ -18,48 +22,47 @@ pub(super) fn softmax_cross_entropy(
     logits: ViewMut<'_, Cpu>,
     losses: ViewMut<'_, Cpu>,
 ) -> Result<()> {
-    let (Layout { cols, stride, padding, .. }, span) = (logits.layout, logits.layout.span());
-    let (loss_stride, loss_span) = (losses.layout.stride, losses.layout.span());
-    for &target in targets {
-        check_id("softmax_cross_entropy", target, cols)?;
-    }
-    logits.buffer[span]
+    let Layout { cols, padding, .. } = logits.layout;
+    let stride = logits.layout.stride.max(1);
+    let loss_stride = losses.layout.stride;
+    check_ids("softmax_cross_entropy", targets, cols)?;
+    logits.buffer[logits.layout.span()]
         .par_chunks_mut(ROWS_PER_TASK * stride)
-        .zip(losses.buffer[loss_span].par_chunks_mut(ROWS_PER_TASK * loss_stride))
+        .zip(losses.buffer[losses.layout.span()].par_chunks_mut(ROWS_PER_TASK * loss_stride))
         .zip(targets.par_chunks(ROWS_PER_TASK))
         .for_each(|((logits, losses), targets)| {
-            let gaps = stride > cols + padding;
-            isa.run(SoftmaxRows { scale, targets, logits, stride, cols, gaps, losses, loss_stride });
+            let only_padding_between = stride <= cols + padding;
+            isa.run(SoftmaxRows { scale, targets, logits, stride, cols, only_padding_between, losses, loss_stride });
         });
     Ok(())
 }
 
-/// Some rows: `−ln softmax[target]` goes to `losses`, `scale·(softmax − one_hot)` is left behind.
+/// The rows of one task: `losses = −ln softmax[target]`, `logits = scale·(softmax − one_hot(target))`.
 struct SoftmaxRows<'a> {
     scale: f32,
     targets: &'a [u32],
     logits: &'a mut [f32],
     stride: usize,
     cols: usize,
-    /// Whether something else stands between two rows.
-    gaps: bool,
+    /// Whether the elements between two rows are padding, which may be overwritten.
+    only_padding_between: bool,
     losses: &'a mut [f32],
     loss_stride: usize,
 }
 
 impl Kernel for SoftmaxRows<'_> {
     type Output = ();
-    /// The largest logit is subtracted first, so that no exponential overflows and their sum is at least 1.
+    /// The maximum is subtracted first, so that no exponential overflows and their sum is at least 1.
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { scale, targets, logits, stride, cols, gaps, losses, loss_stride } = self;
-        let together = if gaps { 1 } else { (TOGETHER / stride).max(1) };
-        let blocks = logits.chunks_mut(together * stride).zip(losses.chunks_mut(together * loss_stride));
-        for ((logits, losses), targets) in blocks.zip(targets.chunks(together)) {
+        let Self { scale, targets, logits, stride, cols, only_padding_between, losses, loss_stride } = self;
+        let block_rows = if only_padding_between { (LOGITS_PER_BLOCK / stride).max(1) } else { 1 };
+        let blocks = logits.chunks_mut(block_rows * stride).zip(losses.chunks_mut(block_rows * loss_stride));
+        for ((logits, losses), targets) in blocks.zip(targets.chunks(block_rows)) {
             for ((logits, loss), &target) in rows(logits, stride, losses, loss_stride).zip(targets) {
                 let logits = &mut logits[..cols];
-                let largest = math::largest(logits);
-                logits.iter_mut().for_each(|logit| *logit -= largest);
+                let max = math::max(logits);
+                logits.iter_mut().for_each(|logit| *logit -= max);
                 *loss = logits[target as usize];
             }
             math::exp_each::<L>(&mut logits[..(targets.len() - 1) * stride + cols]);
@@ -69,13 +72,13 @@ impl Kernel for SoftmaxRows<'_> {
                 let factor = scale / sum;
                 logits.iter_mut().for_each(|logit| *logit *= factor);
                 logits[target as usize] -= scale;
-                *loss = sum.ln() - *loss;
+                *loss = libm::logf(sum) - *loss;
             }
         }
     }
 }
 
-/// Rows of logits, each with the place of its loss.
+/// The rows of the logits and their losses.
 #[inline(always)]
 fn rows<'a>(
     logits: &'a mut [f32],

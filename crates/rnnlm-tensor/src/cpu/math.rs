@@ -1,51 +1,50 @@
-//! `tanh`, `σ` and `exp` over slices, one body each, compiled for every instruction set.
+//! `tanh`, `sigmoid` and `exp` of slices, compiled for each instruction set, and the reductions that softmax needs.
 //!
-//! Results do not depend on an element's place in its slice: the loops have no carried state, and a tail is computed by
-//! the same arithmetic. NaN stays NaN. Errors against double precision, over the whole range, are asserted by the tests:
-//! `tanh`, `exp` and `σ` within 3 units in the last place, where that is a normal number.
+//! A result does not depend on the element's index in the slice: every element is computed by the same operations. Nor does
+//! it depend on the number of vector lanes, so AVX2 and AVX-512 code give the same bits. NaN stays NaN. The error against
+//! double precision is at most 3 units in the last place where the result is a normal number; the tests assert this over
+//! the whole range.
 
 use super::isa::{Isa, Kernel, Lanes};
 
-/// Every element becomes its hyperbolic tangent.
+/// `x = tanh x` for every element.
 pub fn tanh(isa: Isa, values: &mut [f32]) {
     isa.run(Tanh(values));
 }
 
-/// Every element becomes `1 / (1 + e^−x)`.
+/// `x = 1 / (1 + e^−x)` for every element.
 pub fn sigmoid(isa: Isa, values: &mut [f32]) {
     isa.run(Sigmoid(values));
 }
 
-/// [`tanh`] inside another kernel.
+/// [`tanh`] for use in a kernel.
 #[inline(always)]
 pub fn tanh_each<L: Lanes>(values: &mut [f32]) {
-    side_by_side::<L>(values, tanh_of::<L, 4>, tanh_of::<L, 1>);
+    interleave::<L>(values, tanh_array::<L, 4>, tanh_array::<L, 1>);
 }
 
-/// [`sigmoid`] inside another kernel.
+/// [`sigmoid`] for use in a kernel.
 #[inline(always)]
 pub fn sigmoid_each<L: Lanes>(values: &mut [f32]) {
-    side_by_side::<L>(values, sigmoid_of::<L, 4>, sigmoid_of::<L, 1>);
+    interleave::<L>(values, sigmoid_array::<L, 4>, sigmoid_array::<L, 1>);
 }
 
-/// Every element, four at a time from four places that are whole vectors apart, and what is left one by one. An element has
-/// some twenty operations, each of which waits for the one before, and a CPU looks no more than a hundred ahead: side by side,
-/// four elements have something to do in every cycle.
+/// Applies a function to every element: to one element of each quarter of the slice at a time, then to the remaining elements
+/// one by one.
+///
+/// The function is a chain of about twenty dependent operations. Four independent chains hide their latency, which the
+/// out-of-order window of a CPU is too short to do for consecutive elements.
 #[inline(always)]
-fn side_by_side<L: Lanes>(
-    values: &mut [f32],
-    of_four: impl Fn([f32; 4]) -> [f32; 4],
-    of_one: impl Fn([f32; 1]) -> [f32; 1],
-) {
+fn interleave<L: Lanes>(values: &mut [f32], f4: impl Fn([f32; 4]) -> [f32; 4], f1: impl Fn([f32; 1]) -> [f32; 1]) {
     let quarter = values.len() / (4 * L::LANES) * L::LANES;
     let (a, values) = values.split_at_mut(quarter);
     let (b, values) = values.split_at_mut(quarter);
     let (c, values) = values.split_at_mut(quarter);
     let (d, rest) = values.split_at_mut(quarter);
     for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        [*a, *b, *c, *d] = of_four([*a, *b, *c, *d]);
+        [*a, *b, *c, *d] = f4([*a, *b, *c, *d]);
     }
-    rest.iter_mut().for_each(|x| [*x] = of_one([*x]));
+    rest.iter_mut().for_each(|x| [*x] = f1([*x]));
 }
 
 struct Tanh<'a>(&'a mut [f32]);
@@ -68,116 +67,119 @@ impl Kernel for Sigmoid<'_> {
     }
 }
 
-/// Every element becomes `e^x`.
+/// `x = e^x` for every element.
 #[inline(always)]
 pub(crate) fn exp_each<L: Lanes>(values: &mut [f32]) {
-    side_by_side::<L>(values, exp_of::<L, 4>, exp_of::<L, 1>);
+    interleave::<L>(values, exp_array::<L, 4>, exp_array::<L, 1>);
 }
 
-/// Partial sums and maxima, so that one operation does not wait for another; fixed, so that the order is.
-const PARTIAL: usize = 16;
+/// Partial sums and maxima, which hide the latency of an operation. Results depend on it, so it is the same for all
+/// instruction sets.
+const PARTIALS: usize = 16;
 
-/// The largest element, NaN left out.
+/// The maximum, ignoring NaN.
 #[inline(always)]
-pub(crate) fn largest(values: &[f32]) -> f32 {
-    let larger = |largest: f32, x: f32| if x > largest { x } else { largest };
-    let Some(last) = values.last_chunk::<PARTIAL>() else {
-        return values.iter().fold(f32::NEG_INFINITY, |largest, &x| larger(largest, x));
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let larger = |max: f32, x: f32| if x > max { x } else { max };
+    let Some(last) = values.last_chunk::<PARTIALS>() else {
+        return values.iter().fold(f32::NEG_INFINITY, |max, &x| larger(max, x));
     };
-    // the last block may overlap the one before it
-    let mut largest = [f32::NEG_INFINITY; PARTIAL];
-    for block in values.as_chunks::<PARTIAL>().0.iter().chain([last]) {
-        largest.iter_mut().zip(block).for_each(|(largest, &x)| *largest = larger(*largest, x));
+    // the last block may overlap the previous one, which does not change a maximum
+    let mut maxima = [f32::NEG_INFINITY; PARTIALS];
+    for block in values.as_chunks::<PARTIALS>().0.iter().chain([last]) {
+        maxima.iter_mut().zip(block).for_each(|(max, &x)| *max = larger(*max, x));
     }
-    by_halves(&mut largest, larger)
+    tree_reduce(&mut maxima, larger)
 }
 
-/// All values, a power of two of them, taken together half by half: one after the other, each would wait for the one before.
+/// Reduces a power of two of values by a tree: each step combines the two halves, whose elements are independent.
 #[inline(always)]
-pub(crate) fn by_halves(values: &mut [f32], both: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn tree_reduce(values: &mut [f32], combine: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = values.len() / 2;
     while width > 0 {
         for lane in 0..width {
-            values[lane] = both(values[lane], values[lane + width]);
+            values[lane] = combine(values[lane], values[lane + width]);
         }
         width /= 2;
     }
     values[0]
 }
 
-/// The sum of all elements.
+/// The sum.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
-    let (blocks, rest) = values.as_chunks::<PARTIAL>();
-    // the rest becomes a block first: added to the sums one by one, each element would wait for the store before it
-    let mut last = [0.0_f32; PARTIAL];
+    let (blocks, rest) = values.as_chunks::<PARTIALS>();
+    // the remainder becomes a block of its own: adding its elements to `sums` directly would stall on store forwarding
+    let mut last = [0.0_f32; PARTIALS];
     last.iter_mut().zip(rest).for_each(|(last, x)| *last = *x);
-    let mut sums = [0.0_f32; PARTIAL];
+    let mut sums = [0.0_f32; PARTIALS];
     for block in blocks {
         sums.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
     }
     sums.iter().zip(last).map(|(sum, last)| sum + last).sum()
 }
 
-/// Beyond it, `1 / (1 + e^−x)` is 1, or as good as the smallest normal number; `e^87` is a float yet.
-const SIGMOID_END: f32 = 87.0;
+/// Inputs are clamped to this magnitude: `1 / (1 + e^−x)` is then 1 or about the smallest normal number, and `e^87` is finite.
+const SIGMOID_MAX_INPUT: f32 = 87.0;
 
 /// `1 / (1 + e^−x)`.
 #[inline(always)]
-fn sigmoid_of<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
-    let end = each(x, |x| if x > SIGMOID_END { SIGMOID_END } else { x });
-    let end = each(end, |end| if end < -SIGMOID_END { -SIGMOID_END } else { end });
-    let (fraction, exponent) = exp_parts::<L, N>(each(end, |end| -end));
-    let sum = pair(exponent, fraction, |exponent, fraction| 1.0 + power_of_two(exponent) * (1.0 + fraction));
-    each(sum, |sum| 1.0 / sum)
+fn sigmoid_array<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
+    let clamped = map(x, |x| x.clamp(-SIGMOID_MAX_INPUT, SIGMOID_MAX_INPUT));
+    let (fraction, exponent) = exp_parts::<L, N>(map(clamped, |x| -x));
+    let sum = zip_map(exponent, fraction, |exponent, fraction| 1.0 + power_of_two(exponent) * (1.0 + fraction));
+    map(sum, |sum| 1.0 / sum)
 }
 
-/// `1 − tanh(9.02) = 2.9e-8`, under half a unit in the last place below 1.
-const TANH_END: f32 = 9.02;
+/// Magnitudes are clamped to this value: `1 − tanh(9.02) = 2.9e-8` is less than half a unit in the last place below 1.
+const TANH_MAX_INPUT: f32 = 9.02;
 
-/// `tanh x = y / (y + 2)` with `y = e^2x − 1 = 2^n·(e^r − 1) + (2^n − 1)`, which keeps all its digits near zero.
+/// `tanh x = y / (y + 2)` with `y = e^2x − 1 = 2^n·(e^r − 1) + (2^n − 1)`, which is accurate near zero.
 #[inline(always)]
-fn tanh_of<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
-    let magnitude = each(x, f32::abs);
-    let end = each(magnitude, |magnitude| if magnitude > TANH_END { TANH_END } else { magnitude });
-    let (fraction, exponent) = exp_parts::<L, N>(each(end, |end| 2.0 * end));
-    let power = each(exponent, power_of_two);
-    let y = pair(power, fraction, |power, fraction| L::mul_add(power, fraction, power - 1.0));
-    pair(each(y, |y| y / (y + 2.0)), x, f32::copysign)
+fn tanh_array<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
+    let magnitude = map(x, f32::abs);
+    let clamped = map(magnitude, |x| if x > TANH_MAX_INPUT { TANH_MAX_INPUT } else { x });
+    let (fraction, exponent) = exp_parts::<L, N>(map(clamped, |x| 2.0 * x));
+    let power = map(exponent, power_of_two);
+    let y = zip_map(power, fraction, |power, fraction| L::mul_add(power, fraction, power - 1.0));
+    zip_map(map(y, |y| y / (y + 2.0)), x, f32::copysign)
 }
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
-/// ln 2 in two parts, the first with 15 low bits zero, so that its products with exponents are exact.
+/// ln 2 as a sum of two values. The low 15 bits of the first are zero, so its products with exponents are exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
-/// Beyond these `e^x` is 0 or infinite.
-const EXP_RANGE: [f32; 2] = [-87.336_54, 88.722_83];
-/// 1.5·2²³: added and taken away again, it rounds to the nearest integer, which stands in the low bits meanwhile.
+/// Below this input `e^x` is subnormal and becomes 0.
+const EXP_MIN_INPUT: f32 = -87.336_54;
+/// Above this input `e^x` is infinite.
+const EXP_MAX_INPUT: f32 = 88.722_83;
+/// 1.5·2²³. Adding it rounds to the nearest integer, which is then in the low bits; subtracting it gives the integer as a
+/// float.
 const ROUND: f32 = 12_582_912.0;
 
-/// `e^x`, also where it has no float or a subnormal one.
+/// `e^x`; 0 where it would be subnormal.
 #[inline(always)]
-fn exp_of<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
-    let [lowest, highest] = EXP_RANGE;
-    let clamped = each(x, |x| {
-        if x < lowest {
-            lowest
-        } else if x > highest {
-            highest
+fn exp_array<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
+    let (min, max) = (EXP_MIN_INPUT, EXP_MAX_INPUT);
+    let clamped = map(x, |x| {
+        if x < min {
+            min
+        } else if x > max {
+            max
         } else {
             x
         }
     });
     let (fraction, exponent) = exp_parts::<L, N>(clamped);
-    let value = pair(fraction, exponent, |fraction, exponent| {
-        // two factors, because 2^128 has no float of its own
+    let value = zip_map(fraction, exponent, |fraction, exponent| {
+        // two factors, because 2^128 is not finite
         let half = exponent >> 1;
         (1.0 + fraction) * power_of_two(half) * power_of_two(exponent - half)
     });
-    pair(x, value, |x, value| {
-        if x < lowest {
+    zip_map(x, value, |x, value| {
+        if x < EXP_MIN_INPUT {
             0.0
-        } else if x > highest {
+        } else if x > EXP_MAX_INPUT {
             f32::INFINITY
         } else {
             value
@@ -185,35 +187,35 @@ fn exp_of<L: Lanes, const N: usize>(x: [f32; N]) -> [f32; N] {
     })
 }
 
-/// `e^x = 2^n · e^r` with `n` the integer nearest to `x / ln 2` and `|r| ≤ ln 2 / 2`, where the series of degree 7 is
-/// within 5e-9: `e^r − 1` and `n`.
+/// Splits `e^x = 2^n · e^r`, with `n` the integer nearest to `x / ln 2` and `|r| ≤ ln 2 / 2`; returns `e^r − 1` and `n`. The
+/// error of the Taylor polynomial of degree 7 is below 5e-9.
 #[inline(always)]
 fn exp_parts<L: Lanes, const N: usize>(x: [f32; N]) -> ([f32; N], [i32; N]) {
-    let shifted = each(x, |x| L::mul_add(x, LOG2_E, ROUND));
-    let n = each(shifted, |shifted| shifted - ROUND);
-    let r = pair(n, x, |n, x| L::mul_add(-n, LN_2_HIGH, x));
-    let r = pair(n, r, |n, r| L::mul_add(-n, LN_2_LOW, r));
-    let mut series = [1.0 / 5040.0; N];
+    let shifted = map(x, |x| L::mul_add(x, LOG2_E, ROUND));
+    let n = map(shifted, |shifted| shifted - ROUND);
+    let r = zip_map(n, x, |n, x| L::mul_add(-n, LN_2_HIGH, x));
+    let r = zip_map(n, r, |n, r| L::mul_add(-n, LN_2_LOW, r));
+    let mut polynomial = [1.0 / 5040.0; N];
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
-        series = pair(series, r, |series, r| L::mul_add(series, r, coefficient));
+        polynomial = zip_map(polynomial, r, |polynomial, r| L::mul_add(polynomial, r, coefficient));
     }
-    let fraction = pair(series, r, |series, r| L::mul_add(series * r, r, r));
-    (fraction, each(shifted, |shifted| (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)))
+    let fraction = zip_map(polynomial, r, |polynomial, r| L::mul_add(polynomial * r, r, r));
+    (fraction, map(shifted, |shifted| (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)))
 }
 
-/// `f` of each element.
+/// `[f(x₀), f(x₁), …]`.
 #[inline(always)]
-fn each<T: Copy, R, const N: usize>(x: [T; N], f: impl Fn(T) -> R) -> [R; N] {
+fn map<T: Copy, R, const N: usize>(x: [T; N], f: impl Fn(T) -> R) -> [R; N] {
     std::array::from_fn(|i| f(x[i]))
 }
 
-/// `f` of each pair of elements.
+/// `[f(x₀, y₀), f(x₁, y₁), …]`.
 #[inline(always)]
-fn pair<T: Copy, U: Copy, R, const N: usize>(x: [T; N], y: [U; N], f: impl Fn(T, U) -> R) -> [R; N] {
+fn zip_map<T: Copy, U: Copy, R, const N: usize>(x: [T; N], y: [U; N], f: impl Fn(T, U) -> R) -> [R; N] {
     std::array::from_fn(|i| f(x[i], y[i]))
 }
 
-/// `2^n` for an exponent that a float has.
+/// `2^n` for the exponent of a normal number.
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) << 23) as u32)
@@ -223,12 +225,12 @@ fn power_of_two(n: i32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Every 997th float from −∞ to ∞, both zeros and NaN left out: two million points in each half.
+    /// Every 997th finite float of both signs: about two million of each.
     fn sweep() -> impl Iterator<Item = f32> {
         (0..=f32::INFINITY.to_bits()).step_by(997).map(f32::from_bits).flat_map(|x| [x, -x])
     }
 
-    /// Units in the last place of the nearest float.
+    /// The error in units in the last place of the nearest float.
     fn ulps(found: f32, expected: f64) -> f64 {
         let nearest = (expected as f32).abs().max(f32::MIN_POSITIVE);
         let unit = f64::from(f32::from_bits(nearest.to_bits() + 1)) - f64::from(nearest);
@@ -240,36 +242,36 @@ mod tests {
         let mut found = points.clone();
         f(&mut found);
         let errors = points.iter().zip(&found).map(|(&x, &y)| (error(y, expected(f64::from(x))), x));
-        errors.fold((0.0, 0.0), |worst, now| if now.0 <= worst.0 { worst } else { now })
+        errors.fold((0.0, 0.0), |worst, next| if next.0 <= worst.0 { worst } else { next })
     }
 
     #[test]
-    fn tanh_is_within_three_ulps_everywhere_and_never_past_one() {
+    fn tanh_is_within_three_ulps_and_at_most_one() {
         for isa in Isa::available() {
             let (error, at) = worst(|x| tanh(isa, x), f64::tanh, ulps);
             assert!(error <= 3.0, "{}: {error} ulp at {at:e}", isa.name());
-            let mut ends = [0.0, -0.0, 40.0, -40.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-            tanh(isa, &mut ends);
-            assert_eq!(ends[..6], [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]);
-            assert!(ends[6].is_nan());
-            let (past, at) = worst(|x| tanh(isa, x), |_| 0.0, |y, _| f64::from(y.abs()));
-            assert!(past <= 1.0, "{past} at {at:e}");
+            let mut special = [0.0, -0.0, 40.0, -40.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+            tanh(isa, &mut special);
+            assert_eq!(special[..6], [0.0, 0.0, 1.0, -1.0, 1.0, -1.0]);
+            assert!(special[6].is_nan());
+            let (magnitude, at) = worst(|x| tanh(isa, x), |_| 0.0, |y, _| f64::from(y.abs()));
+            assert!(magnitude <= 1.0, "{magnitude} at {at:e}");
         }
     }
 
     #[test]
-    fn sigmoid_is_within_three_ulps_where_it_is_normal_and_ends_in_zero_and_one() {
+    fn sigmoid_is_within_three_ulps_where_it_is_normal() {
         for isa in Isa::available() {
             let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
-            // what is left at the lower end is no more than twice the smallest normal number
+            // below twice the smallest normal number only the magnitude is checked
             let smallest = 2.0 * f64::from(f32::MIN_POSITIVE);
             let error = |y: f32, e: f64| if e < smallest { f64::from(y) / smallest } else { ulps(y, e) };
             let (error, at) = worst(|x| sigmoid(isa, x), logistic, error);
             assert!(error <= 3.0, "{}: {error} at {at:e}", isa.name());
-            let mut ends = [0.0, 40.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-            sigmoid(isa, &mut ends);
-            assert_eq!(ends[..3], [0.5, 1.0, 1.0]);
-            assert!(ends[3] < 2.0 * f32::MIN_POSITIVE && ends[4].is_nan());
+            let mut special = [0.0, 40.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+            sigmoid(isa, &mut special);
+            assert_eq!(special[..3], [0.5, 1.0, 1.0]);
+            assert!(special[3] < 2.0 * f32::MIN_POSITIVE && special[4].is_nan());
         }
     }
 
@@ -284,39 +286,39 @@ mod tests {
     }
 
     #[test]
-    fn exp_is_within_three_ulps_where_it_is_normal_and_ends_in_zero_and_infinity() {
+    fn exp_is_within_three_ulps_where_it_is_normal() {
         for isa in Isa::available() {
             let error = |y: f32, e: f64| if e < f64::from(f32::MIN_POSITIVE) { f64::from(y) } else { ulps(y, e) };
             let exp = |values: &mut [f32]| isa.run(Exp(values));
             let finite = |y: f32, e: f64| if e > f64::from(f32::MAX) { 0.0 } else { error(y, e) };
             let (error, at) = worst(exp, f64::exp, finite);
             assert!(error <= 3.0, "{}: {error} ulp at {at:e}", isa.name());
-            let mut ends = [f32::NEG_INFINITY, -200.0, 0.0, 89.0, f32::NAN];
-            exp(&mut ends);
-            assert_eq!(ends[..4], [0.0, 0.0, 1.0, f32::INFINITY]);
-            assert!(ends[4].is_nan());
+            let mut special = [f32::NEG_INFINITY, -200.0, 0.0, 89.0, f32::NAN];
+            exp(&mut special);
+            assert_eq!(special[..4], [0.0, 0.0, 1.0, f32::INFINITY]);
+            assert!(special[4].is_nan());
         }
     }
 
     #[test]
-    fn the_largest_and_the_sum_of_every_length_take_each_element_once() {
+    fn max_and_sum_include_every_element_once_for_every_length() {
         for len in 0..70 {
-            // whole numbers, so that no order of adding rounds; the largest at every place, and a NaN that is left out
+            // integers, whose sums are exact in any order
             let values: Vec<f32> = (0..len).map(|i| (i * 37 % 71) as f32).collect();
             assert_eq!(sum(&values), values.iter().sum::<f32>(), "length {len}");
-            for place in 0..len {
+            for index in 0..len {
                 let mut values = values.clone();
-                values[place] = 1000.0;
-                assert_eq!(largest(&values), 1000.0, "place {place} of {len}");
-                values[place] = f32::NAN;
+                values[index] = 1000.0;
+                assert_eq!(max(&values), 1000.0, "index {index} of {len}");
+                values[index] = f32::NAN;
                 let others = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                assert_eq!(largest(&values), others, "NaN at place {place} of {len}");
+                assert_eq!(max(&values), others, "NaN at index {index} of {len}");
             }
         }
     }
 
     #[test]
-    fn a_result_does_not_depend_on_the_place_in_the_slice() {
+    fn a_result_does_not_depend_on_the_index_in_the_slice() {
         for isa in Isa::available() {
             for len in 1..40 {
                 let mut all = vec![0.777_f32; len];

@@ -1,7 +1,9 @@
-//! The CPU: the inner loops are compiled for each instruction set, rows are shared out to a rayon pool in
-//! such a way that the number of threads changes the time and never a bit.
+//! The CPU backend: kernels are compiled for each instruction set, and rayon tasks split the work. The instruction set
+//! (AVX2 or AVX-512) and the number of threads affect the time, never a result.
 
+mod array;
 mod buffer;
+mod device;
 mod dropout;
 mod elementwise;
 mod gather;
@@ -10,85 +12,24 @@ pub mod math;
 pub mod matmul;
 pub mod work_splitting;
 pub use buffer::{Buffer, PAGE, row_stride};
+pub use device::Cpu;
 pub use isa::{Isa, Kernel, Lanes};
-use matmul::LinearCache;
 mod loss;
 mod reduce;
+mod rows;
 mod update;
 
 use std::ops::Range;
-use std::sync::Arc;
+
+use rows::{scalar, scalar_mut};
+
+use matmul::LinearCache;
 
 use crate::{Activation, Backend, Error, Mask, Result, Transpose, Update, View, ViewMut};
 
-/// A CPU with a pool of threads of its own.
-#[derive(Clone, Debug)]
-pub struct Cpu {
-    pool: Arc<rayon::ThreadPool>,
-    isa: Isa,
-}
-
-impl Cpu {
-    /// A pool of `threads` threads, or of one for each core if `threads` is 0.
-    ///
-    /// # Errors
-    /// If the operating system refuses the threads.
-    pub fn new(threads: usize) -> Result<Self> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("rnnlm-{index}"))
-            .build()
-            .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
-        Ok(Self { pool: Arc::new(pool), isa: Isa::detect() })
-    }
-
-    /// The same CPU restricted to an instruction set, for checking each one that it has.
-    #[must_use]
-    pub fn with_isa(self, isa: Isa) -> Self {
-        Self { isa, ..self }
-    }
-
-    /// The instruction set that fused code uses.
-    pub fn isa(&self) -> Isa {
-        self.isa
-    }
-
-    /// Number of threads in the pool.
-    pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
-    }
-}
-
-/// The elements of one row of a view.
-fn row<'a>(a: &View<'a, Cpu>, index: usize) -> &'a [f32] {
-    let start = a.layout.offset + index * a.layout.stride;
-    &a.buffer[start..start + a.layout.cols]
-}
-
-/// The elements of one row of a view, to write.
-fn row_mut<'b>(out: &'b mut ViewMut<'_, Cpu>, index: usize) -> &'b mut [f32] {
-    let start = out.layout.offset + index * out.layout.stride;
-    &mut out.buffer[start..start + out.layout.cols]
-}
-
-/// An error unless `id` names one of `bound` entries.
-fn check_id(op: &'static str, id: u32, bound: usize) -> Result<usize> {
-    let index = id as usize;
-    if index < bound { Ok(index) } else { Err(Error::IdOutOfRange { op, id, bound }) }
-}
-
-/// A vector of `len` default values, or an error where `vec!` would abort.
-fn vector<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    values
-        .try_reserve_exact(len)
-        .map_err(|_| Error::OutOfMemory { device: "cpu".to_owned(), bytes: len.saturating_mul(size_of::<T>()) })?;
-    values.resize(len, T::default());
-    Ok(values)
-}
-
 impl Backend for Cpu {
     type Buffer = Buffer;
+    type Slice = [f32];
     type Indices = Vec<u32>;
     type LinearCache = LinearCache;
 
@@ -112,22 +53,22 @@ impl Backend for Cpu {
     }
 
     fn allocate_indices(&self, len: usize) -> Result<Vec<u32>> {
-        vector(len)
+        buffer::try_vec(len)
     }
 
-    fn write(&self, values: &[f32], to: &mut Buffer, offset: usize) -> Result<()> {
-        let room = to.len().saturating_sub(offset);
+    fn write(&self, values: &[f32], to: &mut [f32], offset: usize) -> Result<()> {
+        let found = to.len().saturating_sub(offset);
         let target = to.get_mut(offset..offset.saturating_add(values.len())).ok_or(Error::Length {
             op: "write",
-            what: "places",
+            what: "elements",
             expected: values.len(),
-            found: room,
+            found,
         })?;
         target.copy_from_slice(values);
         Ok(())
     }
 
-    fn read(&self, from: &Buffer, offset: usize, values: &mut [f32]) -> Result<()> {
+    fn read(&self, from: &[f32], offset: usize, values: &mut [f32]) -> Result<()> {
         let found = from.len().saturating_sub(offset);
         let source = from.get(offset..offset.saturating_add(values.len())).ok_or(Error::Length {
             op: "read",
@@ -163,12 +104,12 @@ impl Backend for Cpu {
     }
 
     fn copy(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        elementwise::zip(a, out, |a, out| *out = a);
+        elementwise::copy(a, out);
         Ok(())
     }
 
     fn axpy(&self, alpha: f32, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        elementwise::zip(a, out, |a, out| *out += alpha * a);
+        elementwise::axpy(alpha, a, out);
         Ok(())
     }
 
@@ -251,15 +192,7 @@ impl Backend for Cpu {
     }
 
     fn activate_backward(&self, activation: Activation, y: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        match activation {
-            Activation::Tanh => elementwise::zip(y, out, |y, out| *out *= 1.0 - y * y),
-            Activation::Sigmoid => elementwise::zip(y, out, |y, out| *out *= y * (1.0 - y)),
-            Activation::Relu => elementwise::zip(y, out, |y, out| {
-                if y <= 0.0 {
-                    *out = 0.0;
-                }
-            }),
-        }
+        elementwise::activate_backward(activation, y, out);
         Ok(())
     }
 
@@ -274,21 +207,21 @@ impl Backend for Cpu {
         self.run(|| loss::softmax_cross_entropy(self.isa, scale, &targets[range], logits, losses))
     }
 
-    fn sum(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {
-        row_mut(&mut out, 0)[0] = self.run(|| reduce::sum_of(a, f64::from)) as f32;
+    fn sum(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        *scalar_mut(out) = self.run(|| reduce::sum_of(a, f64::from)) as f32;
         Ok(())
     }
 
-    fn sum_squares(&self, a: View<'_, Self>, mut out: ViewMut<'_, Self>) -> Result<()> {
-        row_mut(&mut out, 0)[0] = self.run(|| reduce::sum_of(a, |a| f64::from(a) * f64::from(a))) as f32;
+    fn sum_squares(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        *scalar_mut(out) = self.run(|| reduce::sum_of(a, |a| f64::from(a) * f64::from(a))) as f32;
         Ok(())
     }
 
-    fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, mut out: ViewMut<'_, Self>) -> Result<()> {
-        let norm = row(&sum_squares, 0)[0].sqrt();
+    fn clip_factor(&self, sum_squares: View<'_, Self>, max_norm: f32, out: ViewMut<'_, Self>) -> Result<()> {
+        let norm = scalar(sum_squares).sqrt();
         let factor = max_norm / (norm + 1e-6);
         // `f32::min` would turn NaN into 1 and hide a divergence
-        row_mut(&mut out, 0)[0] = if factor > 1.0 { 1.0 } else { factor };
+        *scalar_mut(out) = if factor > 1.0 { 1.0 } else { factor };
         Ok(())
     }
 
@@ -297,15 +230,17 @@ impl Backend for Cpu {
         bound: f32,
         loss: View<'_, Self>,
         sum_squares: View<'_, Self>,
-        mut skipped: ViewMut<'_, Self>,
-        mut factor: ViewMut<'_, Self>,
+        skipped: ViewMut<'_, Self>,
+        factor: ViewMut<'_, Self>,
     ) -> Result<()> {
-        // a NaN is within no bound
-        if !(row(&loss, 0)[0].abs() <= bound && row(&sum_squares, 0)[0].is_finite()) {
-            row_mut(&mut skipped, 0)[0] = 1.0;
+        let skipped = scalar_mut(skipped);
+        // a comparison with NaN is false
+        let is_finite = scalar(loss).abs() <= bound && scalar(sum_squares).is_finite();
+        if !is_finite {
+            *skipped = 1.0;
         }
-        if row_mut(&mut skipped, 0)[0] != 0.0 {
-            row_mut(&mut factor, 0)[0] = f32::NAN;
+        if *skipped != 0.0 {
+            *scalar_mut(factor) = f32::NAN;
         }
         Ok(())
     }
@@ -328,7 +263,7 @@ impl Backend for Cpu {
         state: [ViewMut<'_, Self>; 2],
         parameters: ViewMut<'_, Self>,
     ) -> Result<()> {
-        let factor = row(&factor, 0)[0];
+        let factor = scalar(factor);
         if !factor.is_nan() {
             self.run(|| update::update(rule, factor, gradients, state, parameters));
         }

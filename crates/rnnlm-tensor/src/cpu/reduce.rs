@@ -1,34 +1,39 @@
-//! Sums, in one order whatever the number of threads.
+//! Sums. Each has one order of additions, which depends on the layout only.
 
 use rayon::prelude::*;
 
-use super::elementwise::PART;
-use super::{Cpu, Isa, Kernel, Lanes, row, row_mut};
+use super::device::Cpu;
+use super::isa::{Isa, Kernel, Lanes};
+use super::rows::{row, row_mut};
 use crate::{View, ViewMut};
 
-/// Partial sums, so that additions do not wait for each other; fixed, so that the order is.
-const SUMS: usize = 16;
+/// Partial sums of [`sum_of_values`], which hide the latency of additions. Results depend on it.
+const PARTIAL_SUMS: usize = 16;
+/// Values that [`sum_of_values`] sums without splitting. Results depend on it.
+const VALUES_PER_BLOCK: usize = 1 << 14;
 
-/// Columns that a task of [`sum_rows`] adds up, down all rows: half a kilobyte of each row in one go, since every row may
-/// lie in another page. No bit depends on it.
-const COLUMNS: usize = 128;
-/// Below so many values starting a task costs more than it saves.
-const SMALL: usize = 1 << 16;
+/// Columns per task of [`sum_rows`]: 512 contiguous bytes of each row. No result depends on it.
+const COLS_PER_TASK: usize = 128;
+/// Elements below which [`sum_rows`] is sequential, because starting a task costs more.
+const PARALLEL_MIN_LEN: usize = 1 << 16;
 
+/// `out += Σ_r a[r, :]`, in the order of the rows. A kernel, because `+=` of array rows takes about twice as long.
 pub(super) fn sum_rows(isa: Isa, a: View<'_, Cpu>, mut out: ViewMut<'_, Cpu>) {
-    let (values, stride) = (&a.buffer[a.layout.span()], a.layout.stride);
-    let add = |(task, sums): (usize, &mut [f32])| {
-        isa.run(SumRows { values: values.get(task * COLUMNS..).unwrap_or_default(), stride, sums });
+    let values = &a.buffer[a.layout.span()];
+    let stride = a.layout.stride;
+    let sum_block = |(block, sums): (usize, &mut [f32])| {
+        let values = values.get(block * COLS_PER_TASK..).unwrap_or_default();
+        isa.run(SumRows { values, stride, sums });
     };
     let out = row_mut(&mut out, 0);
-    if a.layout.rows * a.layout.cols < SMALL {
-        out.chunks_mut(COLUMNS).enumerate().for_each(add);
+    if a.layout.len() < PARALLEL_MIN_LEN {
+        out.chunks_mut(COLS_PER_TASK).enumerate().for_each(sum_block);
     } else {
-        out.par_chunks_mut(COLUMNS).enumerate().for_each(add);
+        out.par_chunks_mut(COLS_PER_TASK).enumerate().for_each(sum_block);
     }
 }
 
-/// Adds rows that lie `stride` apart to `sums`, one after the other.
+/// Adds rows with distance `stride` to `sums`, in order.
 struct SumRows<'a> {
     values: &'a [f32],
     stride: usize,
@@ -41,24 +46,24 @@ impl Kernel for SumRows<'_> {
     fn run<L: Lanes>(self) {
         let Self { values, stride, sums } = self;
         let rows = values.chunks(stride.max(1));
-        if let Ok(sums) = <&mut [f32; COLUMNS]>::try_from(&mut *sums) {
-            // a copy whose size is known stays in registers
+        if let Ok(sums) = <&mut [f32; COLS_PER_TASK]>::try_from(&mut *sums) {
+            // a local array of constant length stays in registers
             let mut local = *sums;
             for row in rows {
-                local.iter_mut().zip(&row[..COLUMNS]).for_each(|(sum, value)| *sum += value);
+                local.iter_mut().zip(&row[..COLS_PER_TASK]).for_each(|(sum, value)| *sum += value);
             }
             *sums = local;
         } else if let Some(last) = sums.len().checked_sub(L::LANES) {
-            // so do two vectors; the last ones may overlap those before, and what is added up twice comes out the same
-            let mut all = [0.0; COLUMNS];
+            // two vectors at a time; the last ones may overlap earlier ones, whose columns are then computed again from `all`
+            let mut all = [0.0; COLS_PER_TASK];
             all[..sums.len()].copy_from_slice(sums);
             for first in (0..sums.len()).step_by(2 * L::LANES) {
-                let places = [first.min(last), (first + L::LANES).min(last)];
-                let mut local = places.map(|place| L::load(&all[place..]));
+                let offsets = [first.min(last), (first + L::LANES).min(last)];
+                let mut local = offsets.map(|offset| L::load(&all[offset..]));
                 for row in rows.clone() {
-                    local = [0, 1].map(|v| L::add(local[v], L::load(&row[places[v]..])));
+                    local = [0, 1].map(|v| L::add(local[v], L::load(&row[offsets[v]..])));
                 }
-                places.iter().zip(local).for_each(|(&place, sum)| L::store(sum, &mut sums[place..]));
+                offsets.iter().zip(local).for_each(|(&offset, sum)| L::store(sum, &mut sums[offset..]));
             }
         } else {
             for row in rows {
@@ -68,7 +73,7 @@ impl Kernel for SumRows<'_> {
     }
 }
 
-/// `Σ f(a)` in double precision.
+/// `Σ f(a)` in double precision. The sums of `ndarray` are in single precision and in an order that it does not document.
 pub(super) fn sum_of(a: View<'_, Cpu>, f: impl Fn(f32) -> f64 + Sync) -> f64 {
     if a.layout.is_dense() {
         return sum_of_values(&a.buffer[a.layout.span()], &f);
@@ -76,15 +81,15 @@ pub(super) fn sum_of(a: View<'_, Cpu>, f: impl Fn(f32) -> f64 + Sync) -> f64 {
     (0..a.layout.rows).map(|r| sum_of_values(row(&a, r), &f)).sum()
 }
 
-/// Halves are summed side by side and then added: which values end up together follows from their number alone.
+/// Pairwise summation of blocks: the number of values alone determines which are added first.
 fn sum_of_values(values: &[f32], f: &(impl Fn(f32) -> f64 + Sync)) -> f64 {
-    if values.len() > PART {
-        let (left, right) = values.split_at((values.len() / 2).next_multiple_of(PART));
+    if values.len() > VALUES_PER_BLOCK {
+        let (left, right) = values.split_at((values.len() / 2).next_multiple_of(VALUES_PER_BLOCK));
         let (left, right) = rayon::join(|| sum_of_values(left, f), || sum_of_values(right, f));
         return left + right;
     }
-    let mut sums = [0.0; SUMS];
-    let (blocks, rest) = values.as_chunks::<SUMS>();
+    let mut sums = [0.0; PARTIAL_SUMS];
+    let (blocks, rest) = values.as_chunks::<PARTIAL_SUMS>();
     for block in blocks {
         sums.iter_mut().zip(block).for_each(|(sum, &a)| *sum += f(a));
     }

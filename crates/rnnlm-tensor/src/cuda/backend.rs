@@ -9,7 +9,8 @@ use crate::ops::check_len;
 use crate::{Activation, Backend, Mask, Result, Transpose, Update, View, ViewMut};
 
 impl Backend for Cuda {
-    type Buffer = Buffer;
+    type Buffer = Box<Buffer>;
+    type Slice = Buffer;
     type Indices = Indices;
     type LinearCache = ();
 
@@ -22,9 +23,9 @@ impl Backend for Cuda {
         1024
     }
 
-    fn allocate(&self, len: usize) -> Result<Buffer> {
+    fn allocate(&self, len: usize) -> Result<Box<Buffer>> {
         let (slice, address) = self.allocate_zeros(len)?;
-        Ok(Buffer { slice, len, address })
+        Ok(Box::new(Buffer { slice, len, address }))
     }
 
     fn allocate_indices(&self, len: usize) -> Result<Indices> {

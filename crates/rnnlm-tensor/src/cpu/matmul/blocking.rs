@@ -3,7 +3,7 @@
 
 /// Depth of a block of `k`: a panel of `KC` rows stays in the second-level cache. The only size here on which results
 /// depend: sums over more than `KC` terms are sums of block sums.
-pub(crate) const KC: usize = 256;
+pub(super) const KC: usize = 256;
 /// Rows of the output that one task multiplies by all panels before the next: their part of `A` stays in the second-level
 /// cache.
 pub(super) const MC: usize = 256;
@@ -14,9 +14,6 @@ pub(super) const MAX_NR: usize = 48;
 /// Panels that the single-row kernel multiplies together: one panel has too few independent sums to hide the latency of a
 /// fused multiply-add.
 pub(super) const SINGLE_ROW_PANELS: usize = 4;
-/// Rows of a panel that the micro-kernel prefetches ahead. An Intel core with two FMA units takes a dozen cycles a row;
-/// loads from the second-level cache arrive in time at this distance.
-pub(crate) const PREFETCH_ROWS: usize = 8;
 
 /// Multiplications with fewer floating-point operations run on the calling thread: starting a task costs microseconds.
 pub(super) const PARALLEL_MIN_FLOPS: usize = 1 << 19;

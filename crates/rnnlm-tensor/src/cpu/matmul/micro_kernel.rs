@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 
-use super::blocking::{MAX_NR, PREFETCH_ROWS};
+use super::blocking::MAX_NR;
 use super::operand::{Epilogue, MatRef, Store};
 use super::panels::Panel;
+use crate::cpu::buffer::PREFETCH_ROWS;
 use crate::cpu::isa::{Kernel, Lanes, prefetch_from};
 
 /// A loop over tiles, compiled for the tile of each instruction set.

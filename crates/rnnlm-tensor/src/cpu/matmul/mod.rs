@@ -59,7 +59,6 @@ mod single_row;
 mod tests;
 mod threading;
 
-pub(super) use blocking::PREFETCH_ROWS;
 pub(super) use gemm::{gemm, linear, linear_packed};
 pub use operand::{Epilogue, MatRef};
 pub use packed::{LinearCache, PackedMatrix};
