@@ -8,23 +8,21 @@ mod dropout;
 mod elementwise;
 mod gather;
 mod isa;
+mod loss;
 pub mod math;
 pub mod matmul;
-pub mod work_splitting;
-pub use buffer::{Buffer, PAGE, row_stride};
-pub use device::Cpu;
-pub use isa::{Isa, Kernel, Lanes};
-mod loss;
 mod reduce;
 mod rows;
 mod update;
+pub mod work_splitting;
 
 use std::ops::Range;
 
-use rows::{scalar, scalar_mut};
-
-use matmul::LinearCache;
-
+pub use self::buffer::{Buffer, PAGE, row_stride};
+pub use self::device::Cpu;
+pub use self::isa::{Isa, Kernel, Lanes};
+use self::matmul::LinearCache;
+use self::rows::{scalar, scalar_mut};
 use crate::{Activation, Backend, Error, Mask, Result, Transpose, Update, View, ViewMut};
 
 impl Backend for Cpu {
