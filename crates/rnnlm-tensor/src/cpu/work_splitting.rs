@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 /// Chunks with fewer rows are not split: half a tile reads as much memory for less arithmetic.
-const MIN_SPLIT_ROWS: usize = 16;
+pub const MIN_SPLIT_ROWS: usize = 16;
 /// Chunks with fewer floating-point operations left are not split: waking a thread takes some 30 µs.
 const MIN_SPLIT_FLOPS: usize = 1 << 23;
 

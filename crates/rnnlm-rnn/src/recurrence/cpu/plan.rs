@@ -127,6 +127,10 @@ fn check_ids(ids: &[u32], bound: usize) -> Result<()> {
 /// All steps of all rows, group by group: `step` receives the number of steps before it, and its rows.
 fn for_each_step(cell: Cell, dims: Dims, rows_per_group: usize, step: impl Fn(usize, &Range<usize>) + Sync) {
     let Dims { batch_size, num_steps, hidden_size, .. } = dims;
+    // decoding: one group that is never split needs no tasks
+    if batch_size <= rows_per_group && batch_size < work_splitting::MIN_SPLIT_ROWS {
+        return (0..num_steps).for_each(|num_before| step(num_before, &(0..batch_size)));
+    }
     let groups = (0..batch_size.div_ceil(rows_per_group)).into_par_iter();
     let groups = groups.map(|index| index * rows_per_group..((index + 1) * rows_per_group).min(batch_size));
     let flops_per_row = 2 * cell.num_gates() * hidden_size * hidden_size;
