@@ -14,6 +14,7 @@ mod dependencies;
 mod files;
 mod finding;
 mod imports;
+mod items;
 mod links;
 mod modules;
 mod rust;

@@ -9,7 +9,8 @@ use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Block, ImplItem, Item, ItemMod, ItemUse, Path, Stmt, TraitItem};
 
-use super::modules::{self, Crate, ModuleId, Target};
+use super::items;
+use super::modules::{Crate, ModuleId, Target};
 
 /// From (importing file, imported file) to the line of the first such import.
 pub(super) type Edges = BTreeMap<(String, String), usize>;
@@ -123,7 +124,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_item(&mut self, item: &'ast Item) {
-        if !modules::is_test(modules::attributes(item)) {
+        if !items::is_test(items::attributes(item)) {
             visit::visit_item(self, item);
         }
     }
@@ -136,7 +137,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
             ImplItem::Type(item) => &item.attrs,
             _ => &[],
         };
-        if !modules::is_test(attributes) {
+        if !items::is_test(attributes) {
             visit::visit_impl_item(self, item);
         }
     }
@@ -149,7 +150,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
             TraitItem::Type(item) => &item.attrs,
             _ => &[],
         };
-        if !modules::is_test(attributes) {
+        if !items::is_test(attributes) {
             visit::visit_trait_item(self, item);
         }
     }
@@ -165,8 +166,8 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        let is_reexport = modules::is_reexport(&item.vis);
-        for import in modules::imports(item) {
+        let is_reexport = items::is_reexport(&item.vis);
+        for import in items::imports(item) {
             let found = self.found.len();
             if import.is_glob {
                 self.add_glob(&import.path, import.line);
@@ -185,9 +186,9 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     fn visit_block(&mut self, block: &'ast Block) {
         for statement in &block.stmts {
             if let Stmt::Item(Item::Use(item)) = statement
-                && !modules::is_test(&item.attrs)
+                && !items::is_test(&item.attrs)
             {
-                for import in modules::imports(item) {
+                for import in items::imports(item) {
                     self.krate.add_import(self.module, import);
                 }
             }
