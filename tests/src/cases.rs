@@ -4,10 +4,10 @@
 //! {2, 28, 1000}, D other than H; states that start at zero or not; gates driven to ±40; a NaN; several minibatches.
 
 use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
-use rnnlm_vocab::rng::SplitMix64;
 
 use crate::Result;
 use crate::device::{Features, StackInputs};
+use crate::draw::Draw;
 use crate::perturb::Perturbation;
 
 /// What the lowest layer reads, by size.
@@ -288,27 +288,6 @@ impl StackInputs {
             self.parameters[spec.range().start + gate * self.config.hidden_size + PROBED_UNIT] += 0.03;
         }
         Ok(())
-    }
-}
-
-/// Where values come from: a seed and an order of calls.
-#[derive(Clone, Debug)]
-pub struct Draw(SplitMix64);
-
-impl Draw {
-    /// From the start of a seed's stream.
-    pub fn new(seed: u64) -> Self {
-        Self(SplitMix64::new(seed))
-    }
-
-    /// `len` values from `U(−bound, bound)`.
-    pub fn uniform(&mut self, len: usize, bound: f32) -> Vec<f32> {
-        (0..len).map(|_| ((self.0.next_u64() >> 40) as f32 / (1 << 23) as f32 - 1.0) * bound).collect()
-    }
-
-    /// `len` ids below `bound`.
-    pub fn ids(&mut self, len: usize, bound: usize) -> Vec<u32> {
-        (0..len).map(|_| self.0.below(bound as u64) as u32).collect()
     }
 }
 

@@ -80,6 +80,12 @@ impl Quantity {
         Self { scale, ..self }
     }
 
+    /// The same quantity under a longer name.
+    #[must_use]
+    pub fn prefixed(self, prefix: &str) -> Self {
+        Self { name: format!("{prefix}{}", self.name), ..self }
+    }
+
     /// The values.
     pub fn values(&self) -> &[f64] {
         &self.values
@@ -118,6 +124,8 @@ pub struct Comparison {
     pub worst_abs: f64,
     /// The same over the largest magnitude expected.
     pub worst_rel: f64,
+    /// Whether every pair of values has the same bits, or is not a number. 0 and −0 are equal but not the same.
+    pub same_bits: bool,
     /// Where, with both values: `forget gate, t = 3, row 1, unit 17: 0.4213 against 0.4219`, found before expected.
     pub place: String,
 }
@@ -169,8 +177,14 @@ pub fn compare(expected: &Quantity, found: &Quantity) -> Result<Comparison, Refu
         }
     }
     let worst_rel = if worst_abs == 0.0 { 0.0 } else { worst_abs / scale };
+    let is_same = |(index, &value): (usize, &f64)| {
+        let found = found.values[at(index)];
+        value.to_bits() == found.to_bits() || value.is_nan() && found.is_nan()
+    };
+    let same_bits = expected.values.iter().enumerate().all(is_same);
     let [theirs, ours] = [expected.values[worst], found.values[at(worst)]].map(digits);
-    Ok(Comparison { worst_abs, worst_rel, place: format!("{}: {ours} against {theirs}", expected.place(at(worst))) })
+    let place = format!("{}: {ours} against {theirs}", expected.place(at(worst)));
+    Ok(Comparison { worst_abs, worst_rel, same_bits, place })
 }
 
 fn check(expected: &Quantity, found: &Quantity) -> Result<(), Refusal> {

@@ -43,6 +43,11 @@ fn properties_hold() {
 }
 
 #[test]
+fn results_are_reproducible() {
+    assert_family(Family::Reproducibility);
+}
+
+#[test]
 fn a_damage_upstream_is_noticed() {
     let selection = Selection { self_test: true, filter: Some("T2 N3 D5".to_owned()), ..Selection::default() };
     let table = run_family(Family::Oracle, &selection).unwrap();

@@ -1,5 +1,6 @@
 //! All checks, beside the walk: one file a family.
 
+mod batch_invariance;
 mod golden;
 mod layers;
 mod model;
@@ -11,6 +12,8 @@ mod quantities;
 pub mod text;
 mod training;
 mod trajectory;
+
+pub use model::config as model_config;
 
 use crate::check::Check;
 use crate::paths::Paths;
@@ -27,6 +30,7 @@ pub fn all(paths: &Paths) -> Vec<Check> {
     checks.extend(paths.others.iter().flat_map(|target| layers::checks(&paths.reference, target)));
     checks.extend(paths.spread.iter().flat_map(|target| layers::spread(&paths.reference, target)));
     checks.extend(paths.targets().flat_map(properties::checks));
+    checks.extend(batch_invariance::checks(paths));
     checks.extend(text::checks());
     checks
 }

@@ -9,10 +9,11 @@ use rnnlm_vocab::Minibatch;
 
 use super::oracle::{difference, doubles, leaf_of, network, sample, sample_of};
 use super::quantities::Axes;
-use crate::cases::{Draw, StackCase, Twist, Width};
+use crate::cases::{StackCase, Twist, Width};
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Features, ModelInputs, StackInputs};
+use crate::draw::Draw;
 use crate::oracle::{Linear, Network, cross_entropy};
 use crate::paths::Target;
 use crate::perturb::Perturbation;
@@ -22,7 +23,7 @@ use crate::{Result, tolerance};
 const SIZES: [[usize; 5]; 4] = [[2, 3, 28, 7, 1], [35, 1, 2, 8, 1], [1, 32, 1000, 9, 1], [35, 3, 28, 33, 2]];
 
 /// The model's configuration for a cell.
-pub(super) fn config(cell: Cell, vocab_size: usize, hidden_size: usize, num_layers: usize) -> ModelConfig {
+pub fn config(cell: Cell, vocab_size: usize, hidden_size: usize, num_layers: usize) -> ModelConfig {
     let (kind, nonlinearity, reset_before) = match cell {
         Cell::Rnn(Nonlinearity::Tanh) => (CellKind::Rnn, NonlinearityKind::Tanh, false),
         Cell::Rnn(Nonlinearity::Relu) => (CellKind::Rnn, NonlinearityKind::Relu, false),

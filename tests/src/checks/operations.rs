@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rnnlm_tensor::{Activation, Transpose};
 
 use super::naive;
-use crate::cases::Draw;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Block, Operands, Operation, Rule};
+use crate::draw::Draw;
 use crate::paths::Target;
 use crate::perturb::Perturbation;
 use crate::tolerance;

@@ -7,12 +7,14 @@ use rnnlm_rnn::{Cell, StackConfig};
 
 use super::layers::perturbed;
 use super::quantities::Axes;
-use crate::cases::{Draw, StackCase};
+use crate::cases::StackCase;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
-use crate::device::{Block, Features, Operands, Operation, StackInputs, StackOutputs, UpdateInputs};
+use crate::device::{Block, Operands, Operation, StackInputs, StackOutputs, UpdateInputs};
+use crate::draw::Draw;
 use crate::paths::{Target, Threads};
 use crate::perturb::Perturbation;
+use crate::rows::select;
 use crate::{Result, tolerance};
 
 /// The properties of one backend on one path.
@@ -145,7 +147,7 @@ pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
         expected: Box::new(move || {
             let inputs = case.draw()?;
             let outputs = theirs.stack(&inputs)?;
-            let output = permuted(&outputs.output, &order(), inputs.config.output_size());
+            let output = select(&outputs.output, case.batch_size, &order(), inputs.config.output_size());
             let scale = summed_magnitude(&outputs, inputs.config);
             let gradients = Axes::of(&inputs).parameter_gradients(&outputs);
             let gradients = gradients.into_iter().map(|gradient| gradient.summed_from(scale)).collect();
@@ -156,7 +158,7 @@ pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
             if perturbation == Some(Perturbation::Order) {
                 order.swap(0, 1);
             }
-            let inputs = permute(perturbed(&case, perturbation.filter(|&p| p != Perturbation::Order))?, &order);
+            let inputs = perturbed(&case, perturbation.filter(|&p| p != Perturbation::Order))?.rows(&order);
             let outputs = ours.stack(&inputs)?;
             Ok(quantities(&inputs, &outputs.output, Axes::of(&inputs).parameter_gradients(&outputs)))
         }),
@@ -174,27 +176,6 @@ fn summed_magnitude(outputs: &StackOutputs, config: StackConfig) -> f64 {
     sums.fold(0.0, f64::max)
 }
 
-/// Every block of rows in the given order of the rows.
-fn permuted<T: Copy>(values: &[T], order: &[usize], width: usize) -> Vec<T> {
-    let blocks = values.chunks(order.len() * width);
-    let rows = blocks.flat_map(|block| order.iter().map(move |&row| &block[row * width..(row + 1) * width]));
-    rows.flatten().copied().collect()
-}
-
-fn permute(mut inputs: StackInputs, order: &[usize]) -> StackInputs {
-    let (h, width, output) = (inputs.config.hidden_size, inputs.config.input_size, inputs.config.output_size());
-    for features in &mut inputs.minibatches {
-        *features = match features {
-            Features::Dense(x) => Features::Dense(permuted(x, order, width)),
-            Features::OneHot(ids) => Features::OneHot(permuted(ids, order, 1)),
-        };
-    }
-    inputs.hidden = permuted(&inputs.hidden, order, h);
-    inputs.cell = permuted(&inputs.cell, order, h);
-    inputs.grad_output = permuted(&inputs.grad_output, order, output);
-    inputs
-}
-
 /// The number of threads changes no bit of states or gradients.
 pub fn thread_count(target: &Target, with_threads: &Threads, case: StackCase, threads: usize) -> Check {
     let with_threads = Arc::clone(with_threads);
@@ -204,6 +185,7 @@ pub fn thread_count(target: &Target, with_threads: &Threads, case: StackCase, th
         Ok([axes.forward(&outputs), axes.gate_gradients(&outputs), axes.gradients(&outputs)].concat())
     };
     Check {
+        family: Family::Reproducibility,
         tolerance: tolerance::EXACT,
         perturbations: vec![Perturbation::LastGate, Perturbation::FirstStep],
         expected: {

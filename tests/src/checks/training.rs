@@ -9,10 +9,11 @@ use rnnlm_vocab::{Batches, Minibatch, Sampling};
 
 use super::model::{Model, config};
 use super::oracle::{doubles, leaf_of, network};
-use crate::cases::{Draw, StackCase, Twist, Width};
+use crate::cases::{StackCase, Twist, Width};
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{TrainData, TrainInputs, TrainOutputs};
+use crate::draw::Draw;
 use crate::oracle::{Input, Linear, differences};
 use crate::paths::Target;
 use crate::perturb::Perturbation;

@@ -10,10 +10,10 @@ use rnnlm_vocab::{Batches, Minibatch, Sampling};
 
 use super::model::{config, layout};
 use super::oracle::doubles;
-use crate::cases::Draw;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Bits, Device, TrainData, TrainInputs, TrainOutputs};
+use crate::draw::Draw;
 use crate::paths::Target;
 use crate::perturb::Perturbation;
 use crate::{Error, Result, tolerance};

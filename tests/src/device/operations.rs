@@ -246,7 +246,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::SumSquares => ops::sum_squares(backend, a, y)?,
         Operation::ClipFactor => ops::clip_factor(backend, a, scalar, y)?,
         Operation::SkipNonfinite => {
-            ops::skip_nonfinite(backend, scalar, a, b, y, operands.state[0].view_mut(&mut first))?
+            ops::skip_nonfinite(backend, scalar, a, b, y, operands.state[0].view_mut(&mut first))?;
         }
         Operation::Clamp => ops::clamp(backend, scalar, y)?,
         Operation::Dropout => ops::dropout(backend, mask(scalar), y)?,

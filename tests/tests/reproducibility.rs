@@ -1,0 +1,180 @@
+//! The same seed gives the same bytes on every x86-64 CPU with AVX2 and FMA, with any number of threads: short training runs
+//! of every cell have the digests in `tests/fixtures/digests.txt`, with the code for AVX2 and for AVX-512 and with 1, 2 and
+//! 3 threads. The portable code has no fused multiply-add and is exempt.
+//!
+//! After an intended change of bits, this writes the file again:
+//!
+//! ```text
+//! RNNLM_WRITE_DIGESTS=1 cargo test -p rnnlm-tests --test reproducibility
+//! ```
+
+use std::fmt::Write as _;
+
+use rnnlm_model::{Generator, Init, ModelConfig, OptimizerConfig, Sampler, Schedule, TrainConfig, Trainer};
+use rnnlm_rnn::{Cell, ExecutionPath};
+use rnnlm_tensor::Cpu;
+use rnnlm_tensor::cpu::Isa;
+use rnnlm_tests::checks::model_config;
+use rnnlm_tests::draw::Draw;
+use rnnlm_vocab::Sampling;
+use sha2::{Digest, Sha256};
+
+const THREADS: [usize; 3] = [1, 2, 3];
+const WRITE: &str = "RNNLM_WRITE_DIGESTS";
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/digests.txt");
+const HEADER: &str =
+    "# SHA-256 of short training runs; tests/tests/reproducibility.rs says how this file is written.\n";
+
+/// A short training run.
+struct Run {
+    name: &'static str,
+    model: ModelConfig,
+    train: TrainConfig,
+    /// Minibatches of an epoch.
+    minibatches: usize,
+    /// Whether each epoch ends with the perplexity of a validation set.
+    validates: bool,
+    /// Whether text is sampled from the trained model.
+    samples: bool,
+}
+
+/// Runs of a cell with batch sizes from 1 to 64, so that matrix multiplications of every tile shape occur, and with
+/// everything that computes: each optimizer, each initialization, schedules, dropout, validation and sampling.
+fn runs(cell: Cell) -> [Run; 4] {
+    let book = TrainConfig { epochs: 2, seed: 1, ..TrainConfig::book() };
+    let one_hot = Run {
+        name: "one-hot",
+        model: model_config(cell, 28, 256, 1),
+        train: TrainConfig { batch_size: 32, num_steps: 8, ..book.clone() },
+        minibatches: 2,
+        validates: false,
+        samples: false,
+    };
+    let embedding = Run {
+        name: "embedding",
+        model: ModelConfig { embedding_size: 24, ..model_config(cell, 1000, 300, 1) },
+        train: TrainConfig {
+            batch_size: 64,
+            num_steps: 4,
+            optimizer: OptimizerConfig::ADAM,
+            lr: 0.01,
+            schedule: Schedule::Cosine { min_lr: 0.001 },
+            clip: 0.0,
+            clip_value: 0.1,
+            sampling: Sampling::Random,
+            init: Init::Normal,
+            ..book.clone()
+        },
+        minibatches: 2,
+        validates: false,
+        samples: false,
+    };
+    let two_layers = Run {
+        name: "two-layers",
+        model: ModelConfig { bidirectional: true, ..model_config(cell, 28, 100, 2) },
+        train: TrainConfig {
+            batch_size: 3,
+            num_steps: 7,
+            optimizer: OptimizerConfig::RMSPROP,
+            lr: 0.001,
+            schedule: Schedule::Plateau { factor: 0.5, patience: 0 },
+            dropout: 0.5,
+            ..book.clone()
+        },
+        minibatches: 3,
+        validates: true,
+        samples: false,
+    };
+    let one_row = Run {
+        name: "one-row",
+        model: ModelConfig { embedding_size: 33, tie_weights: true, ..model_config(cell, 28, 33, 1) },
+        train: TrainConfig {
+            batch_size: 1,
+            num_steps: 10,
+            optimizer: OptimizerConfig::ADAMW,
+            lr: 0.01,
+            schedule: Schedule::Exponential { gamma: 0.9 },
+            warmup: 1,
+            ..book
+        },
+        minibatches: 4,
+        validates: true,
+        samples: true,
+    };
+    [one_hot, embedding, two_layers, one_row]
+}
+
+impl Run {
+    /// SHA-256 of the trained parameters, the epochs' metrics and the sampled ids.
+    fn digest(&self, cpu: &Cpu) -> String {
+        let vocab_size = self.model.vocab_size;
+        let mut draw = Draw::new(0xD165);
+        let tokens = (self.train.batch_size * self.minibatches + 1) * self.train.num_steps + 1;
+        let corpus = draw.ids(tokens, vocab_size);
+        let validation_set = self.validates.then(|| draw.ids(40, vocab_size));
+        let mut hash = Sha256::new();
+        let mut trainer = Trainer::new(cpu, &self.model, &self.train, ExecutionPath::Auto).unwrap();
+        for _ in 0..self.train.epochs {
+            let mut report = trainer.epoch(&corpus, &|| false).unwrap().unwrap();
+            trainer.validate(validation_set.as_deref(), &mut report).unwrap();
+            for metric in [report.perplexity, report.gradient_norm, report.val_perplexity.unwrap_or(0.0)] {
+                hash.update(metric.to_le_bytes());
+            }
+        }
+        for value in trainer.model().parameters().to_vec(cpu).unwrap() {
+            hash.update(value.to_le_bytes());
+        }
+        if self.samples {
+            for temperature in [0.0, 0.8] {
+                let mut sampler = Sampler::new(temperature, 1).unwrap();
+                let mut generator = Generator::new(trainer.model()).unwrap();
+                let mut emit = |id: u32| {
+                    hash.update(id.to_le_bytes());
+                    true
+                };
+                generator.generate(&[1, 2, 3], 40, &mut sampler, &mut emit).unwrap();
+            }
+        }
+        let mut text = String::new();
+        for byte in hash.finalize() {
+            write!(text, "{byte:02x}").unwrap();
+        }
+        text
+    }
+}
+
+/// The instruction sets that give the same bits, as far as this CPU has them.
+fn instruction_sets() -> Vec<Isa> {
+    Isa::available().filter(|isa| isa.name() != "portable").collect()
+}
+
+/// One line for each run: cell, run and digest.
+fn digests(cpu: &Cpu) -> Vec<String> {
+    let mut lines = Vec::new();
+    for cell in Cell::ALL {
+        let name = cell.name().replace(' ', "-");
+        lines.extend(runs(cell).iter().map(|run| format!("{name} {} {}", run.name, run.digest(cpu))));
+    }
+    lines
+}
+
+#[test]
+fn training_runs_have_the_committed_digests() {
+    let instruction_sets = instruction_sets();
+    if let (Some(_), [isa, ..]) = (std::env::var_os(WRITE), &instruction_sets[..]) {
+        let lines = digests(&Cpu::new(1).unwrap().with_isa(*isa));
+        std::fs::write(FILE, format!("{HEADER}{}\n", lines.join("\n"))).unwrap();
+    }
+    let file = std::fs::read_to_string(FILE).unwrap();
+    let committed: Vec<&str> = file.lines().filter(|line| !line.starts_with('#')).collect();
+    let mut differing = Vec::new();
+    for isa in instruction_sets {
+        for threads in THREADS {
+            let found = digests(&Cpu::new(threads).unwrap().with_isa(isa));
+            assert_eq!(found.len(), committed.len());
+            let pairs = found.iter().zip(&committed).filter(|(found, committed)| found != committed);
+            differing.extend(pairs.map(|(found, _)| format!("{} with {threads} threads: {found}", isa.name())));
+        }
+    }
+    assert!(differing.is_empty(), "not the committed digests:\n{}", differing.join("\n"));
+}
