@@ -33,7 +33,7 @@ pub fn rows(emulation: &Emulation, selection: &Selection) -> Result<Vec<Row>> {
     match emulation {
         Emulation::Missing(reason) => {
             let row = Row::not_checked("all operations and layers", BACKEND, "", reason);
-            Ok(if selection.wants(&row) { vec![row] } else { Vec::new() })
+            Ok(if selection.contains(&row) { vec![row] } else { Vec::new() })
         }
         Emulation::Libraries(folder) => run(folder, selection),
     }

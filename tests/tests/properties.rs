@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use rnnlm_rnn::Cell;
-use rnnlm_tests::cases::{StackCase, Twist, Width};
+use rnnlm_tests::cases::{Condition, StackCase, Width};
 use rnnlm_tests::check::Check;
 use rnnlm_tests::checks::{properties, text};
 use rnnlm_tests::paths::{Target, paths};
@@ -31,9 +31,9 @@ prop_compose! {
         hidden_size in 1..40_usize,
         num_layers in 1..3_usize,
         bidirectional in any::<bool>(),
-        twist in prop::sample::select(vec![Twist::State, Twist::ZeroState, Twist::Carried]),
+        condition in prop::sample::select(vec![Condition::State, Condition::ZeroState, Condition::Carried]),
     ) -> StackCase {
-        StackCase { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist }
+        StackCase { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, condition }
     }
 }
 

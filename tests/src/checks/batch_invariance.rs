@@ -10,7 +10,7 @@ use rnnlm_vocab::Minibatch;
 use super::layers::perturbed;
 use super::model::{config, layout};
 use super::quantities::Axes;
-use crate::cases::{StackCase, Twist, Width};
+use crate::cases::{Condition, StackCase, Width};
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Block, Device, LayerOutputs, ModelInputs, Operands, Operation, StackOutputs};
@@ -116,7 +116,7 @@ fn layer(target: &Target, cell: Cell, hidden_size: usize, width: Width) -> Check
         hidden_size,
         num_layers: 1,
         bidirectional: false,
-        twist: Twist::State,
+        condition: Condition::State,
     };
     let (alone, together) = (Arc::clone(&target.device), Arc::clone(&target.device));
     let quantities = move |outputs: &StackOutputs, batch_name: &str| {
