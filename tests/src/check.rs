@@ -22,7 +22,7 @@ pub enum Family {
     Trajectories,
     /// Every other path against the reference path.
     Paths,
-    /// What holds for any input.
+    /// Properties that hold for any input.
     Properties,
     /// The same bits with any number of threads and of other rows in the batch.
     Reproducibility,

@@ -47,7 +47,7 @@ impl Axis {
 /// Named values, row-major over their axes.
 #[derive(Clone, Debug)]
 pub struct Quantity {
-    /// What it is, such as `hidden state` or `gradient of rnn.weight_hh_l0`.
+    /// The name, such as `hidden state` or `gradient of rnn.weight_hh_l0`.
     pub name: String,
     axes: Vec<Axis>,
     values: Vec<f64>,

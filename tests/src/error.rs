@@ -15,7 +15,7 @@ pub enum Error {
     Fixture {
         /// The file name.
         file: String,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: String,
     },
     /// A computation that panicked.

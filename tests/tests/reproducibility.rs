@@ -23,7 +23,7 @@ const THREADS: [usize; 3] = [1, 2, 3];
 const WRITE: &str = "RNNLM_WRITE_DIGESTS";
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/digests.txt");
 const HEADER: &str =
-    "# SHA-256 of short training runs; tests/tests/reproducibility.rs says how this file is written.\n";
+    "# SHA-256 of short training runs; tests/tests/reproducibility.rs describes how to write this file again.\n";
 
 /// A short training run of two epochs with two minibatches each.
 struct Run {
@@ -119,7 +119,7 @@ impl Run {
     }
 }
 
-/// The instruction sets that give the same bits, as far as this CPU has them.
+/// The instruction sets of this CPU that give the same bits.
 fn instruction_sets() -> Vec<Isa> {
     Isa::available().filter(|isa| isa.name() != "portable").collect()
 }

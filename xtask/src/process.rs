@@ -1,4 +1,4 @@
-//! What the commands share: the workspace's folder, cargo as a child process, and the report of a wrong command line.
+//! Helpers for all commands: the workspace's folder, cargo as a child process, and the report of a wrong command line.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `cargo xtask tidy`: rules of this repository that no compiler checks. `tables.rs` holds what they allow; a rule is a
-//! function from a file, or from all files, to findings, and has unit tests in which it fails.
+//! `cargo xtask tidy`: rules of this repository that no compiler checks. A rule is a function from a file, or from all files,
+//! to findings. Its unit tests include cases that fail. `tables.rs` has the exceptions and limits.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! `cargo xtask trust`: the tests behind the guarantees about a run's files in `tests/GUARANTEES.md`, including those that
-//! take too long for every change: more kills, and the book's 500 epochs, killed five times.
+//! `cargo xtask trust`: the tests for the guarantees about a run's files in `tests/GUARANTEES.md`, including those that take
+//! too long for every change: more kills, and the book's 500 epochs, killed five times.
 
 use std::process::ExitCode;
 

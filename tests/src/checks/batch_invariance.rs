@@ -28,7 +28,7 @@ const MAX_BATCH: usize = 65;
 const BATCH_SIZES: &str = "N1 to 65";
 /// How many other rows there are, and the row's position among them: the first, the last, and one in between.
 const BATCHES: [(usize, usize); 6] = [(1, 0), (3, 3), (31, 0), (31, 20), (64, 64), (64, 42)];
-/// The row of the largest batch whose results are compared, which is also the one that a perturbation changes.
+/// The row of the largest batch whose results are compared. Perturbations change this row.
 const ROW: usize = 0;
 
 /// **H** and the lowest layer's input: sizes on both sides of the 256 terms that a matrix multiplication sums before it
@@ -91,12 +91,12 @@ fn batch(row: usize, others: usize, position: usize) -> Vec<usize> {
     rows
 }
 
-/// The row that a check looks at: another one if the perturbation is that.
+/// The row whose results are compared; another one as a perturbation.
 fn probed(perturbation: Option<Perturbation>) -> usize {
     if perturbation == Some(Perturbation::Order) { ROW + 1 } else { ROW }
 }
 
-/// `quantities` of the row alone, once for each batch.
+/// The quantities of the row alone, repeated for each batch.
 fn repeated(quantities: impl Fn(&str) -> Vec<Quantity>) -> Vec<Quantity> {
     BATCHES.iter().flat_map(|&(others, position)| quantities(&batch_name(others, position))).collect()
 }
@@ -105,8 +105,8 @@ fn batch_name(others: usize, position: usize) -> String {
     format!("row {position} of {}, ", others + 1)
 }
 
-/// Recurrent layers: everything that is computed for a row, forward and backward, up to the gradients of its input and of
-/// its initial state. Gradients of parameters are sums over rows.
+/// Recurrent layers: all results of a row, forward and backward, including the gradients of its input and initial state.
+/// Gradients of parameters are excluded, because they are sums over rows.
 fn layer(target: &Target, cell: Cell, hidden_size: usize, width: Width) -> Check {
     let case = StackCase {
         cell,
@@ -148,7 +148,7 @@ fn without_parameters(outputs: StackOutputs) -> StackOutputs {
     StackOutputs { gradients: Vec::new(), ..outputs }
 }
 
-/// What a single layer computed for one row of a batch.
+/// The results of a single layer for one row of a batch.
 fn row_of(outputs: &StackOutputs, batch_size: usize, position: usize) -> StackOutputs {
     let row = |values: &Vec<f32>, steps: usize| {
         let width = values.len() / (steps * batch_size);
@@ -173,7 +173,7 @@ fn row_of(outputs: &StackOutputs, batch_size: usize, position: usize) -> StackOu
     }
 }
 
-/// A language model: the logits and the negative log-likelihoods of a row's targets.
+/// A language model: a row's logits and the negative log-likelihoods of its targets.
 fn model(target: &Target, cell: Cell, [vocab_size, embedding_size, hidden_size]: [usize; 3]) -> Check {
     let config = ModelConfig { embedding_size, ..config(cell, vocab_size, hidden_size, 1) };
     let (alone, together) = (Arc::clone(&target.device), Arc::clone(&target.device));

@@ -145,6 +145,6 @@ mod tests {
         };
         assert_eq!(devices([1.0; 3]).operation(Operation::Fill, &Operands::default()).unwrap()[0][0], 1.0);
         let error = devices([0.0, 0.0, -0.0]).operation(Operation::Fill, &Operands::default()).unwrap_err();
-        assert_eq!(error.to_string(), "schedule 2 gives other bits than the threads in order: 1 of 2 values");
+        assert!(matches!(error, Error::Schedule { schedule: 2, differing: 1, values: 2 }), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! The rule against import cycles: no two files of a crate import from each other, directly or through others. It reads
-//! every library, binary, example and integration test of the workspace.
+//! The rule against import cycles: no two files of a crate import from each other, directly or through other files. It applies
+//! to every library, binary, example and integration test of the workspace.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -25,7 +25,7 @@ pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
     findings
 }
 
-/// The root files of all crates: those that cargo finds without being told, in each folder with a package.
+/// The root files of all crates: those that cargo finds automatically in the folder of each package.
 fn roots<'a>(texts: &BTreeMap<&'a str, &'a str>) -> Vec<&'a str> {
     let manifests = texts.iter().filter(|(path, text)| path.ends_with("Cargo.toml") && text.contains("[package]"));
     let folders: Vec<&str> = manifests.map(|(path, _)| path.trim_end_matches("Cargo.toml")).collect();
@@ -44,8 +44,8 @@ fn roots<'a>(texts: &BTreeMap<&'a str, &'a str>) -> Vec<&'a str> {
     texts.keys().copied().filter(|path| is_root(path)).collect()
 }
 
-/// Cycles with no import in common, shortest first: none if and only if the graph has no cycle. A list of all cycles can
-/// be exponentially long.
+/// Cycles with no import in common, shortest first. The list is empty if and only if the graph has no cycle. A list of all
+/// cycles could be exponentially long.
 fn cycles(edges: &Edges) -> Vec<Vec<&str>> {
     let mut neighbours: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (from, to) in edges.keys() {
@@ -67,7 +67,7 @@ fn cycles(edges: &Edges) -> Vec<Vec<&str>> {
     }
 }
 
-/// The files on a shortest path, both ends included.
+/// The files on a shortest path, including both ends.
 fn shortest_path<'a>(
     neighbours: &BTreeMap<&'a str, BTreeSet<&'a str>>,
     from: &'a str,

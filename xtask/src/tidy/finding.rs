@@ -1,4 +1,4 @@
-//! What a rule of `cargo xtask tidy` reports.
+//! A violation that a rule of `cargo xtask tidy` reports.
 
 /// A violation of a rule. Without a line it concerns the whole file.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! Which file of a crate imports from which other: the edges for the rule against import cycles.
+//! The imports between the files of a crate: the edges of the graph for the rule against import cycles.
 //!
-//! An edge is a `use`, or a path in code, whose item another file defines. `mod child;` and the re-export of a child's item
-//! are none, since they only give a name to it. Nor are comments, attributes and code for tests.
+//! A file imports from another if a `use` item or a path in its code refers to an item that the other file defines. `mod
+//! child;` and re-exports of a child module's items do not count, because they only make a name available. Comments,
+//! attributes and code for tests do not count either.
 
 use std::collections::BTreeMap;
 
@@ -55,11 +56,11 @@ impl Visitor<'_> {
         }
     }
 
-    /// Finds the paths in the arguments of a macro, which are not parsed.
+    /// Adds the paths in the arguments of a macro, which syn does not parse.
     fn add_tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;
-        // What stands before the next identifier: whether it continues the path, or is a field or method.
+        // Whether the next identifier continues the path, and whether it is a field or method.
         let mut continues = false;
         let mut is_member = false;
         let mut previous: Option<TokenTree> = None;
@@ -78,7 +79,7 @@ impl Visitor<'_> {
                 }
                 TokenTree::Punct(punct) => {
                     let ends_separator = punct.as_char() == ':' && is_joint_colon(previous.as_ref());
-                    // `::name` with nothing before it is a path of another crate.
+                    // A path that begins with `::` belongs to another crate.
                     continues = ends_separator && !path.is_empty();
                     is_member = punct.as_char() == '.' && !is_punct(previous.as_ref(), '.')
                         || ends_separator && path.is_empty();
@@ -182,7 +183,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
         }
     }
 
-    // An import inside a function is found like one of the module around it.
+    // An import inside a function is treated as an import of the enclosing module.
     fn visit_block(&mut self, block: &'ast Block) {
         for statement in &block.stmts {
             if let Stmt::Item(Item::Use(item)) = statement
@@ -212,7 +213,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
 }
 
 impl Visitor<'_> {
-    /// A private `use path::*` refers to the file of an enum, or to that of a module which defines items itself.
+    /// `use path::*` refers to the file that defines the enum, or to the module's file if it defines items itself.
     fn add_glob(&mut self, path: &[String], line: usize) {
         for target in self.krate.resolve(self.module, path) {
             match target {

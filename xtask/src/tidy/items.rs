@@ -1,11 +1,11 @@
-//! What the rule against import cycles reads from the syntax tree of an item: attributes, names and the paths of `use`.
+//! Attributes, names and `use` paths of items in the syntax tree, for the rule against import cycles.
 
 use syn::{Attribute, Item, UseTree, Visibility};
 
 /// One path of a `use` item.
 pub(super) struct Import {
     pub(super) path: Vec<String>,
-    /// The name in the importing module; none for `*` and `_`.
+    /// The name that it defines in the importing module; none for `*` and `_`.
     pub(super) name: Option<String>,
     pub(super) is_glob: bool,
     pub(super) line: usize,
@@ -90,7 +90,7 @@ fn flatten(tree: &UseTree, prefix: &mut Vec<String>, found: &mut Vec<Import>) {
     }
 }
 
-/// The import of `prefix::item as name`. `prefix::self` is `prefix` under its own last name.
+/// The import of `prefix::item as name`. `prefix::self` imports `prefix` under its last name.
 fn import(prefix: &[String], item: &proc_macro2::Ident, name: &proc_macro2::Ident) -> Import {
     let mut path = prefix.to_vec();
     let is_self = item == "self";
@@ -102,7 +102,7 @@ fn import(prefix: &[String], item: &proc_macro2::Ident, name: &proc_macro2::Iden
     Import { path, name, is_glob: false, line: item.span().start().line }
 }
 
-/// Whether a `use` with this visibility gives its names to other modules.
+/// Whether a `use` with this visibility re-exports its names to other modules.
 pub(super) fn is_reexport(visibility: &Visibility) -> bool {
     match visibility {
         Visibility::Inherited => false,

@@ -1,5 +1,5 @@
-//! The modules of one crate and what their names mean, for the rule against import cycles. A path is resolved to the file
-//! that defines the item, through `use` and `pub use`, as the compiler does; what the rule does not need is left out.
+//! The modules of a crate and name resolution, for the rule against import cycles. Like the compiler, it resolves a path through
+//! `use` and `pub use` to the item's definition, and returns the file of the definition.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::items::{Import, attributes, defined_name, imports, is_test, path_attr
 /// The index of a module in [`Crate::modules`]. The crate's root is 0.
 pub(super) type ModuleId = usize;
 
-/// How many imports lead from a name to its definition, at most. `use a::b` in `a` would never end.
+/// The maximum number of imports between a name and its definition, since imports can refer to each other.
 const MAX_IMPORTS: usize = 32;
 
 /// The modules of one target of cargo (a library, a binary, an integration test or an example).
@@ -19,14 +19,14 @@ pub(super) struct Crate {
     pub(super) files: Vec<ParsedFile>,
 }
 
-/// A file of the crate, with the module that it is the body of.
+/// A file of the crate and the module that it defines.
 pub(super) struct ParsedFile {
     pub(super) path: String,
     pub(super) module: ModuleId,
     pub(super) items: Vec<Item>,
 }
 
-/// A module, in a file of its own or inside one.
+/// A module with its own file or inside another module's file.
 pub(super) struct Module {
     /// The index of its file in [`Crate::files`].
     pub(super) file: usize,
@@ -35,7 +35,7 @@ pub(super) struct Module {
     globs: Vec<Vec<String>>,
 }
 
-/// What a name in a module refers to.
+/// The meaning of a name in a module.
 #[derive(Clone)]
 enum Binding {
     /// An item that the module defines.
@@ -46,17 +46,17 @@ enum Binding {
     Import(Vec<String>),
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
-    /// A module, which is a namespace and not an item of any file.
+    /// A module, which is a namespace only.
     Module(ModuleId),
-    /// An item, or something inside one, that this file defines.
+    /// An item, or a part of one, that this file defines.
     Item(usize),
 }
 
 impl Crate {
-    /// Reads the crate whose root is the file `root`. `read` returns a file's text, if there is such a file.
+    /// Reads the crate with the root file `root`. `read` returns the text of a file, or `None` if it does not exist.
     ///
     /// # Errors
     /// If a file is not Rust or a module has no file.
@@ -67,7 +67,7 @@ impl Crate {
         Ok(loaded)
     }
 
-    /// Adds the module whose body is the file `path`; its child modules have their files in `folder`.
+    /// Adds the module with the file `path`. The files of its child modules are in `folder`.
     fn load_file<'a>(
         &mut self,
         path: &str,
@@ -91,7 +91,7 @@ impl Crate {
         self.modules.len() - 1
     }
 
-    /// Records what `items` define in `module`, and loads the modules among them.
+    /// Adds the names that `items` define to `module`, and loads the modules among them.
     fn load_items<'a>(
         &mut self,
         module: ModuleId,
@@ -114,7 +114,7 @@ impl Crate {
         Ok(())
     }
 
-    /// Loads one `mod`, with a body or a file.
+    /// Loads a `mod` item, inline or from its file.
     fn load_module<'a>(
         &mut self,
         parent: ModuleId,
@@ -140,7 +140,7 @@ impl Crate {
         self.load_file(path, &own_folder, Some(parent), read)
     }
 
-    /// Makes the name of an import known in `module`.
+    /// Adds the name of an import to `module`.
     pub(super) fn add_import(&mut self, module: ModuleId, import: Import) {
         if import.is_glob {
             self.modules[module].globs.push(import.path);
@@ -149,8 +149,8 @@ impl Crate {
         }
     }
 
-    /// What `path`, written in `module`, refers to in this crate. Empty for names of other crates, generic parameters and
-    /// local variables; more than one where `cfg` chooses between definitions.
+    /// The targets in this crate of `path`, as written in `module`. Empty for names of other crates, generic parameters and
+    /// local variables; more than one if `cfg` selects between definitions.
     pub(super) fn resolve(&self, module: ModuleId, path: &[String]) -> Vec<Target> {
         let mut targets = self.resolve_within(module, path, MAX_IMPORTS);
         targets.sort_unstable();
@@ -174,20 +174,20 @@ impl Crate {
         }
     }
 
-    /// What `path` refers to as seen from outside `module`.
+    /// The targets of `path` relative to `module`, from outside of it.
     fn descend(&self, module: ModuleId, path: &[String], budget: usize) -> Vec<Target> {
         if path.is_empty() {
             return vec![Target::Module(module)];
         }
         let found = self.lookup(module, path, budget);
-        // A name that a macro defines, or one of another crate that is re-exported here.
+        // A name that is neither found nor imported from another crate is defined by a macro.
         if found.is_empty() && !self.is_foreign(module, &path[0]) {
             return vec![Target::Item(self.modules[module].file)];
         }
         found
     }
 
-    /// What `path` refers to, its first name being one of `module`.
+    /// The targets of `path`, which begins with a name in the scope of `module`.
     fn lookup(&self, module: ModuleId, path: &[String], budget: usize) -> Vec<Target> {
         let Some(budget) = budget.checked_sub(1) else { return Vec::new() };
         let (first, rest) = path.split_first().expect("callers pass a path with a first name");
@@ -214,7 +214,7 @@ impl Crate {
         rest: &[String],
         budget: usize,
     ) -> Vec<Target> {
-        // `use serde_json;` and `pub use rayon;` bind a name to the crate of the same name.
+        // `use serde_json;` and `pub use rayon;` refer to the crate of the same name.
         if target == [name] {
             return Vec::new();
         }
@@ -222,26 +222,25 @@ impl Crate {
         self.resolve_within(module, &whole, budget)
     }
 
-    /// What `path` refers to if `module` has it from `use glob::*`.
+    /// The targets of `path` through `use glob::*` in `module`.
     fn through_glob(&self, module: ModuleId, glob: &[String], path: &[String], budget: usize) -> Vec<Target> {
         let targets = self.resolve_within(module, glob, budget).into_iter();
         let targets = targets.flat_map(|target| match target {
-            // `use super::*` in a child of the module that is asked ends when the budget does.
+            // Glob imports of each other end with the budget.
             Target::Module(source) => self.lookup(source, path, budget),
-            // The variants of an enum: whether this is one of them cannot be seen here, and need not be, since
-            // the glob itself is an import from that file.
+            // The variants of an enum are not resolved: the glob itself is an import from the enum's file.
             Target::Item(_) => Vec::new(),
         });
         targets.collect()
     }
 
-    /// The module `name` that `module` defines.
+    /// The child module `name` of `module`.
     pub(super) fn child(&self, module: ModuleId, name: &str) -> Option<ModuleId> {
         let bindings = self.modules[module].names.get(name)?;
         bindings.iter().find_map(|binding| if let Binding::Module(child) = binding { Some(*child) } else { None })
     }
 
-    /// Whether the file is that of a module inside `ancestor`.
+    /// Whether the module of `file` is `ancestor` or inside it.
     pub(super) fn is_within(&self, file: usize, ancestor: ModuleId) -> bool {
         let mut module = self.modules.iter().position(|module| module.file == file);
         while let Some(id) = module {
@@ -253,7 +252,7 @@ impl Crate {
         false
     }
 
-    /// Whether `module` defines more than modules and imports.
+    /// Whether `module` defines items other than modules and imports.
     pub(super) fn defines_items(&self, module: ModuleId) -> bool {
         self.modules[module].names.values().flatten().any(|binding| matches!(binding, Binding::Item))
     }
@@ -274,12 +273,12 @@ impl Module {
     }
 }
 
-/// The folder of a file; empty for a file at the root.
+/// The folder of a file; empty for a file in the root.
 fn parent_folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// `folder/path`, with `..` taken away.
+/// `folder/path`, with `.` and `..` resolved.
 fn join(folder: &str, path: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {

@@ -1,11 +1,11 @@
-//! The rules for a Rust file: module documentation, length, `unsafe` and its safety comments, the feature `cuda`, and what a
-//! library must not do.
+//! The rules for a Rust file: module documentation, length, `unsafe` and its safety comments, the feature `cuda`, and calls
+//! that are not allowed in a library.
 
 use super::finding::Finding;
 use super::source::{Line, Source, find_words};
 use super::tables::{CUDA_CFG_FILES, LIBRARIES, LONG_FILES, MAX_LINES, UNFINISHED, UNSAFE_FILES, is_listed};
 
-/// What a library must not call outside its tests: printing, exiting, reading the environment.
+/// Calls that are not allowed in a library outside its tests: printing, exiting, reading the environment.
 const NOT_IN_LIBRARIES: &[&str] = &[
     "print!",
     "println!",
@@ -63,9 +63,9 @@ fn safety(source: &Source<'_>) -> Vec<Finding> {
                 "contains `unsafe`, and `UNSAFE_FILES` does not list this file",
             ));
         }
-        let what = line.code[at + "unsafe".len()..].trim_start();
-        // An `unsafe fn` or `unsafe trait` states what its callers or implementors must prove, in its documentation.
-        let is_obligation = ["fn", "trait", "extern"].iter().any(|word| find_words(what, word).next() == Some(0));
+        let next = line.code[at + "unsafe".len()..].trim_start();
+        // The documentation of an `unsafe fn` or `unsafe trait` states the obligations of callers or implementors.
+        let is_obligation = ["fn", "trait", "extern"].iter().any(|word| find_words(next, word).next() == Some(0));
         if !is_obligation && !states_a_fact(&source.lines[..index]) {
             findings.push(Finding::at(source.path, index + 1, "no `// SAFETY:` comment directly above"));
         }

@@ -1,4 +1,4 @@
-//! What the rules of `cargo xtask tidy` allow, one table per rule.
+//! The tables of `cargo xtask tidy`: allowed files, names, sizes and dependencies.
 
 /// The packages of the workspace that each package may depend on.
 pub(super) const DEPENDENCIES: &[(&str, &[&str])] = &[

@@ -141,9 +141,9 @@ fn bench(arguments: &Arguments) -> Result<(), Failure> {
 fn measure_row(arguments: &Arguments, size: &Size, threads: usize, peer: Option<&Peer>) -> Result<Row, Failure> {
     let mut rounds = Vec::new();
     for _ in 0..arguments.rounds.max(1) {
-        let own = measure_in_child(size, &arguments.corpus, threads, arguments.seconds)?;
+        let rnnlm = measure_in_child(size, &arguments.corpus, threads, arguments.seconds)?;
         let peer = peer.map(|peer| peer.measure(size, &arguments.corpus, threads, arguments.seconds)).transpose()?;
-        rounds.push((own, peer));
+        rounds.push((rnnlm, peer));
     }
     Ok(Row::new(size, threads, &rounds))
 }

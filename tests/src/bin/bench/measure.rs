@@ -94,8 +94,8 @@ fn in_slices(
     let peak_memory = peak_memory();
     let mut gemms = Gemms::new(cpu)?;
     let mut rates = Vec::new();
-    let mut own = Vec::new();
-    let mut other = Vec::new();
+    let mut rnnlm = Vec::new();
+    let mut matrixmultiply = Vec::new();
     for _ in 0..SLICES {
         let start = Instant::now();
         while start.elapsed() < slice {
@@ -104,13 +104,13 @@ fn in_slices(
         let start = Instant::now();
         let mut times = 0;
         while times < MIN_GEMMS || start.elapsed() < slice.mul_f64(GEMM_FRACTION) {
-            own.push(timed(|| gemms.own())?);
-            other.push(timed(|| gemms.matrixmultiply())?);
+            rnnlm.push(timed(|| gemms.rnnlm())?);
+            matrixmultiply.push(timed(|| gemms.matrixmultiply())?);
             times += 1;
         }
     }
     let tokens_per_second = median(&mut rates);
-    let seconds = median(&mut own).min(median(&mut other));
+    let seconds = median(&mut rnnlm).min(median(&mut matrixmultiply));
     Ok(Measurement {
         tokens_per_second,
         path: path.to_owned(),
@@ -129,8 +129,8 @@ fn timed(work: impl FnOnce() -> Result<(), Failure>) -> Result<f64, Failure> {
 /// The 1024³ matrix multiplication by each linked implementation, with the same number of threads.
 struct Gemms {
     cpu: Cpu,
-    own: [Tensor<Cpu>; 3],
-    other: [Array2<f32>; 3],
+    rnnlm: [Tensor<Cpu>; 3],
+    matrixmultiply: [Array2<f32>; 3],
 }
 
 impl Gemms {
@@ -138,19 +138,23 @@ impl Gemms {
         let values: Vec<f32> = (0..GEMM_SIZE * GEMM_SIZE).map(|i| (i * 7919 % 1013) as f32 / 506.5 - 1.0).collect();
         let tensor = || Tensor::from_slice(cpu, GEMM_SIZE, GEMM_SIZE, &values);
         let array = || Array2::from_shape_vec((GEMM_SIZE, GEMM_SIZE), values.clone());
-        Ok(Self { cpu: cpu.clone(), own: [tensor()?, tensor()?, tensor()?], other: [array()?, array()?, array()?] })
+        Ok(Self {
+            cpu: cpu.clone(),
+            rnnlm: [tensor()?, tensor()?, tensor()?],
+            matrixmultiply: [array()?, array()?, array()?],
+        })
     }
 
     /// The matrix multiplication of `rnnlm-tensor`.
-    fn own(&mut self) -> Result<(), Failure> {
-        let [a, b, c] = &mut self.own;
+    fn rnnlm(&mut self) -> Result<(), Failure> {
+        let [a, b, c] = &mut self.rnnlm;
         let cpu = &self.cpu;
         Ok(cpu.run(|| ops::gemm(cpu, Transpose::NN, a.view(), b.view(), false, c.view_mut()))?)
     }
 
     /// The matrix multiplication of the crate `matrixmultiply`, which `ndarray` calls, with a block of rows per thread.
     fn matrixmultiply(&mut self) -> Result<(), Failure> {
-        let [a, b, c] = &mut self.other;
+        let [a, b, c] = &mut self.matrixmultiply;
         let rows = GEMM_SIZE.div_ceil(self.cpu.threads());
         std::thread::scope(|scope| {
             let b = &*b;

@@ -38,9 +38,9 @@ impl Row {
     /// The medians over rounds. Each round has a measurement of this build and optionally one of PyTorch.
     pub(crate) fn new(size: &Size, threads: usize, rounds: &[(Measurement, Option<PeerMeasurement>)]) -> Self {
         let of = |figure: fn(&Measurement) -> f64| {
-            median(&mut rounds.iter().map(|(own, _)| figure(own)).collect::<Vec<_>>())
+            median(&mut rounds.iter().map(|(rnnlm, _)| figure(rnnlm)).collect::<Vec<_>>())
         };
-        let pairs: Vec<_> = rounds.iter().filter_map(|(own, peer)| Some((own, peer.as_ref()?))).collect();
+        let pairs: Vec<_> = rounds.iter().filter_map(|(rnnlm, peer)| Some((rnnlm, peer.as_ref()?))).collect();
         let of_pairs = |figure: fn(&(&Measurement, &PeerMeasurement)) -> f64| {
             median(&mut pairs.iter().map(figure).collect::<Vec<_>>())
         };
@@ -48,16 +48,16 @@ impl Row {
             name: size.name,
             threads,
             rounds: rounds.len(),
-            path: rounds.first().map(|(own, _)| own.path.clone()).unwrap_or_default(),
-            tokens_per_second: of(|own| own.tokens_per_second),
-            gflops: of(|own| own.gflops),
-            sgemm_gflops: of(|own| own.sgemm_gflops),
-            share: of(|own| own.gflops / own.sgemm_gflops),
-            peak_memory: rounds.iter().filter_map(|(own, _)| own.peak_memory).max(),
+            path: rounds.first().map(|(rnnlm, _)| rnnlm.path.clone()).unwrap_or_default(),
+            tokens_per_second: of(|rnnlm| rnnlm.tokens_per_second),
+            gflops: of(|rnnlm| rnnlm.gflops),
+            sgemm_gflops: of(|rnnlm| rnnlm.sgemm_gflops),
+            share: of(|rnnlm| rnnlm.gflops / rnnlm.sgemm_gflops),
+            peak_memory: rounds.iter().filter_map(|(rnnlm, _)| rnnlm.peak_memory).max(),
             peer: (!pairs.is_empty()).then(|| PeerRow {
                 tokens_per_second: of_pairs(|(_, peer)| peer.median),
                 peak_memory: pairs.iter().filter_map(|(_, peer)| peer.peak_memory).max(),
-                ratio: of_pairs(|(own, peer)| own.tokens_per_second / peer.median),
+                ratio: of_pairs(|(rnnlm, peer)| rnnlm.tokens_per_second / peer.median),
             }),
         }
     }

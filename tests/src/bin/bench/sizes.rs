@@ -22,7 +22,7 @@ pub(crate) struct Size {
     pub(crate) max_tokens: usize,
 }
 
-/// What is measured.
+/// The measured operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Epochs of training.
