@@ -43,7 +43,7 @@ const STEPS: &[Step] = &[
     Step { name: "verify", action: Action::Cargo(&["xtask", "verify"]) },
     Step { name: "self-test", action: Action::Cargo(&["xtask", "verify", "--self-test"]) },
     // Without `-p rnnlm-model`, which would compile dependencies again with that package's features only.
-    Step { name: "walk", action: Action::Cargo(&["run", "--example", "walk"]) },
+    Step { name: "stages", action: Action::Cargo(&["run", "--example", "stages"]) },
     Step { name: "package", action: Action::Cargo(&["package", "-p", "rnnlm-vocab", "--allow-dirty"]) },
     Step { name: "vocab-alone", action: Action::Call(vocab_alone::run) },
 ];

@@ -12,14 +12,14 @@ const TENSORS: &[&str] = &["ndarray", "rnnlm-tensor", "rnnlm-rnn", "rnnlm-model"
 
 /// The program: minibatches from a text, with the crate's public API.
 const PROGRAM: &str = r#"//! Minibatches from a text, with `rnnlm-vocab` alone.
-use rnnlm_vocab::{Corpus, CorpusOptions, RandomBatches, SequentialBatches};
+use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 
 fn main() -> rnnlm_vocab::Result<()> {
     let text = b"The Time Traveller (for so it will be convenient to speak of him)\nwas expounding a matter to us.";
     let corpus = Corpus::from_bytes(text, &CorpusOptions::default())?;
     let (batch_size, num_steps) = (2, 5);
-    let sequential = SequentialBatches::new(&corpus.ids, batch_size, num_steps, 0, 0)?;
-    let random = RandomBatches::new(&corpus.ids, batch_size, num_steps, 0, 0)?;
+    let sequential = Batches::sequential(&corpus.ids, batch_size, num_steps, 0, 0)?;
+    let random = Batches::random(&corpus.ids, batch_size, num_steps, 0, 0)?;
     let mut count = 0;
     for minibatch in sequential.into_iter().chain(random) {
         assert_eq!(minibatch.inputs.len(), batch_size * num_steps);

@@ -34,10 +34,11 @@ pub(super) const UNSAFE_FILES: &[&str] = &[
 
 /// The files that may test the feature `cuda`: those that declare a module, and the one match over devices.
 pub(super) const CUDA_CFG_FILES: &[&str] = &[
+    "crates/rnnlm-model/src/lib.rs",
     "crates/rnnlm-tensor/src/lib.rs",
     "crates/rnnlm-rnn/src/lib.rs",
     "crates/rnnlm-rnn/src/*/mod.rs",
-    "crates/rnnlm-cli/src/device.rs",
+    "crates/rnnlm-cli/src/compute.rs",
     "tests/src/paths.rs",
 ];
 
