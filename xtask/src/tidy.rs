@@ -73,6 +73,7 @@ fn report(root: &Path) -> Result<usize, String> {
     let sources: Vec<Source<'_>> = texts.iter().filter(|file| file.path.ends_with(".rs")).map(Source::new).collect();
     findings.extend(sources.iter().flat_map(rust::check));
     findings.extend(rust::check_exceptions(&sources, tables::LONG_FILES));
+    findings.extend(rust::check_unsafe_files(&sources, tables::UNSAFE_FILES));
     for finding in &findings {
         eprintln!("{finding}");
     }

@@ -127,6 +127,16 @@ pub(super) fn check_exceptions(sources: &[Source<'_>], exceptions: &[(&str, usiz
         .collect()
 }
 
+/// Rule: every entry of `listed` matches a file that contains `unsafe`.
+pub(super) fn check_unsafe_files(sources: &[Source<'_>], listed: &[&str]) -> Vec<Finding> {
+    let has_unsafe =
+        |source: &Source<'_>| source.lines.iter().any(|line| find_words(&line.code, "unsafe").next().is_some());
+    let is_needed =
+        |entry: &&&str| sources.iter().any(|source| is_listed(source.path, &[**entry]) && has_unsafe(source));
+    let stale = listed.iter().filter(|entry| !is_needed(entry));
+    stale.map(|entry| Finding::in_file(entry, "is in `UNSAFE_FILES`, and contains no `unsafe`")).collect()
+}
+
 /// The number of files, their total length and the longest, as text.
 pub(super) fn lengths(sources: &[Source<'_>]) -> String {
     let total: usize = sources.iter().map(Source::length).sum();
@@ -196,6 +206,15 @@ mod tests {
         assert_eq!(findings(safety, WITH_UNSAFE, text), []);
         assert_eq!(findings(safety, LIBRARY, text), [Some(2)]);
         assert_eq!(findings(safety, LIBRARY, "// unsafe\nlet a = \"unsafe\";\n#![deny(unsafe_code)]\n"), []);
+    }
+
+    #[test]
+    fn a_listed_file_without_unsafe_fails() {
+        let files = [("a.rs", "unsafe fn a() {}\n"), ("b/c.rs", "unsafe fn b() {}\n"), ("d.rs", "// unsafe\n")];
+        let files = files.map(|(path, text)| TextFile { path: path.to_owned(), text: text.to_owned() });
+        let sources: Vec<Source<'_>> = files.iter().map(Source::new).collect();
+        let stale = check_unsafe_files(&sources, &["a.rs", "b/*.rs", "d.rs", "gone.rs"]);
+        assert_eq!(stale.into_iter().map(|finding| finding.path).collect::<Vec<_>>(), ["d.rs", "gone.rs"]);
     }
 
     #[test]
