@@ -264,7 +264,7 @@ mod tests {
     fn the_feature_cuda_in_an_unlisted_file_fails() {
         let text = "//! With `feature = \"cuda\"`.\n#[cfg(feature = \"cuda\")]\nmod cuda;\n";
         assert_eq!(findings(cuda, "crates/rnnlm-tensor/src/lib.rs", text), []);
-        assert_eq!(findings(cuda, "crates/rnnlm-model/src/lib.rs", text), [Some(2)]);
-        assert_eq!(findings(cuda, "crates/rnnlm-model/src/lib.rs", "if cfg!(feature = \"cuda\") {}"), [Some(1)]);
+        assert_eq!(findings(cuda, LIBRARY, text), [Some(2)]);
+        assert_eq!(findings(cuda, LIBRARY, "if cfg!(feature = \"cuda\") {}"), [Some(1)]);
     }
 }
