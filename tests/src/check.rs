@@ -1,61 +1,57 @@
-//! A check as a value, beside the walk: what is expected, what is found, how far they may be apart, and which damages must
-//! make it fail.
+//! A check as a value: an expected and an actual result, the tolerance between them, and the perturbations that must make it
+//! fail.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::compare::{Quantity, compare};
 use crate::perturb::Perturbation;
 use crate::table::{Row, Status};
-use crate::tolerance::Tolerance;
+use crate::tolerance::{EXACT, Tolerance};
 use crate::{Error, Result};
 
-/// What a group of checks holds against what; `cargo test` has one test for each.
+/// A group of checks, by what they compare; `cargo test` has one test for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Tensor operations against loops in double precision.
     Operations,
-    /// The reference against the oracle.
+    /// The reference path against the oracle.
     Oracle,
     /// Every path against PyTorch's golden files.
     Golden,
     /// Training runs against PyTorch's.
     Trajectories,
-    /// Every other path against the reference.
+    /// Every other path against the reference path.
     Paths,
-    /// What must hold of any input.
+    /// Properties that hold for any input.
     Properties,
+    /// The same bits with any number of threads and of other rows in the batch.
+    Reproducibility,
 }
 
-impl Family {
-    /// All of them, in the order of the table.
-    pub const ALL: [Self; 6] =
-        [Self::Operations, Self::Oracle, Self::Golden, Self::Trajectories, Self::Paths, Self::Properties];
-}
-
-/// Computes what is expected.
+/// Computes the expected quantities.
 pub type Expected = Box<dyn Fn() -> Result<Vec<Quantity>> + Send + Sync>;
-/// Computes what is found, upstream damaged or not.
+/// Computes the actual quantities, with or without a perturbation upstream.
 pub type Found = Box<dyn Fn(Option<Perturbation>) -> Result<Vec<Quantity>> + Send + Sync>;
 
 /// One row of the table, before it is run.
 pub struct Check {
-    /// Its group.
+    /// The group it belongs to.
     pub family: Family,
     /// The operation or cell.
     pub subject: String,
-    /// The sizes, and what is special about them.
+    /// The sizes and special conditions.
     pub shape: String,
     /// The backend's name.
     pub backend: String,
     /// The path's name on that backend.
     pub path: String,
-    /// How far `found` may be from `expected`.
+    /// How much `found` may differ from `expected`.
     pub tolerance: Tolerance,
-    /// Damages that `found` knows how to do to itself, at least one.
+    /// The perturbations that `found` supports, at least one.
     pub perturbations: Vec<Perturbation>,
-    /// The one side.
+    /// The expected result.
     pub expected: Expected,
-    /// The other side.
+    /// The actual result.
     pub found: Found,
 }
 
@@ -68,37 +64,38 @@ impl Check {
         }
     }
 
-    /// One row for each damage: ok if it made the check fail, FAIL if the check did not notice.
+    /// One row for each perturbation: ok if the check failed with it, FAIL if the check passed.
     pub fn self_test(&self) -> Vec<Row> {
         let expected = match guarded(|| (self.expected)()) {
             Ok(expected) => expected,
             Err(error) => return vec![self.without_numbers(&error)],
         };
-        let sound = self.judge(&expected, None);
-        if sound.status == Status::NotChecked {
-            return vec![sound];
+        let unperturbed = self.judge(&expected, None);
+        if unperturbed.status == Status::NotChecked {
+            return vec![unperturbed];
         }
-        let damaged = self.perturbations.iter().map(|&perturbation| {
+        let rows = self.perturbations.iter().map(|&perturbation| {
             let row = self.judge(&expected, Some(perturbation));
             let (status, reason) = match row.status {
-                // a check that fails undamaged has shown nothing
-                _ if sound.status == Status::Fail => (Status::Fail, "fails undamaged".to_owned()),
-                Status::Fail => (Status::Ok, format!("caught: {perturbation}")),
-                _ => (Status::Fail, format!("not noticed: {perturbation}")),
+                // A check that fails without a perturbation proves nothing.
+                _ if unperturbed.status == Status::Fail => (Status::Fail, "fails without a perturbation".to_owned()),
+                Status::Fail => (Status::Ok, format!("detected: {perturbation}")),
+                _ => (Status::Fail, format!("not detected: {perturbation}")),
             };
             Row { status, reason, ..row }
         });
-        damaged.collect()
+        rows.collect()
     }
 
-    /// Whether two checks look at one computation from two sides, such as forward and backward, and are best run on one core.
-    pub fn is_of_one_case_with(&self, other: &Self) -> bool {
+    /// Whether two checks compare results of the same computation, such as forward and backward. They run on one thread and
+    /// can share its results.
+    pub fn shares_case_with(&self, other: &Self) -> bool {
         (self.family, &self.shape, &self.backend, &self.path)
             == (other.family, &other.shape, &other.backend, &other.path)
             && self.layer() == other.layer()
     }
 
-    /// The subject without its last word, which says what of it is looked at.
+    /// The subject without its last word, such as `forward`.
     fn layer(&self) -> Option<&str> {
         self.subject.rsplit_once(' ').map(|(layer, _)| layer)
     }
@@ -110,25 +107,28 @@ impl Check {
         };
         let mut row = Row { worst_abs: Some(0.0), worst_rel: Some(0.0), ..self.row() };
         if expected.is_empty() || expected.len() != found.len() {
-            let reason = format!("{} quantities are expected, {} were found", expected.len(), found.len());
+            let reason = format!("expected {} quantities, found {}", expected.len(), found.len());
             return Row { status: Status::Fail, reason, ..row };
         }
         let mut worst = -1.0;
+        let mut same_bits = true;
         for (expected, found) in expected.iter().zip(&found) {
             match compare(expected, found) {
                 Ok(comparison) => {
+                    same_bits &= comparison.same_bits;
                     row.worst_abs = row.worst_abs.map(|abs| abs.max(comparison.worst_abs));
                     if comparison.worst_rel > worst {
                         worst = comparison.worst_rel;
-                        row.place = format!("{}, {}", self.subject, comparison.place);
+                        row.location = format!("{}, {}", self.subject, comparison.location);
                     }
                 }
-                Err(refusal) => return Row { status: Status::Fail, reason: refusal.to_string(), ..row },
+                Err(mismatch) => return Row { status: Status::Fail, reason: mismatch.to_string(), ..row },
             }
         }
         row.worst_rel = Some(worst);
-        // a NaN is not within any limit
-        row.status = if worst <= self.tolerance.limit { Status::Ok } else { Status::Fail };
+        // A NaN is not within any limit.
+        let passes = worst <= self.tolerance.limit() && (same_bits || self.tolerance != EXACT);
+        row.status = if passes { Status::Ok } else { Status::Fail };
         row
     }
 
@@ -146,17 +146,17 @@ impl Check {
             path: self.path.clone(),
             worst_abs: None,
             worst_rel: None,
-            limit: self.tolerance.limit,
+            limit: self.tolerance.limit(),
             status: Status::NotChecked,
             reason: String::new(),
-            place: String::new(),
+            location: String::new(),
         }
     }
 }
 
-/// A panic is a failure of the check that it happened in, not of the table.
+/// Turns a panic into an error, so that it fails one check and not the table.
 fn guarded(compute: impl FnOnce() -> Result<Vec<Quantity>>) -> Result<Vec<Quantity>> {
-    // what a closure leaves half done when it panics is its own and is dropped
+    // Unwind safe: the closure's state is not used after a panic.
     catch_unwind(AssertUnwindSafe(compute)).unwrap_or_else(|payload| {
         let message = payload.downcast_ref::<String>().cloned();
         let message = message.or_else(|| payload.downcast_ref::<&str>().map(|&message| message.to_owned()));
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(check(|_| Ok(vec![one(1.0)])).run().status, Status::Ok);
         let row = check(|_| Ok(vec![one(1.1)])).run();
         assert_eq!(
-            (row.status, row.place.as_str()),
+            (row.status, row.location.as_str()),
             (Status::Fail, "subject, number, row 0: 1.10000000 against 1.00000000")
         );
         assert_eq!(check(|_| Ok(vec![one(f64::NAN)])).run().status, Status::Fail);
@@ -204,22 +204,22 @@ mod tests {
     }
 
     #[test]
-    fn forward_and_backward_of_a_layer_are_one_case_and_other_layers_or_shapes_are_not() {
+    fn forward_and_backward_of_a_layer_share_a_case() {
         let of = |subject: &str, shape: &str| Check {
             subject: subject.to_owned(),
             shape: shape.to_owned(),
             ..check(|_| Ok(Vec::new()))
         };
         let forward = of("rnn tanh forward", "T2");
-        assert!(forward.is_of_one_case_with(&of("rnn tanh backward", "T2")));
-        assert!(!forward.is_of_one_case_with(&of("rnn tanh backward", "T3")));
-        assert!(!forward.is_of_one_case_with(&of("rnn relu backward", "T2")));
+        assert!(forward.shares_case_with(&of("rnn tanh backward", "T2")));
+        assert!(!forward.shares_case_with(&of("rnn tanh backward", "T3")));
+        assert!(!forward.shares_case_with(&of("rnn relu backward", "T2")));
     }
 
     #[test]
-    fn a_self_test_fails_if_the_damage_is_not_noticed_or_the_check_fails_without_it() {
+    fn a_self_test_fails_if_the_perturbation_is_not_detected_or_the_check_fails_without_it() {
         let status = |found| check(found).self_test()[0].status;
-        assert_eq!(status(|damage| Ok(vec![one(if damage.is_some() { -1.0 } else { 1.0 })])), Status::Ok);
+        assert_eq!(status(|perturbation| Ok(vec![one(if perturbation.is_some() { -1.0 } else { 1.0 })])), Status::Ok);
         assert_eq!(status(|_| Ok(vec![one(1.0)])), Status::Fail);
         assert_eq!(status(|_| Ok(vec![one(2.0)])), Status::Fail);
     }

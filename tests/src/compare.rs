@@ -1,11 +1,11 @@
-//! The one comparison of the repository, beside the walk: two quantities with named axes, the worst absolute and relative
-//! error between them, and the name of the place where it stands.
+//! The comparison that all checks use: the largest absolute and relative error between two quantities with named axes, and
+//! the name of the element that has it.
 //!
-//! Relative means `|a − b|` over the largest magnitude in the expected quantity, or over that of the terms it is the sum
-//! of where the check knows it. Element by element even a perfect `f32` path is far from its `f64` counterpart wherever a
-//! sum happens to cancel.
+//! The relative error is `|a − b|` over the largest magnitude in the expected quantity, or over the magnitude of the terms
+//! that it is the sum of, if the check gives one. An elementwise relative error would be large wherever a sum cancels, even
+//! for a correctly rounded `f32` result.
 
-/// One dimension of a quantity: how long it is, and what a position along it is called.
+/// One dimension of a quantity: its length and the name of an index along it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Axis {
     /// `t = 3`.
@@ -30,8 +30,8 @@ impl Axis {
         }
     }
 
-    /// The name of a position; none for the only gate of a cell without gates.
-    fn place(&self, at: usize) -> Option<String> {
+    /// The name of an index; none for the only gate of a cell without gates.
+    fn name(&self, at: usize) -> Option<String> {
         match self {
             Self::Step(_) => Some(format!("t = {at}")),
             Self::Row(_) => Some(format!("row {at}")),
@@ -47,37 +47,43 @@ impl Axis {
 /// Named values, row-major over their axes.
 #[derive(Clone, Debug)]
 pub struct Quantity {
-    /// What it is, such as `hidden state` or `gradient of rnn.weight_hh_l0`.
+    /// The name, such as `hidden state` or `gradient of rnn.weight_hh_l0`.
     pub name: String,
     axes: Vec<Axis>,
     values: Vec<f64>,
-    /// Where each value stands among the axes' positions, if only some of them were computed.
+    /// The index of each value, if only some of the elements were computed.
     sample: Option<Vec<usize>>,
-    /// The magnitude that errors are relative to, if no value is larger.
+    /// A lower bound of the magnitude that errors are relative to.
     scale: f64,
 }
 
 impl Quantity {
-    /// A value for every position of the axes.
+    /// A value for every element.
     pub fn new(name: impl Into<String>, axes: Vec<Axis>, values: Vec<f64>) -> Self {
         Self { name: name.into(), axes, values, sample: None, scale: 0.0 }
     }
 
-    /// As [`Quantity::new`], from what a device computed.
+    /// Like [`Quantity::new`], from single precision.
     pub fn from_f32(name: impl Into<String>, axes: Vec<Axis>, values: &[f32]) -> Self {
         Self::new(name, axes, values.iter().map(|&value| f64::from(value)).collect())
     }
 
-    /// Values at some positions only, in the order of `sample`; the other side is reduced to the same positions.
+    /// The values of the elements with the indices `sample`. Only these are compared.
     pub fn sampled(name: impl Into<String>, axes: Vec<Axis>, sample: Vec<usize>, values: Vec<f64>) -> Self {
         Self { name: name.into(), axes, values, sample: Some(sample), scale: 0.0 }
     }
 
-    /// Sums whose terms have magnitudes that add up to `scale`, which is what their rounding goes by: of a quantity of
-    /// very few values, all may cancel.
+    /// For sums whose terms have magnitudes that add up to `scale`. Errors are then relative to at least `scale`, because
+    /// rounding errors are, even if all sums cancel.
     #[must_use]
     pub fn summed_from(self, scale: f64) -> Self {
         Self { scale, ..self }
+    }
+
+    /// The same quantity under a longer name.
+    #[must_use]
+    pub fn prefixed(self, prefix: &str) -> Self {
+        Self { name: format!("{prefix}{}", self.name), ..self }
     }
 
     /// The values.
@@ -85,8 +91,8 @@ impl Quantity {
         &self.values
     }
 
-    /// The number of positions.
-    fn positions(&self) -> usize {
+    /// The number of elements.
+    fn len(&self) -> usize {
         self.axes.iter().map(Axis::len).product()
     }
 
@@ -94,12 +100,12 @@ impl Quantity {
         self.axes.iter().map(Axis::len).collect()
     }
 
-    /// The name of a position: the gate first, then the axes in their order.
-    fn place(&self, position: usize) -> String {
-        let mut rest = position;
+    /// The name of the element `index`: the gate first, then the axes in order.
+    fn element(&self, index: usize) -> String {
+        let mut rest = index;
         let mut parts = Vec::new();
         for axis in self.axes.iter().rev() {
-            let part = axis.place(rest % axis.len());
+            let part = axis.name(rest % axis.len());
             parts.push((matches!(axis, Axis::Gate(_)), part));
             rest /= axis.len();
         }
@@ -111,25 +117,28 @@ impl Quantity {
     }
 }
 
-/// How far two quantities are apart.
+/// The difference between two quantities.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
-    /// The largest `|found − expected|`; infinite where one of them is not a number and the other is.
+    /// The largest `|found − expected|`; infinite if only one of the two is NaN.
     pub worst_abs: f64,
-    /// The same over the largest magnitude expected.
+    /// `worst_abs` over the largest magnitude expected.
     pub worst_rel: f64,
-    /// Where, with both values: `forget gate, t = 3, row 1, unit 17: 0.4213 against 0.4219`, found before expected.
-    pub place: String,
+    /// Whether every pair of values has the same bits, or is NaN. 0 and −0 have different bits.
+    pub same_bits: bool,
+    /// The element with the largest error and both values, found and expected: `forget gate, t = 3, row 1, unit 17: 0.4213
+    /// against 0.4219`.
+    pub location: String,
 }
 
-/// Two quantities that cannot be compared: as bad as the worst difference.
+/// Why two quantities cannot be compared, which fails a check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Nothing was compared, so nothing was shown.
+pub enum Mismatch {
+    /// There is nothing to compare.
     #[error("`{0}` is empty")]
     Empty(String),
     /// Names or shapes differ.
-    #[error("`{expected}` {expected_shape:?} is expected, `{found}` {found_shape:?} was found")]
+    #[error("expected `{expected}` with shape {expected_shape:?}, found `{found}` with shape {found_shape:?}")]
     Shape {
         /// The name expected.
         expected: String,
@@ -140,23 +149,23 @@ pub enum Refusal {
         /// The shape found.
         found_shape: Vec<usize>,
     },
-    /// Not as many values as the axes have positions.
-    #[error("`{name}` has {found} values for {expected} places")]
+    /// The number of values is not the number of elements.
+    #[error("`{name}` has {found} values for {expected} elements")]
     Length {
-        /// Which quantity.
+        /// The quantity.
         name: String,
-        /// Its places.
+        /// The number of elements.
         expected: usize,
-        /// Its values.
+        /// The number of values.
         found: usize,
     },
 }
 
-/// Holds `found` against `expected`. A NaN is right only where one is expected, and there nothing else is.
+/// Compares `found` with `expected`. A NaN equals only a NaN.
 ///
 /// # Errors
-/// A [`Refusal`] if there is nothing to compare or the two are not of one shape.
-pub fn compare(expected: &Quantity, found: &Quantity) -> Result<Comparison, Refusal> {
+/// A [`Mismatch`] if there is nothing to compare or the names, shapes or lengths differ.
+pub fn compare(expected: &Quantity, found: &Quantity) -> Result<Comparison, Mismatch> {
     check(expected, found)?;
     let at = |index: usize| expected.sample.as_ref().map_or(index, |sample| sample[index]);
     let scale =
@@ -169,27 +178,33 @@ pub fn compare(expected: &Quantity, found: &Quantity) -> Result<Comparison, Refu
         }
     }
     let worst_rel = if worst_abs == 0.0 { 0.0 } else { worst_abs / scale };
-    let [theirs, ours] = [expected.values[worst], found.values[at(worst)]].map(digits);
-    Ok(Comparison { worst_abs, worst_rel, place: format!("{}: {ours} against {theirs}", expected.place(at(worst))) })
+    let is_same = |(index, &value): (usize, &f64)| {
+        let found = found.values[at(index)];
+        value.to_bits() == found.to_bits() || value.is_nan() && found.is_nan()
+    };
+    let same_bits = expected.values.iter().enumerate().all(is_same);
+    let [expected_digits, found_digits] = [expected.values[worst], found.values[at(worst)]].map(digits);
+    let location = format!("{}: {found_digits} against {expected_digits}", expected.element(at(worst)));
+    Ok(Comparison { worst_abs, worst_rel, same_bits, location })
 }
 
-fn check(expected: &Quantity, found: &Quantity) -> Result<(), Refusal> {
+fn check(expected: &Quantity, found: &Quantity) -> Result<(), Mismatch> {
     if expected.values.is_empty() || found.values.is_empty() {
-        return Err(Refusal::Empty(expected.name.clone()));
+        return Err(Mismatch::Empty(expected.name.clone()));
     }
     if expected.name != found.name || expected.shape() != found.shape() {
-        return Err(Refusal::Shape {
+        return Err(Mismatch::Shape {
             expected: expected.name.clone(),
             expected_shape: expected.shape(),
             found: found.name.clone(),
             found_shape: found.shape(),
         });
     }
-    let needed = expected.sample.as_ref().map_or(expected.positions(), Vec::len);
-    for (quantity, needed) in [(expected, needed), (found, found.positions())] {
+    let needed = expected.sample.as_ref().map_or(expected.len(), Vec::len);
+    for (quantity, needed) in [(expected, needed), (found, found.len())] {
         let (name, found) = (quantity.name.clone(), quantity.values.len());
         if found != needed {
-            return Err(Refusal::Length { name, expected: needed, found });
+            return Err(Mismatch::Length { name, expected: needed, found });
         }
     }
     Ok(())
@@ -203,7 +218,7 @@ fn distance(expected: f64, found: f64) -> f64 {
     if error.is_nan() { f64::INFINITY } else { error }
 }
 
-/// Enough digits to tell two `f32` apart.
+/// `value` with enough digits to distinguish any two `f32`.
 fn digits(value: f64) -> String {
     if value == 0.0 || (1e-4..1e6).contains(&value.abs()) { format!("{value:.8}") } else { format!("{value:.7e}") }
 }
@@ -227,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_perturbed_element_is_found_wherever_it_stands() {
+    fn a_changed_element_is_located_at_every_index() {
         let largest = 27.0 / 7.0; // of the values −20/7 … 27/7
         for index in 0..48 {
             let mut found = values();
@@ -236,22 +251,22 @@ mod tests {
             assert!((comparison.worst_abs - 1e-4).abs() < 1e-12, "{comparison:?}");
             assert!((comparison.worst_rel - 1e-4 / largest).abs() < 1e-12, "{comparison:?}");
             let gate = GATES[index / 4 % 2];
-            let place = format!("{gate} gate, t = {}, row {}, unit {}: ", index / 16, index / 8 % 2, index % 4);
-            assert!(comparison.place.contains(&place), "{} has no {place}", comparison.place);
+            let location = format!("{gate} gate, t = {}, row {}, unit {}: ", index / 16, index / 8 % 2, index % 4);
+            assert!(comparison.location.contains(&location), "{} has no {location}", comparison.location);
         }
     }
 
     #[test]
-    fn a_place_reads_found_against_expected() {
+    fn a_location_has_the_found_value_first() {
         let (mut expected, mut found) = (vec![0.0; 48], vec![0.0; 48]);
         (expected[5], found[5]) = (0.5, 0.25);
         let comparison = compare(&quantity(expected), &quantity(found)).unwrap();
-        assert_eq!(comparison.place, "gates, forget gate, t = 0, row 0, unit 1: 0.25000000 against 0.50000000");
+        assert_eq!(comparison.location, "gates, forget gate, t = 0, row 0, unit 1: 0.25000000 against 0.50000000");
         assert_eq!((comparison.worst_abs, comparison.worst_rel), (0.25, 0.5));
     }
 
     #[test]
-    fn nan_is_right_only_where_it_is_expected() {
+    fn nan_equals_only_nan() {
         let with = |index: Option<usize>, value: f64| {
             let mut all = values();
             index.into_iter().for_each(|index| all[index] = value);
@@ -267,38 +282,38 @@ mod tests {
     }
 
     #[test]
-    fn anything_is_infinitely_far_from_nothing_but_zeros() {
+    fn the_error_relative_to_zeros_is_infinite() {
         let comparison = compare(&quantity(vec![0.0; 48]), &quantity(values())).unwrap();
         assert_eq!(comparison.worst_rel, f64::INFINITY);
     }
 
     #[test]
-    fn what_cancels_is_held_against_what_it_was_summed_from() {
+    fn the_error_of_a_sum_is_relative_to_its_terms() {
         let error = |scale| compare(&quantity(vec![0.5; 48]).summed_from(scale), &quantity(vec![0.75; 48])).unwrap();
         assert_eq!(error(8.0).worst_rel, 0.25 / 8.0);
         assert_eq!(error(0.25).worst_rel, 0.25 / 0.5);
     }
 
     #[test]
-    fn empty_and_misshapen_quantities_are_refused() {
+    fn empty_and_mismatched_quantities_are_errors() {
         let empty = Quantity::new("gates", vec![Axis::Row(0)], vec![]);
-        assert_eq!(compare(&empty, &empty), Err(Refusal::Empty("gates".to_owned())));
+        assert_eq!(compare(&empty, &empty), Err(Mismatch::Empty("gates".to_owned())));
         let transposed = Quantity::new("gates", vec![Axis::Row(16), Axis::Unit(3)], values());
-        assert!(matches!(compare(&quantity(values()), &transposed), Err(Refusal::Shape { .. })));
+        assert!(matches!(compare(&quantity(values()), &transposed), Err(Mismatch::Shape { .. })));
         let renamed = Quantity::new("states", axes(), values());
-        assert!(matches!(compare(&quantity(values()), &renamed), Err(Refusal::Shape { .. })));
+        assert!(matches!(compare(&quantity(values()), &renamed), Err(Mismatch::Shape { .. })));
         let short = quantity(values()[..47].to_vec());
-        let refusal = Refusal::Length { name: "gates".to_owned(), expected: 48, found: 47 };
-        assert_eq!(compare(&quantity(values()), &short), Err(refusal));
+        let mismatch = Mismatch::Length { name: "gates".to_owned(), expected: 48, found: 47 };
+        assert_eq!(compare(&quantity(values()), &short), Err(mismatch));
     }
 
     #[test]
-    fn a_sample_is_held_against_the_same_places() {
+    fn a_sample_is_compared_with_the_same_elements() {
         let expected = Quantity::sampled("gates", axes(), vec![7, 40], vec![values()[7], values()[40]]);
         let mut found = values();
         found[8] = 100.0; // not in the sample
         assert_eq!(compare(&expected, &quantity(found.clone())).unwrap().worst_abs, 0.0);
         found[40] += 1.0;
-        assert!(compare(&expected, &quantity(found)).unwrap().place.contains("input gate, t = 2, row 1, unit 0"));
+        assert!(compare(&expected, &quantity(found)).unwrap().location.contains("input gate, t = 2, row 1, unit 0"));
     }
 }

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::run::Selection;
 use crate::table::{Row, Table};
 use crate::{Error, Result};
 
@@ -21,29 +20,22 @@ pub enum Emulation {
     Missing(String),
 }
 
-/// The selected rows of the emulated device.
+/// The rows of the emulated device that contain `filter`, or one row with the reason why there are none.
 ///
 /// # Errors
 /// If this program cannot run itself, or the second process prints no table.
-pub fn rows(emulation: &Emulation, selection: &Selection) -> Result<Vec<Row>> {
-    if selection.self_test {
-        // the self-test tests the checks, which are the same for all backends
-        return Ok(Vec::new());
-    }
+pub fn rows(emulation: &Emulation, filter: Option<&str>) -> Result<Vec<Row>> {
     match emulation {
-        Emulation::Missing(reason) => {
-            let row = Row::not_checked("all operations and layers", BACKEND, "", reason);
-            Ok(if selection.wants(&row) { vec![row] } else { Vec::new() })
-        }
-        Emulation::Libraries(folder) => run(folder, selection),
+        Emulation::Missing(reason) => Ok(vec![Row::not_checked("all operations and layers", BACKEND, "", reason)]),
+        Emulation::Libraries(folder) => run(folder, filter),
     }
 }
 
-fn run(folder: &PathBuf, selection: &Selection) -> Result<Vec<Row>> {
+fn run(folder: &PathBuf, filter: Option<&str>) -> Result<Vec<Row>> {
     let program = std::env::current_exe().map_err(|error| Error::Emulation(error.to_string()))?;
     let mut command = Command::new(program);
     command.args(["--backend", "cuda", "--require", "cuda", "--format", "json", "--emulated"]);
-    command.args(selection.filter.iter().flat_map(|filter| ["--filter", filter]));
+    command.args(filter.iter().flat_map(|filter| ["--filter", filter]));
     let mut path = OsString::from(folder);
     if let Some(inherited) = std::env::var_os("LD_LIBRARY_PATH").filter(|inherited| !inherited.is_empty()) {
         path.push(":");

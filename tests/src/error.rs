@@ -1,40 +1,40 @@
-//! What keeps a check from giving numbers, beside the walk.
+//! Why a check has no result.
 
-/// The result of everything here that can fail.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A check without numbers.
+/// A check that could not compare anything.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// This machine or this build cannot run it: a row NOT CHECKED with this reason.
+    /// This machine or build cannot run it: the row is NOT CHECKED with this reason.
     #[error("{0}")]
     NotChecked(String),
-    /// A fixture that is not what its reader expects.
+    /// A fixture that cannot be read.
     #[error("fixture `{file}`: {reason}")]
     Fixture {
-        /// Its file name.
+        /// The file name.
         file: String,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: String,
     },
     /// A computation that panicked.
     #[error("panicked: {0}")]
     Panic(String),
     /// A result that depends on the order in which an emulated device runs its threads.
-    #[error("schedule {schedule} gives other bits than the threads in order: {differing} of {values} values")]
+    #[error("schedule {schedule} and the sequential one give different bits: {differing} of {values} values differ")]
     Schedule {
         /// The schedule's number.
         schedule: usize,
-        /// How many values have other bits.
+        /// The number of values with different bits.
         differing: usize,
-        /// How many there are.
+        /// The number of values.
         values: usize,
     },
-    /// A run that did not repeat.
-    #[error("a second run of the same training gives other bits")]
+    /// A training run that gave different bits when repeated.
+    #[error("repeating the training run gives different bits")]
     Repeated,
-    /// The emulated part of the table, which another process runs.
+    /// The process that runs the emulated part of the table.
     #[error("the emulated rows: {0}")]
     Emulation(String),
     /// An operation that failed.

@@ -1,6 +1,6 @@
-//! The compile gate, beside the walk: every CUDA program in every configuration in use, compiled by NVIDIA's own compiler
-//! for every architecture, which needs neither driver nor GPU. What the compiler says of registers, spilled bytes and
-//! shared memory is read from its log and bounded, so that a change that makes a kernel slow shows before it is run.
+//! The compile gate: compiles every CUDA program in every configuration with NVRTC, for every architecture, which needs no
+//! driver and no GPU. Registers, spilled bytes and shared memory are read from the compiler's log and have upper limits, so
+//! that a change that makes a kernel slow fails before it runs.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -8,24 +8,24 @@ use std::fmt;
 use cudarc::nvrtc::{result as nvrtc, sys};
 use rnnlm_tensor::cuda::Program;
 
-/// The architectures that the project is for, as NVRTC writes them: Turing, Ampere (two), Ada, Hopper, Blackwell.
+/// The supported architectures by compute capability: Turing, Ampere (two), Ada, Hopper, Blackwell.
 pub const ARCHITECTURES: [u32; 6] = [75, 80, 86, 89, 90, 100];
 
-/// The most bytes that a kernel may spill from registers to memory, stores and loads together.
+/// The maximum number of bytes that a kernel spills from registers to memory, stores and loads together.
 const MAX_SPILL_BYTES: usize = 64;
-/// Registers of a multiprocessor, which the threads of one block share.
+/// The number of registers that the threads of a block share.
 const REGISTERS: usize = 65536;
-/// Registers are given out to a warp in steps of this many a thread.
+/// The allocation granularity of registers per thread.
 const REGISTER_STEP: usize = 8;
 
-/// What the compiler says of one kernel.
+/// The resources that the compiler reports for a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// The entry function.
     pub kernel: String,
-    /// Registers a thread.
+    /// Registers per thread.
     pub registers: usize,
-    /// Bytes stored and loaded because registers did not suffice.
+    /// Bytes stored and loaded because of too few registers.
     pub spilled: usize,
     /// Bytes of shared memory that the source declares.
     pub shared: usize,
@@ -37,7 +37,7 @@ impl fmt::Display for Usage {
     }
 }
 
-/// The shared memory that a block may ask for on an architecture, in bytes: CUDA C++ Programming Guide, "Technical
+/// The maximum shared memory per block on an architecture, in bytes: CUDA C++ Programming Guide, "Technical
 /// Specifications per Compute Capability".
 fn max_shared_bytes(architecture: u32) -> usize {
     match architecture {
@@ -48,18 +48,18 @@ fn max_shared_bytes(architecture: u32) -> usize {
     }
 }
 
-/// Every program of every crate in every configuration in use, as the crates themselves list them.
+/// Every program of every crate in every configuration, as the crates list them.
 pub fn programs() -> Vec<Program> {
     [rnnlm_tensor::cuda::programs(), rnnlm_rnn::cuda_programs()].concat()
 }
 
-/// Whether there is an NVRTC for [`compile`] to use.
+/// Whether NVRTC is available, which [`compile`] needs.
 pub fn is_available() -> bool {
-    // SAFETY: the function tries to open libraries by name; an NVRTC that is found runs no code of its own when loaded.
+    // SAFETY: the function opens libraries by name; NVRTC has no initializers that run when it is loaded.
     unsafe { sys::is_culib_present() }
 }
 
-/// Compiles `program` for an architecture: what is said of its kernels, or why it does not compile.
+/// Compiles `program` for an architecture and returns the resources of its kernels.
 ///
 /// # Errors
 /// The compiler's log.
@@ -67,7 +67,7 @@ pub fn compile(program: &Program, architecture: u32) -> Result<Vec<Usage>, Strin
     let source = CString::new(program.source()).map_err(|error| error.to_string())?;
     let handle = nvrtc::create_program(&source, None).map_err(|error| error.to_string())?;
     let fixed = [format!("--gpu-architecture=sm_{architecture}"), "--ptxas-options=-v".into()];
-    // SAFETY: `handle` was created above and is destroyed below; the log that NVRTC returns ends with a zero byte.
+    // SAFETY: `handle` was created above and is destroyed below; the log that NVRTC returns is zero-terminated.
     let (outcome, log) = unsafe {
         let outcome = nvrtc::compile_program(handle, &[&fixed[..], &program.options()].concat());
         let log = nvrtc::get_program_log(handle).unwrap_or_default();
@@ -78,33 +78,33 @@ pub fn compile(program: &Program, architecture: u32) -> Result<Vec<Usage>, Strin
     let destroyed = unsafe { nvrtc::destroy_program(handle) };
     outcome.and(destroyed).map_err(|error| format!("{error}: {}", log.trim()))?;
     let usages = usages(&log);
-    if usages.is_empty() { Err(format!("the log names no kernel: {}", log.trim())) } else { Ok(usages) }
+    if usages.is_empty() { Err(format!("no kernel in the log: {}", log.trim())) } else { Ok(usages) }
 }
 
-/// Whether devices of an architecture can run `program`, or have none in its place.
-pub fn is_for(program: &Program, architecture: u32) -> bool {
+/// Whether `program` must compile for an architecture: an optional one only if the architecture has its shared memory.
+pub fn applies_to(program: &Program, architecture: u32) -> bool {
     !program.is_optional || program.shared_bytes as usize <= max_shared_bytes(architecture)
 }
 
-/// What of `usage` is beyond its bounds on an architecture; empty if nothing is.
-pub fn excesses(program: &Program, usage: &Usage, architecture: u32) -> Vec<String> {
+/// The limits of an architecture that `usage` exceeds, as messages.
+pub fn exceeded_limits(program: &Program, usage: &Usage, architecture: u32) -> Vec<String> {
     let mut found = Vec::new();
     if usage.spilled > MAX_SPILL_BYTES {
-        found.push(format!("{} bytes spilled, and at most {MAX_SPILL_BYTES} may be", usage.spilled));
+        found.push(format!("{} bytes spilled; the limit is {MAX_SPILL_BYTES}", usage.spilled));
     }
     let shared = usage.shared + program.shared_bytes as usize;
     if shared > max_shared_bytes(architecture) {
-        found.push(format!("{shared} bytes of shared memory, and a block has {}", max_shared_bytes(architecture)));
+        found.push(format!("{shared} bytes of shared memory; the limit is {}", max_shared_bytes(architecture)));
     }
     let registers =
         usage.registers.next_multiple_of(REGISTER_STEP) * (program.block_size as usize).next_multiple_of(32);
     if registers > REGISTERS {
-        found.push(format!("{registers} registers for {} threads, and there are {REGISTERS}", program.block_size));
+        found.push(format!("{registers} registers for {} threads; the limit is {REGISTERS}", program.block_size));
     }
     found
 }
 
-/// Reads the log of `--ptxas-options=-v`.
+/// Parses the log of `--ptxas-options=-v`.
 fn usages(log: &str) -> Vec<Usage> {
     let mut usages: Vec<Usage> = Vec::new();
     for line in log.lines() {
@@ -121,7 +121,7 @@ fn usages(log: &str) -> Vec<Usage> {
     usages
 }
 
-/// The number that stands right before `what`.
+/// The number directly before `what`.
 fn number_before(line: &str, what: &str) -> Option<usize> {
     let (before, _) = line.split_once(what)?;
     before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -142,14 +142,14 @@ ptxas info    : Function properties for backward
 ptxas info    : Used 40 registers, used 1 barriers";
 
     #[test]
-    fn the_log_is_read_kernel_by_kernel() {
+    fn the_log_is_parsed_kernel_by_kernel() {
         let usage =
             |kernel: &str, registers, spilled, shared| Usage { kernel: kernel.to_owned(), registers, spilled, shared };
         assert_eq!(usages(LOG), [usage("forward", 128, 28, 512), usage("backward", 40, 0, 0)]);
     }
 
     #[test]
-    fn what_is_beyond_a_bound_is_named() {
+    fn exceeded_limits_are_reported() {
         let program = |block_size, shared_bytes| Program {
             name: "a".to_owned(),
             sources: Vec::new(),
@@ -159,13 +159,13 @@ ptxas info    : Used 40 registers, used 1 barriers";
             is_optional: false,
         };
         let usage = |registers, spilled| Usage { kernel: "a".to_owned(), registers, spilled, shared: 0 };
-        assert_eq!(excesses(&program(512, 64 << 10), &usage(128, 64), 75), [""; 0]);
-        assert_eq!(excesses(&program(512, 0), &usage(128, 65), 90).len(), 1);
-        assert_eq!(excesses(&program(512, 0), &usage(129, 0), 90).len(), 1);
-        assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 75).len(), 1);
-        assert_eq!(excesses(&program(512, (64 << 10) + 1), &usage(128, 0), 80), [""; 0]);
-        let spare = Program { is_optional: true, ..program(512, (64 << 10) + 1) };
-        assert_eq!([75, 80].map(|architecture| is_for(&spare, architecture)), [false, true]);
-        assert!(is_for(&program(512, (64 << 10) + 1), 75));
+        assert_eq!(exceeded_limits(&program(512, 64 << 10), &usage(128, 64), 75), [""; 0]);
+        assert_eq!(exceeded_limits(&program(512, 0), &usage(128, 65), 90).len(), 1);
+        assert_eq!(exceeded_limits(&program(512, 0), &usage(129, 0), 90).len(), 1);
+        assert_eq!(exceeded_limits(&program(512, (64 << 10) + 1), &usage(128, 0), 75).len(), 1);
+        assert_eq!(exceeded_limits(&program(512, (64 << 10) + 1), &usage(128, 0), 80), [""; 0]);
+        let optional = Program { is_optional: true, ..program(512, (64 << 10) + 1) };
+        assert_eq!([75, 80].map(|architecture| applies_to(&optional, architecture)), [false, true]);
+        assert!(applies_to(&program(512, (64 << 10) + 1), 75));
     }
 }

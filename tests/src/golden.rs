@@ -1,4 +1,4 @@
-//! The golden files of `tests/fixtures`, beside the walk: what PyTorch computed, one case a file, read without PyTorch.
+//! The golden files in `tests/fixtures`: results that PyTorch computed, one case per file, read without PyTorch.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,40 +12,40 @@ use serde::Deserialize;
 use crate::device::NamedTensor;
 use crate::{Error, Result};
 
-/// Where the files lie, unless the environment names another folder: the table may run where nothing was built.
+/// The folder of the files, unless the environment names another one: the table also runs on machines without the sources.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 const FOLDER_VARIABLE: &str = "RNNLM_FIXTURES";
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A pass through recurrent layers and back.
+    /// Forward and backward passes of recurrent layers.
     Layer,
     /// Loss and gradients of a language model on one minibatch.
     Model,
-    /// Some updates.
+    /// A training run of several updates.
     Trajectory,
 }
 
-/// A file's settings, as its metadata has them.
+/// A file's settings, from its metadata.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
-    /// What is in it.
+    /// The content.
     pub kind: Kind,
-    /// The name of the cell, as [`Cell::name`].
+    /// The cell, by [`Cell::name`].
     pub cell: String,
     /// **T**.
     pub num_steps: usize,
     /// **N**.
     pub batch_size: usize,
-    /// **D**, of layers.
+    /// **D**, for layers.
     #[serde(default)]
     pub input_size: usize,
-    /// **V**, of models.
+    /// **V**, for models.
     #[serde(default)]
     pub vocab_size: usize,
-    /// **E**, of models with an embedding; else 0.
+    /// **E**, for models with an embedding; else 0.
     #[serde(default)]
     pub embedding_size: usize,
     /// **H**.
@@ -55,30 +55,30 @@ pub struct Case {
     /// Whether there are reverse layers.
     #[serde(default)]
     pub bidirectional: bool,
-    /// Learning rate, of trajectories.
+    /// Learning rate, for trajectories.
     #[serde(default)]
     pub lr: f32,
-    /// Whether the output layer's weight is the embedding, of models.
+    /// Whether the output layer's weight is the embedding, for models.
     #[serde(default)]
     pub tie_weights: bool,
-    /// What is dropped between layers, of models.
+    /// Dropout between layers, for models.
     #[serde(default)]
     pub dropout: Option<Dropout>,
-    /// Largest global norm, of trajectories; 0 for none.
+    /// Maximum global gradient norm, for trajectories; 0 for no clipping.
     #[serde(default)]
     pub clip: f32,
-    /// Largest gradient, of trajectories; 0 for none.
+    /// Maximum magnitude of each gradient, for trajectories; 0 for no clipping.
     #[serde(default)]
     pub clip_value: f32,
-    /// What moves the parameters, of trajectories.
+    /// The optimizer, for trajectories.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
-    /// `sequential` or `random`, of trajectories.
+    /// `sequential` or `random`, for trajectories.
     #[serde(default)]
     pub sampling: String,
 }
 
-/// A dropout whose masks PyTorch was given.
+/// A dropout whose masks were computed by this project's formula and given to PyTorch.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Dropout {
     probability: f32,
@@ -92,12 +92,12 @@ impl From<Dropout> for Mask {
     }
 }
 
-/// One file.
+/// A golden file.
 #[derive(Clone, Debug)]
 pub struct Golden {
-    /// Its name, without the extension.
+    /// The file name without its extension.
     pub name: String,
-    /// Its settings.
+    /// The settings.
     pub case: Case,
     tensors: BTreeMap<String, Values>,
 }
@@ -105,19 +105,19 @@ pub struct Golden {
 #[derive(Clone, Debug)]
 struct Values {
     shape: Vec<usize>,
-    numbers: Numbers,
+    data: Data,
 }
 
 #[derive(Clone, Debug)]
-enum Numbers {
+enum Data {
     Floats(Vec<f32>),
     Ids(Vec<u32>),
 }
 
-/// Every file, in the order of the names.
+/// All golden files, sorted by name.
 ///
 /// # Errors
-/// [`Error::Fixture`] if there are none, or one of them cannot be read.
+/// [`Error::Fixture`] if there are none or one cannot be read.
 pub fn all() -> Result<Vec<Golden>> {
     let failed = |reason: String| Error::Fixture { file: "fixtures".to_owned(), reason };
     let folder = std::env::var_os(FOLDER_VARIABLE).unwrap_or_else(|| FOLDER.into());
@@ -143,67 +143,67 @@ impl Golden {
         let mut tensors = BTreeMap::new();
         for (key, view) in file.iter() {
             let words = view.data().as_chunks::<4>().0.iter();
-            let numbers = match view.dtype() {
-                Dtype::F32 => Numbers::Floats(words.map(|&word| f32::from_le_bytes(word)).collect()),
-                Dtype::I32 => Numbers::Ids(words.map(|&word| u32::from_le_bytes(word)).collect()),
+            let data = match view.dtype() {
+                Dtype::F32 => Data::Floats(words.map(|&word| f32::from_le_bytes(word)).collect()),
+                Dtype::I32 => Data::Ids(words.map(|&word| u32::from_le_bytes(word)).collect()),
                 other => return Err(failure(&name, &format!("`{key}` is {other:?}"))),
             };
-            tensors.insert(key.to_owned(), Values { shape: view.shape().to_vec(), numbers });
+            tensors.insert(key.to_owned(), Values { shape: view.shape().to_vec(), data });
         }
         Ok(Self { name, case, tensors })
     }
 
-    /// Elements of all hidden states: how much there is to compute.
+    /// The number of hidden values over all updates: a measure of the time a case takes.
     pub fn volume(&self) -> usize {
         let updates = self.floats("expected.losses").map_or(1, |(_, losses)| losses.len());
         updates * self.case.num_steps * self.case.batch_size * self.case.hidden_size
     }
 
-    /// The cell that it is about.
+    /// The cell.
     ///
     /// # Errors
-    /// If no cell has this name.
+    /// If no cell has the name.
     pub fn cell(&self) -> Result<Cell> {
         let cell = Cell::ALL.into_iter().find(|cell| cell.name() == self.case.cell);
-        cell.ok_or_else(|| failure(&self.name, &format!("no cell is called `{}`", self.case.cell)))
+        cell.ok_or_else(|| failure(&self.name, &format!("there is no cell `{}`", self.case.cell)))
     }
 
-    /// Whether some of its gates are driven to where their derivatives vanish.
+    /// Whether some gates are saturated.
     pub fn is_saturated(&self) -> bool {
         self.name.ends_with("saturated")
     }
 
-    /// A tensor of floats and its shape.
+    /// The shape and values of a float tensor.
     ///
     /// # Errors
-    /// If the file does not have it.
+    /// If the file does not contain it.
     pub fn floats(&self, key: &str) -> Result<(&[usize], &[f32])> {
         match self.tensors.get(key) {
-            Some(Values { shape, numbers: Numbers::Floats(values) }) => Ok((shape, values)),
-            _ => Err(failure(&self.name, &format!("there are no floats under `{key}`"))),
+            Some(Values { shape, data: Data::Floats(values) }) => Ok((shape, values)),
+            _ => Err(failure(&self.name, &format!("there is no float tensor `{key}`"))),
         }
     }
 
-    /// The values of a tensor of floats; none if the file does not have it.
+    /// The values of a float tensor; empty if the file does not contain it.
     pub fn optional(&self, key: &str) -> Vec<f32> {
         self.floats(key).map(|(_, values)| values.to_vec()).unwrap_or_default()
     }
 
-    /// A tensor of ids.
+    /// The values of a tensor of ids.
     ///
     /// # Errors
-    /// If the file does not have it.
+    /// If the file does not contain it.
     pub fn ids(&self, key: &str) -> Result<&[u32]> {
         match self.tensors.get(key) {
-            Some(Values { numbers: Numbers::Ids(ids), .. }) => Ok(ids),
-            _ => Err(failure(&self.name, &format!("there are no ids under `{key}`"))),
+            Some(Values { data: Data::Ids(ids), .. }) => Ok(ids),
+            _ => Err(failure(&self.name, &format!("there is no tensor of ids `{key}`"))),
         }
     }
 
-    /// Every parameter of a layout under its own name with `prefix` before it, in the order of the layout.
+    /// The tensor `prefix` + name for every parameter of a layout, in the layout's order.
     ///
     /// # Errors
-    /// If one is missing or has another shape.
+    /// If one is missing or has the wrong shape.
     pub fn parameters(&self, layout: &ParameterLayout, prefix: &str) -> Result<Vec<NamedTensor>> {
         let parameter = |spec: &rnnlm_rnn::ParameterSpec| {
             let (shape, values) = self.floats(&format!("{prefix}{}", spec.name))?;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trajectory_is_a_hundred_steps_of_each_way_of_sampling_or_twenty_of_an_optimizer() {
+    fn trajectories_have_all_samplings_with_100_steps_and_all_optimizers_with_20() {
         let all = all().unwrap();
         let trajectories: Vec<&Golden> = all.iter().filter(|golden| golden.case.kind == Kind::Trajectory).collect();
         for golden in &trajectories {

@@ -1,4 +1,4 @@
-//! The one list of backends, paths and instruction sets, beside the walk: whatever stands here is verified.
+//! The list of backends, paths and instruction sets that are verified.
 
 use std::sync::Arc;
 
@@ -10,49 +10,49 @@ use crate::Result;
 use crate::device::{Device, On, Schedules};
 use crate::emulated::BACKEND;
 
-/// The largest case for which an emulated device goes through all its schedules.
-const LARGEST_DRAWN: usize = 4000;
+/// The largest case that an emulated device runs under all of its schedules, in hidden values: T·N·H.
+const MAX_SCHEDULED_VOLUME: usize = 4000;
 
-/// Makes a device with a given number of threads, 0 for one on each core.
+/// Creates a device with a number of threads, 0 for one per core.
 pub type Threads = Arc<dyn Fn(usize) -> Result<Arc<dyn Device>> + Send + Sync>;
 
-/// A backend on one of its paths, by name.
+/// A backend on one of its paths, with their names.
 #[derive(Clone)]
 pub struct Target {
     /// `cpu`, `cuda (emulated)`, or `cuda` and the device's name.
     pub backend: String,
     /// `reference`, `fused AVX2`, …
     pub path: String,
-    /// What computes.
+    /// The device that computes.
     pub device: Arc<dyn Device>,
-    /// The same with another number of threads, where that means something.
+    /// The same path with another number of threads; none for a GPU.
     pub with_threads: Option<Threads>,
-    /// The same on the path that it chooses itself, where a layer may have no fused one.
+    /// The same backend with automatic selection of the path, if some layers have no fused path.
     pub automatic: Option<Arc<dyn Device>>,
-    /// The largest case that is worth its time here, in elements of a sequence of hidden states.
-    pub largest: usize,
+    /// The largest case that is run, in hidden values: T·N·H. Larger ones take too long on an emulated device.
+    pub max_volume: usize,
 }
 
-/// A path that this machine or this build does not have.
+/// A path that this machine or build does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// `cpu`, `cuda (emulated)`, or `cuda` and the device's name.
     pub backend: String,
-    /// Its name.
+    /// The path's name.
     pub path: String,
     /// Why it cannot be checked.
     pub reason: String,
 }
 
-/// Everything that could be verified.
+/// All paths.
 pub struct Paths {
-    /// The reference on the CPU, which the others are held against.
+    /// The reference path on the CPU, which the others are compared with.
     pub reference: Target,
     /// Every other path that runs here.
     pub others: Vec<Target>,
     /// Every GPU with enough multiprocessors for the multi-block persistent kernels.
     pub multi_block: Vec<Target>,
-    /// Every set of tensor operations that runs here: a backend, or a CPU held to one instruction set.
+    /// Every implementation of the tensor operations that runs here: a backend, or the CPU with one instruction set.
     pub operations: Vec<Target>,
     /// Every path that does not run here.
     pub missing: Vec<Missing>,
@@ -65,7 +65,7 @@ impl Paths {
     }
 }
 
-/// Looks for every path on this machine.
+/// Finds every path on this machine.
 ///
 /// # Errors
 /// If the CPU's threads cannot be started.
@@ -89,8 +89,8 @@ pub fn paths() -> Result<Paths> {
     Ok(paths)
 }
 
-/// Every GPU on each of its paths; or why there is none. A set of emulated devices, of which the first is in order, is one GPU
-/// under several schedules.
+/// Adds every GPU on each of its paths, or returns why there is none. A set of emulated devices is one GPU under several
+/// schedules, the first of which runs threads in sequential order.
 fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
     let devices = rnnlm_tensor::cuda::devices().map_err(|error| error.to_string())?;
     let (emulated, real): (Vec<_>, Vec<_>) = devices.into_iter().partition(|gpu| gpu.name.starts_with("emulated"));
@@ -108,12 +108,12 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
         let first = |path| on(&set[0], path);
         let random = |path| set[1..].iter().map(|backend| on(backend, path)).collect();
         let all = |path| Arc::new(Schedules { in_order: first(path), random: random(path) }) as Arc<dyn Device>;
-        let how = format!(", {} schedules", set.len() - 1);
+        let suffix = format!(", {} schedules", set.len() - 1);
         if index == 0 {
             paths.add_gpu(BACKEND, "", first, usize::MAX);
-            paths.add_gpu(BACKEND, &how, all, LARGEST_DRAWN);
+            paths.add_gpu(BACKEND, &suffix, all, MAX_SCHEDULED_VOLUME);
         } else {
-            let path = format!("multi-block{how}");
+            let path = format!("multi-block{suffix}");
             paths.multi_block.push(gpu_target(BACKEND, &path, all(ExecutionPath::Fused), usize::MAX));
         }
     }
@@ -121,22 +121,22 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
 }
 
 /// A GPU on one path.
-fn gpu_target(name: &str, path: &str, device: Arc<dyn Device>, largest: usize) -> Target {
+fn gpu_target(name: &str, path: &str, device: Arc<dyn Device>, max_volume: usize) -> Target {
     let (backend, path) = (name.to_owned(), path.to_owned());
-    Target { backend, path, device, with_threads: None, automatic: None, largest }
+    Target { backend, path, device, with_threads: None, automatic: None, max_volume }
 }
 
 impl Paths {
-    /// A GPU's operations, and its layers on each path.
-    fn add_gpu(&mut self, name: &str, how: &str, on: impl Fn(ExecutionPath) -> Arc<dyn Device>, largest: usize) {
-        let target = |label: &str, path| gpu_target(name, &format!("{label}{how}"), on(path), largest);
+    /// Adds a GPU's operations, and its layers on each path.
+    fn add_gpu(&mut self, name: &str, suffix: &str, on: impl Fn(ExecutionPath) -> Arc<dyn Device>, max_volume: usize) {
+        let target = |label: &str, path| gpu_target(name, &format!("{label}{suffix}"), on(path), max_volume);
         self.operations.push(target("operations", ExecutionPath::Reference));
         let fused = Target { automatic: Some(on(ExecutionPath::Auto)), ..target("fused", ExecutionPath::Fused) };
         self.others.extend([target("reference", ExecutionPath::Reference), fused]);
     }
 }
 
-/// The CPU held to an instruction set.
+/// The CPU with one instruction set.
 fn cpu(name: &str, isa: Isa, path: ExecutionPath) -> Result<Target> {
     let with_threads: Threads =
         Arc::new(move |threads| Ok(Arc::new(On { backend: Cpu::new(threads)?.with_isa(isa), path })));
@@ -147,11 +147,11 @@ fn cpu(name: &str, isa: Isa, path: ExecutionPath) -> Result<Target> {
         device,
         with_threads: Some(with_threads),
         automatic: None,
-        largest: usize::MAX,
+        max_volume: usize::MAX,
     })
 }
 
-/// What there is code for on this architecture and this CPU does not have.
+/// The instruction sets that there is code for on this architecture and that this CPU does not have.
 fn missing_instruction_sets() -> Vec<Missing> {
     let known: &[&str] = if cfg!(target_arch = "x86_64") { &["AVX2", "AVX-512"] } else { &[] };
     let missing = known.iter().filter(|&&name| Isa::available().all(|isa| isa.name() != name));
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_instruction_set_is_either_verified_or_named_as_missing() {
+    fn every_instruction_set_is_verified_or_listed_as_missing() {
         let paths = paths().unwrap();
         let found = paths.others.iter().map(|target| target.path.as_str());
         let missing = paths.missing.iter().filter(|missing| missing.backend == "cpu").map(|m| m.path.as_str());

@@ -1,4 +1,4 @@
-//! The table of checks as it is shown, beside the walk: one row a check, as text for people and as JSON for programs.
+//! The table of checks, one row per check, as text and as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Within its limit.
+    /// The error is within the limit.
     Ok,
-    /// Beyond it, or without numbers for no good reason.
+    /// The error is above the limit, or the check itself failed.
     Fail,
-    /// This machine or this build cannot run it.
+    /// This machine or build cannot run it.
     NotChecked,
 }
 
@@ -24,34 +24,34 @@ impl Status {
     }
 }
 
-/// One check and how it ended.
+/// One check and its result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The operation or cell.
     pub subject: String,
-    /// The sizes, and what is special about them.
+    /// The sizes and special conditions.
     pub shape: String,
     /// The backend's name.
     pub backend: String,
     /// The path's name on that backend.
     pub path: String,
-    /// The largest absolute error; none where nothing was compared. JSON has no infinity and writes null.
+    /// The largest absolute error; none if nothing was compared. JSON has no infinity and writes null.
     pub worst_abs: Option<f64>,
     /// The largest error relative to its quantity's largest magnitude.
     pub worst_rel: Option<f64>,
     /// The largest relative error that passes.
     pub limit: f64,
-    /// How it ended.
+    /// The result.
     pub status: Status,
-    /// Why it was not checked, or why there are no numbers.
+    /// Why it was not checked, or why there is no comparison.
     pub reason: String,
-    /// The name of the place with the largest relative error, with both values.
+    /// The element with the largest relative error, with both values.
     #[serde(rename = "where")]
-    pub place: String,
+    pub location: String,
 }
 
 impl Row {
-    /// A row for something that could not be checked at all.
+    /// A row for something that could not be checked.
     pub fn not_checked(subject: &str, backend: &str, path: &str, reason: &str) -> Self {
         Self {
             subject: subject.to_owned(),
@@ -63,11 +63,11 @@ impl Row {
             limit: 0.0,
             status: Status::NotChecked,
             reason: reason.to_owned(),
-            place: String::new(),
+            location: String::new(),
         }
     }
 
-    /// Whether `text` stands anywhere in what the row is about.
+    /// Whether subject, shape, backend or path contain `text`.
     pub fn matches(&self, text: &str) -> bool {
         format!("{} {} {} {}", self.subject, self.shape, self.backend, self.path).contains(text)
     }
@@ -85,9 +85,8 @@ impl Row {
             number(limit),
             self.status.text(),
         );
-        let notes = [&self.reason, &self.place];
-        let wanted = [!self.reason.is_empty(), self.status == Status::Fail && !self.place.is_empty()];
-        for (note, _) in notes.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+        let location = if self.status == Status::Fail { self.location.as_str() } else { "" };
+        for note in [self.reason.as_str(), location].into_iter().filter(|note| !note.is_empty()) {
             line.push_str(": ");
             line.push_str(note);
         }
@@ -99,16 +98,16 @@ impl Row {
     }
 }
 
-/// Every row, and how many ended how.
+/// All rows, and the number of rows per status.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Table {
-    /// In the order of the checks.
+    /// The rows, in the order of the checks.
     pub rows: Vec<Row>,
-    /// Rows within their limit.
+    /// The number of rows that passed.
     pub ok: usize,
-    /// Rows beyond it.
+    /// The number of rows that failed.
     pub failed: usize,
-    /// Rows that could not be checked.
+    /// The number of rows that could not be checked.
     pub not_checked: usize,
 }
 
@@ -120,13 +119,13 @@ impl Table {
         Self { rows, ok, failed, not_checked }
     }
 
-    /// Rows that failed, as the text shows them.
+    /// The lines of the rows that failed.
     pub fn failures(&self) -> String {
         let failed = self.rows.iter().filter(|row| row.status == Status::Fail);
         failed.map(|row| row.line([0; 3]) + "\n").collect()
     }
 
-    /// The table for people, with the totals last.
+    /// The table as text, with the totals last.
     pub fn text(&self) -> String {
         let width = |of: fn(&Row) -> usize| self.rows.iter().map(of).max().unwrap_or(0);
         let widths = [
@@ -147,10 +146,10 @@ impl Table {
         text
     }
 
-    /// The table for programs.
+    /// The table as JSON.
     ///
     /// # Errors
-    /// Never in practice: every field is text or a number.
+    /// Never in practice: every field is a string or a number.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
@@ -167,7 +166,7 @@ mod tests {
             worst_rel: Some(0.5),
             limit: 1e-5,
             status: Status::Fail,
-            place: "lstm, forget gate, t = 1, row 0, unit 2: 0.5 against 1".to_owned(),
+            location: "lstm, forget gate, t = 1, row 0, unit 2: 0.5 against 1".to_owned(),
             reason: String::new(),
             ..Row::not_checked("lstm", "cpu", "reference", "")
         };
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn text_names_the_place_of_a_failure_and_the_reason_of_what_was_not_checked() {
+    fn text_has_the_location_of_a_failure_and_the_reason_of_an_unchecked_row() {
         let text = table().text();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].ends_with("FAIL: lstm, forget gate, t = 1, row 0, unit 2: 0.5 against 1"), "{text}");

@@ -1,8 +1,8 @@
-//! The properties of the table on generated inputs, the walk's stages 2, 3 and 5 to 8.
+//! The properties of the table on generated inputs.
 
 use proptest::prelude::*;
 use rnnlm_rnn::Cell;
-use rnnlm_tests::cases::{StackCase, Twist, Width};
+use rnnlm_tests::cases::{Condition, StackCase, Width};
 use rnnlm_tests::check::Check;
 use rnnlm_tests::checks::{properties, text};
 use rnnlm_tests::paths::{Target, paths};
@@ -13,8 +13,8 @@ fn targets() -> Vec<Target> {
     paths().expect("the threads of the CPU start").targets().cloned().collect()
 }
 
-/// Every path on which the property is wanted must pass.
-fn holds(checks: impl IntoIterator<Item = Check>) -> Result<(), TestCaseError> {
+/// Runs the checks, all of which must pass.
+fn assert_all(checks: impl IntoIterator<Item = Check>) -> Result<(), TestCaseError> {
     for check in checks {
         let row = check.run();
         prop_assert!(row.status == Status::Ok, "{row:?}");
@@ -31,9 +31,9 @@ prop_compose! {
         hidden_size in 1..40_usize,
         num_layers in 1..3_usize,
         bidirectional in any::<bool>(),
-        twist in prop::sample::select(vec![Twist::State, Twist::ZeroState, Twist::Carried]),
+        condition in prop::sample::select(vec![Condition::State, Condition::ZeroState, Condition::Carried]),
     ) -> StackCase {
-        StackCase { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist }
+        StackCase { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, condition }
     }
 }
 
@@ -49,39 +49,39 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn clipping_never_raises_the_norm_and_leaves_small_gradients_alone(gradients in gradients(), clip in 0.01..10.0_f32) {
-        holds(targets().iter().map(|target| properties::clipping(target, gradients.clone(), clip)))?;
+    fn clipping_scales_only_gradients_above_the_limit(gradients in gradients(), clip in 0.01..10.0_f32) {
+        assert_all(targets().iter().map(|target| properties::clipping(target, gradients.clone(), clip)))?;
     }
 
     #[test]
-    fn softmax_cross_entropy_does_not_see_a_shift(
+    fn softmax_cross_entropy_is_invariant_under_a_shift(
         rows in 1..9_usize, cols in 1..40_usize, shift in -1000..1000_i32, seed in any::<u64>(),
     ) {
-        holds(targets().iter().map(|target| properties::softmax_shift(target, [rows, cols], shift as f32, seed)))?;
+        assert_all(targets().iter().map(|target| properties::softmax_shift(target, [rows, cols], shift as f32, seed)))?;
     }
 
     #[test]
     fn permuting_the_batch_permutes_the_outputs(case in stacks(), seed in any::<u64>()) {
-        holds(targets().iter().map(|target| properties::batch_permutation(target, case, seed)))?;
+        assert_all(targets().iter().map(|target| properties::batch_permutation(target, case, seed)))?;
     }
 
     #[test]
     fn the_number_of_threads_changes_no_bit(case in stacks(), threads in 2..6_usize) {
         let targets = targets();
         let with_threads = targets.iter().filter_map(|target| Some((target, target.with_threads.as_ref()?)));
-        holds(with_threads.map(|(target, with_threads)| properties::thread_count(target, with_threads, case, threads)))?;
+        assert_all(with_threads.map(|(target, with_threads)| properties::thread_count(target, with_threads, case, threads)))?;
     }
 
     #[test]
-    fn minibatches_cover_what_the_book_says(
-        batch_size in 1..9_usize, num_steps in 1..12_usize, more in 0..200_usize, seed in any::<u64>(),
+    fn minibatches_match_the_book(
+        batch_size in 1..9_usize, num_steps in 1..12_usize, extra in 0..200_usize, seed in any::<u64>(),
     ) {
-        let tokens = batch_size * num_steps + num_steps + 1 + more;
-        holds([text::sequential(tokens, batch_size, num_steps, seed), text::random(tokens, batch_size, num_steps, seed)])?;
+        let tokens = batch_size * num_steps + num_steps + 1 + extra;
+        assert_all([text::sequential(tokens, batch_size, num_steps, seed), text::random(tokens, batch_size, num_steps, seed)])?;
     }
 
     #[test]
-    fn encoding_undoes_decoding(text in "[a-zA-Z éß\n']{2,60}[a-z]{2}") {
-        holds([TokenKind::Char, TokenKind::Byte].map(|kind| text::decoding(&text, kind)))?;
+    fn encoding_inverts_decoding(text in "[a-zA-Z éß\n']{2,60}[a-z]{2}") {
+        assert_all([TokenKind::Char, TokenKind::Byte].map(|kind| text::decoding(&text, kind)))?;
     }
 }

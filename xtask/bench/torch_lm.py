@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""The book's training and decoding in PyTorch, beside rnnlm's on the same CPU or GPU: one JSON object a run.
+"""The book's training and decoding in PyTorch, to compare rnnlm with on the same CPU or GPU. Prints one JSON object.
 
     python3 torch_lm.py --text timemachine.txt --seconds 3
     python3 torch_lm.py --text timemachine.txt --cell lstm --mode generate
     python3 torch_lm.py --text timemachine.txt --device cuda --row device --epochs 60
 
-Rows, which a fair comparison on a GPU shows beside each other:
-    book         minibatches are cut on the host and copied one by one, as the book's loop does
-    device       the text lies on the device; nothing goes back to the host before an epoch ends
-    device-fp32  the same without TF32, as rnnlm computes
-    graph        as `device`, with a whole step captured in a CUDA graph
+Rows (a fair comparison on a GPU lists all of them):
+    book         minibatches are created on the host and copied one by one, as in the book's loop
+    device       the text is on the device; nothing is copied to the host before the end of an epoch
+    device-fp32  like `device`, without TF32, as rnnlm computes
+    graph        like `device`, with a whole step captured in a CUDA graph
 
-Tokens a second are N*T*minibatches over an epoch's seconds, from before the first minibatch is cut until the device is
-done. Epochs in which the clocks come up are left out. Decoding is greedy, one token at a time, from the zero state.
+Tokens per second are N*T*minibatches over the seconds of an epoch, from before the first minibatch is created until the
+device has finished. Warm-up epochs are excluded. Decoding is greedy, one token at a time, from the zero state.
 """
 import argparse
 import collections
@@ -48,7 +48,7 @@ class LanguageModel(nn.Module):
 
 
 def read_tokens(options):
-    """Ids of the book's tokens: letters only, lower case, the most frequent first, `<unk>` before them all."""
+    """Ids of the book's tokens: letters only, lower case, sorted by frequency after `<unk>`."""
     with open(options.text, encoding="utf-8") as file:
         lines = [re.sub("[^A-Za-z]+", " ", line).strip().lower() for line in file]
     tokens = [token for line in lines for token in (line if options.token == "char" else line.split())]
@@ -58,7 +58,7 @@ def read_tokens(options):
 
 
 def minibatches(ids, batch_size, num_steps):
-    """An epoch's `[T, N]` inputs and targets, in sequential partition from a drawn offset."""
+    """The `[T, N]` inputs and targets of an epoch, in sequential partition from a random offset."""
     offset = random.randint(0, num_steps)
     length = (len(ids) - offset - 1) // batch_size * batch_size
     inputs = ids[offset : offset + length].reshape(batch_size, -1)
@@ -79,7 +79,7 @@ def parts(state):
 
 
 class EagerStep:
-    """One minibatch, operation after operation."""
+    """A training step, operation by operation."""
 
     def __init__(self, options, model, device):
         self.options, self.model, self.device = options, model, device
@@ -103,7 +103,7 @@ class EagerStep:
 
 
 class GraphStep:
-    """One minibatch as one CUDA graph: state, gradients, clipping and update stay where they are."""
+    """A training step as one CUDA graph, with state, gradients, clipping and update in fixed memory."""
 
     def __init__(self, options, model, device):
         self.options, self.model = options, model
@@ -114,12 +114,12 @@ class GraphStep:
         self.state = zero_state(options, device, options.batch_size)
         self.loss = torch.zeros((), device=device)
         start = [parameter.detach().clone() for parameter in self.parameters]
-        warm = torch.cuda.Stream()
-        warm.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(warm):
+        warm_up = torch.cuda.Stream()
+        warm_up.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(warm_up):
             for _ in range(3):
                 self.step()
-        torch.cuda.current_stream().wait_stream(warm)
+        torch.cuda.current_stream().wait_stream(warm_up)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.step()
@@ -134,8 +134,8 @@ class GraphStep:
         factor = (self.options.clip / (norm + 1e-6)).clamp(max=1.0) * -self.options.lr
         with torch.no_grad():
             torch._foreach_add_(self.parameters, [gradient * factor for gradient in gradients])
-            for kept, new in zip(parts(self.state), parts(state)):
-                kept.copy_(new)
+            for old, new in zip(parts(self.state), parts(state)):
+                old.copy_(new)
             self.loss.copy_(loss)
 
     def begin(self):
@@ -150,7 +150,7 @@ class GraphStep:
 
 
 def train(options, model, ids, device):
-    """Seconds and perplexity of each epoch, and its tokens; at least as many epochs and seconds as are asked for."""
+    """Seconds and perplexity of each epoch, and tokens per epoch; at least the requested epochs and seconds."""
     ids = torch.tensor(ids, device="cpu" if options.row == "book" else device)
     step = (GraphStep if options.row == "graph" else EagerStep)(options, model, device)
     seconds, perplexities, tokens = [], [], 0
@@ -172,7 +172,7 @@ def train(options, model, ids, device):
 
 @torch.no_grad()
 def generate(options, model, device):
-    """Seconds of each round of decoding, and its tokens."""
+    """Seconds of each round of decoding, and tokens per round."""
     state, token = zero_state(options, device, 1), torch.zeros(1, 1, dtype=torch.long, device=device)
     seconds, ids = [], []
     until = time.perf_counter() + options.seconds
@@ -187,7 +187,7 @@ def generate(options, model, device):
 
 
 def peak_memory():
-    """Bytes that this process has had in memory at the most, or None where the system does not say."""
+    """The peak memory of this process in bytes, or None if the system does not report it."""
     try:
         with open("/proc/self/status", encoding="utf-8") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
@@ -205,16 +205,16 @@ def main():
     for name, value in [("hidden-size", 256), ("num-layers", 1), ("batch-size", 32), ("num-steps", 35)]:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--embedding-size", type=int, default=0, help="0 for one-hot input")
-    parser.add_argument("--vocab-size", type=int, default=0, help="entries at the least, whether or not the text has them")
+    parser.add_argument("--vocab-size", type=int, default=0, help="minimum vocabulary size, for texts with fewer distinct tokens")
     parser.add_argument("--max-tokens", type=int, default=10_000, help="0 for the whole text")
-    parser.add_argument("--num-tokens", type=int, default=1000, help="tokens of a round of decoding")
-    parser.add_argument("--epochs", type=int, default=10, help="epochs or rounds at the least")
-    parser.add_argument("--seconds", type=float, default=0, help="go on at least so long")
-    parser.add_argument("--warm-up", type=int, default=2, help="epochs that are not counted")
+    parser.add_argument("--num-tokens", type=int, default=1000, help="tokens per round of decoding")
+    parser.add_argument("--epochs", type=int, default=10, help="minimum number of epochs or rounds")
+    parser.add_argument("--seconds", type=float, default=0, help="minimum time")
+    parser.add_argument("--warm-up", type=int, default=2, help="epochs or rounds that are excluded")
     parser.add_argument("--lr", type=float, default=1.0)
     parser.add_argument("--clip", type=float, default=1.0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 for as many as PyTorch takes")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for PyTorch's default")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

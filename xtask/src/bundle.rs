@@ -19,11 +19,16 @@ const FIXTURES: &str = "tests/fixtures";
 
 /// Builds the programs and fills the folder, which is created if necessary.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    let [folder] = arguments else { return crate::usage_error("`gpu-bundle` takes one argument, a folder") };
+    let [folder] = arguments else { return crate::process::usage_error("`gpu-bundle` takes one argument, a folder") };
     for (package, program) in PROGRAMS {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let build = ["build", "--release", "--package", package, "--bin", program];
-        if !Command::new(cargo).args(build).current_dir(crate::root()).status().is_ok_and(|status| status.success()) {
+        if !Command::new(cargo)
+            .args(build)
+            .current_dir(crate::process::root())
+            .status()
+            .is_ok_and(|status| status.success())
+        {
             return ExitCode::FAILURE;
         }
     }
@@ -40,7 +45,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn fill(folder: &Path) -> io::Result<()> {
-    let root = crate::root();
+    let root = crate::process::root();
     fs::create_dir_all(folder.join("fixtures"))?;
     for (file, name) in FILES {
         fs::copy(root.join(file), folder.join(name))?;
@@ -61,7 +66,7 @@ fn fill(folder: &Path) -> io::Result<()> {
 
 /// Cargo's folder of release builds.
 fn release_folder() -> std::path::PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), Into::into);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::process::root().join("target"), Into::into);
     target.join("release")
 }
 
@@ -72,8 +77,8 @@ mod tests {
     #[test]
     fn every_bundled_file_is_in_the_repository() {
         for (file, _) in FILES {
-            assert!(crate::root().join(file).is_file(), "{file}");
+            assert!(crate::process::root().join(file).is_file(), "{file}");
         }
-        assert!(crate::root().join(FIXTURES).is_dir());
+        assert!(crate::process::root().join(FIXTURES).is_dir());
     }
 }

@@ -3,10 +3,8 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::SystemTime;
-
-use crate::synchronizations;
 
 /// The folder of the sources, relative to the workspace.
 const SOURCES: &str = "tests/emulation";
@@ -24,7 +22,7 @@ const CACHE: &str = "RNNLM_EMULATION_CACHE";
 
 /// The emulated libraries, built.
 pub(crate) struct Emulation {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// Why the emulated libraries could not be built or run.
@@ -48,7 +46,7 @@ impl Emulation {
             std::fs::create_dir_all(&folder)
                 .map_err(|error| BuildError::Failed(format!("`{}` cannot be created: {error}", folder.display())))?;
         }
-        let sources = crate::root().join(SOURCES);
+        let sources = crate::process::root().join(SOURCES);
         emulation.build_part(&compiler, &sources, DRIVER, "lib/libcuda.so", &[])?;
         let headers_flag = format!("-DEMULATION_HEADERS=\"{}\"", sources.display());
         let compiler_flag = format!("-DEMULATION_COMPILER=\"{}\"", compiler.to_string_lossy());
@@ -107,34 +105,13 @@ impl Emulation {
     }
 
     /// Builds and runs the self-test.
-    fn self_test(&self) -> Result<bool, BuildError> {
-        let sources = crate::root().join(SOURCES);
+    pub(crate) fn self_test(&self) -> Result<bool, BuildError> {
+        let sources = crate::process::root().join(SOURCES);
         self.build_part(&compiler()?, &sources, &["self_test.cpp"], "self_test", &[])?;
         let mut command = Command::new(self.folder.join("self_test"));
         command.env("LD_LIBRARY_PATH", self.libraries()).env(CACHE, self.cache());
         let status = command.status();
         Ok(status.map_err(|error| BuildError::Failed(format!("{command:?}: {error}")))?.success())
-    }
-}
-
-/// Builds the emulated libraries, runs their self-test, and counts synchronizations of training runs.
-pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    if let Some(argument) = arguments.first() {
-        return crate::usage_error(&format!("`emulation` takes no arguments, found `{argument}`"));
-    }
-    let check =
-        |emulation: Emulation| Ok(emulation.self_test()? && synchronizations::check(&emulation, &emulation.folder)?);
-    match Emulation::build().and_then(check) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(BuildError::Unavailable(reason)) => {
-            println!("SKIPPED: {reason}");
-            ExitCode::SUCCESS
-        }
-        Err(BuildError::Failed(reason)) => {
-            eprintln!("error: {reason}");
-            ExitCode::FAILURE
-        }
     }
 }
 
@@ -168,7 +145,7 @@ mod tests {
 
     #[test]
     fn missing_and_older_files_are_not_newer() {
-        let folder = crate::root().join(SOURCES);
+        let folder = crate::process::root().join(SOURCES);
         assert!(!is_newer(&folder.join("no-such-file"), &folder));
         assert!(!is_newer(&folder.join("driver.h"), &folder));
         assert!(is_newer(&std::env::current_exe().unwrap(), &folder.join("..").join("..").join("data")));
@@ -176,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_source_is_built() {
-        let entries = std::fs::read_dir(crate::root().join(SOURCES)).unwrap();
+        let entries = std::fs::read_dir(crate::process::root().join(SOURCES)).unwrap();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| name.ends_with(".cpp"));
         names.sort_unstable();

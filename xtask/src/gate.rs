@@ -12,7 +12,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let gate = ["run", "--quiet", "--package", "rnnlm-tests", "--bin", "cuda-gate", "--"];
     let mut command = Command::new(cargo);
-    command.args(gate).args(arguments).current_dir(crate::root());
+    command.args(gate).args(arguments).current_dir(crate::process::root());
     let inherited = std::env::var_os("LD_LIBRARY_PATH");
     let inherited = inherited.iter().flat_map(std::env::split_paths);
     match std::env::join_paths(inherited.chain(folders())) {

@@ -152,7 +152,7 @@ struct Rows {
 /// Runs every mutation test. Exit code 0 if all mutations are caught.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     if let Some(argument) = arguments.first() {
-        return crate::usage_error(&format!("`mutations` takes no arguments, found `{argument}`"));
+        return crate::process::usage_error(&format!("`mutations` takes no arguments, found `{argument}`"));
     }
     let emulation = match Emulation::build() {
         Ok(emulation) => emulation,
@@ -199,7 +199,8 @@ impl Mutation {
 
     /// An error unless the source contains the mutated text exactly once.
     fn check_source(&self) -> Result<(), String> {
-        let source = std::fs::read_to_string(crate::root().join(self.file)).map_err(|error| error.to_string())?;
+        let source =
+            std::fs::read_to_string(crate::process::root().join(self.file)).map_err(|error| error.to_string())?;
         let (Change::Source { from: text, .. } | Change::Grid { declaration: text, .. }) = &self.change;
         match source.matches(text).count() {
             1 => Ok(()),
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn docs_gpu_lists_every_mutation() {
-        let page = std::fs::read_to_string(crate::root().join("docs/gpu.md")).unwrap();
+        let page = std::fs::read_to_string(crate::process::root().join("docs/gpu.md")).unwrap();
         for mutation in MUTATIONS {
             let (_, file) = mutation.file.rsplit_once('/').unwrap();
             assert!(page.contains(&format!("| {} | `{file}`", mutation.description)), "{}", mutation.description);

@@ -37,7 +37,9 @@ fn count(emulation: &Emulation, scratch: &Path, max_tokens: &str) -> Result<u64,
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--package", "rnnlm-cli", "--bin", "rnnlm", "--"]).current_dir(crate::root());
+    command
+        .args(["run", "--quiet", "--package", "rnnlm-cli", "--bin", "rnnlm", "--"])
+        .current_dir(crate::process::root());
     command.args(TRAIN.split_whitespace()).args(["--max-tokens", max_tokens, "--out"]).arg(&run);
     command.envs(emulation.variables()).env("LD_LIBRARY_PATH", emulation.libraries()).env(COUNTER, &counter);
     let output = command.stdin(Stdio::null()).output();

@@ -1,108 +1,36 @@
-//! `cargo xtask tidy`, beside the walk: the rules a reader relies on and no compiler knows. This file holds what they
-//! allow; a rule is a function from a file to findings, in the modules below, and has a test that shows it failing.
+//! `cargo xtask tidy`: rules of this repository that no compiler checks. A rule is a function from a file, or from all files,
+//! to findings. Its unit tests include cases that fail. `tables.rs` has the exceptions and limits.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use files::TextFile;
 use source::Source;
+use text_file::TextFile;
 
-mod arrows;
+use crate::process::{root, usage_error};
+
+mod cycles;
+mod dependencies;
 mod files;
+mod finding;
+mod imports;
+mod items;
 mod links;
+mod modules;
 mod rust;
 mod source;
+mod tables;
+mod text_file;
 
-/// Which packages of the workspace a package may depend on. Arrows point one way, from the text up to the program.
-const ARROWS: &[(&str, &[&str])] = &[
-    ("rnnlm-vocab", &[]),
-    ("rnnlm-tensor", &[]),
-    ("rnnlm-rnn", &["rnnlm-tensor"]),
-    ("rnnlm-model", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn"]),
-    ("rnnlm-cli", &["rnnlm-model", "rnnlm-rnn", "rnnlm-tensor", "rnnlm-vocab"]),
-    ("rnnlm-tests", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn", "rnnlm-model"]),
-    ("xtask", &[]),
-];
-
-/// Where the libraries' sources are: nothing there prints, exits or reads the environment.
-const LIBRARIES: &[&str] =
-    &["crates/rnnlm-vocab/src/", "crates/rnnlm-tensor/src/", "crates/rnnlm-rnn/src/", "crates/rnnlm-model/src/"];
-
-/// Where `unsafe` may stand. One `*` stands for any text.
-const UNSAFE_FILES: &[&str] = &[
-    "crates/rnnlm-model/tests/allocation.rs",
-    "crates/rnnlm-model/tests/fuzz/memory.rs",
-    "crates/rnnlm-rnn/src/recurrence/cpu/mod.rs",
-    "crates/rnnlm-rnn/src/recurrence/cpu/rows.rs",
-    "crates/rnnlm-rnn/src/recurrence/cuda/kernels.rs",
-    "crates/rnnlm-tensor/src/cpu/isa.rs",
-    "crates/rnnlm-tensor/src/cpu/strassen/at_once.rs",
-    "crates/rnnlm-tensor/src/cpu/tile.rs",
-    "crates/rnnlm-tensor/src/cuda/compile.rs",
-    "crates/rnnlm-tensor/src/cuda/device.rs",
-    "crates/rnnlm-tensor/src/cuda/kernels.rs",
-    "crates/rnnlm-tensor/src/cuda/launch.rs",
-    "tests/src/gate.rs",
-];
-
-/// Where the feature `cuda` may be asked for: where a module is declared, and the one match over devices.
-const CUDA_CFG_FILES: &[&str] = &[
-    "crates/rnnlm-model/src/lib.rs",
-    "crates/rnnlm-tensor/src/lib.rs",
-    "crates/rnnlm-rnn/src/lib.rs",
-    "crates/rnnlm-rnn/src/*/mod.rs",
-    "crates/rnnlm-cli/src/compute.rs",
-    "tests/src/paths.rs",
-];
-
-/// How many lines a source file may have, its tests not counted.
-const MAX_LINES: usize = 400;
-
-/// Files that may be longer: the file, its own limit, the reason.
-const LONG_FILES: &[(&str, usize, &str)] = &[];
-
-/// How many bytes a file in git may have.
-const MAX_BYTES: u64 = 1_000_000;
-
-/// Names that no file may have, and the reason.
-const FORBIDDEN_NAMES: &[(&str, &str)] = &[
-    ("timemachine.txt", "the corpus is fetched under its checksum, not bundled"),
-    ("build.rs", "building needs no compiler, toolkit or device but rustc"),
-];
-
-/// One thing that is wrong. Without a line it is about the file as a whole.
-#[derive(Debug, PartialEq, Eq)]
-struct Finding {
-    path: String,
-    line: Option<usize>,
-    message: String,
-}
-
-impl Finding {
-    fn at(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line: Some(line), message: message.into() }
-    }
-
-    fn of(path: &str, message: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), line: None, message: message.into() }
-    }
-}
-
-impl std::fmt::Display for Finding {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}", self.path, self.message),
-            None => write!(f, "{}: {}", self.path, self.message),
-        }
-    }
-}
-
-/// Prints every finding and a line of counts; fails when there is a finding.
+/// Prints every finding and a summary; fails if there is a finding.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    if let Some(argument) = arguments.first() {
-        return crate::usage_error(&format!("tidy takes no argument, and got `{argument}`"));
-    }
-    match report(crate::root()) {
+    let outcome = match arguments {
+        [] => report(root()),
+        [flag] if flag == "--cycles" => report_cycles(root()),
+        [flag, path] if flag == "--cycles" => report_cycles(Path::new(path)),
+        _ => return usage_error("tidy takes no arguments, or `--cycles [WORKSPACE]`"),
+    };
+    match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(message) => {
@@ -110,6 +38,22 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs only the rule against import cycles, over the workspace in `root`; the number of findings.
+fn report_cycles(root: &Path) -> Result<usize, String> {
+    let mut texts = Vec::new();
+    for path in files::list(root)? {
+        if path.ends_with(".rs") || path.ends_with("Cargo.toml") {
+            let text = std::fs::read_to_string(root.join(&path));
+            let text = text.map_err(|error| format!("`{path}` cannot be read: {error}"))?;
+            texts.push(TextFile { path, text });
+        }
+    }
+    let findings = cycles::check(&texts);
+    findings.iter().for_each(|finding| println!("{}", finding.message));
+    println!("import cycles: {}", findings.len());
+    Ok(findings.len())
 }
 
 /// Runs every rule over the files of the repository; the number of findings.
@@ -124,37 +68,15 @@ fn report(root: &Path) -> Result<usize, String> {
     }
     findings.extend(texts.iter().flat_map(files::check_text));
     findings.extend(texts.iter().flat_map(|file| links::check(file, &paths)));
-    findings.extend(arrows::check(&texts, ARROWS));
+    findings.extend(dependencies::check(&texts, tables::DEPENDENCIES));
+    findings.extend(cycles::check(&texts));
     let sources: Vec<Source<'_>> = texts.iter().filter(|file| file.path.ends_with(".rs")).map(Source::new).collect();
     findings.extend(sources.iter().flat_map(rust::check));
-    findings.extend(rust::check_exceptions(&sources, LONG_FILES));
+    findings.extend(rust::check_exceptions(&sources, tables::LONG_FILES));
+    findings.extend(rust::check_unsafe_files(&sources, tables::UNSAFE_FILES));
     for finding in &findings {
         eprintln!("{finding}");
     }
     println!("tidy: {} files, {}; findings: {}", paths.len(), rust::lengths(&sources), findings.len());
     Ok(findings.len())
-}
-
-/// Whether `path` is one that a table above names. One `*` in a pattern stands for any text.
-fn is_listed(path: &str, patterns: &[&str]) -> bool {
-    patterns.iter().any(|pattern| match pattern.split_once('*') {
-        Some((start, end)) => path.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
-        None => path == *pattern,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        let patterns = ["src/cpu/tile*", "src/*/mod.rs", "src/lib.rs"];
-        for path in ["src/cpu/tile.rs", "src/cpu/tile/avx2.rs", "src/gru/mod.rs", "src/lib.rs"] {
-            assert!(is_listed(path, &patterns), "{path}");
-        }
-        for path in ["src/cpu/gemm.rs", "src/mod.rs", "src/lib.rs.orig", "other/src/lib.rs"] {
-            assert!(!is_listed(path, &patterns), "{path}");
-        }
-    }
 }

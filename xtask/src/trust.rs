@@ -1,24 +1,25 @@
-//! `cargo xtask trust`, beside the walk: what `tests/PROMISES.md` lists, with what takes too long for every change: more
-//! kills, and the book's 500 epochs killed five times.
+//! `cargo xtask trust`: the tests for the guarantees about a run's files in `tests/GUARANTEES.md`, including those that take
+//! too long for every change: more kills, and the book's 500 epochs, killed five times.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-/// Kills, five times as many as `cargo test` does.
+use crate::process::{cargo, exit_code, usage_error};
+
+/// The number of kills, five times that of `cargo test`.
 const KILLS: &str = "1000";
 
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     if !arguments.is_empty() {
-        return crate::usage_error("trust takes no arguments");
+        return usage_error("trust takes no arguments");
     }
     let tests: [&[&str]; 2] =
         [&["-p", "rnnlm-model", "--test", "trust", "--test", "fuzz"], &["-p", "rnnlm-cli", "--test", "trust"]];
     for test in tests {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.arg("test").args(test).args(["--", "--include-ignored", "--nocapture"]);
-        let status = command.env("RNNLM_KILLS", KILLS).current_dir(crate::root()).status();
-        if !status.is_ok_and(|status| status.success()) {
-            return ExitCode::FAILURE;
+        let mut command = cargo();
+        command.arg("test").args(test).args(["--", "--include-ignored", "--nocapture"]).env("RNNLM_KILLS", KILLS);
+        let code = exit_code(&mut command);
+        if code != ExitCode::SUCCESS {
+            return code;
         }
     }
     ExitCode::SUCCESS

@@ -1,21 +1,19 @@
-//! `cargo xtask verify`, beside the walk: the table of checks of the package `rnnlm-tests`, which holds every backend and
-//! every path against an oracle, PyTorch's numbers and the reference. This file only starts it: what the table needs of
-//! the workspace is compiled when somebody asks for it. For the rows of the emulated GPU it builds the stand-ins first.
+//! `cargo xtask verify`: the table of checks of the package `rnnlm-tests`, which compares every backend and every path with
+//! an oracle, with PyTorch's numbers and with the reference path. This file starts it, and first builds the libraries for
+//! the rows of the emulated GPU.
 
 use std::process::{Command, ExitCode};
 
 use crate::emulation::{BuildError, Emulation};
+use crate::process::{NOT_RUN, cargo, exit_code};
 
-/// Exit code of a command that could not be started at all.
-const NOT_STARTED: u8 = 1;
-
-/// Runs the table with the given arguments and hands on its exit code: 0 if all that could run passed, 5 if a check
-/// failed, 2 for arguments that it does not know.
+/// Runs the table with `arguments` and returns its exit code: 0 if every check that could run passed, 5 if one failed, 2
+/// for unknown arguments.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
-    // a table without these rows does not wait for a C++ compiler
+    // A table without emulated rows needs no C++ compiler.
     let without = ["--help", "-h", "--self-test", "cpu", "--backend=cpu"];
-    let wants_emulation = !arguments.iter().any(|argument| without.contains(&argument.as_str()));
-    let emulation = wants_emulation.then(Emulation::build);
+    let needs_emulation = !arguments.iter().any(|argument| without.contains(&argument.as_str()));
+    let emulation = needs_emulation.then(Emulation::build);
     let mut command = command(arguments);
     match emulation {
         None => {}
@@ -25,26 +23,17 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         Some(Err(BuildError::Unavailable(reason))) => {
             command.env("RNNLM_EMULATION_MISSING", reason);
         }
-        Some(Err(BuildError::Failed(how))) => {
-            eprintln!("error: {how}");
-            return ExitCode::from(NOT_STARTED);
+        Some(Err(BuildError::Failed(message))) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(NOT_RUN);
         }
     }
-    match command.status() {
-        // a program ended by a signal has no code
-        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_STARTED)),
-        Err(error) => {
-            eprintln!("error: cargo cannot be started: {error}");
-            ExitCode::from(NOT_STARTED)
-        }
-    }
+    exit_code(&mut command)
 }
 
 /// The table's program with these arguments.
 pub(crate) fn command(arguments: &[String]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let verify = ["run", "--quiet", "--package", "rnnlm-tests", "--bin", "verify", "--"];
-    let mut command = Command::new(cargo);
-    command.args(verify).args(arguments).current_dir(crate::root());
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "rnnlm-tests", "--bin", "verify", "--"]).args(arguments);
     command
 }

@@ -1,6 +1,6 @@
-//! `cargo xtask verify`, beside the walk: runs the table of checks on this build and this machine and prints it.
+//! `cargo xtask verify`: runs the table of checks on this machine and prints it.
 //!
-//! Exit codes: 0 if all that could run passed, 5 if a check failed, 2 for a command line that cannot be understood.
+//! Exit codes: 0 if all checks that could run passed, 5 if a check failed, 2 for a wrong command line.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose work is its report")]
 
 use std::process::ExitCode;
@@ -12,29 +12,29 @@ use rnnlm_tests::table::Table;
 
 /// Exit code of a check that failed.
 const FAILED: u8 = 5;
-/// Exit code of a command line that cannot be understood; clap's own.
+/// Exit code for a wrong command line, the same as clap's.
 const USAGE: u8 = 2;
 
-/// Says whether this build, on this machine, computes what PyTorch computes, and where it does not.
+/// Compares this build on this machine with PyTorch's results and lists every difference
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask verify", bin_name = "cargo xtask verify")]
 struct Arguments {
-    /// Only the rows of this backend
+    /// Run only the checks of this backend
     #[arg(long, value_enum, default_value_t = Backend::All)]
     backend: Backend,
-    /// Count what could not be checked on this backend as a failure
+    /// Count unchecked rows of this backend as failures
     #[arg(long, value_enum, value_name = "BACKEND")]
     require: Vec<Required>,
-    /// Only rows with this text in subject, shape, backend or path
+    /// Run only rows with this text in subject, shape, backend or path
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// How to print the table
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Damage a value upstream of every check, one at a time, and see that the check fails
+    /// Change a value upstream of each check, one at a time, and require the check to fail
     #[arg(long)]
     self_test: bool,
-    /// The rows of the emulated device alone; set by this program for itself
+    /// Run only the rows of the emulated device; set by this program for its child process
     #[arg(long, hide = true)]
     emulated: bool,
 }
@@ -66,7 +66,7 @@ impl Arguments {
                 Backend::All => None,
             },
             filter: self.filter.clone(),
-            // what is emulated can do all that is checked
+            // The emulated device supports every check.
             required: (self.require.iter().map(|Required::Cuda| "cuda"))
                 .chain(self.emulated.then_some(BACKEND))
                 .map(str::to_owned)
@@ -77,18 +77,20 @@ impl Arguments {
     }
 }
 
-/// Where `cargo xtask verify` has put the stand-ins, or why it has not.
+/// The emulation's libraries that `cargo xtask verify` has built, or why it has not.
 fn emulation() -> Emulation {
     if let Some(folder) = std::env::var_os("RNNLM_EMULATION_LIBRARIES") {
         return Emulation::Libraries(folder.into());
     }
     let reason = std::env::var("RNNLM_EMULATION_MISSING");
-    Emulation::Missing(reason.unwrap_or_else(|_| "`cargo xtask verify` builds the stand-ins that it needs".to_owned()))
+    Emulation::Missing(
+        reason.unwrap_or_else(|_| "only `cargo xtask verify` builds the emulation's libraries".to_owned()),
+    )
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // a check that panics is a row of the table, which carries the message
+    // The message of a panic is in the check's row.
     std::panic::set_hook(Box::new(|_| {}));
     let table = match run(&arguments.selection()) {
         Ok(table) => table,
@@ -98,7 +100,7 @@ fn main() -> ExitCode {
         }
     };
     if table.rows.is_empty() && !arguments.emulated {
-        eprintln!("error: no check has `{}` in its row", arguments.filter.unwrap_or_default());
+        eprintln!("error: no row contains `{}`", arguments.filter.unwrap_or_default());
         return ExitCode::from(USAGE);
     }
     match arguments.format {
@@ -117,8 +119,8 @@ fn main() -> ExitCode {
 fn text(table: &Table, self_test: bool) -> String {
     let mut text = table.text();
     if self_test {
-        let (caught, all) = (table.ok, table.ok + table.failed);
-        text.push_str(&format!("{caught} of {all} damages were caught by their checks\n"));
+        let all = table.ok + table.failed;
+        text.push_str(&format!("{} of {all} perturbations were detected\n", table.ok));
     }
     text
 }

@@ -1,4 +1,4 @@
-//! Every path against PyTorch's golden files, the walk's stages 4 to 8: layers, models, and a hundred updates.
+//! Every path against PyTorch's golden files: layers, models and training runs.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::perturb::Perturbation;
 use crate::tolerance::{self, Tolerance};
 use crate::{Error, Result};
 
-/// A check of every golden file; one that fails if they cannot be read.
+/// A check of every golden file, or one that fails if they cannot be read.
 pub(super) fn checks(target: &Target) -> Vec<Check> {
     match golden::all() {
         Ok(all) => {
-            let wanted = all.into_iter().filter(|golden| golden.volume() <= target.largest);
-            wanted.map(|golden| check(target, Arc::new(golden))).collect()
+            let selected = all.into_iter().filter(|golden| golden.volume() <= target.max_volume);
+            selected.map(|golden| check(target, Arc::new(golden))).collect()
         }
         Err(error) => vec![unreadable(target, error.to_string())],
     }
@@ -51,18 +51,20 @@ fn unreadable(target: &Target, reason: String) -> Check {
 }
 
 fn check(target: &Target, golden: Arc<Golden>) -> Check {
-    let (device, theirs) = (Arc::clone(&target.device), Arc::clone(&golden));
-    let what = match golden.case.kind {
+    let device = Arc::clone(&target.device);
+    let expected_golden = Arc::clone(&golden);
+    let kind = match golden.case.kind {
         Kind::Layer => "layer",
         Kind::Model => "model",
         Kind::Trajectory => "training",
     };
-    let subject = format!("{} {what}", golden.case.cell);
-    let (shape, golden_case) = (shape(&golden), golden.case.clone());
+    let subject = format!("{} {kind}", golden.case.cell);
+    let shape = shape(&golden);
+    let training_tolerance = trajectory_tolerance(&golden.case);
     let tolerance = if golden.is_saturated() { tolerance::GOLDEN_SATURATED } else { tolerance::GOLDEN };
     match golden.case.kind {
         Kind::Layer => Check {
-            expected: Box::new(move || layer_quantities(&theirs, &expected_layer(&theirs)?)),
+            expected: Box::new(move || layer_quantities(&expected_golden, &expected_layer(&expected_golden)?)),
             found: Box::new(move |perturbation| {
                 let inputs = layer_inputs(&golden, perturbation)?;
                 layer_quantities(&golden, &device.stack(&inputs)?)
@@ -70,7 +72,7 @@ fn check(target: &Target, golden: Arc<Golden>) -> Check {
             ..row(target, Family::Golden, subject, shape, tolerance)
         },
         Kind::Model => Check {
-            expected: Box::new(move || model_quantities(&theirs, &expected_model(&theirs)?)),
+            expected: Box::new(move || model_quantities(&expected_golden, &expected_model(&expected_golden)?)),
             found: Box::new(move |perturbation| {
                 let inputs = model_inputs(&golden, perturbation)?;
                 model_quantities(&golden, &device.model(&inputs)?)
@@ -80,11 +82,11 @@ fn check(target: &Target, golden: Arc<Golden>) -> Check {
         },
         Kind::Trajectory => Check {
             perturbations: train_perturbations(&golden),
-            expected: Box::new(move || Ok(train_quantities(expected_training(&theirs)?))),
+            expected: Box::new(move || Ok(train_quantities(expected_training(&expected_golden)?))),
             found: Box::new(move |perturbation| {
                 Ok(train_quantities(device.train(&train_inputs(&golden, perturbation)?)?))
             }),
-            ..row(target, Family::Trajectories, subject, shape, trajectory_tolerance(&golden_case))
+            ..row(target, Family::Trajectories, subject, shape, training_tolerance)
         },
     }
 }
@@ -162,7 +164,7 @@ fn layer_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<S
     let (mut x, mut parameters) = (golden.floats("input")?.1.to_vec(), flat(golden, &layout)?);
     match perturbation {
         Some(Perturbation::Nan) => x[0] = f32::NAN,
-        // far enough to wake a unit of ReLU that sleeps
+        // Large enough to activate an inactive ReLU unit.
         Some(_) => last_biases(&layout, config, &mut parameters).iter_mut().for_each(|bias| *bias += 8.0),
         None => {}
     }
@@ -179,9 +181,10 @@ fn layer_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<S
     })
 }
 
-/// The lowest layer's biases of the last gate.
+/// The biases of the lowest layer's last gate.
 fn last_biases<'a>(layout: &ParameterLayout, config: StackConfig, parameters: &'a mut [f32]) -> &'a mut [f32] {
-    let range = layout.specs().iter().find(|spec| spec.name == "rnn.bias_hh_l0").map(|spec| spec.range());
+    let biases = ["rnn.bias_ih_l0", "rnn.bias_hh_l0"];
+    let range = layout.specs().iter().rfind(|spec| biases.contains(&spec.name.as_str())).map(|spec| spec.range());
     let range = range.unwrap_or_default();
     &mut parameters[range.end - config.hidden_size..range.end]
 }
@@ -231,7 +234,7 @@ fn model_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<M
     };
     let next = |id: &mut u32| *id = (*id + 1) % case.vocab_size as u32;
     match perturbation {
-        // in the column, or the embedding's row, of an id that occurs: of the others nothing is read
+        // In the weight's column, or the embedding's row, of an id that occurs: others are not read.
         Some(Perturbation::Nan) => {
             inputs.parameters[inputs.minibatch.inputs[0] as usize * case.embedding_size.max(1)] = f32::NAN;
         }

@@ -1,4 +1,4 @@
-//! Every other path against the reference, the walk's stages 5 and 7: all that tape and adjoint hold, named by gate and
+//! Recurrent layers on every other path against the reference path: everything in the tape and the adjoint, named by gate and
 //! step, and every gradient.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use rnnlm_rnn::{Cell, Nonlinearity};
 
 use super::quantities::Axes;
 use crate::Result;
-use crate::cases::{StackCase, Twist};
+use crate::cases::{Condition, StackCase};
 use crate::check::{Check, Family};
 use crate::compare::Quantity;
 use crate::device::{Device, StackInputs, StackOutputs};
@@ -23,11 +23,11 @@ enum Pass {
     Backward,
 }
 
-/// A check forward and a check backward of `target` for every cell and case, and of what it chooses itself for layers that
-/// it may have no fused path for.
+/// Forward and backward checks of `target` for every cell and case, and of its automatic path selection for layers that may
+/// have no fused path.
 pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
     let both = |target: &Target, case| both(reference, target, case);
-    let cases = || Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.largest);
+    let cases = || Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.max_volume);
     let mut checks: Vec<Check> = cases().flat_map(|case| both(target, case)).collect();
     if let Some(device) = &target.automatic {
         let path = target.path.replace("fused", "automatic");
@@ -37,8 +37,8 @@ pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
     checks
 }
 
-/// The same for every cell that a GPU spreads over its multiprocessors; and with more rows than an emulated one has the time
-/// for.
+/// Forward and backward checks of the multi-block persistent kernels. An emulated GPU would take too long for the cases with
+/// many rows.
 pub(super) fn multi_block(reference: &Target, target: &Target) -> Vec<Check> {
     let cases = Cell::ALL.into_iter().flat_map(StackCase::multi_block);
     let crowded = Cell::ALL.into_iter().flat_map(StackCase::crowded).filter(|_| target.backend != BACKEND);
@@ -50,10 +50,10 @@ fn both(reference: &Target, target: &Target, case: StackCase) -> [Check; 2] {
     [Pass::Forward, Pass::Backward].map(|pass| check(&runs, target, case, pass))
 }
 
-/// A case on a device, which goes forward and backward at once: the two checks look at one run.
+/// A case on a device. One call computes both passes, so the forward and the backward check share its outputs.
 struct Run {
     device: Arc<dyn Device>,
-    /// Of the undamaged case, from the one check that needs them until the other takes them.
+    /// The outputs without perturbation: stored by the first check and taken by the second.
     outputs: Mutex<Option<StackOutputs>>,
 }
 
@@ -62,28 +62,24 @@ impl Run {
         Self { device: Arc::clone(&target.device), outputs: Mutex::new(None) }
     }
 
-    fn outputs(&self, undamaged: &StackInputs) -> Result<StackOutputs> {
-        let mut kept = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(outputs) = kept.take() {
+    fn outputs(&self, inputs: &StackInputs) -> Result<StackOutputs> {
+        let mut stored = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outputs) = stored.take() {
             return Ok(outputs);
         }
-        let outputs = self.device.stack(undamaged)?;
-        *kept = Some(outputs.clone());
+        let outputs = self.device.stack(inputs)?;
+        *stored = Some(outputs.clone());
         Ok(outputs)
     }
 }
 
-fn check([theirs, ours]: &[Arc<Run>; 2], target: &Target, case: StackCase, pass: Pass) -> Check {
-    let (theirs, ours) = (Arc::clone(theirs), Arc::clone(ours));
-    let (name, [in_rows, in_pairs], perturbations) = match pass {
-        Pass::Forward => {
-            ("forward", [tolerance::PATH_FORWARD, tolerance::PATH_FORWARD_IN_PAIRS], forward_perturbations(&case))
-        }
-        Pass::Backward => {
-            ("backward", [tolerance::PATH_GRADIENT, tolerance::PATH_GRADIENT_IN_PAIRS], backward_perturbations(&case))
-        }
+fn check([expected_run, found_run]: &[Arc<Run>; 2], target: &Target, case: StackCase, pass: Pass) -> Check {
+    let expected_run = Arc::clone(expected_run);
+    let found_run = Arc::clone(found_run);
+    let (name, tolerance, perturbations) = match pass {
+        Pass::Forward => ("forward", tolerance::PATH_FORWARD, forward_perturbations(&case)),
+        Pass::Backward => ("backward", tolerance::PATH_GRADIENT, backward_perturbations(&case)),
     };
-    let tolerance = if case.is_in_pairs() { in_pairs } else { in_rows };
     Check {
         family: Family::Paths,
         subject: format!("{} {name}", case.cell.name()),
@@ -94,11 +90,14 @@ fn check([theirs, ours]: &[Arc<Run>; 2], target: &Target, case: StackCase, pass:
         perturbations,
         expected: Box::new(move || {
             let inputs = case.draw()?;
-            Ok(pass.quantities(&inputs, &theirs.outputs(&inputs)?))
+            Ok(pass.quantities(&inputs, &expected_run.outputs(&inputs)?))
         }),
         found: Box::new(move |perturbation| {
             let inputs = perturbed(&case, perturbation)?;
-            let outputs = if perturbation.is_none() { ours.outputs(&inputs)? } else { ours.device.stack(&inputs)? };
+            let outputs = match perturbation {
+                None => found_run.outputs(&inputs)?,
+                Some(_) => found_run.device.stack(&inputs)?,
+            };
             Ok(pass.quantities(&inputs, &outputs))
         }),
     }
@@ -114,28 +113,28 @@ impl Pass {
     }
 }
 
-/// A case's inputs, damaged or not.
+/// A case's inputs, with or without a perturbation.
 pub(super) fn perturbed(case: &StackCase, perturbation: Option<Perturbation>) -> Result<StackInputs> {
     let mut inputs = case.draw()?;
     perturbation.map_or(Ok(()), |perturbation| inputs.perturb(perturbation))?;
     Ok(inputs)
 }
 
-/// What must be seen in states and gates.
+/// The perturbations that must change states or gates.
 pub(super) fn forward_perturbations(case: &StackCase) -> Vec<Perturbation> {
     let mut all = vec![Perturbation::LastGate, Perturbation::FirstStep, Perturbation::Nan];
-    all.extend((case.twist == Twist::Carried).then_some(Perturbation::StateDropped));
+    all.extend((case.condition == Condition::Carried).then_some(Perturbation::StateDropped));
     all
 }
 
-/// What must be seen in gradients. Where a NaN has spread over all of them, only taking it away shows.
+/// The perturbations that must change gradients. If all gradients are NaN, only replacing the NaN changes them.
 pub(super) fn backward_perturbations(case: &StackCase) -> Vec<Perturbation> {
-    match case.twist {
-        Twist::Nan => vec![Perturbation::Nan],
-        Twist::Carried => {
+    match case.condition {
+        Condition::Nan => vec![Perturbation::Nan],
+        Condition::Carried => {
             vec![Perturbation::Sign, Perturbation::LastGate, Perturbation::FirstStep, Perturbation::StateDropped]
         }
-        // a step of ReLU is linear on either side: its gradient does not depend on how far a unit is from zero
+        // ReLU is piecewise linear: a small change of a bias does not change the gradients of a single step.
         _ if case.num_steps == 1 && case.cell == Cell::Rnn(Nonlinearity::Relu) => {
             vec![Perturbation::Sign, Perturbation::FirstStep, Perturbation::Nan]
         }

@@ -1,5 +1,6 @@
-//! All checks, beside the walk: one file a family.
+//! All checks, one file per family.
 
+mod batch_invariance;
 mod golden;
 mod layers;
 mod model;
@@ -12,10 +13,12 @@ pub mod text;
 mod training;
 mod trajectory;
 
+pub use model::config as model_config;
+
 use crate::check::Check;
 use crate::paths::Paths;
 
-/// Every check that the listed paths allow, in the order of the table.
+/// Every check of the given paths, in the order of the table.
 pub fn all(paths: &Paths) -> Vec<Check> {
     let mut checks = Vec::new();
     checks.extend(paths.operations.iter().flat_map(operations::checks));
@@ -27,6 +30,7 @@ pub fn all(paths: &Paths) -> Vec<Check> {
     checks.extend(paths.others.iter().flat_map(|target| layers::checks(&paths.reference, target)));
     checks.extend(paths.multi_block.iter().flat_map(|target| layers::multi_block(&paths.reference, target)));
     checks.extend(paths.targets().flat_map(properties::checks));
+    checks.extend(batch_invariance::checks(paths));
     checks.extend(text::checks());
     checks
 }

@@ -1,5 +1,5 @@
-//! The language model against the oracle, the walk's stages 4 to 7: logits, loss, and the gradient of every parameter by
-//! finite differences through linear layer and cross-entropy.
+//! The language model against the oracle: logits, loss, and the gradient of every parameter by finite differences through the
+//! linear layer and the cross-entropy.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use rnnlm_model::ModelConfig;
 use rnnlm_rnn::{Cell, ParameterLayout, Stack};
 use rnnlm_vocab::Minibatch;
 
-use super::oracle::{difference, doubles, leaf_of, network, sample, sample_of};
+use super::oracle::{difference, doubles, network, parameter, parameter_sample, sample};
 use super::quantities::Axes;
-use crate::cases::{Draw, StackCase, Twist, Width};
+use crate::cases::{Condition, StackCase, Width};
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Features, ModelInputs, StackInputs};
+use crate::draw::Draw;
 use crate::oracle::{Linear, Network, cross_entropy};
 use crate::paths::Target;
 use crate::perturb::Perturbation;
@@ -22,14 +23,15 @@ use crate::{Result, tolerance};
 const SIZES: [[usize; 5]; 4] = [[2, 3, 28, 7, 1], [35, 1, 2, 8, 1], [1, 32, 1000, 9, 1], [35, 3, 28, 33, 2]];
 
 /// The model's configuration for a cell.
-pub(super) fn config(cell: Cell, vocab_size: usize, hidden_size: usize, num_layers: usize) -> ModelConfig {
+pub fn config(cell: Cell, vocab_size: usize, hidden_size: usize, num_layers: usize) -> ModelConfig {
     ModelConfig { cell, hidden_size, num_layers, ..ModelConfig::book(vocab_size) }
 }
 
-/// The layout of a model's parameters: the embedding's if there is one, the recurrent layers', the output layer's.
+/// The layout of a model's parameters: the embedding if there is one, the recurrent layers, the output layer.
 pub(super) fn layout(config: &ModelConfig) -> Result<ParameterLayout> {
     let mut layout = ParameterLayout::default();
-    let (table, width) = ([config.vocab_size, config.embedding_size], config.stack().output_size());
+    let table = [config.vocab_size, config.embedding_size];
+    let width = config.stack().output_size();
     let tied = config.tie_weights.then(|| layout.add_weight("embedding.weight", table, width)).transpose()?;
     if config.embedding_size > 0 && tied.is_none() {
         layout.add_embedding("embedding.weight", table)?;
@@ -54,8 +56,8 @@ fn check(
     [num_steps, batch_size, vocab_size, hidden_size, num_layers]: [usize; 5],
 ) -> Check {
     let width = Width::OneHot(vocab_size);
-    let (bidirectional, twist) = (false, Twist::State);
-    let case = StackCase { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, twist };
+    let (bidirectional, condition) = (false, Condition::State);
+    let case = StackCase { cell, num_steps, batch_size, width, hidden_size, num_layers, bidirectional, condition };
     let device = Arc::clone(&reference.device);
     Check {
         family: Family::Oracle,
@@ -87,12 +89,12 @@ fn check(
 struct Case {
     case: StackCase,
     stack: StackInputs,
-    /// `linear.weight` and, behind it, `linear.bias`.
+    /// `linear.weight`, followed by `linear.bias`.
     linear: Vec<f32>,
     targets: Vec<u32>,
 }
 
-/// What the finite differences are taken of.
+/// The function that the finite differences are taken of.
 pub(super) struct Model {
     pub(super) network: Network,
     pub(super) linear: Linear,
@@ -153,14 +155,15 @@ impl Case {
         let mut all = self.outputs(model.logits(), model.loss());
         let axes = Axes::of(&self.stack);
         let (_, layout) = crate::device::layout(self.stack.config)?;
-        for (index, spec) in layout.specs().iter().enumerate() {
-            let (name, axes) = (format!("gradient of {}", spec.name), axes.parameter(&spec.name, &spec.shape));
-            let sample = sample_of(&model.network, index, spec.range().len());
+        for spec in layout.specs() {
+            let name = format!("gradient of {}", spec.name);
+            let axes = axes.parameter(&spec.name, &spec.shape);
+            let sample = parameter_sample(&model.network, &spec.name, spec.range().len());
             all.push(difference(
                 &mut model,
                 name,
                 axes,
-                |model| leaf_of(&mut model.network, index),
+                |model| parameter(&mut model.network, &spec.name),
                 sample,
                 Model::loss,
             ));

@@ -1,15 +1,15 @@
-//! Every tensor operation once more, beside the walk: one obvious loop each, in double precision.
+//! A naive implementation of every tensor operation: one plain loop each, in double precision.
 
 use rnnlm_tensor::{Activation, Mask, Transpose, Update};
 
 use crate::device::{Block, Operands, Operation, mask};
 
-/// The whole buffers of the output, the losses and the state after the operation.
+/// The buffers of the output, the losses and the state after the operation, completely.
 pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
     let Operands { a, b, out, losses, state, ids, scalar } = operands;
     let scalar = f64::from(*scalar);
     let mut y = Matrix::new(out);
-    let mut costs = Matrix::new(losses);
+    let mut new_losses = Matrix::new(losses);
     let column_sum = |c| (0..a.shape()[0]).map(|r| a.at(r, c)).sum::<f64>();
     match operation {
         Operation::Fill => y.each(|_, _, _| scalar),
@@ -30,13 +30,13 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             y.each(|r, c, old| old + sum_where(ids, c, |row| a.at(row, r)));
             let mut sum = Matrix::new(&state[0]);
             sum.each(|_, c, old| old + column_sum(c));
-            return vec![y.values, costs.values, sum.values, Matrix::new(&state[1]).values];
+            return vec![y.values, new_losses.values, sum.values, Matrix::new(&state[1]).values];
         }
         Operation::ScatterAddRows => y.each(|r, c, old| old + sum_where(ids, r, |row| a.at(row, c))),
         Operation::Activate(activation) => y.each(|_, _, old| activate(activation, old)),
-        Operation::ActivateBackward(activation) => y.each(|r, c, old| old * slope(activation, a.at(r, c))),
+        Operation::ActivateBackward(activation) => y.each(|r, c, old| old * derivative(activation, a.at(r, c))),
         Operation::SoftmaxCrossEntropy => {
-            costs.each(|r, _, _| -log_softmax(out, r, ids[r] as usize));
+            new_losses.each(|r, _, _| -log_softmax(out, r, ids[r] as usize));
             y.each(|r, c, _| {
                 let target = if ids[r] as usize == c { 1.0 } else { 0.0 };
                 scalar * (log_softmax(out, r, c).exp() - target)
@@ -53,25 +53,28 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             y.each(|_, _, old| if is_finite { old } else { 1.0 });
             let mut factor = Matrix::new(&state[0]);
             factor.each(|_, _, old| if is_finite && out.at(0, 0) == 0.0 { old } else { f64::NAN });
-            return vec![y.values, costs.values, factor.values, Matrix::new(&state[1]).values];
+            return vec![y.values, new_losses.values, factor.values, Matrix::new(&state[1]).values];
         }
         Operation::Clamp => y.each(|_, _, old| old.clamp(-scalar, scalar)),
         Operation::Dropout => y.each(|r, c, old| old * mask_at(mask(operands.scalar), out.shape()[1], r, c)),
         Operation::Update(rule) => return update(rule.update(operands.scalar), operands),
     }
-    let kept = state.each_ref().map(|block| Matrix::new(block).values);
-    [y.values, costs.values].into_iter().chain(kept).collect()
+    let unchanged = state.each_ref().map(|block| Matrix::new(block).values);
+    [y.values, new_losses.values].into_iter().chain(unchanged).collect()
 }
 
-/// Every buffer after an update, from the formulas of PyTorch's documentation.
+/// Every buffer after an update, by the formulas in PyTorch's documentation.
 fn update(rule: Update, operands: &Operands) -> Vec<Vec<f64>> {
     let Operands { a, b, out, losses, state: [first, second], .. } = operands;
     let (mut w, mut m, mut v) = (Matrix::new(out), Matrix::new(first), Matrix::new(second));
-    // a factor that is not a number holds the update back
+    // A NaN factor skips the update.
     let [rows, cols] = if a.at(0, 0).is_nan() { [0, 0] } else { out.shape() };
     for (r, c) in (0..rows).flat_map(|r| (0..cols).map(move |c| (r, c))) {
-        let (old, g, place) = (out.at(r, c), a.at(0, 0) * b.at(r, c), out.index(r, c));
-        let (old_first, old_second) = (first.at(r, c), second.at(r, c));
+        let index = out.index(r, c);
+        let old = out.at(r, c);
+        let g = a.at(0, 0) * b.at(r, c);
+        let old_first = first.at(r, c);
+        let old_second = second.at(r, c);
         match rule {
             Update::Sgd { lr, momentum, nesterov, weight_decay } => {
                 let [lr, momentum, weight_decay] = [lr, momentum, weight_decay].map(f64::from);
@@ -79,36 +82,37 @@ fn update(rule: Update, operands: &Operands) -> Vec<Vec<f64>> {
                 let buffer = momentum * old_first + g;
                 let step = if nesterov { g + momentum * buffer } else { buffer };
                 if momentum > 0.0 {
-                    m.values[place] = buffer;
+                    m.values[index] = buffer;
                 }
-                w.values[place] = old - lr * if momentum > 0.0 { step } else { g };
+                w.values[index] = old - lr * if momentum > 0.0 { step } else { g };
             }
             Update::Adam { lr, betas, eps, weight_decay, decoupled, bias_corrections } => {
                 let [lr, eps, weight_decay] = [lr, eps, weight_decay].map(f64::from);
-                let ([beta1, beta2], [correction, root]) = (betas.map(f64::from), bias_corrections.map(f64::from));
+                let [beta1, beta2] = betas.map(f64::from);
+                let [correction, root] = bias_corrections.map(f64::from);
                 let (old, g) =
                     if decoupled { (old - lr * weight_decay * old, g) } else { (old, g + weight_decay * old) };
-                m.values[place] = beta1 * old_first + (1.0 - beta1) * g;
-                v.values[place] = beta2 * old_second + (1.0 - beta2) * g * g;
-                let denominator = v.values[place].sqrt() / root + eps;
-                w.values[place] = old - lr * (m.values[place] / correction) / denominator;
+                m.values[index] = beta1 * old_first + (1.0 - beta1) * g;
+                v.values[index] = beta2 * old_second + (1.0 - beta2) * g * g;
+                let denominator = v.values[index].sqrt() / root + eps;
+                w.values[index] = old - lr * (m.values[index] / correction) / denominator;
             }
             Update::Rmsprop { lr, alpha, eps, weight_decay, momentum } => {
                 let [lr, alpha, eps, weight_decay, momentum] = [lr, alpha, eps, weight_decay, momentum].map(f64::from);
                 let g = g + weight_decay * old;
-                m.values[place] = alpha * old_first + (1.0 - alpha) * g * g;
-                let step = momentum * old_second + g / (m.values[place].sqrt() + eps);
+                m.values[index] = alpha * old_first + (1.0 - alpha) * g * g;
+                let step = momentum * old_second + g / (m.values[index].sqrt() + eps);
                 if momentum > 0.0 {
-                    v.values[place] = step;
+                    v.values[index] = step;
                 }
-                w.values[place] = old - lr * if momentum > 0.0 { step } else { g / (m.values[place].sqrt() + eps) };
+                w.values[index] = old - lr * if momentum > 0.0 { step } else { g / (m.values[index].sqrt() + eps) };
             }
         }
     }
     vec![w.values, Matrix::new(losses).values, m.values, v.values]
 }
 
-/// What dropout multiplies an element of a matrix of `cols` columns by: Philox4x32-10, one word after the other.
+/// The factor of dropout for an element of a matrix with `cols` columns: Philox4x32-10, one output word per element.
 pub(super) fn mask_at(mask: Mask, cols: usize, row: usize, col: usize) -> f64 {
     const LOW: u64 = u32::MAX as u64;
     let index = (row * cols.div_ceil(4) + col / 4) as u64;
@@ -128,7 +132,7 @@ pub(super) fn mask_at(mask: Mask, cols: usize, row: usize, col: usize) -> f64 {
     if (x[col % 4] as f64) < (probability * 4_294_967_296.0).floor() { 0.0 } else { 1.0 / (1.0 - probability) }
 }
 
-/// A block in double precision, to write.
+/// A block in double precision whose elements can be written.
 struct Matrix<'a> {
     block: &'a Block,
     values: Vec<f64>,
@@ -139,7 +143,7 @@ impl<'a> Matrix<'a> {
         Self { block, values: block.values.iter().map(|&value| f64::from(value)).collect() }
     }
 
-    /// Every element from its row, its column and what it was.
+    /// Sets every element to a function of its row, its column and its old value.
     fn each(&mut self, f: impl Fn(usize, usize, f64) -> f64) {
         let [rows, cols] = self.block.shape();
         for r in 0..rows {
@@ -192,12 +196,12 @@ fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// The derivative in terms of the activated value.
-fn slope(activation: Activation, y: f64) -> f64 {
+/// The derivative as a function of the activated value.
+fn derivative(activation: Activation, y: f64) -> f64 {
     match activation {
         Activation::Tanh => 1.0 - y * y,
         Activation::Relu if y > 0.0 => 1.0,
-        // a NaN stays one
+        // NaN propagates.
         Activation::Relu if y.is_nan() => y,
         Activation::Relu => 0.0,
         Activation::Sigmoid => y * (1.0 - y),

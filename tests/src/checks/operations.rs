@@ -1,43 +1,43 @@
-//! Every tensor operation on every backend against naive loops in double precision, beside the walk: shapes that leave
-//! remainders, blocks inside larger matrices, extreme values.
+//! Every tensor operation on every backend against naive loops in double precision: shapes that are no multiples of tile
+//! sizes, blocks inside larger matrices, extreme values.
 
 use std::sync::Arc;
 
 use rnnlm_tensor::{Activation, Transpose};
 
 use super::naive;
-use crate::cases::Draw;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Block, Operands, Operation, Rule};
+use crate::draw::Draw;
 use crate::paths::Target;
 use crate::perturb::Perturbation;
 use crate::tolerance;
 
-/// Rows, columns, the inner dimension of a product or the entries of a table; and where the operands lie.
+/// Rows, columns, and the inner dimension of a matrix multiplication or the entries of a table; and the operands' setting.
 const CASES: [([usize; 3], Setting); 9] = [
-    ([1, 1, 1], Setting::Whole),
+    ([1, 1, 1], Setting::Contiguous),
     ([3, 2, 7], Setting::Block),
-    ([9, 33, 8], Setting::Whole),
+    ([9, 33, 8], Setting::Contiguous),
     ([9, 33, 8], Setting::Block),
-    ([32, 28, 64], Setting::Whole),
-    ([70, 64, 257], Setting::Whole),
-    ([70, 65, 257], Setting::Whole),
+    ([32, 28, 64], Setting::Contiguous),
+    ([70, 64, 257], Setting::Contiguous),
+    ([70, 65, 257], Setting::Contiguous),
     ([70, 65, 257], Setting::Block),
-    ([35, 1000, 2], Setting::Whole),
+    ([35, 1000, 2], Setting::Contiguous),
 ];
-/// Products with 8 × 8 of the largest tiles that there are, on a GPU, some of them in part, which are read one number or four at
-/// a time; one whose slices are summed by fours; and one whose rows may go in pairs, on a CPU.
-const LARGE_PRODUCTS: [[usize; 3]; 4] = [[900, 897, 17], [900, 900, 20], [132, 128, 320], [80, 256, 530]];
+/// Sizes of matrix multiplications (m, n, k): 8 × 8 of a GPU's largest tiles, some of them partial, with scalar and with
+/// vector loads; a split over k on a GPU; and several blocks of rows and of k on a CPU.
+const LARGE_GEMMS: [[usize; 3]; 4] = [[900, 897, 17], [900, 900, 20], [132, 128, 320], [80, 256, 530]];
 
-/// Where a case's operands lie.
+/// The storage or the values of a case's operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setting {
-    /// Each is a matrix of its own.
-    Whole,
-    /// Each is a block inside a larger one.
+    /// Each operand is a contiguous matrix.
+    Contiguous,
+    /// Each operand is a block of a larger matrix.
     Block,
-    /// A matrix of its own with values that saturate, overflow an exponential, or are not numbers.
+    /// Contiguous matrices with values that saturate, overflow an exponential, or are NaN.
     Extreme,
 }
 
@@ -54,9 +54,9 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let mut checks = Vec::new();
     for operation in Operation::ALL {
         checks.extend(CASES.map(|(shape, setting)| check(target, Case { operation, shape, setting })));
-        if is_product(operation) {
-            let case = |shape| check(target, Case { operation, shape, setting: Setting::Whole });
-            checks.extend(LARGE_PRODUCTS.map(case));
+        if is_gemm(operation) {
+            let case = |shape| check(target, Case { operation, shape, setting: Setting::Contiguous });
+            checks.extend(LARGE_GEMMS.map(case));
         }
         let has_extremes =
             matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::SkipNonfinite)
@@ -71,16 +71,16 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
 fn check(target: &Target, case: Case) -> Check {
     let device = Arc::clone(&target.device);
     let [rows, cols, inner] = case.shape;
-    let product = if is_product(case.operation) { format!("×{inner}") } else { String::new() };
+    let depth = if is_gemm(case.operation) { format!("×{inner}") } else { String::new() };
     let setting = match case.setting {
-        Setting::Whole => "",
+        Setting::Contiguous => "",
         Setting::Block => " block",
         Setting::Extreme => " extreme",
     };
     Check {
         family: Family::Operations,
         subject: name(case.operation),
-        shape: format!("{rows}×{cols}{product}{setting}"),
+        shape: format!("{rows}×{cols}{depth}{setting}"),
         backend: target.backend.clone(),
         path: target.path.clone(),
         tolerance: tolerance::OPERATION,
@@ -96,8 +96,8 @@ fn check(target: &Target, case: Case) -> Check {
     }
 }
 
-/// Whether it sums over a third size.
-fn is_product(operation: Operation) -> bool {
+/// Whether the operation is a matrix multiplication, which has an inner dimension.
+fn is_gemm(operation: Operation) -> bool {
     matches!(operation, Operation::Gemm(..) | Operation::Linear)
 }
 
@@ -135,7 +135,7 @@ fn name(operation: Operation) -> String {
     }
 }
 
-/// The output's whole buffer, the frame around the block included, and losses and state where there are some.
+/// The buffers of output, losses and state, including the elements around a block; empty ones are omitted.
 fn quantities(operands: &Operands, buffers: Vec<Vec<f64>>) -> Vec<Quantity> {
     let [first, second] = &operands.state;
     let blocks = [("output", &operands.out), ("losses", &operands.losses), ("state 0", first), ("state 1", second)];
@@ -150,7 +150,7 @@ fn quantities(operands: &Operands, buffers: Vec<Vec<f64>>) -> Vec<Quantity> {
 fn perturbations(case: &Case) -> Vec<Perturbation> {
     match case.operation {
         Operation::Fill => vec![Perturbation::Scalar],
-        // what is skipped stays so, until the number that holds it is one
+        // A skipped update ignores everything but the NaN that skips it.
         Operation::Update(_) | Operation::SkipNonfinite if case.setting == Setting::Extreme => {
             vec![Perturbation::Input]
         }
@@ -166,14 +166,14 @@ fn perturbations(case: &Case) -> Vec<Perturbation> {
         Operation::GatherColumns | Operation::GatherRows | Operation::ScatterAddColumns | Operation::ScatterAddRows => {
             vec![Perturbation::Input, Perturbation::Id, Perturbation::Nan]
         }
-        // far out there is nothing left to move
+        // A small change of a saturated input has no effect.
         Operation::Activate(_) if case.setting == Setting::Extreme => vec![Perturbation::Sign, Perturbation::Nan],
-        // the first element is dropped, and the only one of the smallest case with it
+        // The mask drops the first element, which is the only one of the smallest case.
         Operation::Dropout if case.shape[0] == 1 => vec![Perturbation::Nan],
         Operation::Dropout => vec![Perturbation::Scalar, Perturbation::Nan],
-        // only the sign of what ReLU's derivative reads counts, and a NaN has none
+        // The derivative of ReLU depends only on the sign of the activated value, which NaN does not have.
         Operation::ActivateBackward(Activation::Relu) => vec![Perturbation::Input],
-        // a certain outcome costs nothing and has no gradient, whatever its only logit is
+        // With a single class the loss and the gradient are zero for every logit.
         Operation::SoftmaxCrossEntropy if case.shape[1] == 1 => vec![Perturbation::Nan],
         Operation::SoftmaxCrossEntropy if case.setting == Setting::Extreme => {
             vec![Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
@@ -186,7 +186,7 @@ fn perturbations(case: &Case) -> Vec<Perturbation> {
 }
 
 impl Case {
-    /// How many entries the table of a gather or scatter has.
+    /// The number of entries of the table that a gather or scatter indexes.
     fn entries(&self) -> usize {
         match self.operation {
             Operation::GatherRows | Operation::GatherColumns => self.a_shape()[usize::from(self.is_by_column())],
@@ -233,7 +233,7 @@ impl Case {
         }
     }
 
-    /// An update has both kinds of state, whatever it keeps: what it does not keep must stay.
+    /// An update has both state blocks, also if it uses fewer: the others must not change.
     fn state(&self, draw: &mut Draw) -> [Block; 2] {
         match self.operation {
             Operation::Update(_) | Operation::SkipNonfinite => {}
@@ -244,13 +244,13 @@ impl Case {
         }
         [(); 2].map(|()| {
             let mut block = self.block(self.out_shape(), draw);
-            // means of squares are not negative
+            // Means of squares are not negative.
             block.values.iter_mut().for_each(|value| *value = value.abs());
             block
         })
     }
 
-    /// The same values each time.
+    /// Draws the operands; the same values in every call.
     fn operands(&self) -> Operands {
         let mut draw = Draw::new(0x0BE5);
         let rows = self.shape[0];
@@ -266,7 +266,7 @@ impl Case {
         match (self.operation, self.setting) {
             (Operation::SoftmaxCrossEntropy, Setting::Extreme) => {
                 operands.losses = self.block([rows, 1], &mut draw);
-                // the third row is uniform, the last one spoilt
+                // The third row is uniform, the last one NaN.
                 let logits = [1e4, -1e4, 88.0, -88.0, 3.0, 0.0, -1e4, 1e4, 1e4, 0.5, 100.0, -100.0];
                 operands.out.values = [logits, logits.map(|x| -x), [-3e38; 12], [f32::NAN; 12]].concat();
                 operands.ids = vec![7, 3, 2, 0];
@@ -276,14 +276,14 @@ impl Case {
                 let row = [40.0, -40.0, 88.8, -88.8, 104.0, -104.0, 0.0, -0.0, 1e-30, f32::INFINITY, 20.0, f32::NAN];
                 operands.out.values = [row, row.map(|x| -x), row.map(|x| x / 3.0), row.map(|x| x * 1e-3)].concat();
             }
-            // nothing is skipped before
+            // No update has been skipped before.
             (Operation::SkipNonfinite, setting) => {
                 operands.out.values.fill(0.0);
                 let factor = if setting == Setting::Extreme { f32::NAN } else { 0.3 };
                 operands.a.values.iter_mut().for_each(|value| *value *= factor);
             }
             (Operation::Update(_), Setting::Extreme) => operands.a.values.fill(f32::NAN),
-            // a squared norm above the limit, so that the limit counts
+            // A squared norm above the limit, so that clipping happens.
             (Operation::ClipFactor, _) => operands.a.values.iter_mut().for_each(|value| *value = 1.0 + value.abs()),
             (Operation::ActivateBackward(_), _) => operands.a.values.iter_mut().for_each(|value| *value *= 0.5),
             _ => {}
@@ -291,23 +291,23 @@ impl Case {
         operands
     }
 
-    /// A matrix, or a block of a larger one, of values from `U(−2, 2)`.
+    /// A contiguous matrix, or a block of a larger one, with values from `U(−2, 2)`.
     fn block(&self, [rows, cols]: [usize; 2], draw: &mut Draw) -> Block {
-        let frame = if self.setting == Setting::Block && rows * cols > 0 { [1, 2, 3, 4] } else { [0; 4] };
-        let [above, below, left, right] = frame;
+        let border = if self.setting == Setting::Block && rows * cols > 0 { [1, 2, 3, 4] } else { [0; 4] };
+        let [above, below, left, right] = border;
         let outer = [above + rows + below, left + cols + right];
         let values = draw.uniform(outer[0] * outer[1], 2.0);
         Block { outer, rows: above..above + rows, cols: left..left + cols, values }
     }
 
-    /// Damages one value that the operation reads.
+    /// Perturbs one value that the operation reads.
     fn perturb(&self, perturbation: Perturbation, operands: &mut Operands) {
         let in_place = matches!(
             self.operation,
             Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::Clamp | Operation::Dropout
         );
         let (row, col) = match self.operation {
-            // only the entries that ids name are read
+            // Only the entries that the ids select are read.
             Operation::GatherColumns => (0, operands.ids[0] as usize),
             Operation::GatherRows => (operands.ids[0] as usize, 0),
             _ => (0, 0),
@@ -318,7 +318,7 @@ impl Case {
         match perturbation {
             Perturbation::Nan => *value = f32::NAN,
             Perturbation::Sign => *value *= -1.0,
-            // ReLU's and its derivative's only difference is a sign, and beyond its bound a clamp sees nothing else either
+            // Only a change of sign is certain to affect ReLU, its derivative and a clamped value.
             Perturbation::Input if self.is_relu() || self.operation == Operation::Clamp => {
                 *value = if *value > 0.0 { -0.5 } else { 0.5 }
             }

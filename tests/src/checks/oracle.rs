@@ -1,27 +1,26 @@
-//! The reference against the oracle, the walk's stages 4 to 7: states and gates against its forward pass, gradients
-//! against finite differences of it.
+//! The reference path against the oracle: states and gates against its forward pass, gradients against finite differences of
+//! it.
 
 use std::sync::Arc;
 
-use rnnlm_rnn::{Cell, Nonlinearity};
+use rnnlm_rnn::Cell;
 
 use super::layers::{backward_perturbations, forward_perturbations, perturbed};
 use super::quantities::Axes;
-use crate::cases::{StackCase, Twist};
+use crate::cases::{Condition, StackCase};
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Features, StackInputs};
-use crate::oracle::{Input, Kind, Layer, Network, differences};
+use crate::oracle::{Input, Layer, Network, differences};
 use crate::paths::Target;
 use crate::{Result, tolerance};
 
-/// Cases with more than this many rows times units are compared with the oracle's forward pass only: each difference costs
-/// two forward passes.
-const LARGEST_DIFFERENCED: usize = 10_000;
-/// How many values of one parameter are differenced, spread over it from the first to the last.
+/// Larger cases, by T·N·H, are compared with the oracle's forward pass only: each difference costs two forward passes.
+const MAX_DIFFERENCES_VOLUME: usize = 10_000;
+/// The maximum number of values of a parameter for which differences are computed, evenly spaced.
 const SAMPLES: usize = 60;
 
-/// A check forward and a check backward for every cell and case.
+/// A forward and a backward check for every cell and case.
 pub(super) fn checks(reference: &Target) -> Vec<Check> {
     let cases = Cell::ALL.into_iter().flat_map(StackCase::all);
     cases.flat_map(|case| [Some(forward(reference, case)), backward(reference, case)]).flatten().collect()
@@ -51,7 +50,7 @@ fn forward(reference: &Target, case: StackCase) -> Check {
 }
 
 fn backward(reference: &Target, case: StackCase) -> Option<Check> {
-    if case.volume() > LARGEST_DIFFERENCED || case.twist == Twist::Nan {
+    if case.volume() > MAX_DIFFERENCES_VOLUME || case.condition == Condition::Nan {
         return None;
     }
     let device = Arc::clone(&reference.device);
@@ -63,7 +62,7 @@ fn backward(reference: &Target, case: StackCase) -> Option<Check> {
         path: format!("{} / oracle", reference.path),
         tolerance: tolerance::ORACLE_GRADIENT,
         perturbations: backward_perturbations(&case),
-        expected: Box::new(move || differences_of(&case.draw()?)),
+        expected: Box::new(move || oracle_gradients(&case.draw()?)),
         found: Box::new(move |perturbation| {
             let inputs = perturbed(&case, perturbation)?;
             Ok(Axes::of(&inputs).gradients(&device.stack(&inputs)?))
@@ -71,52 +70,48 @@ fn backward(reference: &Target, case: StackCase) -> Option<Check> {
     })
 }
 
-/// The oracle's kind of a cell.
-pub(super) fn kind(cell: Cell) -> Kind {
-    match cell {
-        Cell::Rnn(Nonlinearity::Tanh) => Kind::Tanh,
-        Cell::Rnn(Nonlinearity::Relu) => Kind::Relu,
-        Cell::Gru { reset_after: true } => Kind::GruAfter,
-        Cell::Gru { reset_after: false } => Kind::GruBefore,
-        Cell::Lstm => Kind::Lstm,
-    }
-}
-
 /// The oracle's network before the first minibatch.
 pub(super) fn network(inputs: &StackInputs) -> Result<Network> {
     let (stack, layout) = crate::device::layout(inputs.config)?;
-    let (n, h) = (inputs.batch_size, inputs.config.hidden_size);
-    let state =
-        |state: &[f32], index: usize| doubles(state.get(index * n * h..(index + 1) * n * h).unwrap_or_default());
-    let parameters = layout.specs().chunks(4).zip(stack.layers()).enumerate();
-    let layers = parameters.map(|(index, (specs, layer))| {
-        let weights = |kind: &str| {
-            let spec = specs.iter().find(|spec| spec.name.contains(kind));
+    let len = inputs.batch_size * inputs.config.hidden_size;
+    let directions = inputs.config.num_directions();
+    let state = |state: &[f32], index: usize| doubles(state.get(index * len..(index + 1) * len).unwrap_or_default());
+    let layer = |(index, layer): (usize, &rnnlm_rnn::Layer)| {
+        let suffix = suffix(index, directions);
+        let parameter = |kind: &str| {
+            let name = format!("rnn.{kind}{suffix}");
+            let spec = layout.specs().iter().find(|spec| spec.name == name);
             spec.map(|spec| doubles(&inputs.parameters[spec.range()])).unwrap_or_default()
         };
         Layer {
-            kind: kind(layer.cell),
+            kind: layer.cell.into(),
             input_size: layer.input_size,
-            hidden_size: h,
-            reverse: specs[0].name.ends_with("_reverse"),
-            weight_ih: weights("weight_ih"),
-            weight_hh: weights("weight_hh"),
-            bias_ih: weights("bias_ih"),
-            bias_hh: weights("bias_hh"),
+            hidden_size: inputs.config.hidden_size,
+            reverse: index % directions == 1,
+            weight_ih: parameter("weight_ih"),
+            weight_hh: parameter("weight_hh"),
+            bias_ih: parameter("bias_ih"),
+            bias_hh: parameter("bias_hh"),
             hidden: state(&inputs.hidden, index),
             cell: state(&inputs.cell, index),
         }
-    });
+    };
     Ok(Network {
-        layers: layers.collect(),
-        directions: inputs.config.num_directions(),
+        layers: stack.layers().iter().enumerate().map(layer).collect(),
+        directions,
         input: input(&inputs.minibatches[0]),
         num_steps: inputs.num_steps,
-        batch_size: n,
+        batch_size: inputs.batch_size,
     })
 }
 
-/// The oracle's network before the last minibatch, the state carried through those before it.
+/// The end of the names of a layer's parameters, such as `_l1_reverse`.
+fn suffix(index: usize, directions: usize) -> String {
+    let reverse = if index % directions == 1 { "_reverse" } else { "" };
+    format!("_l{}{reverse}", index / directions)
+}
+
+/// The oracle's network before the last minibatch, with the state carried through the earlier ones.
 fn last_minibatch(inputs: &StackInputs) -> Result<Network> {
     let mut network = network(inputs)?;
     for next in &inputs.minibatches[1..] {
@@ -134,8 +129,8 @@ fn input(features: &Features) -> Input {
     }
 }
 
-/// Finite differences of `Σ grad_output · output` by every parameter, initial state and the dense input.
-fn differences_of(inputs: &StackInputs) -> Result<Vec<Quantity>> {
+/// Finite differences of `Σ grad_output · output` with respect to every parameter, initial state and dense input.
+fn oracle_gradients(inputs: &StackInputs) -> Result<Vec<Quantity>> {
     let (_, layout) = crate::device::layout(inputs.config)?;
     let axes = Axes::of(inputs);
     let mut network = last_minibatch(inputs)?;
@@ -145,28 +140,37 @@ fn differences_of(inputs: &StackInputs) -> Result<Vec<Quantity>> {
         output.iter().zip(&upstream).map(|(y, r)| y * r).sum()
     };
     let mut all = Vec::new();
-    for (index, spec) in layout.specs().iter().enumerate() {
-        let (name, axes) = (format!("gradient of {}", spec.name), axes.parameter(&spec.name, &spec.shape));
-        let sample = sample_of(&network, index, spec.range().len());
-        all.push(difference(&mut network, name, axes, |network| leaf_of(network, index), sample, loss));
+    for spec in layout.specs() {
+        let name = format!("gradient of {}", spec.name);
+        let parameter_axes = axes.parameter(&spec.name, &spec.shape);
+        let sample = parameter_sample(&network, &spec.name, spec.range().len());
+        all.push(difference(
+            &mut network,
+            name,
+            parameter_axes,
+            |network| parameter(network, &spec.name),
+            sample,
+            loss,
+        ));
     }
     for index in 0..network.layers.len() {
         let name = |state: &str| format!("{}gradient of the initial {state} state", axes.layer_name(index));
-        let (own, hidden) = (axes.initial(), sample(network.layers[index].hidden.len()));
-        all.push(difference(&mut network, name("hidden"), own, |n| &mut n.layers[index].hidden, hidden, loss));
+        let hidden = sample(network.layers[index].hidden.len());
+        all.push(difference(&mut network, name("hidden"), axes.state(), |n| &mut n.layers[index].hidden, hidden, loss));
         if !network.layers[index].cell.is_empty() {
-            let (own, cell) = (axes.initial(), sample(network.layers[index].cell.len()));
-            all.push(difference(&mut network, name("cell"), own, |n| &mut n.layers[index].cell, cell, loss));
+            let cell = sample(network.layers[index].cell.len());
+            all.push(difference(&mut network, name("cell"), axes.state(), |n| &mut n.layers[index].cell, cell, loss));
         }
     }
     if let Input::Dense(x) = &network.input {
-        let (name, sample) = ("gradient of the input".to_owned(), sample(x.len()));
+        let name = "gradient of the input".to_owned();
+        let sample = sample(x.len());
         all.push(difference(&mut network, name, axes.input(), dense, sample, loss));
     }
     Ok(all)
 }
 
-/// Differences by one leaf, all of its values or a sample of them.
+/// Finite differences with respect to the values `sample` of a leaf, as a quantity.
 pub(super) fn difference<M>(
     model: &mut M,
     name: String,
@@ -179,13 +183,16 @@ pub(super) fn difference<M>(
     Quantity::sampled(name, axes, sample, values)
 }
 
-/// A parameter of the oracle's by its place in the layout.
-pub(super) fn leaf_of(network: &mut Network, index: usize) -> &mut [f64] {
-    let layer = &mut network.layers[index / 4];
-    match index % 4 {
-        0 => &mut layer.weight_ih,
-        1 => &mut layer.weight_hh,
-        2 => &mut layer.bias_ih,
+/// A parameter of the network by its name.
+pub(super) fn parameter<'a>(network: &'a mut Network, name: &str) -> &'a mut [f64] {
+    let directions = network.directions;
+    let mut layers = network.layers.iter_mut().enumerate();
+    let layer = layers.find(|(index, _)| name.ends_with(&suffix(*index, directions)));
+    let Some((_, layer)) = layer else { return &mut [] };
+    match name {
+        _ if name.starts_with("rnn.weight_ih") => &mut layer.weight_ih,
+        _ if name.starts_with("rnn.weight_hh") => &mut layer.weight_hh,
+        _ if name.starts_with("rnn.bias_ih") => &mut layer.bias_ih,
         _ => &mut layer.bias_hh,
     }
 }
@@ -197,18 +204,18 @@ fn dense(network: &mut Network) -> &mut [f64] {
     }
 }
 
-/// Every place, or [`SAMPLES`] of them from the first to the last.
+/// Every index below `len`, or [`SAMPLES`] of them, evenly spaced.
 pub(super) fn sample(len: usize) -> Vec<usize> {
     if len <= SAMPLES { (0..len).collect() } else { (0..SAMPLES).map(|i| i * (len - 1) / (SAMPLES - 1)).collect() }
 }
 
-/// Places of a parameter of the layout: of a weight that one-hot rows pick columns from, only columns that are picked.
-pub(super) fn sample_of(network: &Network, index: usize, len: usize) -> Vec<usize> {
-    match (&network.input, index) {
-        (Input::OneHot(ids), 0) if len > SAMPLES => {
+/// Indices of a parameter's values. Of a weight for one-hot input only columns that occur: the other gradients are zero.
+pub(super) fn parameter_sample(network: &Network, name: &str, len: usize) -> Vec<usize> {
+    match &network.input {
+        Input::OneHot(ids) if name == "rnn.weight_ih_l0" && len > SAMPLES => {
             let width = network.layers[0].input_size;
-            let places = sample(len / width).into_iter().enumerate();
-            places.map(|(i, row)| row * width + ids[i % ids.len()]).collect()
+            let rows = sample(len / width).into_iter().enumerate();
+            rows.map(|(i, row)| row * width + ids[i % ids.len()]).collect()
         }
         _ => sample(len),
     }

@@ -1,5 +1,5 @@
-//! What must hold of any numbers, the walk's stages 5 to 8: each function makes a check of the inputs it is given, so that
-//! the table runs it on fixed ones and `cargo test` on generated ones.
+//! Properties that hold for any input. Each function creates a check of given inputs: the table runs it on fixed inputs,
+//! `cargo test` also on generated ones.
 
 use std::sync::Arc;
 
@@ -7,12 +7,14 @@ use rnnlm_rnn::{Cell, StackConfig};
 
 use super::layers::perturbed;
 use super::quantities::Axes;
-use crate::cases::{Draw, StackCase};
+use crate::cases::StackCase;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
-use crate::device::{Block, Features, Operands, Operation, StackInputs, StackOutputs, UpdateInputs};
+use crate::device::{Block, Operands, Operation, StackInputs, StackOutputs, UpdateInputs};
+use crate::draw::Draw;
 use crate::paths::{Target, Threads};
 use crate::perturb::Perturbation;
+use crate::rows::select;
 use crate::{Result, tolerance};
 
 /// The properties of one backend on one path.
@@ -28,8 +30,8 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     let cases = Cell::ALL.into_iter().map(|cell| StackCase::all(cell)[4]);
     checks.extend(cases.clone().map(|case| batch_permutation(target, case, 2)));
     if let Some(with_threads) = &target.with_threads {
-        let paired = Cell::ALL.into_iter().map(StackCase::in_pairs);
-        let runs = cases.chain(paired).flat_map(|case| [2, 3].map(|threads| (case, threads)));
+        let many_rows = Cell::ALL.into_iter().map(StackCase::many_rows);
+        let runs = cases.chain(many_rows).flat_map(|case| [2, 3].map(|threads| (case, threads)));
         checks.extend(runs.map(|(case, threads)| thread_count(target, with_threads, case, threads)));
     }
     checks
@@ -49,7 +51,7 @@ fn property(target: &Target, subject: &str, shape: String) -> Check {
     }
 }
 
-/// Clipping goes by the norm of all gradients together: what is above the limit comes down to it, what is below stays.
+/// Clipping scales all gradients by their global norm if it is above the limit, and leaves them unchanged otherwise.
 pub fn clipping(target: &Target, gradients: Vec<Vec<f32>>, clip: f32) -> Check {
     let norm = gradients.iter().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
     let limit = f64::from(clip);
@@ -87,18 +89,18 @@ pub fn clipping(target: &Target, gradients: Vec<Vec<f32>>, clip: f32) -> Check {
     }
 }
 
-/// Adding one number to all logits of a row changes neither loss nor gradient. Logits are multiples of 1/64, so that the
-/// sum is exact.
+/// Adding a constant to all logits of a row changes neither the loss nor the gradient. Logits are multiples of 1/64, so the
+/// addition is exact.
 pub fn softmax_shift(target: &Target, [rows, cols]: [usize; 2], shift: f32, seed: u64) -> Check {
     let device = Arc::clone(&target.device);
-    let plain = Arc::clone(&device);
+    let expected_device = Arc::clone(&device);
     let operands = move |shift: f32| {
         let mut draw = Draw::new(seed);
         let logits = draw.uniform(rows * cols, 8.0).into_iter().map(|x| (x * 64.0).round() / 64.0 + shift);
-        let whole = |values: Vec<f32>, cols| Block { outer: [rows, cols], rows: 0..rows, cols: 0..cols, values };
+        let matrix = |values: Vec<f32>, cols| Block { outer: [rows, cols], rows: 0..rows, cols: 0..cols, values };
         Operands {
-            out: whole(logits.collect(), cols),
-            losses: whole(vec![0.0; rows], 1),
+            out: matrix(logits.collect(), cols),
+            losses: matrix(vec![0.0; rows], 1),
             ids: draw.ids(rows, cols),
             scalar: 1.0,
             ..Operands::default()
@@ -111,7 +113,9 @@ pub fn softmax_shift(target: &Target, [rows, cols]: [usize; 2], shift: f32, seed
     };
     Check {
         perturbations: vec![Perturbation::Input, Perturbation::Id],
-        expected: Box::new(move || Ok(quantities(plain.operation(Operation::SoftmaxCrossEntropy, &operands(0.0))?))),
+        expected: Box::new(move || {
+            Ok(quantities(expected_device.operation(Operation::SoftmaxCrossEntropy, &operands(0.0))?))
+        }),
         found: Box::new(move |perturbation| {
             let mut operands = operands(shift);
             match perturbation {
@@ -125,14 +129,14 @@ pub fn softmax_shift(target: &Target, [rows, cols]: [usize; 2], shift: f32, seed
     }
 }
 
-/// Rows of a minibatch do not know of each other: in another order they give the same outputs in that order, and the same
-/// gradients of the parameters.
+/// Permuting the rows of a minibatch permutes the outputs and leaves the parameters' gradients unchanged.
 pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
-    let (ours, theirs) = (Arc::clone(&target.device), Arc::clone(&target.device));
+    let device = Arc::clone(&target.device);
+    let expected_device = Arc::clone(&target.device);
     let order = move || {
         let mut order: Vec<usize> = (0..case.batch_size).collect();
-        let moved = Draw::new(seed).ids(1, case.batch_size.max(2) - 1)[0] as usize + 1;
-        order.rotate_left(moved % case.batch_size);
+        let shift = Draw::new(seed).ids(1, case.batch_size.max(2) - 1)[0] as usize + 1;
+        order.rotate_left(shift % case.batch_size);
         order
     };
     let quantities = |inputs: &StackInputs, output: &[f32], gradients: Vec<Quantity>| {
@@ -144,8 +148,8 @@ pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
         perturbations: vec![Perturbation::Order, Perturbation::LastGate],
         expected: Box::new(move || {
             let inputs = case.draw()?;
-            let outputs = theirs.stack(&inputs)?;
-            let output = permuted(&outputs.output, &order(), inputs.config.output_size());
+            let outputs = expected_device.stack(&inputs)?;
+            let output = select(&outputs.output, case.batch_size, &order(), inputs.config.output_size());
             let scale = summed_magnitude(&outputs, inputs.config);
             let gradients = Axes::of(&inputs).parameter_gradients(&outputs);
             let gradients = gradients.into_iter().map(|gradient| gradient.summed_from(scale)).collect();
@@ -156,16 +160,16 @@ pub fn batch_permutation(target: &Target, case: StackCase, seed: u64) -> Check {
             if perturbation == Some(Perturbation::Order) {
                 order.swap(0, 1);
             }
-            let inputs = permute(perturbed(&case, perturbation.filter(|&p| p != Perturbation::Order))?, &order);
-            let outputs = ours.stack(&inputs)?;
+            let inputs = perturbed(&case, perturbation.filter(|&p| p != Perturbation::Order))?.rows(&order);
+            let outputs = device.stack(&inputs)?;
             Ok(quantities(&inputs, &outputs.output, Axes::of(&inputs).parameter_gradients(&outputs)))
         }),
         ..property(target, &format!("{} permuted batch", case.cell.name()), case.shape())
     }
 }
 
-/// What the gradients of parameters are sums of: over steps and rows, gradients of a pre-activation times numbers of the
-/// order of one. The largest sum of such magnitudes, over layers, gates and units.
+/// The magnitude of the terms in a parameter's gradient, which is a sum over steps and rows of gradients of pre-activations
+/// times values of magnitude about 1: the largest sum of these gradients' magnitudes over layers, gates and units.
 fn summed_magnitude(outputs: &StackOutputs, config: StackConfig) -> f64 {
     let width = config.cell.num_gates() * config.hidden_size;
     let sums = outputs.layers.iter().flat_map(|layer| {
@@ -174,28 +178,7 @@ fn summed_magnitude(outputs: &StackOutputs, config: StackConfig) -> f64 {
     sums.fold(0.0, f64::max)
 }
 
-/// Every block of rows in the given order of the rows.
-fn permuted<T: Copy>(values: &[T], order: &[usize], width: usize) -> Vec<T> {
-    let blocks = values.chunks(order.len() * width);
-    let rows = blocks.flat_map(|block| order.iter().map(move |&row| &block[row * width..(row + 1) * width]));
-    rows.flatten().copied().collect()
-}
-
-fn permute(mut inputs: StackInputs, order: &[usize]) -> StackInputs {
-    let (h, width, output) = (inputs.config.hidden_size, inputs.config.input_size, inputs.config.output_size());
-    for features in &mut inputs.minibatches {
-        *features = match features {
-            Features::Dense(x) => Features::Dense(permuted(x, order, width)),
-            Features::OneHot(ids) => Features::OneHot(permuted(ids, order, 1)),
-        };
-    }
-    inputs.hidden = permuted(&inputs.hidden, order, h);
-    inputs.cell = permuted(&inputs.cell, order, h);
-    inputs.grad_output = permuted(&inputs.grad_output, order, output);
-    inputs
-}
-
-/// The number of threads changes no bit of states or gradients.
+/// States and gradients have the same bits with 1 and with `threads` threads.
 pub fn thread_count(target: &Target, with_threads: &Threads, case: StackCase, threads: usize) -> Check {
     let with_threads = Arc::clone(with_threads);
     let quantities = move |threads: usize, inputs: &StackInputs| -> Result<Vec<Quantity>> {
@@ -204,6 +187,7 @@ pub fn thread_count(target: &Target, with_threads: &Threads, case: StackCase, th
         Ok([axes.forward(&outputs), axes.gate_gradients(&outputs), axes.gradients(&outputs)].concat())
     };
     Check {
+        family: Family::Reproducibility,
         tolerance: tolerance::EXACT,
         perturbations: vec![Perturbation::LastGate, Perturbation::FirstStep],
         expected: {

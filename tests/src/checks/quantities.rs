@@ -1,5 +1,5 @@
-//! The names of what recurrent layers compute, beside the walk's stage 5: the same for the oracle, the reference and
-//! every other path, so that a difference reads `lstm, forget gate, t = 3, row 1, unit 17`.
+//! The results of recurrent layers as named quantities: the same names for the oracle, the reference path and every other
+//! path, so that a difference is reported as `lstm, forget gate, t = 3, row 1, unit 17`.
 
 use rnnlm_rnn::StackConfig;
 
@@ -7,7 +7,7 @@ use crate::compare::{Axis, Quantity};
 use crate::device::{LayerOutputs, NamedTensor, StackInputs, StackOutputs};
 use crate::oracle::Trace;
 
-/// The sizes of a run, from which the axes follow.
+/// The sizes of a forward and backward pass, which determine the axes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axes {
     pub(crate) config: StackConfig,
@@ -33,7 +33,7 @@ impl Axes {
         vec![Axis::Step(self.num_steps), Axis::Row(self.batch_size), Axis::Unit(self.config.output_size())]
     }
 
-    fn state(&self) -> Vec<Axis> {
+    pub(crate) fn state(&self) -> Vec<Axis> {
         vec![Axis::Row(self.batch_size), Axis::Unit(self.config.hidden_size)]
     }
 
@@ -52,7 +52,7 @@ impl Axes {
         }
     }
 
-    /// `layer 1 reverse `, or nothing where there is only one.
+    /// The prefix of a layer's quantities, such as `layer 1 reverse `; empty for a single layer.
     pub(crate) fn layer_name(&self, index: usize) -> String {
         let directions = self.config.num_directions();
         let mut name = String::new();
@@ -65,7 +65,7 @@ impl Axes {
         name
     }
 
-    /// Gates and states of a layer after each step; what a cell does not have is left out.
+    /// A layer's gates and states after each step, without those that the cell does not have.
     fn layer(&self, index: usize, [gates, hidden, cell, candidate]: [Vec<f64>; 4]) -> Vec<Quantity> {
         let name = self.layer_name(index);
         let all = [
@@ -77,15 +77,14 @@ impl Axes {
         all.into_iter().filter(|quantity| !quantity.values().is_empty()).collect()
     }
 
-    /// What the oracle's forward pass gives.
+    /// The results of the oracle's forward pass.
     pub(crate) fn forward_of_traces(&self, traces: &[Trace], output: Vec<f64>) -> Vec<Quantity> {
         let mut all = vec![Quantity::new("output", self.output(), output)];
-        let finals = traces.iter().enumerate();
-        all.extend(
-            finals.flat_map(|(i, trace)| self.final_state(i, trace.final_hidden.clone(), trace.final_cell.clone())),
-        );
         for (index, trace) in traces.iter().enumerate() {
-            // the gate of an Elman cell is its hidden state
+            all.extend(self.final_state(index, trace.final_hidden.clone(), trace.final_cell.clone()));
+        }
+        for (index, trace) in traces.iter().enumerate() {
+            // The only gate of an Elman cell is its hidden state.
             let gates = if self.config.cell.num_gates() == 1 { Vec::new() } else { trace.gates.clone() };
             let parts = [gates, trace.hidden.clone(), trace.cell.clone(), trace.candidate.clone()];
             all.extend(self.layer(index, parts));
@@ -93,7 +92,7 @@ impl Axes {
         all
     }
 
-    /// What a device's forward pass gives.
+    /// The results of a device's forward pass.
     pub(crate) fn forward(&self, outputs: &StackOutputs) -> Vec<Quantity> {
         let mut all = self.results(outputs);
         for (index, layer) in outputs.layers.iter().enumerate() {
@@ -103,19 +102,19 @@ impl Axes {
         all
     }
 
-    /// What a caller sees of a forward pass: the output and the final states.
+    /// The output and the final states of a forward pass.
     pub(crate) fn results(&self, outputs: &StackOutputs) -> Vec<Quantity> {
         let mut all = vec![Quantity::from_f32("output", self.output(), &outputs.output)];
         all.extend(self.final_states(&outputs.hidden, &outputs.cell));
         all
     }
 
-    /// The final states of all layers and directions, which lie one below the other.
+    /// The final states of all layers and directions, from their concatenation.
     pub(crate) fn final_states(&self, hidden: &[f32], cell: &[f32]) -> Vec<Quantity> {
         let len = self.batch_size * self.config.hidden_size;
-        let own = |state: &[f32], index: usize| doubles(state.get(index * len..(index + 1) * len).unwrap_or_default());
+        let part = |state: &[f32], index: usize| doubles(state.get(index * len..(index + 1) * len).unwrap_or_default());
         let layers = 0..self.config.num_layers * self.config.num_directions();
-        layers.flat_map(|index| self.final_state(index, own(hidden, index), own(cell, index))).collect()
+        layers.flat_map(|index| self.final_state(index, part(hidden, index), part(cell, index))).collect()
     }
 
     fn final_state(&self, index: usize, hidden: Vec<f64>, cell: Vec<f64>) -> Vec<Quantity> {
@@ -127,7 +126,7 @@ impl Axes {
         all.into_iter().filter(|quantity| !quantity.values().is_empty()).collect()
     }
 
-    /// Gradients that finite differences can give as well: of parameters, initial states and a dense input.
+    /// The gradients that the oracle has finite differences of: parameters, initial states and a dense input.
     pub(crate) fn gradients(&self, outputs: &StackOutputs) -> Vec<Quantity> {
         let mut all = self.parameter_gradients(outputs);
         for (index, layer) in outputs.layers.iter().enumerate() {
@@ -142,7 +141,7 @@ impl Axes {
         outputs.gradients.iter().map(|gradient| self.named(gradient)).collect()
     }
 
-    /// The gradients of every pre-activation, which name gate and step.
+    /// The gradients of every pre-activation, by gate and step.
     pub(crate) fn gate_gradients(&self, outputs: &StackOutputs) -> Vec<Quantity> {
         let layers = outputs.layers.iter().enumerate();
         let named = layers.map(|(index, layer)| {
@@ -164,11 +163,6 @@ impl Axes {
             Quantity::from_f32(format!("{name}gradient of the initial cell state"), self.state(), cell),
         ];
         all.into_iter().filter(|quantity| !quantity.values().is_empty()).collect()
-    }
-
-    /// The axes of an initial state.
-    pub(crate) fn initial(&self) -> Vec<Axis> {
-        self.state()
     }
 }
 

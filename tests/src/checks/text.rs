@@ -1,5 +1,4 @@
-//! What must hold of tokens and minibatches, the walk's stages 2 and 3. Nothing here is computed by a backend; the rows
-//! stand under the CPU's name.
+//! Properties of tokens and minibatches. No backend computes them; their rows have the backend `cpu` and the path `host`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +10,7 @@ use crate::compare::{Axis, Quantity};
 use crate::perturb::Perturbation;
 use crate::tolerance;
 
-/// Every property of stages 2 and 3 on fixed inputs.
+/// All properties on fixed inputs.
 pub(super) fn checks() -> Vec<Check> {
     let text = "The Time Traveller (for so it will be convenient to speak of him)\r\nwas expounding… ünder\tus.\n\n";
     let mut checks = vec![decoding(text, TokenKind::Char), decoding(text, TokenKind::Byte)];
@@ -39,7 +38,7 @@ fn check(subject: &str, shape: String, perturbations: Vec<Perturbation>, expecte
     }
 }
 
-/// Encoding undoes decoding, and of bytes decoding undoes encoding as well.
+/// Encoding inverts decoding, and for byte tokens decoding inverts encoding as well.
 pub fn decoding(text: &str, kind: TokenKind) -> Check {
     let text = text.to_owned();
     let read = move || -> Result<Corpus> {
@@ -51,16 +50,16 @@ pub fn decoding(text: &str, kind: TokenKind) -> Check {
         let bytes = corpus.vocab.decode_bytes(ids)?;
         let again = corpus.vocab.encode_normalized(&bytes)?.ids;
         Ok(vec![
-            numbers("ids", &again),
+            ids_quantity("ids", &again),
             Quantity::new("text", vec![Axis::Column(bytes.len())], bytes.iter().map(|&byte| f64::from(byte)).collect()),
         ])
     };
     let expected: Expected = Box::new(move || {
         let corpus = read()?;
-        let spelt = corpus.ids.iter().map(|&id| corpus.vocab.decode_bytes(&[id])).collect::<Result<Vec<_>, _>>()?;
-        let bytes: Vec<u8> = spelt.concat();
+        let spellings = corpus.ids.iter().map(|&id| corpus.vocab.decode_bytes(&[id])).collect::<Result<Vec<_>, _>>()?;
+        let bytes: Vec<u8> = spellings.concat();
         let text = bytes.iter().map(|&byte| f64::from(byte)).collect();
-        Ok(vec![numbers("ids", &corpus.ids), Quantity::new("text", vec![Axis::Column(bytes.len())], text)])
+        Ok(vec![ids_quantity("ids", &corpus.ids), Quantity::new("text", vec![Axis::Column(bytes.len())], text)])
     });
     let found: Found = Box::new(move |perturbation| {
         let corpus = reread()?;
@@ -81,26 +80,26 @@ pub fn decoding(text: &str, kind: TokenKind) -> Check {
     )
 }
 
-fn numbers(name: &str, ids: &[u32]) -> Quantity {
+fn ids_quantity(name: &str, ids: &[u32]) -> Quantity {
     Quantity::new(name, vec![Axis::Column(ids.len())], ids.iter().map(|&id| f64::from(id)).collect())
 }
 
-/// A corpus whose token at each place is the place, so that a minibatch tells where it was cut.
-fn places(tokens: usize) -> Vec<u32> {
+/// A corpus in which each id is its own index, so that the ids of a minibatch show its position.
+fn indices(tokens: usize) -> Vec<u32> {
     (0..tokens as u32).collect()
 }
 
-/// The same, or with another token behind the first one that is used.
+/// [`indices`], or with a changed token after the first one that is used.
 fn perturbed(sampling: Sampling, tokens: usize, sizes: Sizes, perturbation: Option<Perturbation>) -> Result<Vec<u32>> {
-    let mut corpus = places(tokens);
+    let mut corpus = indices(tokens);
     if perturbation == Some(Perturbation::Id) {
-        let first = cut(&sizes.batches(sampling, &corpus)?, sizes)?[0].inputs[0] as usize;
+        let first = all(&sizes.batches(sampling, &corpus)?, sizes)?[0].inputs[0] as usize;
         corpus[first + 1] = 0;
     }
     Ok(corpus)
 }
 
-/// What minibatches are cut by.
+/// The parameters of minibatches.
 #[derive(Clone, Copy)]
 struct Sizes {
     batch_size: usize,
@@ -114,7 +113,7 @@ impl Sizes {
     }
 }
 
-fn cut(batches: &Batches<'_>, Sizes { batch_size, num_steps, .. }: Sizes) -> Result<Vec<Minibatch>> {
+fn all(batches: &Batches<'_>, Sizes { batch_size, num_steps, .. }: Sizes) -> Result<Vec<Minibatch>> {
     let minibatch = |index| {
         let mut minibatch = Minibatch::new(batch_size, num_steps);
         batches.fill(index, &mut minibatch)?;
@@ -123,23 +122,23 @@ fn cut(batches: &Batches<'_>, Sizes { batch_size, num_steps, .. }: Sizes) -> Res
     (0..batches.num_minibatches()).map(minibatch).collect()
 }
 
-/// Sequential minibatches are the columns, T at a time, of the corpus folded into N rows behind the offset: the book's
+/// Sequential minibatches divide the corpus after the offset into N rows, and take T consecutive columns each: the book's
 /// `seq_data_iter_sequential`.
 pub fn sequential(tokens: usize, batch_size: usize, num_steps: usize, seed: u64) -> Check {
     let shape = format!("{tokens} tokens, T{num_steps} N{batch_size} seed {seed}");
     let sizes = Sizes { batch_size, num_steps, seed };
     let axes = move |count| vec![Axis::Other("minibatch", count), Axis::Step(num_steps), Axis::Row(batch_size)];
     let expected: Expected = Box::new(move || {
-        let offset = sizes.batches(Sampling::Sequential, &places(tokens))?.offset();
+        let offset = sizes.batches(Sampling::Sequential, &indices(tokens))?.offset();
         let row_length = (tokens - offset - 1) / batch_size;
         let count = row_length / num_steps;
         let (mut inputs, mut targets) = (Vec::new(), Vec::new());
         for minibatch in 0..count {
             for t in 0..num_steps {
                 for row in 0..batch_size {
-                    let place = offset + row * row_length + minibatch * num_steps + t;
-                    inputs.push(place as f64);
-                    targets.push((place + 1) as f64);
+                    let index = offset + row * row_length + minibatch * num_steps + t;
+                    inputs.push(index as f64);
+                    targets.push((index + 1) as f64);
                 }
             }
         }
@@ -148,39 +147,40 @@ pub fn sequential(tokens: usize, batch_size: usize, num_steps: usize, seed: u64)
     let found: Found = Box::new(move |perturbation| {
         let corpus = perturbed(Sampling::Sequential, tokens, sizes, perturbation)?;
         let batches = sizes.batches(Sampling::Sequential, &corpus)?;
-        let mut minibatches = cut(&batches, sizes)?;
+        let mut minibatches = all(&batches, sizes)?;
         if perturbation == Some(Perturbation::Order) {
             minibatches.swap(0, 1);
         }
-        let all = |of: fn(&Minibatch) -> &Vec<u32>| minibatches.iter().flat_map(of).map(|&id| f64::from(id)).collect();
+        let ids = |of: fn(&Minibatch) -> &Vec<u32>| minibatches.iter().flat_map(of).map(|&id| f64::from(id)).collect();
         Ok(vec![
-            Quantity::new("inputs", axes(minibatches.len()), all(|minibatch| &minibatch.inputs)),
-            Quantity::new("targets", axes(minibatches.len()), all(|minibatch| &minibatch.targets)),
+            Quantity::new("inputs", axes(minibatches.len()), ids(|minibatch| &minibatch.inputs)),
+            Quantity::new("targets", axes(minibatches.len()), ids(|minibatch| &minibatch.targets)),
         ])
     });
     check("sequential minibatches", shape, vec![Perturbation::Id, Perturbation::Order], expected, found)
 }
 
-/// Random minibatches take pieces of T tokens that start T apart behind the offset, none of them twice: the book's
-/// `seq_data_iter_random`.
+/// Random minibatches take subsequences of T tokens that start at multiples of T after the offset, each at most once: the
+/// book's `seq_data_iter_random`.
 pub fn random(tokens: usize, batch_size: usize, num_steps: usize, seed: u64) -> Check {
     let shape = format!("{tokens} tokens, T{num_steps} N{batch_size} seed {seed}");
     let sizes = Sizes { batch_size, num_steps, seed };
-    let names = ["minibatches", "rows", "different rows", "rows off the grid", "steps that do not follow"];
+    let names = ["minibatches", "rows", "distinct rows", "misaligned rows", "misplaced tokens"];
     let quantities = move |counts: [usize; 5]| {
         let quantity = |(name, count)| Quantity::new(name, vec![Axis::Row(1)], vec![count as f64]);
         names.into_iter().zip(counts).map(quantity).collect()
     };
     let expected: Expected = Box::new(move || {
-        let offset = sizes.batches(Sampling::Random, &places(tokens))?.offset();
+        let offset = sizes.batches(Sampling::Random, &indices(tokens))?.offset();
         let minibatches = (tokens - offset - 1) / num_steps / batch_size;
         Ok(quantities([minibatches, minibatches * batch_size, minibatches * batch_size, 0, 0]))
     });
     let found: Found = Box::new(move |perturbation| {
         let corpus = perturbed(Sampling::Random, tokens, sizes, perturbation)?;
         let batches = sizes.batches(Sampling::Random, &corpus)?;
-        let minibatches = cut(&batches, sizes)?;
-        let (mut starts, mut astray) = (BTreeMap::new(), 0);
+        let minibatches = all(&batches, sizes)?;
+        let mut starts = BTreeMap::new();
+        let mut misplaced = 0;
         for minibatch in &minibatches {
             for row in 0..batch_size {
                 let start = minibatch.inputs[row];
@@ -188,34 +188,35 @@ pub fn random(tokens: usize, batch_size: usize, num_steps: usize, seed: u64) -> 
                 for t in 0..num_steps {
                     let at = t * batch_size + row;
                     let pair = [minibatch.inputs[at], minibatch.targets[at]];
-                    astray += usize::from(pair != [start + t as u32, start + t as u32 + 1]);
+                    misplaced += usize::from(pair != [start + t as u32, start + t as u32 + 1]);
                 }
             }
         }
-        let is_off = |start: &&u32| (**start as usize).checked_sub(batches.offset()).is_none_or(|s| s % num_steps != 0);
-        let off = starts.keys().filter(is_off).count();
-        Ok(quantities([minibatches.len(), starts.values().sum(), starts.len(), off, astray]))
+        let is_misaligned =
+            |start: &&u32| (**start as usize).checked_sub(batches.offset()).is_none_or(|s| s % num_steps != 0);
+        let misaligned = starts.keys().filter(is_misaligned).count();
+        Ok(quantities([minibatches.len(), starts.values().sum(), starts.len(), misaligned, misplaced]))
     });
     check("random minibatches", shape, vec![Perturbation::Id], expected, found)
 }
 
-/// Offsets take every value that the book's do and no other: `0..=T` for sequential minibatches, `0..T` for random ones.
+/// Offsets take exactly the values of the book's code: `0..=T` for sequential minibatches, `0..T` for random ones.
 pub fn offsets(sampling: Sampling, num_steps: usize) -> Check {
-    let seen = |seen: Vec<f64>| vec![Quantity::new("offset", vec![Axis::Other("offset", seen.len())], seen)];
+    let quantity = |occurs: Vec<f64>| vec![Quantity::new("offset", vec![Axis::Other("offset", occurs.len())], occurs)];
     let (name, last) = match sampling {
         Sampling::Sequential => ("sequential", num_steps),
         Sampling::Random => ("random", num_steps - 1),
     };
     let expected: Expected =
-        Box::new(move || Ok(seen((0..num_steps + 3).map(|offset| f64::from(u8::from(offset <= last))).collect())));
+        Box::new(move || Ok(quantity((0..num_steps + 3).map(|offset| f64::from(u8::from(offset <= last))).collect())));
     let found: Found = Box::new(move |perturbation| {
-        let corpus = places(100);
+        let corpus = indices(100);
         let steps = if perturbation.is_some() { num_steps + 1 } else { num_steps };
-        let mut values = vec![0.0; num_steps + 3];
+        let mut occurs = vec![0.0; num_steps + 3];
         for seed in 0..100 * num_steps as u64 {
-            values[Batches::new(sampling, &corpus, 2, steps, seed, 0)?.offset()] = 1.0;
+            occurs[Batches::new(sampling, &corpus, 2, steps, seed, 0)?.offset()] = 1.0;
         }
-        Ok(seen(values))
+        Ok(quantity(occurs))
     });
     check(&format!("{name} offsets"), format!("T{num_steps}"), vec![Perturbation::Scalar], expected, found)
 }

@@ -1,5 +1,5 @@
-//! Whole training runs against the oracle's, the walk's stages 3 to 8: a model small enough that finite differences give
-//! every gradient of every step, so that clipping, update and carried state are seen together.
+//! Training runs against the oracle's: a model small enough for finite differences of every parameter at every step, so that
+//! clipping, updates and the carried state are checked together.
 
 use std::sync::Arc;
 
@@ -7,31 +7,32 @@ use rnnlm_model::{Init, TrainConfig};
 use rnnlm_rnn::Cell;
 use rnnlm_vocab::{Batches, Minibatch, Sampling};
 
-use super::model::{Model, config};
-use super::oracle::{doubles, leaf_of, network};
-use crate::cases::{Draw, StackCase, Twist, Width};
+use super::model::{Model, config, layout};
+use super::oracle::{doubles, network, parameter};
+use crate::cases::{Condition, StackCase, Width};
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{TrainData, TrainInputs, TrainOutputs};
+use crate::draw::Draw;
 use crate::oracle::{Input, Linear, differences};
 use crate::paths::Target;
 use crate::perturb::Perturbation;
 use crate::{Result, tolerance};
 
-/// Entries of the vocabulary.
+/// The vocabulary size.
 const V: usize = 5;
-/// Hidden units.
+/// The hidden size.
 const H: usize = 4;
-/// Steps of a minibatch.
+/// The number of steps.
 const T: usize = 3;
-/// Rows of a minibatch.
+/// The batch size.
 const N: usize = 2;
-/// Tokens of the corpus: six minibatches an epoch.
+/// The number of tokens of the corpus: six minibatches per epoch.
 const TOKENS: usize = 42;
-/// Times that it is gone through.
+/// The number of epochs.
 const EPOCHS: u64 = 2;
 
-/// A run for every cell and way of sampling, by steps, and one by epochs.
+/// For every cell a run by steps with each sampling, and a run by epochs.
 pub(super) fn checks(target: &Target) -> Vec<Check> {
     let mut checks = Vec::new();
     for cell in Cell::ALL {
@@ -44,7 +45,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     checks
 }
 
-/// What is reported, and who cuts the minibatches.
+/// Whether the results are per step, for given minibatches, or per epoch, for a corpus.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Step,
@@ -87,7 +88,7 @@ impl Run {
             hidden_size: H,
             num_layers: 1,
             bidirectional: false,
-            twist: Twist::ZeroState,
+            condition: Condition::ZeroState,
         }
     }
 
@@ -97,7 +98,7 @@ impl Run {
             batch_size: N,
             num_steps: T,
             lr: 0.5,
-            clip: 0.4, // about half of the first steps' norms are larger
+            clip: 0.4, // below about half of the norms
             sampling: self.sampling,
             init: Init::Uniform,
             seed: 1,
@@ -113,7 +114,13 @@ impl Run {
         Draw::new(0xC0).ids(TOKENS, V)
     }
 
-    /// Each epoch's minibatches.
+    /// The names of all parameters, in the order of the layout.
+    fn parameter_names(self) -> Result<Vec<String>> {
+        let layout = layout(&config(self.cell, V, H, 1))?;
+        Ok(layout.specs().iter().map(|spec| spec.name.clone()).collect())
+    }
+
+    /// The minibatches of each epoch.
     fn epochs(self, corpus: &[u32]) -> Result<Vec<Vec<Minibatch>>> {
         let epochs = (0..EPOCHS).map(|epoch| Batches::new(self.sampling, corpus, N, T, self.train().seed, epoch));
         Ok(epochs.map(|batches| batches.map(|batches| batches.into_iter().collect())).collect::<Result<_, _>>()?)
@@ -148,32 +155,33 @@ impl Run {
     }
 
     fn named(self, losses: Vec<f64>, norms: Vec<f64>, parameters: Vec<f64>) -> Vec<Quantity> {
-        let (what, each) = if self.by == By::Step { ("loss", "step") } else { ("perplexity", "epoch") };
+        let (metric, axis) = if self.by == By::Step { ("loss", "step") } else { ("perplexity", "epoch") };
         vec![
-            Quantity::new(what, vec![Axis::Other(each, losses.len())], losses),
-            Quantity::new("gradient norm", vec![Axis::Other(each, norms.len())], norms),
+            Quantity::new(metric, vec![Axis::Other(axis, losses.len())], losses),
+            Quantity::new("gradient norm", vec![Axis::Other(axis, norms.len())], norms),
             Quantity::new("final parameters", vec![Axis::Column(parameters.len())], parameters),
         ]
     }
 
-    /// The same run in double precision: finite differences, the global norm, clipping, and a step against the gradient.
-    /// By step a run is one stream; an epoch begins with the zero state.
+    /// The same run in double precision: finite differences, the global norm, clipping and an SGD step. A run by steps carries
+    /// the state through all minibatches; an epoch starts with the zero state.
     fn expected(self) -> Result<Vec<Quantity>> {
         let linear = doubles(&self.linear());
         let (weight, bias) = linear.split_at(V * H);
         let (weight, bias) = (weight.to_vec(), bias.to_vec());
         let network = network(&self.case().draw()?)?;
+        let names = self.parameter_names()?;
         let mut model = Model { network, linear: Linear { weight, bias }, targets: Vec::new() };
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         for epoch in self.epochs(&self.corpus())? {
             if self.by == By::Epoch {
-                model.forget();
+                model.reset_state();
             }
             for minibatch in epoch {
                 if self.sampling == Sampling::Random {
-                    model.forget();
+                    model.reset_state();
                 }
-                let (loss, norm) = model.train(&minibatch, self.train());
+                let (loss, norm) = model.train(&names, &minibatch, self.train());
                 losses.push(loss);
                 norms.push(norm);
             }
@@ -185,45 +193,44 @@ impl Run {
             };
             (losses, norms) = (means(&losses).into_iter().map(f64::exp).collect(), means(&norms));
         }
-        let parameters = (0..6).flat_map(|leaf| model.leaf(leaf).to_vec()).collect();
+        let parameters = names.iter().flat_map(|name| model.leaf(name).to_vec()).collect();
         Ok(self.named(losses, norms, parameters))
     }
 }
 
 impl Model {
-    /// Weights and biases in the order of the layout.
-    fn leaf(&mut self, index: usize) -> &mut [f64] {
-        match index {
-            4 => &mut self.linear.weight,
-            5 => &mut self.linear.bias,
-            _ => leaf_of(&mut self.network, index),
+    /// A parameter by its name.
+    fn leaf(&mut self, name: &str) -> &mut [f64] {
+        match name {
+            "linear.weight" => &mut self.linear.weight,
+            "linear.bias" => &mut self.linear.bias,
+            _ => parameter(&mut self.network, name),
         }
     }
 
-    /// The zero state.
-    fn forget(&mut self) {
+    /// Sets the state to zero.
+    fn reset_state(&mut self) {
         let layer = &mut self.network.layers[0];
         layer.hidden.fill(0.0);
         layer.cell.fill(0.0);
     }
 
-    /// One step of SGD; the loss and the gradients' norm before it.
-    fn train(&mut self, minibatch: &Minibatch, config: TrainConfig) -> (f64, f64) {
+    /// One SGD step. Returns the loss and the gradient norm before it.
+    fn train(&mut self, names: &[String], minibatch: &Minibatch, config: TrainConfig) -> (f64, f64) {
         self.network.input = Input::OneHot(minibatch.inputs.iter().map(|&id| id as usize).collect());
         self.targets = minibatch.targets.iter().map(|&id| id as usize).collect();
         let loss = self.loss();
-        let gradients: Vec<Vec<f64>> = (0..6)
-            .map(|leaf| {
-                let all: Vec<usize> = (0..self.leaf(leaf).len()).collect();
-                differences::central(self, |model| model.leaf(leaf), &all, Self::loss)
-            })
-            .collect();
+        let mut gradients = Vec::new();
+        for name in names {
+            let all: Vec<usize> = (0..self.leaf(name).len()).collect();
+            gradients.push(differences::central(self, |model| model.leaf(name), &all, Self::loss));
+        }
         let norm = gradients.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
         let factor = (f64::from(config.clip) / (norm + 1e-6)).min(1.0);
         let traces = self.network.forward();
         self.network.carry(&traces);
-        for (leaf, gradients) in gradients.iter().enumerate() {
-            for (parameter, gradient) in self.leaf(leaf).iter_mut().zip(gradients) {
+        for (name, gradients) in names.iter().zip(&gradients) {
+            for (parameter, gradient) in self.leaf(name).iter_mut().zip(gradients) {
                 *parameter -= f64::from(config.lr) * factor * gradient;
             }
         }

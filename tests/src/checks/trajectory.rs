@@ -1,6 +1,5 @@
-//! A hundred updates on a path against the same hundred on the reference, the walk's stages 3 to 8, and once more: the
-//! second run must give the first one's bits. And an epoch that diverges at its second step, which must end where the first
-//! one alone does.
+//! Training runs of a hundred updates against the reference path. Each runs twice and must give the same bits. And an epoch
+//! that diverges at its second step, which must leave the parameters of the first step.
 
 use std::sync::Arc;
 
@@ -10,39 +9,39 @@ use rnnlm_vocab::{Batches, Minibatch, Sampling};
 
 use super::model::{config, layout};
 use super::oracle::doubles;
-use crate::cases::Draw;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{Bits, Device, TrainData, TrainInputs, TrainOutputs};
+use crate::draw::Draw;
 use crate::paths::Target;
 use crate::perturb::Perturbation;
 use crate::{Error, Result, tolerance};
 
-/// Entries of the vocabulary.
+/// The vocabulary size.
 const V: usize = 11;
-/// Hidden units.
+/// The hidden size.
 const H: usize = 16;
-/// Steps of a minibatch.
+/// The number of steps.
 const T: usize = 7;
-/// Rows of a minibatch.
+/// The batch size.
 const N: usize = 4;
-/// Updates.
+/// The number of updates.
 const UPDATES: usize = 100;
 
 /// Two checks for every cell.
 pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
-    let fits = UPDATES * T * N * H <= target.largest;
+    let fits = UPDATES * T * N * H <= target.max_volume;
     let updates = Cell::ALL.into_iter().filter(|_| fits).map(|cell| check(reference, target, cell));
     updates.chain(Cell::ALL.into_iter().map(|cell| diverging(reference, target, cell))).collect()
 }
 
-/// An epoch of steps that are handed over together, all but the first of them not finite: parameters and sums are those of
-/// the first step.
+/// An epoch of queued steps, all but the first of which are non-finite: parameters and sums are those of the first step.
 fn diverging(reference: &Target, target: &Target, cell: Cell) -> Check {
-    let (theirs, ours) = (Arc::clone(&reference.device), Arc::clone(&target.device));
+    let reference_device = Arc::clone(&reference.device);
+    let device = Arc::clone(&target.device);
     let inputs = move |perturbation| {
         let mut inputs = inputs(cell, perturbation)?;
-        // weights so large that the next loss's exponential is no number
+        // A learning rate that makes the next loss non-finite.
         inputs.train = TrainConfig { lr: inputs.train.lr * 1e5, clip: 0.0, ..inputs.train };
         inputs.train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
         Ok::<_, Error>(inputs)
@@ -58,17 +57,18 @@ fn diverging(reference: &Target, target: &Target, cell: Cell) -> Check {
         expected: Box::new(move || {
             let inputs = inputs(None)?;
             let data = TrainData::Minibatches(minibatches(&inputs.train, &corpus(4))?.into_iter().take(1).collect());
-            Ok(quantities(&theirs.train(&TrainInputs { data, ..inputs })?))
+            Ok(quantities(&reference_device.train(&TrainInputs { data, ..inputs })?))
         }),
         found: Box::new(move |perturbation| {
             let inputs = TrainInputs { data: TrainData::Diverging(corpus(4)), ..inputs(perturbation)? };
-            Ok(quantities(&ours.train(&inputs)?))
+            Ok(quantities(&device.train(&inputs)?))
         }),
     }
 }
 
 fn check(reference: &Target, target: &Target, cell: Cell) -> Check {
-    let (theirs, ours) = (Arc::clone(&reference.device), Arc::clone(&target.device));
+    let reference_device = Arc::clone(&reference.device);
+    let device = Arc::clone(&target.device);
     Check {
         family: Family::Trajectories,
         subject: format!("{} training", cell.name()),
@@ -77,23 +77,24 @@ fn check(reference: &Target, target: &Target, cell: Cell) -> Check {
         path: target.path.clone(),
         tolerance: tolerance::PATH_TRAINING,
         perturbations: vec![Perturbation::Weight, Perturbation::Scalar, Perturbation::StateDropped],
-        expected: Box::new(move || Ok(quantities(&theirs.train(&inputs(cell, None)?)?))),
-        found: Box::new(move |perturbation| Ok(quantities(&twice(ours.as_ref(), &inputs(cell, perturbation)?)?))),
+        expected: Box::new(move || Ok(quantities(&reference_device.train(&inputs(cell, None)?)?))),
+        found: Box::new(move |perturbation| Ok(quantities(&twice(device.as_ref(), &inputs(cell, perturbation)?)?))),
     }
 }
 
-/// The outputs, or an error unless a second run gives their bits.
+/// Trains twice and returns the outputs, or an error if the bits differ.
 fn twice(device: &dyn Device, inputs: &TrainInputs) -> Result<TrainOutputs> {
-    let (first, second) = (device.train(inputs)?, device.train(inputs)?);
+    let first = device.train(inputs)?;
+    let second = device.train(inputs)?;
     if first.bits() == second.bits() { Ok(first) } else { Err(Error::Repeated) }
 }
 
-/// As many tokens as so many minibatches hold, and what follows the last one.
+/// A corpus long enough for this number of minibatches.
 fn corpus(num_minibatches: usize) -> Vec<u32> {
     Draw::new(0x1D5).ids(N * T * (num_minibatches + 2), V)
 }
 
-/// Those of the first epoch.
+/// The minibatches of the first epoch.
 fn minibatches(train: &TrainConfig, corpus: &[u32]) -> Result<Vec<Minibatch>> {
     Ok(Batches::new(train.sampling, corpus, N, T, train.seed, 0)?.into_iter().collect())
 }
@@ -106,7 +107,7 @@ fn inputs(cell: Cell, perturbation: Option<Perturbation>) -> Result<TrainInputs>
         epochs: 1,
         batch_size: N,
         num_steps: T,
-        // ReLU's states grow where tanh's saturate
+        // The states of ReLU are not bounded, so it diverges at a higher learning rate.
         lr: if cell == Cell::Rnn(Nonlinearity::Relu) { 0.1 } else { 0.5 },
         clip: 0.5,
         sampling: Sampling::Sequential,

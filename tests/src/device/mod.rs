@@ -1,5 +1,4 @@
-//! A backend and a path with the types rubbed off, beside the walk: host values in, host values out, so that the list of
-//! [`crate::paths`] can hold any of them.
+//! A type-erased backend on one of its paths: host values in, host values out, so that [`crate::paths`] can list all of them.
 
 mod model;
 mod operations;
@@ -17,33 +16,33 @@ pub use stack::{Features, LayerOutputs, NamedTensor, StackInputs, StackOutputs};
 
 use crate::Result;
 
-/// Whatever computes: one backend, on one path.
+/// A backend on one of its paths, behind one interface.
 pub trait Device: Send + Sync {
-    /// One tensor operation: every buffer that it may have written, whole.
+    /// Runs one tensor operation and returns every buffer that it may write, completely.
     ///
     /// # Errors
-    /// If the backend refuses the operands or fails.
+    /// If the operands are invalid or the backend fails.
     fn operation(&self, operation: Operation, operands: &Operands) -> Result<Vec<Vec<f32>>>;
 
-    /// Recurrent layers, forward over every minibatch and backward over the last.
+    /// Runs recurrent layers, forward over every minibatch and backward over the last.
     ///
     /// # Errors
-    /// If the backend fails, or has no such path for these layers.
+    /// If the backend fails or has no such path for these layers.
     fn stack(&self, inputs: &StackInputs) -> Result<StackOutputs>;
 
-    /// A language model's logits, loss and gradients on one minibatch.
+    /// Computes a language model's logits, loss and gradients on one minibatch.
     ///
     /// # Errors
-    /// As [`Device::stack`].
+    /// Like [`Device::stack`].
     fn model(&self, inputs: &ModelInputs) -> Result<ModelOutputs>;
 
-    /// Training steps from given parameters.
+    /// Trains from given parameters.
     ///
     /// # Errors
-    /// As [`Device::stack`], or if training diverges.
+    /// Like [`Device::stack`], and if training diverges.
     fn train(&self, inputs: &TrainInputs) -> Result<TrainOutputs>;
 
-    /// One optimiser step: the global norm before clipping, and every parameter afterwards.
+    /// One optimizer step: the global gradient norm before clipping, and every parameter after the update.
     ///
     /// # Errors
     /// If the backend fails.
@@ -55,7 +54,7 @@ pub trait Device: Send + Sync {
 pub struct On<B> {
     /// The backend.
     pub backend: B,
-    /// Which of its paths.
+    /// The path.
     pub path: ExecutionPath,
 }
 

@@ -1,4 +1,4 @@
-//! A language model on a device, the walk's stages 4 to 8: one minibatch's loss and gradients, and whole training runs.
+//! Language models on a device: the loss and gradients of one minibatch, and training runs.
 
 use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, Position, TrainConfig, Trainer};
 use rnnlm_rnn::{ExecutionPath, ParameterLayout, ParameterSet, Recurrence};
@@ -9,82 +9,83 @@ use super::NamedTensor;
 use super::stack::named;
 use crate::Result;
 
-/// All that one minibatch's loss depends on.
+/// The inputs of one minibatch's loss.
 #[derive(Clone, Debug)]
 pub struct ModelInputs {
-    /// The model's sizes.
+    /// The model's configuration.
     pub config: ModelConfig,
     /// Every parameter, in the order of the layout.
     pub parameters: Vec<f32>,
     /// Inputs and targets.
     pub minibatch: Minibatch,
-    /// `[L·N, H]`.
+    /// `[L·N, H]`: the initial hidden state.
     pub hidden: Vec<f32>,
-    /// The same for an LSTM's cell state, else empty.
+    /// `[L·N, H]`: the initial cell state of an LSTM, else empty.
     pub cell: Vec<f32>,
-    /// What is dropped between layers.
+    /// The dropout mask between layers.
     pub mask: Option<Mask>,
 }
 
-/// What the model made of it.
+/// A model's results on one minibatch.
 #[derive(Clone, Debug)]
 pub struct ModelOutputs {
     /// `[T·N, V]`.
     pub logits: Vec<f32>,
-    /// The mean negative log likelihood, in nats.
+    /// The mean negative log-likelihood, in nats.
     pub loss: f32,
-    /// `[T·N, V]`: the loss's gradient by the logits.
+    /// `[T·N, V]`: ∂loss/∂logits.
     pub grad_logits: Vec<f32>,
-    /// `[L·N, H]`: the state afterwards.
+    /// `[L·N, H]`: the final hidden state.
     pub hidden: Vec<f32>,
-    /// The same for an LSTM's cell state, else empty.
+    /// `[L·N, H]`: the final cell state of an LSTM, else empty.
     pub cell: Vec<f32>,
     /// Every parameter's gradient.
     pub gradients: Vec<NamedTensor>,
 }
 
-/// All that a training run depends on.
+/// The inputs of a training run.
 #[derive(Clone, Debug)]
 pub struct TrainInputs {
-    /// The model's sizes.
+    /// The model's configuration.
     pub model: ModelConfig,
-    /// Sampling, learning rate, clipping.
+    /// The training configuration.
     pub train: TrainConfig,
-    /// The parameters to start from, in the order of the layout.
+    /// The initial parameters, in the order of the layout.
     pub parameters: Vec<f32>,
-    /// What it is trained on.
+    /// The training data.
     pub data: TrainData,
 }
 
-/// What a model is trained on.
+/// Training data.
 #[derive(Clone, Debug)]
 pub enum TrainData {
-    /// One step each.
+    /// One step for each minibatch.
     Minibatches(Vec<Minibatch>),
-    /// A corpus, gone through as often as the configuration says.
+    /// The configured number of epochs over a corpus.
     Corpus(Vec<u32>),
-    /// A corpus in whose first epoch a step's loss is not finite.
+    /// One epoch over a corpus, in which the loss becomes non-finite.
     Diverging(Vec<u32>),
 }
 
-/// What a training run gave.
+/// The results of a training run.
 #[derive(Clone, Debug)]
 pub struct TrainOutputs {
-    /// Each step's loss, before its update; of a corpus, each epoch's perplexity; of one that diverges, the sum of the losses
-    /// until then.
+    /// For minibatches, each step's loss before its update; for a corpus, each epoch's perplexity; for a diverging run, the
+    /// sum of the losses before the divergence.
     pub losses: Vec<f64>,
-    /// Each step's gradient norm, before clipping; of a corpus, each epoch's mean; of one that diverges, the sum.
+    /// For minibatches, each step's gradient norm before clipping; for a corpus, each epoch's mean; for a diverging run, the
+    /// sum before the divergence.
     pub gradient_norms: Vec<f64>,
-    /// The parameters at the end, by name.
+    /// The final parameters, by name.
     pub parameters: Vec<NamedTensor>,
 }
 
-/// One optimiser step on parameters of zero.
+/// The inputs of one optimizer step on parameters that are zero.
 #[derive(Clone, Debug)]
 pub struct UpdateInputs {
-    /// The gradients of a few parameters.
+    /// The gradients of each parameter tensor.
     pub gradients: Vec<Vec<f32>>,
-    /// The largest global norm.
+    /// The maximum global norm.
     pub clip: f32,
     /// The learning rate.
     pub lr: f32,
@@ -125,7 +126,6 @@ pub(super) fn train<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Tr
         }
         TrainData::Corpus(ids) => {
             for _ in 0..inputs.train.epochs {
-                // an epoch that nobody stops ends with a report
                 let report = trainer.epoch(ids, &|| false)?;
                 losses.extend(report.map(|report| report.perplexity));
                 gradient_norms.extend(report.map(|report| report.gradient_norm));
@@ -143,14 +143,14 @@ pub(super) fn train<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Tr
     Ok(TrainOutputs { losses, gradient_norms, parameters: named(backend, trainer.model().parameters())? })
 }
 
-/// The global norm before clipping, and every parameter after the update.
+/// The global gradient norm before clipping, and every parameter after the update.
 pub(super) fn update<B: Recurrence>(backend: &B, inputs: &UpdateInputs) -> Result<(f32, Vec<f32>)> {
     let mut layout = ParameterLayout::default();
     for (index, values) in inputs.gradients.iter().enumerate() {
         layout.add_bias(format!("p{index}"), values.len(), values.len())?;
     }
-    let (mut gradients, mut parameters) =
-        (ParameterSet::zeros(backend, &layout)?, ParameterSet::zeros(backend, &layout)?);
+    let mut gradients = ParameterSet::zeros(backend, &layout)?;
+    let mut parameters = ParameterSet::zeros(backend, &layout)?;
     gradients.write(backend, &inputs.gradients.concat())?;
     let train = TrainConfig { clip: inputs.clip, ..TrainConfig::book() };
     let mut optimizer = Optimizer::new(backend, &train, layout.len())?;

@@ -1,5 +1,5 @@
-//! One tensor operation on a device, beside the walk: operands lie as blocks inside larger matrices, so that offsets and
-//! strides count and whatever an operation writes outside its output is seen.
+//! Tensor operations on a device. Operands can be blocks of larger matrices, which tests offsets and leading dimensions and
+//! shows writes outside the output.
 
 use std::ops::Range;
 
@@ -16,9 +16,9 @@ pub enum Operation {
     Copy,
     /// [`ops::axpy`].
     Axpy,
-    /// [`ops::multiply`], and whether it adds to its output.
+    /// [`ops::multiply`], and whether it accumulates.
     Multiply(bool),
-    /// [`ops::gemm`], and whether it adds to its output.
+    /// [`ops::gemm`], and whether it accumulates.
     Gemm(Transpose, bool),
     /// [`ops::linear`].
     Linear,
@@ -52,11 +52,11 @@ pub enum Operation {
     Clamp,
     /// [`ops::dropout`].
     Dropout,
-    /// [`ops::update`] by each of its rules.
+    /// [`ops::update`] with one of its rules.
     Update(Rule),
 }
 
-/// The forms of [`Update`], with settings that all count.
+/// The variants of [`Update`], with settings that all have an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Plain SGD.
@@ -76,7 +76,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// With the learning rate `lr`.
+    /// The update with the learning rate `lr`.
     pub fn update(self, lr: f32) -> Update {
         let sgd = |momentum, nesterov| Update::Sgd { lr, momentum, nesterov, weight_decay: 0.3 };
         let adam = |decoupled| Update::Adam {
@@ -100,13 +100,13 @@ impl Rule {
     }
 }
 
-/// The mask of a dropout with this probability.
+/// A dropout mask with this probability.
 pub(crate) fn mask(probability: f32) -> Mask {
     Mask { probability, seed: 0x0123_4567_89AB_CDEF, layer: 2, step: 0x1_0000_0003 }
 }
 
 impl Operation {
-    /// All of them; a new one joins the list of checks by standing here.
+    /// All operations. The checks are created from this list.
     pub const ALL: [Self; 38] = [
         Self::Fill,
         Self::Copy,
@@ -152,18 +152,18 @@ impl Operation {
 /// A block of a larger matrix.
 #[derive(Clone, Debug, Default)]
 pub struct Block {
-    /// Rows and columns of the whole.
+    /// Rows and columns of the matrix.
     pub outer: [usize; 2],
-    /// Which rows the operation sees.
+    /// The rows of the block.
     pub rows: Range<usize>,
-    /// Which columns it sees.
+    /// The columns of the block.
     pub cols: Range<usize>,
-    /// The whole, row by row.
+    /// The values of the matrix in row-major order.
     pub values: Vec<f32>,
 }
 
 impl Block {
-    /// The place in `values` of an element of the block.
+    /// The index in `values` of an element of the block.
     pub fn index(&self, row: usize, col: usize) -> usize {
         (self.rows.start + row) * self.outer[1] + self.cols.start + col
     }
@@ -191,18 +191,18 @@ impl Block {
     }
 }
 
-/// What an operation reads and writes; it looks only at what it needs.
+/// The operands of an operation; each operation uses only some of them.
 #[derive(Clone, Debug, Default)]
 pub struct Operands {
     /// The first input.
     pub a: Block,
     /// The second input, if it has one.
     pub b: Block,
-    /// The output, with what it holds before.
+    /// The output and its previous values.
     pub out: Block,
     /// The losses of a softmax cross-entropy.
     pub losses: Block,
-    /// What an update keeps; first, the factor that is kept, the sum of all rows, or a bias.
+    /// An optimizer's state. The first block is also a gradient factor, a sum of rows or a bias.
     pub state: [Block; 2],
     /// Ids or targets.
     pub ids: Vec<u32>,
@@ -211,15 +211,20 @@ pub struct Operands {
 }
 
 pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Operands) -> Result<Vec<Vec<f32>>> {
-    let (a, b) = (operands.a.tensor(backend)?, operands.b.tensor(backend)?);
-    let (mut out, mut losses) = (operands.out.tensor(backend)?, operands.losses.tensor(backend)?);
-    // ids are taken out of the middle of others, as those of a minibatch are
+    let a = operands.a.tensor(backend)?;
+    let b = operands.b.tensor(backend)?;
+    let mut out = operands.out.tensor(backend)?;
+    let mut losses = operands.losses.tensor(backend)?;
+    let mut first = operands.state[0].tensor(backend)?;
+    let mut second = operands.state[1].tensor(backend)?;
+    // The ids are a range of a longer buffer, like those of a minibatch.
     let mut ids = backend.allocate_indices(operands.ids.len())?;
     let mut all = backend.allocate_indices(operands.ids.len() + 2)?;
     backend.write_indices(&[&[0], &operands.ids[..], &[0]].concat(), &mut all)?;
     backend.copy_indices(&all, 1, &mut ids)?;
-    let (mut first, mut second) = (operands.state[0].tensor(backend)?, operands.state[1].tensor(backend)?);
-    let (a, b, scalar) = (operands.a.view(&a), operands.b.view(&b), operands.scalar);
+    let a = operands.a.view(&a);
+    let b = operands.b.view(&b);
+    let scalar = operands.scalar;
     let y = operands.out.view_mut(&mut out);
     match operation {
         Operation::Fill => ops::fill(backend, scalar, y)?,

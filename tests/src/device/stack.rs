@@ -1,12 +1,11 @@
-//! Recurrent layers on a device, the walk's stage 5 and its share of stage 7: everything that the tape and the adjoint
-//! hold, brought to the host in the order of time.
+//! Recurrent layers on a device: everything in the tape and the adjoint, copied to the host in the order of time.
 
 use rnnlm_rnn::{ExecutionPath, Input, ParameterLayout, ParameterSet, Recurrence, Stack, StackConfig, StackMemory};
 use rnnlm_tensor::Tensor;
 
 use crate::Result;
 
-/// What the lowest layer reads, on the host.
+/// The lowest layer's input, on the host.
 #[derive(Clone, Debug)]
 pub enum Features {
     /// `[T·N, D]`.
@@ -15,10 +14,10 @@ pub enum Features {
     OneHot(Vec<u32>),
 }
 
-/// All that a run of a stack depends on.
+/// The inputs of a stack's forward and backward passes.
 #[derive(Clone, Debug)]
 pub struct StackInputs {
-    /// Its sizes.
+    /// The stack's configuration.
     pub config: StackConfig,
     /// **T**.
     pub num_steps: usize,
@@ -26,32 +25,32 @@ pub struct StackInputs {
     pub batch_size: usize,
     /// Every parameter, in the order of the layout.
     pub parameters: Vec<f32>,
-    /// One or more minibatches; the state is carried from each to the next.
+    /// One or more minibatches, with the state carried between them.
     pub minibatches: Vec<Features>,
-    /// `[L·directions·N, H]`: the state before the first minibatch.
+    /// `[L·directions·N, H]`: the hidden state before the first minibatch.
     pub hidden: Vec<f32>,
-    /// The same for an LSTM's cell state, else empty.
+    /// The cell state of an LSTM, in the same shape, else empty.
     pub cell: Vec<f32>,
-    /// `[T·N, directions·H]`: the gradient of the loss by the output of the last minibatch.
+    /// `[T·N, directions·H]`: ∂loss/∂output for the last minibatch.
     pub grad_output: Vec<f32>,
-    /// Whether the state is carried; only a perturbation says no.
+    /// Whether the state is carried; false only as a perturbation.
     pub carries_state: bool,
 }
 
-/// What a stack computed on its last minibatch.
+/// A stack's results on the last minibatch.
 #[derive(Clone, Debug)]
 pub struct StackOutputs {
     /// Every layer and direction, in PyTorch's order.
     pub layers: Vec<LayerOutputs>,
     /// `[T·N, directions·H]`.
     pub output: Vec<f32>,
-    /// `[L·directions·N, H]`: the state after it.
+    /// `[L·directions·N, H]`: the final hidden state.
     pub hidden: Vec<f32>,
-    /// The same for an LSTM's cell state, else empty.
+    /// The final cell state of an LSTM, in the same shape, else empty.
     pub cell: Vec<f32>,
     /// Every parameter's gradient.
     pub gradients: Vec<NamedTensor>,
-    /// `[T·N, D]`; none for ids.
+    /// `[T·N, D]`: the gradient of a dense input; none for ids.
     pub grad_input: Option<Vec<f32>>,
 }
 
@@ -60,39 +59,39 @@ pub struct StackOutputs {
 pub struct LayerOutputs {
     /// `[T·N, G·H]`, activated; empty for an Elman cell.
     pub gates: Vec<f32>,
-    /// `[T·N, H]`, after each step.
+    /// `[T·N, H]`: the hidden state after each step.
     pub hidden: Vec<f32>,
-    /// `[T·N, H]`, after each step; empty but for an LSTM.
+    /// `[T·N, H]`: the cell state after each step of an LSTM, else empty.
     pub cell: Vec<f32>,
-    /// `[T·N, H]`; empty but for a GRU.
+    /// `[T·N, H]`: the operand or result of a GRU's reset gate, else empty.
     pub candidate: Vec<f32>,
     /// `[T·N, G·H]`: gradients of the pre-activations.
     pub grad_gates: Vec<f32>,
     /// `[N, H]`: gradient of the initial hidden state.
     pub grad_hidden: Vec<f32>,
-    /// `[N, H]`: gradient of the initial cell state; empty but for an LSTM.
+    /// `[N, H]`: gradient of the initial cell state of an LSTM, else empty.
     pub grad_cell: Vec<f32>,
 }
 
-/// A parameter's values, or its gradient, under the parameter's name.
+/// A parameter or its gradient, by name.
 #[derive(Clone, Debug)]
 pub struct NamedTensor {
     /// PyTorch's name.
     pub name: String,
     /// PyTorch's shape.
     pub shape: Vec<usize>,
-    /// Row by row.
+    /// The values in row-major order.
     pub values: Vec<f32>,
 }
 
-/// The layout of a stack's parameters.
+/// A stack and the layout of its parameters.
 pub(crate) fn layout(config: StackConfig) -> Result<(Stack, ParameterLayout)> {
     let mut layout = ParameterLayout::default();
     let stack = Stack::new(&mut layout, config)?;
     Ok((stack, layout))
 }
 
-/// A set of gradients on the host, by name.
+/// Copies a parameter set to the host, by name.
 pub(super) fn named<B: Recurrence>(backend: &B, set: &ParameterSet<B>) -> Result<Vec<NamedTensor>> {
     let values = set.to_vec(backend)?;
     let specs = set.layout().specs().iter();
@@ -104,7 +103,7 @@ pub(super) fn named<B: Recurrence>(backend: &B, set: &ParameterSet<B>) -> Result
     Ok(named.collect())
 }
 
-/// An input on the device.
+/// The lowest layer's input, on the device.
 enum OnDevice<B: Recurrence> {
     Dense(Tensor<B>),
     OneHot(B::Indices),
@@ -148,8 +147,8 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Stac
         last = Some(input);
     }
     let output = stack.output(&memory).to_vec(backend)?;
-    // a backward pass may use the gates up
-    let mut layers = taped(backend, &stack, &memory)?;
+    // The backward pass may overwrite the gates.
+    let mut layers = tapes(backend, &stack, &memory)?;
     let (gradients, grad_input) = match last {
         Some(input) => backward(backend, &stack, inputs, &parameters, &input, &mut memory)?,
         None => (Vec::new(), None),
@@ -194,8 +193,8 @@ fn backward<B: Recurrence>(
     Ok((named(backend, &gradients)?, grad_input))
 }
 
-/// What every layer's forward pass has left behind.
-fn taped<B: Recurrence>(backend: &B, stack: &Stack, memory: &StackMemory<B>) -> Result<Vec<LayerOutputs>> {
+/// Copies the tape of every layer to the host.
+fn tapes<B: Recurrence>(backend: &B, stack: &Stack, memory: &StackMemory<B>) -> Result<Vec<LayerOutputs>> {
     let layers = (0..stack.layers().len()).map(|index| {
         let tape = memory.tape(index);
         Ok(LayerOutputs {

@@ -1,10 +1,10 @@
-//! Gradients without derivatives, beside the walk's stage 7: `(loss(x + ε) − loss(x − ε)) / 2ε`, one value at a time.
+//! Central finite differences: `(loss(x + ε) − loss(x − ε)) / 2ε`, one value at a time.
 
-/// The step. In double precision the truncation, `ε²/6` of the third derivative, and the rounding, `10⁻¹⁶/ε` of the loss,
-/// are both about 10⁻¹¹.
+/// ε. In double precision the truncation error, `ε²/6` times the third derivative, and the rounding error, `10⁻¹⁶/ε` times
+/// the loss, are both about 10⁻¹¹.
 const EPSILON: f64 = 1e-5;
 
-/// The derivative of `loss` by each of the values `indices` of the leaf that `leaf` points at.
+/// The derivatives of `loss` with respect to the values with these `indices` in the slice that `leaf` returns.
 pub fn central<M>(
     model: &mut M,
     leaf: impl Fn(&mut M) -> &mut [f64],
@@ -18,7 +18,8 @@ pub fn central<M>(
             leaf(model)[index] = x;
             loss(model)
         };
-        let (above, below) = (at(value + EPSILON), at(value - EPSILON));
+        let above = at(value + EPSILON);
+        let below = at(value - EPSILON);
         leaf(model)[index] = value;
         gradients.push((above - below) / (2.0 * EPSILON));
     }
@@ -30,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_derivative_of_a_product_is_the_other_factor() {
+    fn differences_match_the_product_rule() {
         let mut values = vec![3.0, 5.0];
         let gradients = central(&mut values, |values| values.as_mut_slice(), &[1, 0], |v| v[0] * v[1] + v[1].sin());
         assert!((gradients[0] - (3.0 + 5.0_f64.cos())).abs() < 1e-9, "{gradients:?}");

@@ -1,4 +1,4 @@
-//! The oracle's gated recurrent units, beside the walk's stage 5. Rows of the weights: first r, then z, then n.
+//! The oracle's gated recurrent units. The rows of the weights are in the order r, z, n.
 //!
 //! ```text
 //! r = σ(W_ir x + b_ir + W_hr h + b_hr)      z = σ(W_iz x + b_iz + W_hz h + b_hz)
@@ -7,16 +7,17 @@
 //! h' = (1 − z) n + z h
 //! ```
 
-use super::{Layer, Step, sigmoid};
+use super::layer::{Layer, Step, sigmoid};
 
 pub(super) fn step_after(layer: &Layer, from_input: &[f64], hidden: &[f64]) -> Step {
     let h = layer.hidden_size;
     let (r, z) = reset_and_update(layer, from_input, hidden);
-    let (mut candidate, mut n) = (Vec::new(), Vec::new());
+    let mut candidate = Vec::new();
+    let mut n = Vec::new();
     for j in 0..h {
-        let product = layer.share_of_state(hidden, 2 * h + j);
-        candidate.push(product);
-        n.push((from_input[2 * h + j] + r[j] * product).tanh());
+        let recurrent = layer.hidden_term(hidden, 2 * h + j);
+        candidate.push(recurrent);
+        n.push((from_input[2 * h + j] + r[j] * recurrent).tanh());
     }
     finish(r, z, n, hidden, candidate)
 }
@@ -24,22 +25,24 @@ pub(super) fn step_after(layer: &Layer, from_input: &[f64], hidden: &[f64]) -> S
 pub(super) fn step_before(layer: &Layer, from_input: &[f64], hidden: &[f64]) -> Step {
     let h = layer.hidden_size;
     let (r, z) = reset_and_update(layer, from_input, hidden);
-    let (mut candidate, mut n) = (Vec::new(), Vec::new());
+    let mut candidate = Vec::new();
+    let mut n = Vec::new();
     for j in 0..h {
         candidate.push(r[j] * hidden[j]);
     }
     for j in 0..h {
-        n.push((from_input[2 * h + j] + layer.share_of_state(&candidate, 2 * h + j)).tanh());
+        n.push((from_input[2 * h + j] + layer.hidden_term(&candidate, 2 * h + j)).tanh());
     }
     finish(r, z, n, hidden, candidate)
 }
 
 fn reset_and_update(layer: &Layer, from_input: &[f64], hidden: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let h = layer.hidden_size;
-    let (mut r, mut z) = (Vec::new(), Vec::new());
+    let mut r = Vec::new();
+    let mut z = Vec::new();
     for j in 0..h {
-        r.push(sigmoid(from_input[j] + layer.share_of_state(hidden, j)));
-        z.push(sigmoid(from_input[h + j] + layer.share_of_state(hidden, h + j)));
+        r.push(sigmoid(from_input[j] + layer.hidden_term(hidden, j)));
+        z.push(sigmoid(from_input[h + j] + layer.hidden_term(hidden, h + j)));
     }
     (r, z)
 }

@@ -1,4 +1,4 @@
-//! The oracle's output layer and loss, beside the walk's stage 6.
+//! The oracle's output layer and loss.
 
 /// `torch.nn.Linear`.
 #[derive(Clone, Debug)]
@@ -54,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_logits_cost_the_logarithm_of_their_number() {
+    fn the_loss_of_equal_logits_is_the_logarithm_of_their_number() {
         assert!((cross_entropy(&[3.0; 8], &[0, 3]) - 4.0_f64.ln()).abs() < 1e-15);
         // softmax of (ln 1, ln 3) is (1/4, 3/4)
         assert!((cross_entropy(&[0.0, 3.0_f64.ln()], &[1]) - (4.0_f64 / 3.0).ln()).abs() < 1e-15);
     }
 
     #[test]
-    fn a_linear_layer_by_hand() {
+    fn a_linear_layer_matches_arithmetic_by_hand() {
         let linear = Linear { weight: vec![1.0, 2.0, 3.0, 4.0], bias: vec![10.0, 20.0] };
         assert_eq!(linear.forward(&[1.0, 1.0, 0.0, -1.0]), [13.0, 27.0, 8.0, 16.0]);
     }

@@ -1,17 +1,17 @@
-//! The step `vocab-alone` of `cargo xtask ci`, beside the walk: stages 1 to 3 are of use without the rest. A program
-//! outside the workspace depends on `rnnlm-vocab` by its path and on nothing else, cuts a text into minibatches, and
-//! has no tensor among its dependencies.
+//! The step `vocab-alone` of `cargo xtask ci`: `rnnlm-vocab` is usable without the other crates. A program outside the
+//! workspace depends on `rnnlm-vocab` only and divides a text into minibatches; no tensor library is among its dependencies.
 
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Outcome, cargo_command, finish};
+use super::outcome::{Outcome, finish};
+use crate::process::{cargo, root};
 
-/// What may not be among the dependencies of the vocabulary.
+/// Crates that must not be among the dependencies of `rnnlm-vocab`.
 const TENSORS: &[&str] = &["ndarray", "rnnlm-tensor", "rnnlm-rnn", "rnnlm-model", "rayon", "safetensors"];
 
-/// The program: a text to minibatches, in the public names of the crate.
-const PROGRAM: &str = r#"//! Text to minibatches with nothing but the vocabulary.
+/// The program: minibatches from a text, with the crate's public API.
+const PROGRAM: &str = r#"//! Minibatches from a text, with `rnnlm-vocab` alone.
 use rnnlm_vocab::{Batches, Corpus, CorpusOptions};
 
 fn main() -> rnnlm_vocab::Result<()> {
@@ -39,22 +39,22 @@ pub(super) fn run() -> Outcome {
     }
 }
 
-/// The program's folder, removed when the check is over.
+/// The program's folder, removed after the check.
 struct Package(PathBuf);
 
 impl Drop for Package {
     fn drop(&mut self) {
-        // A folder left behind in the place for temporary files does no harm.
+        // A folder that cannot be removed is left to the system, which cleans its temporary files.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 impl Package {
-    /// Writes the program into a new folder outside the workspace, with the workspace's lock file for the same versions.
+    /// Writes the program into a new folder outside the workspace, with the workspace's lock file.
     fn write() -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("rnnlm-vocab-alone-{}", std::process::id()));
         let package = Self(folder);
-        let vocab = crate::root().join("crates/rnnlm-vocab");
+        let vocab = root().join("crates/rnnlm-vocab");
         let manifest = format!(
             "[package]\nname = \"vocab-alone\"\nedition = \"2024\"\n\n[dependencies]\nrnnlm-vocab.path = {:?}\n\n\
              [workspace]\n",
@@ -64,22 +64,22 @@ impl Package {
         fs::create_dir_all(package.0.join("src")).map_err(io)?;
         fs::write(package.0.join("Cargo.toml"), manifest).map_err(io)?;
         fs::write(package.0.join("src/main.rs"), PROGRAM).map_err(io)?;
-        fs::copy(crate::root().join("Cargo.lock"), package.0.join("Cargo.lock")).map_err(io)?;
+        fs::copy(root().join("Cargo.lock"), package.0.join("Cargo.lock")).map_err(io)?;
         Ok(package)
     }
 
     fn check(&self) -> Result<(), String> {
-        println!("$ cargo run    (a program that depends on crates/rnnlm-vocab alone)");
-        // The workspace's folder for what is compiled, so that the step `package` and this one share it.
+        println!("$ cargo run    (a program that depends on crates/rnnlm-vocab only)");
+        // The workspace's target folder, so that nothing is compiled twice.
         let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        let target = crate::root().join(target);
-        let mut program = cargo_command();
+        let target = root().join(target);
+        let mut program = cargo();
         program.current_dir(&self.0).env("CARGO_TARGET_DIR", target).arg("run");
         if let Outcome::Failed(how) = finish(&mut program) {
             return Err(how);
         }
         println!("$ cargo tree");
-        let output = cargo_command().current_dir(&self.0).args(["tree", "--prefix", "none"]).output();
+        let output = cargo().current_dir(&self.0).args(["tree", "--prefix", "none"]).output();
         let output = output.map_err(|error| format!("cargo tree cannot be run: {error}"))?;
         let tree = String::from_utf8_lossy(&output.stdout);
         let packages = names(&tree);
@@ -94,7 +94,7 @@ impl Package {
     }
 }
 
-/// The packages of a tree printed without a prefix, each once.
+/// The names of the packages in the output of `cargo tree --prefix none`, sorted, without duplicates.
 fn names(tree: &str) -> Vec<&str> {
     let mut names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     names.sort_unstable();

@@ -1,9 +1,9 @@
-//! The rule for Markdown, beside the walk: a link inside the repository leads to a file that is in it.
+//! The rule for Markdown: a relative link leads to a file or folder of the repository.
 
-use super::Finding;
-use super::files::TextFile;
+use super::finding::Finding;
+use super::text_file::TextFile;
 
-/// Every link of a Markdown file to a place in the repository against `paths`, the files that are there.
+/// Compares every relative link of a Markdown file with `paths`, the files of the repository.
 pub(super) fn check(file: &TextFile, paths: &[String]) -> Vec<Finding> {
     if !file.path.ends_with(".md") {
         return Vec::new();
@@ -18,16 +18,20 @@ pub(super) fn check(file: &TextFile, paths: &[String]) -> Vec<Finding> {
             continue;
         }
         for target in targets(line) {
-            let exists = resolve(&file.path, target).is_some_and(|path| is_there(&path, paths));
+            let exists = resolve(&file.path, target).is_some_and(|path| exists(&path, paths));
             if !exists {
-                findings.push(Finding::at(&file.path, index + 1, format!("the link `{target}` leads nowhere")));
+                findings.push(Finding::at(
+                    &file.path,
+                    index + 1,
+                    format!("the target of the link `{target}` does not exist"),
+                ));
             }
         }
     }
     findings
 }
 
-/// The places in the repository that a line links to, without the heading that may follow.
+/// The targets of a line's relative links, without `#heading`.
 fn targets(line: &str) -> Vec<&str> {
     let prose = line.split('`').step_by(2);
     let inline = prose.flat_map(|text| text.split("](").skip(1)).filter_map(|rest| rest.split([')', ' ']).next());
@@ -36,12 +40,12 @@ fn targets(line: &str) -> Vec<&str> {
     let html = ["src=\"", "href=\""].into_iter().flat_map(|key| line.split(key).skip(1));
     let html = html.filter_map(|rest| rest.split('"').next());
     let all = inline.chain(definition).chain(html);
-    let is_elsewhere = |target: &str| target.contains("://") || target.starts_with("mailto:");
-    let inside = all.filter(|target| !is_elsewhere(target)).filter_map(|target| target.split('#').next());
-    inside.filter(|target| !target.is_empty()).collect()
+    let is_external = |target: &str| target.contains("://") || target.starts_with("mailto:");
+    let relative = all.filter(|target| !is_external(target)).filter_map(|target| target.split('#').next());
+    relative.filter(|target| !target.is_empty()).collect()
 }
 
-/// `target` as seen from `file`, from the root of the repository; none when it leaves the repository.
+/// The path of `target`, a link in `file`, relative to the repository's root; `None` if it is outside the repository.
 fn resolve(file: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = file.split('/').collect();
     parts.pop();
@@ -55,10 +59,11 @@ fn resolve(file: &str, target: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Whether `path` is a file or a folder of one.
-fn is_there(path: &str, paths: &[String]) -> bool {
-    let has = |known: &String| known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    path.is_empty() || paths.iter().any(has)
+/// Whether `path` is a file or a folder in the repository.
+fn exists(path: &str, paths: &[String]) -> bool {
+    let matches =
+        |known: &String| known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    path.is_empty() || paths.iter().any(matches)
 }
 
 #[cfg(test)]
@@ -72,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nowhere_fails() {
+    fn a_broken_link_fails() {
         let links = [
             "[a](docs/b.md)",
             "![a](docs/a.svg)",
@@ -88,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_file_a_folder_or_elsewhere_passes() {
+    fn a_link_to_a_file_a_folder_or_a_url_passes() {
         let text = "[a](docs/a.md) [b](docs/a.md#c) [c](crates/c) [d](crates/c/src/) [e](#f) [g](https://h.org/i)\n\
                     `[j](k)` ![l](docs/img/b.svg \"title\")\n```rust\nm[n](o)\n```\n[p]: docs/a.md\n";
         assert_eq!(broken("README.md", text), []);

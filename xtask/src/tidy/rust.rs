@@ -1,10 +1,11 @@
-//! The rules for one Rust file, beside the walk: how it opens, how long it is, where `unsafe` may stand and with what
-//! proof, and what no library does.
+//! The rules for a Rust file: module documentation, length, `unsafe` and its safety comments, the feature `cuda`, and calls
+//! that are not allowed in a library.
 
-use super::source::{Line, Source, is_word};
-use super::{CUDA_CFG_FILES, Finding, LIBRARIES, LONG_FILES, MAX_LINES, UNSAFE_FILES, is_listed};
+use super::finding::Finding;
+use super::source::{Line, Source, find_words};
+use super::tables::{CUDA_CFG_FILES, LIBRARIES, LONG_FILES, MAX_LINES, UNFINISHED, UNSAFE_FILES, is_listed};
 
-/// What no library does outside its tests: print, exit, read the environment.
+/// Calls that are not allowed in a library outside its tests: printing, exiting, reading the environment.
 const NOT_IN_LIBRARIES: &[&str] = &[
     "print!",
     "println!",
@@ -21,56 +22,58 @@ const NOT_IN_LIBRARIES: &[&str] = &[
     "env::temp_dir",
 ];
 
-/// What is left over from a work in progress, in code.
+/// Macros of unfinished work, matched in code only.
 const UNFINISHED_CODE: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 
-/// What is left over from a work in progress, anywhere.
-pub(super) const UNFINISHED: &[&str] = &["TODO", "FIXME"];
-
-/// The fewest words that can state a fact after `SAFETY:`.
+/// A `SAFETY:` comment must have more words than this.
 const MIN_SAFETY_WORDS: usize = 4;
 
 /// Every rule for one file.
 pub(super) fn check(source: &Source<'_>) -> Vec<Finding> {
-    let rules = [opening, length, proofs, unfinished, library, cuda];
+    let rules = [module_docs, length, safety, unfinished, library, cuda];
     rules.iter().flat_map(|rule| rule(source)).collect()
 }
 
-/// The file opens with a `//!` that says what it is.
-fn opening(source: &Source<'_>) -> Vec<Finding> {
-    let opens = source.lines.first().is_some_and(|line| line.text.starts_with("//! "));
-    let finding = || Finding::at(source.path, 1, "the file must open with `//!`: what it is, and where in the walk");
-    if opens { Vec::new() } else { vec![finding()] }
+/// Rule: the file begins with `//!` documentation.
+fn module_docs(source: &Source<'_>) -> Vec<Finding> {
+    let has_docs = source.lines.first().is_some_and(|line| line.text.starts_with("//! "));
+    let finding = || Finding::at(source.path, 1, "the file must begin with `//!`: what it contains");
+    if has_docs { Vec::new() } else { vec![finding()] }
 }
 
-/// The file is short enough to be read at one sitting.
+/// Rule: the file has at most `MAX_LINES` lines, or its own limit.
 fn length(source: &Source<'_>) -> Vec<Finding> {
     let exception = LONG_FILES.iter().find(|(path, ..)| *path == source.path);
     let limit = exception.map_or(MAX_LINES, |(_, limit, _)| *limit);
     let lines = source.length();
     let finding =
-        || Finding::of(source.path, format!("{lines} lines without tests, and at most {limit} may be: divide it"));
+        || Finding::in_file(source.path, format!("{lines} lines without tests; the limit is {limit}: divide it"));
     if lines <= limit { Vec::new() } else { vec![finding()] }
 }
 
-/// `unsafe` stands in the listed files only, and what each block or `impl` relies on right above it.
-fn proofs(source: &Source<'_>) -> Vec<Finding> {
+/// Rule: only the listed files contain `unsafe`, and each `unsafe` block or `impl` has a safety comment above it.
+fn safety(source: &Source<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in source.lines.iter().enumerate() {
         let Some(at) = find_words(&line.code, "unsafe").next() else { continue };
         if !is_listed(source.path, UNSAFE_FILES) {
-            findings.push(Finding::at(source.path, index + 1, "`unsafe` in a file that `UNSAFE_FILES` does not list"));
+            findings.push(Finding::at(
+                source.path,
+                index + 1,
+                "contains `unsafe`, and `UNSAFE_FILES` does not list this file",
+            ));
         }
-        let what = line.code[at + "unsafe".len()..].trim_start();
-        let is_promise = ["fn", "trait", "extern"].iter().any(|word| find_words(what, word).next() == Some(0));
-        if !is_promise && !states_a_fact(&source.lines[..index]) {
-            findings.push(Finding::at(source.path, index + 1, "no `// SAFETY:` sentence right above"));
+        let next = line.code[at + "unsafe".len()..].trim_start();
+        // The documentation of an `unsafe fn` or `unsafe trait` states the obligations of callers or implementors.
+        let is_obligation = ["fn", "trait", "extern"].iter().any(|word| find_words(next, word).next() == Some(0));
+        if !is_obligation && !states_a_fact(&source.lines[..index]) {
+            findings.push(Finding::at(source.path, index + 1, "no `// SAFETY:` comment directly above"));
         }
     }
     findings
 }
 
-/// Whether the comment that ends these lines is a `// SAFETY:` with a sentence.
+/// Whether the comment at the end of these lines is `// SAFETY:` and a sentence.
 fn states_a_fact(above: &[Line<'_>]) -> bool {
     let comment: Vec<&str> =
         above.iter().rev().map(|line| line.text.trim()).take_while(|text| text.starts_with("//")).collect();
@@ -79,9 +82,9 @@ fn states_a_fact(above: &[Line<'_>]) -> bool {
     words > MIN_SAFETY_WORDS
 }
 
-/// Nothing is left over from a work in progress.
+/// Rule: nothing is unfinished.
 fn unfinished(source: &Source<'_>) -> Vec<Finding> {
-    let message = |word: &str| format!("`{word}`: finish it, or leave it out");
+    let message = |word: &str| format!("`{word}`: finish or remove it");
     let in_code = find_in_code(source, UNFINISHED_CODE, |_| true, message);
     let anywhere = source.lines.iter().enumerate().flat_map(|(index, line)| {
         let found = UNFINISHED.iter().filter(|word| {
@@ -92,47 +95,58 @@ fn unfinished(source: &Source<'_>) -> Vec<Finding> {
     in_code.into_iter().chain(anywhere).collect()
 }
 
-/// A library reports by what it returns; only the program prints, exits and reads the environment.
+/// Rule: a library returns values and errors; only the program prints, exits and reads the environment.
 fn library(source: &Source<'_>) -> Vec<Finding> {
     if !LIBRARIES.iter().any(|folder| source.path.starts_with(folder)) {
         return Vec::new();
     }
-    let message =
-        |word: &str| format!("`{word}` in a library: return a value or an error, and leave the rest to the program");
+    let message = |word: &str| format!("`{word}` in a library: return a value or an error");
     find_in_code(source, NOT_IN_LIBRARIES, |line| !line.is_test, message)
 }
 
-/// Only the listed files know that CUDA can be left out.
+/// Rule: only the listed files test the feature `cuda`.
 fn cuda(source: &Source<'_>) -> Vec<Finding> {
     if is_listed(source.path, CUDA_CFG_FILES) {
         return Vec::new();
     }
-    let asks = |line: &Line<'_>| {
+    let tests_feature = |line: &Line<'_>| {
         line.text.contains("feature = \"cuda\"")
             && ["cfg", "cfg_attr"].iter().any(|cfg| find_words(&line.code, cfg).next().is_some())
     };
-    let lines = source.lines.iter().enumerate().filter(|(_, line)| asks(line));
-    let message = "asks for the feature `cuda` in a file that `CUDA_CFG_FILES` does not list";
+    let lines = source.lines.iter().enumerate().filter(|(_, line)| tests_feature(line));
+    let message = "tests the feature `cuda`, and `CUDA_CFG_FILES` does not list this file";
     lines.map(|(index, _)| Finding::at(source.path, index + 1, message)).collect()
 }
 
-/// An exception that is no longer needed must go.
+/// Rule: every file in `exceptions` is longer than `MAX_LINES`.
 pub(super) fn check_exceptions(sources: &[Source<'_>], exceptions: &[(&str, usize, &str)]) -> Vec<Finding> {
     let is_needed = |path: &str| sources.iter().any(|source| source.path == path && source.length() > MAX_LINES);
     let stale = exceptions.iter().filter(|(path, ..)| !is_needed(path));
-    stale.map(|(path, ..)| Finding::of(path, "listed in `LONG_FILES`, and is not longer than others may be")).collect()
+    stale
+        .map(|(path, ..)| Finding::in_file(path, "is in `LONG_FILES`, and is not longer than the general limit"))
+        .collect()
 }
 
-/// How long the files are, in words.
+/// Rule: every entry of `listed` matches a file that contains `unsafe`.
+pub(super) fn check_unsafe_files(sources: &[Source<'_>], listed: &[&str]) -> Vec<Finding> {
+    let has_unsafe =
+        |source: &Source<'_>| source.lines.iter().any(|line| find_words(&line.code, "unsafe").next().is_some());
+    let is_needed =
+        |entry: &&&str| sources.iter().any(|source| is_listed(source.path, &[**entry]) && has_unsafe(source));
+    let stale = listed.iter().filter(|entry| !is_needed(entry));
+    stale.map(|entry| Finding::in_file(entry, "is in `UNSAFE_FILES`, and contains no `unsafe`")).collect()
+}
+
+/// The number of files, their total length and the longest, as text.
 pub(super) fn lengths(sources: &[Source<'_>]) -> String {
     let total: usize = sources.iter().map(Source::length).sum();
     let longest = sources.iter().max_by_key(|source| source.length());
     let longest =
         longest.map_or(String::new(), |source| format!(", the longest `{}` with {}", source.path, source.length()));
-    format!("{} of them Rust with {total} lines without tests{longest}", sources.len())
+    format!("{} Rust files with {total} lines without tests{longest}", sources.len())
 }
 
-/// A finding for each line that passes `filter` and has one of `words` in its code.
+/// A finding for each line that passes `filter` and contains one of `words` in its code.
 fn find_in_code(
     source: &Source<'_>,
     words: &[&str],
@@ -146,20 +160,12 @@ fn find_in_code(
     found.map(|(index, word)| Finding::at(source.path, index + 1, message(word))).collect()
 }
 
-/// The places in `text` where `word` stands by itself and not inside a longer word.
-pub(super) fn find_words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    let ends =
-        |at: usize| text[at + word.len()..].chars().next().is_none_or(|next| word.ends_with('!') || !is_word(next));
-    let starts = |at: usize| text[..at].chars().next_back().is_none_or(|previous| !is_word(previous));
-    text.match_indices(word).map(|(at, _)| at).filter(move |at| starts(*at) && ends(*at))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::files::TextFile;
+    use super::super::text_file::TextFile;
     use super::*;
 
-    /// What `rule` says of a file with this text.
+    /// The lines of what `rule` finds in a file with this text.
     fn findings(rule: fn(&Source<'_>) -> Vec<Finding>, path: &str, text: &str) -> Vec<Option<usize>> {
         let file = TextFile { path: path.to_owned(), text: text.to_owned() };
         rule(&Source::new(&file)).into_iter().map(|finding| finding.line).collect()
@@ -169,10 +175,10 @@ mod tests {
     const WITH_UNSAFE: &str = "crates/rnnlm-tensor/src/cpu/isa.rs";
 
     #[test]
-    fn a_file_without_an_opening_fails() {
-        assert_eq!(findings(opening, LIBRARY, "//! What it is.\n\nuse a;\n"), []);
+    fn a_file_without_documentation_fails() {
+        assert_eq!(findings(module_docs, LIBRARY, "//! What it is.\n\nuse a;\n"), []);
         for text in ["use a;\n", "\n//! What it is.\n", "// What it is.\n", "//!\n", ""] {
-            assert_eq!(findings(opening, LIBRARY, text), [Some(1)], "{text:?}");
+            assert_eq!(findings(module_docs, LIBRARY, text), [Some(1)], "{text:?}");
         }
     }
 
@@ -195,30 +201,39 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_in_another_file_fails() {
+    fn unsafe_in_an_unlisted_file_fails() {
         let text = "// SAFETY: the slice has eight elements.\nunsafe { a() }\n";
-        assert_eq!(findings(proofs, WITH_UNSAFE, text), []);
-        assert_eq!(findings(proofs, LIBRARY, text), [Some(2)]);
-        assert_eq!(findings(proofs, LIBRARY, "// unsafe\nlet a = \"unsafe\";\n#![deny(unsafe_code)]\n"), []);
+        assert_eq!(findings(safety, WITH_UNSAFE, text), []);
+        assert_eq!(findings(safety, LIBRARY, text), [Some(2)]);
+        assert_eq!(findings(safety, LIBRARY, "// unsafe\nlet a = \"unsafe\";\n#![deny(unsafe_code)]\n"), []);
     }
 
     #[test]
-    fn unsafe_without_a_fact_fails() {
+    fn a_listed_file_without_unsafe_fails() {
+        let files = [("a.rs", "unsafe fn a() {}\n"), ("b/c.rs", "unsafe fn b() {}\n"), ("d.rs", "// unsafe\n")];
+        let files = files.map(|(path, text)| TextFile { path: path.to_owned(), text: text.to_owned() });
+        let sources: Vec<Source<'_>> = files.iter().map(Source::new).collect();
+        let stale = check_unsafe_files(&sources, &["a.rs", "b/*.rs", "d.rs", "gone.rs"]);
+        assert_eq!(stale.into_iter().map(|finding| finding.path).collect::<Vec<_>>(), ["d.rs", "gone.rs"]);
+    }
+
+    #[test]
+    fn unsafe_without_a_safety_comment_fails() {
         let comment = "// SAFETY: the slice has\n// eight elements.\n";
         for text in ["let a = unsafe { b() };", "unsafe impl Send for A {}", "unsafe {"] {
-            assert_eq!(findings(proofs, WITH_UNSAFE, &format!("{comment}{text}")), [], "{text}");
-            assert_eq!(findings(proofs, WITH_UNSAFE, text), [Some(1)], "{text}");
-            assert_eq!(findings(proofs, WITH_UNSAFE, &format!("{comment}\n{text}")), [Some(4)], "{text}");
-            assert_eq!(findings(proofs, WITH_UNSAFE, &format!("// SAFETY: ffi.\n{text}")), [Some(2)], "{text}");
+            assert_eq!(findings(safety, WITH_UNSAFE, &format!("{comment}{text}")), [], "{text}");
+            assert_eq!(findings(safety, WITH_UNSAFE, text), [Some(1)], "{text}");
+            assert_eq!(findings(safety, WITH_UNSAFE, &format!("{comment}\n{text}")), [Some(4)], "{text}");
+            assert_eq!(findings(safety, WITH_UNSAFE, &format!("// SAFETY: ffi.\n{text}")), [Some(2)], "{text}");
         }
         assert_eq!(
-            findings(proofs, WITH_UNSAFE, "pub unsafe fn a() {}\nunsafe trait B {}\nunsafe extern \"C\" {}"),
+            findings(safety, WITH_UNSAFE, "pub unsafe fn a() {}\nunsafe trait B {}\nunsafe extern \"C\" {}"),
             []
         );
     }
 
     #[test]
-    fn what_is_unfinished_fails() {
+    fn unfinished_work_fails() {
         for text in ["todo!()", "dbg!(a)", "unimplemented!()", "// TODO: a", "/// FIXME a"] {
             assert_eq!(findings(unfinished, LIBRARY, text), [Some(1)], "{text}");
         }
@@ -246,10 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn cuda_in_another_file_fails() {
+    fn the_feature_cuda_in_an_unlisted_file_fails() {
         let text = "//! With `feature = \"cuda\"`.\n#[cfg(feature = \"cuda\")]\nmod cuda;\n";
         assert_eq!(findings(cuda, "crates/rnnlm-tensor/src/lib.rs", text), []);
-        assert_eq!(findings(cuda, "crates/rnnlm-model/src/lib.rs", text), [Some(2)]);
-        assert_eq!(findings(cuda, "crates/rnnlm-model/src/lib.rs", "if cfg!(feature = \"cuda\") {}"), [Some(1)]);
+        assert_eq!(findings(cuda, LIBRARY, text), [Some(2)]);
+        assert_eq!(findings(cuda, LIBRARY, "if cfg!(feature = \"cuda\") {}"), [Some(1)]);
     }
 }

@@ -1,7 +1,7 @@
-//! A Rust file as tidy reads it, beside the walk: its code apart from its comments, literals in neither, and the lines
-//! that are tests marked. Enough of the grammar to tell a word in code from the same word in a string, and no more.
+//! A Rust file with code and comments separated, and the lines of tests marked. It knows just enough of the grammar to tell a
+//! word in code from the same word in a comment or a string.
 
-use super::files::TextFile;
+use super::text_file::TextFile;
 
 /// A Rust file, line by line.
 pub(super) struct Source<'a> {
@@ -9,12 +9,12 @@ pub(super) struct Source<'a> {
     pub(super) lines: Vec<Line<'a>>,
 }
 
-/// One line, three times: as it stands, and with all but the code or all but the comments blanked out.
+/// A line: as written, code only, and comments only. The rest is replaced by spaces; literals are in neither.
 pub(super) struct Line<'a> {
     pub(super) text: &'a str,
     pub(super) code: String,
     pub(super) comment: String,
-    /// Whether the line belongs to an item under `#[cfg(test)]`, or the file to tests, examples or benches.
+    /// Whether the line is part of a `#[cfg(test)]` item, or the file one of tests, examples or benches.
     pub(super) is_test: bool,
 }
 
@@ -34,53 +34,53 @@ impl<'a> Source<'a> {
         Self { path: &file.path, lines: lines.collect() }
     }
 
-    /// How many lines are not tests.
+    /// The number of lines that are not tests.
     pub(super) fn length(&self) -> usize {
         self.lines.iter().filter(|line| !line.is_test).count()
     }
 }
 
-/// What a stretch of text is.
+/// The class of a piece of text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Class {
     Code,
     Comment,
     Literal,
 }
 
-/// The code and the comments of `text`, each in the place where it stood and with spaces for everything else.
+/// The code and the comments of `text`, each at its original position, with spaces for everything else.
 fn split(text: &str) -> (String, String) {
     let (mut code, mut comments) = (String::new(), String::new());
     let mut rest = text;
     while !rest.is_empty() {
-        let (kind, length) = next(rest);
+        let (class, length) = next(rest);
         for character in rest[..length].chars() {
             let blank = if character == '\n' { '\n' } else { ' ' };
-            code.push(if kind == Kind::Code { character } else { blank });
-            comments.push(if kind == Kind::Comment { character } else { blank });
+            code.push(if class == Class::Code { character } else { blank });
+            comments.push(if class == Class::Comment { character } else { blank });
         }
         rest = &rest[length..];
     }
     (code, comments)
 }
 
-/// What `rest` starts with, and for how many bytes.
-fn next(rest: &str) -> (Kind, usize) {
+/// The class and the length in bytes of the token at the start of `rest`.
+fn next(rest: &str) -> (Class, usize) {
     let first = rest.chars().next().expect("the rest is not empty");
     if rest.starts_with("//") {
-        return (Kind::Comment, rest.find('\n').unwrap_or(rest.len()));
+        return (Class::Comment, rest.find('\n').unwrap_or(rest.len()));
     }
     if rest.starts_with("/*") {
-        return (Kind::Comment, block_comment(rest));
+        return (Class::Comment, block_comment(rest));
     }
     if first == '"' {
-        return (Kind::Literal, string(rest));
+        return (Class::Literal, string(rest));
     }
     if first == '\'' {
-        return character(rest).map_or((Kind::Code, 1), |length| (Kind::Literal, length));
+        return character(rest).map_or((Class::Code, 1), |length| (Class::Literal, length));
     }
     if !is_word(first) {
-        return (Kind::Code, first.len_utf8());
+        return (Class::Code, first.len_utf8());
     }
     let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
     let after = &rest[word..];
@@ -90,12 +90,12 @@ fn next(rest: &str) -> (Kind, usize) {
         let end = format!("\"{}", &after[..hashes]);
         let body = &after[hashes + 1..];
         let closed = body.find(&end).map_or(body.len(), |at| at + end.len());
-        return (Kind::Literal, word + hashes + 1 + closed);
+        return (Class::Literal, word + hashes + 1 + closed);
     }
-    (Kind::Code, word)
+    (Class::Code, word)
 }
 
-/// The length of a comment between slashes and stars, in which others may nest.
+/// The length of a block comment, which may contain others.
 fn block_comment(rest: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < rest.len() {
@@ -114,7 +114,7 @@ fn block_comment(rest: &str) -> usize {
     rest.len()
 }
 
-/// The length of a string, quotes included.
+/// The length of a string literal, with its quotes.
 fn string(rest: &str) -> usize {
     let mut escaped = false;
     for (at, character) in rest.char_indices().skip(1) {
@@ -128,7 +128,7 @@ fn string(rest: &str) -> usize {
     rest.len()
 }
 
-/// The length of a character, quotes included; none where the quote starts a lifetime.
+/// The length of a character literal, with its quotes; `None` if the quote starts a lifetime.
 fn character(rest: &str) -> Option<usize> {
     let mut characters = rest.char_indices().skip(1);
     let (_, first) = characters.next()?;
@@ -140,19 +140,19 @@ fn character(rest: &str) -> Option<usize> {
     (second == '\'').then_some(at + 1)
 }
 
-/// Whether `character` can be part of a name.
-pub(super) fn is_word(character: char) -> bool {
+/// Whether `character` can be part of an identifier.
+fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The ranges of lines, counted from 0, of the items that are compiled for tests only.
+/// The line ranges, counted from 0, of the items that are compiled only for tests.
 fn test_lines(code: &str) -> Vec<std::ops::Range<usize>> {
     let line_of = |at: usize| code[..at].matches('\n').count();
     let attributes = code.match_indices("#[cfg(test)]").chain(code.match_indices("#[cfg(all(test,"));
     attributes.map(|(start, _)| line_of(start)..line_of(start + item(&code[start..])) + 1).collect()
 }
 
-/// The length of the item that `code` starts with, up to its closing brace or its semicolon.
+/// The length of the item at the start of `code`, up to its closing brace or semicolon.
 fn item(code: &str) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in code.bytes().enumerate() {
@@ -170,6 +170,14 @@ fn item(code: &str) -> usize {
         }
     }
     code.len().saturating_sub(1)
+}
+
+/// The byte offsets of `word` in `text`, where it is not part of a longer word.
+pub(super) fn find_words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let ends =
+        |at: usize| text[at + word.len()..].chars().next().is_none_or(|next| word.ends_with('!') || !is_word(next));
+    let starts = |at: usize| text[..at].chars().next_back().is_none_or(|previous| !is_word(previous));
+    text.match_indices(word).map(|(at, _)| at).filter(move |at| starts(*at) && ends(*at))
 }
 
 #[cfg(test)]
@@ -193,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_keeps_its_place() {
+    fn a_word_keeps_its_position() {
         let (code, comments) = split("let é = \"ü\"; // ß\nx");
         assert_eq!(code, "let é =    ;     \nx");
         assert_eq!(comments, "             // ß\n ");
@@ -205,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_under_cfg_test_is_tests() {
+    fn an_item_with_cfg_test_is_marked() {
         let text = "fn a() {}\n#[cfg(test)]\n#[path = \"x.rs\"]\nmod tests {\n fn b() { '}' }\n}\nfn c() {}\n";
         assert_eq!(tests_of("src/lib.rs", text), [false, true, true, true, true, true, false]);
         let text = "#[cfg(test)]\nconst A: [u8; 3] =\n [0; 3];\nfn c() {}\n#[cfg(all(test, unix))] use d;\nfn e() {}";
@@ -213,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_tests_is_tests() {
+    fn the_lines_of_a_test_file_are_marked() {
         for path in ["crates/a/tests/b.rs", "crates/a/examples/b.rs", "tests/tests/b.rs", "crates/a/src/tests.rs"] {
             assert_eq!(tests_of(path, "fn a() {}"), [true], "{path}");
         }

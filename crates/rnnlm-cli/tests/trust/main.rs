@@ -1,5 +1,5 @@
 //! Runs that are killed, moved, damaged, written by several processes or short of disk space: the tests that need
-//! processes of their own. `tests/PROMISES.md` lists the guarantees.
+//! processes of their own. `tests/GUARANTEES.md` lists the guarantees.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,7 +1,7 @@
-//! `cargo xtask bench`, beside the walk: trains and decodes for a table of sizes, and says how fast, how much of the
-//! machine's arithmetic that is, and how fast PyTorch is beside it. `docs/benchmarks.md` keeps results.
+//! `cargo xtask bench`: measures training and decoding speed for a table of model sizes, the fraction of the machine's peak
+//! matrix multiplication speed, and the speed of PyTorch for comparison. `docs/benchmarks.md` has results.
 //!
-//! Exit codes: 0; 1 if a measurement failed; 2 for a command line that cannot be understood.
+//! Exit codes: 0; 1 if a measurement failed; 2 for a wrong command line.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose work is its report")]
 
 use std::path::{Path, PathBuf};
@@ -23,44 +23,43 @@ mod program;
 mod report;
 mod sizes;
 
-/// The text that every measurement reads unless another is given.
+/// The default text.
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/sample.txt");
 
-/// Says how fast this build trains and decodes on this machine: medians over processes, of medians over epochs.
+/// Measures training and decoding speed of this build on this machine: medians over processes of medians over epochs
 ///
-/// A machine may change its speed from minute to minute: compare ratios of runs one after the other, and let it do nothing
-/// else meanwhile.
+/// Throughput varies from minute to minute: compare ratios of consecutive runs on an idle machine.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Arguments {
-    /// Only rows with this text in their name
+    /// Run only rows with this text in their name
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
-    /// Processes of each row
+    /// Processes per row
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds that each process measures
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
-    /// Threads, 0 for one on each core
+    /// Threads, 0 for one per core
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// A plain text, in place of the bundled one
+    /// Plain text file to use instead of the bundled one
     #[arg(long, value_name = "FILE", default_value = SAMPLE, hide_default_value = true)]
     corpus: PathBuf,
-    /// Run this beside it, in turn
+    /// Measure this framework as well, alternating with this build
     #[arg(long, value_enum)]
     against: Option<Against>,
-    /// The python that has PyTorch
+    /// Python interpreter with PyTorch
     #[arg(long, env = "RNNLM_PYTHON", default_value = "python3")]
     python: PathBuf,
-    /// Also build the command from nothing and say how long it takes
+    /// Also measure a clean release build of `rnnlm`
     #[arg(long)]
     build: bool,
-    /// How to print the table
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// One measurement; set by this program for itself
+    /// Run one measurement; set by this program for its child processes
     #[arg(long, hide = true)]
     measure: Option<String>,
 }
@@ -79,7 +78,7 @@ enum Format {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.measure {
-        Some(name) => measure_here(&arguments, name),
+        Some(name) => run_child(&arguments, name),
         None => bench(&arguments),
     };
     match outcome {
@@ -91,33 +90,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// One measurement, printed for the process that asked for it.
-fn measure_here(arguments: &Arguments, name: &str) -> Result<(), Failure> {
+/// Runs one measurement and prints it for the parent process.
+fn run_child(arguments: &Arguments, name: &str) -> Result<(), Failure> {
     let size = SIZES.iter().find(|size| size.name == name).ok_or_else(|| format!("there is no row `{name}`"))?;
     let measurement = measure::measure(size, &arguments.corpus, arguments.threads, arguments.seconds)?;
     println!("{}", serde_json::to_string(&measurement)?);
     Ok(())
 }
 
-/// The whole table.
+/// Measures and prints the table.
 fn bench(arguments: &Arguments) -> Result<(), Failure> {
     let sizes: Vec<&Size> = SIZES.iter().filter(|size| size.name.contains(&arguments.filter)).collect();
     if sizes.is_empty() {
         let names: Vec<&str> = SIZES.iter().map(|size| size.name).collect();
-        return Err(format!("no row has `{}` in its name: {}", arguments.filter, names.join(", ")).into());
+        return Err(format!("no row has `{}` in its name; the rows are {}", arguments.filter, names.join(", ")).into());
     }
     let cpu = Cpu::new(arguments.threads)?;
     let peer = arguments.against.and_then(|Against::Torch| match Peer::new(arguments.python.clone()) {
         Ok(peer) => Some(peer),
         Err(error) => {
-            eprintln!("no comparison with PyTorch: {error}; --python or RNNLM_PYTHON names one");
+            eprintln!("no comparison with PyTorch: {error}; set --python or RNNLM_PYTHON");
             None
         }
     });
     let text = arguments.format == Format::Text;
     if text {
-        let beside = peer.as_ref().map_or(String::new(), |peer| format!(", beside PyTorch {}", peer.version));
-        println!("{}, {}{beside}\n{}", rnnlm_tensor::Backend::name(&cpu), cpu.isa().name(), report::HEADER);
+        let comparison = peer.as_ref().map_or(String::new(), |peer| format!(", against PyTorch {}", peer.version));
+        println!("{}, {}{comparison}\n{}", rnnlm_tensor::Backend::name(&cpu), cpu.isa().name(), report::HEADER);
     }
     let mut rows = Vec::new();
     for size in sizes {
@@ -138,19 +137,19 @@ fn bench(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All rounds of a row, each followed by its peer's.
+/// Measures all rounds of a row, alternating with the peer.
 fn measure_row(arguments: &Arguments, size: &Size, threads: usize, peer: Option<&Peer>) -> Result<Row, Failure> {
     let mut rounds = Vec::new();
     for _ in 0..arguments.rounds.max(1) {
-        let own = measure_apart(size, &arguments.corpus, threads, arguments.seconds)?;
+        let rnnlm = measure_in_child(size, &arguments.corpus, threads, arguments.seconds)?;
         let peer = peer.map(|peer| peer.measure(size, &arguments.corpus, threads, arguments.seconds)).transpose()?;
-        rounds.push((own, peer));
+        rounds.push((rnnlm, peer));
     }
     Ok(Row::new(size, threads, &rounds))
 }
 
-/// One measurement in a process of its own.
-fn measure_apart(size: &Size, text: &Path, threads: usize, seconds: f64) -> Result<Measurement, Failure> {
+/// Runs one measurement in a child process.
+fn measure_in_child(size: &Size, text: &Path, threads: usize, seconds: f64) -> Result<Measurement, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--measure", size.name, "--threads", &threads.to_string(), "--seconds", &seconds.to_string()]);
     let output = command.arg("--corpus").arg(text).output()?;

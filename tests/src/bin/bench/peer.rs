@@ -1,4 +1,4 @@
-//! The other side of a comparison: the project's own PyTorch script, in a process of its own, on the same text.
+//! The comparison with PyTorch: runs `xtask/bench/torch_lm.py` in a child process on the same text.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,27 +8,27 @@ use serde::Deserialize;
 use crate::measure::Failure;
 use crate::sizes::Size;
 
-/// A python that has PyTorch.
+/// A Python interpreter with PyTorch.
 #[derive(Debug)]
 pub(crate) struct Peer {
     python: PathBuf,
-    /// Its version, as it states it.
+    /// The version of PyTorch.
     pub(crate) version: String,
 }
 
-/// What one run of the script says.
+/// The results of one run of the script.
 #[derive(Debug, Deserialize)]
 pub(crate) struct PeerMeasurement {
-    /// Tokens a second, over epochs or rounds.
+    /// Tokens per second: the median over epochs or rounds.
     pub(crate) median: f64,
     pub(crate) peak_memory: Option<u64>,
 }
 
 impl Peer {
-    /// An error that says what is missing, where this python has no PyTorch.
+    /// Fails if this interpreter cannot be started or has no PyTorch.
     pub(crate) fn new(python: PathBuf) -> Result<Self, Failure> {
         let version = Command::new(&python).args(["-c", "import torch; print(torch.__version__)"]).output();
-        let output = version.map_err(|error| format!("`{}` does not start: {error}", python.display()))?;
+        let output = version.map_err(|error| format!("`{}` cannot be started: {error}", python.display()))?;
         if !output.status.success() {
             return Err(format!("`{}` has no PyTorch", python.display()).into());
         }

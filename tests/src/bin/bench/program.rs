@@ -1,5 +1,5 @@
-//! What the command `rnnlm` costs beside its arithmetic: the time until the first epoch, memory, its own size and, if
-//! asked for, a build of all of it.
+//! Figures of the command `rnnlm`: the time to the first epoch, peak memory, the size of the binary and, optionally, the time
+//! of a clean build.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,19 +10,19 @@ use serde::Serialize;
 
 use crate::measure::{Failure, median, peak_of};
 
-/// Epochs of a run of the command, enough for its memory to have been touched.
+/// Epochs of a run of the command, enough to reach its peak memory.
 const EPOCHS: usize = 3;
 
 /// The command's figures.
 #[derive(Debug, Serialize)]
 pub(crate) struct Program {
-    /// From the start of the process to that of the first epoch, median, in seconds.
+    /// Median time in seconds from the start of the process to the first epoch.
     pub(crate) seconds_to_first_epoch: f64,
-    /// Bytes in memory at the most while it trains the book's model, where the system says.
+    /// Peak memory in bytes while it trains the book's model, if the system reports it.
     pub(crate) peak_memory: Option<u64>,
-    /// Bytes of the program.
+    /// The size of the binary in bytes.
     pub(crate) binary_bytes: u64,
-    /// Seconds of a release build from nothing, where it was asked for.
+    /// The time of a clean release build in seconds, if requested.
     pub(crate) build_seconds: Option<f64>,
 }
 
@@ -47,19 +47,21 @@ impl Program {
     }
 }
 
-/// A short training: seconds until its first epoch begins, and its peak memory.
+/// A short training run: the time in seconds to the first epoch, and the peak memory.
 fn run(program: &Path, text: &Path, threads: usize, out: &Path) -> Result<(f64, Option<u64>), Failure> {
     let mut command = Command::new(program);
     command.arg("train").arg("--corpus").arg(text).args(["--normalize", "book", "--max-tokens", "10000"]);
     command.args(["--epochs", &EPOCHS.to_string(), "--sample-every", "1", "--threads", &threads.to_string()]);
     command.arg("--out").arg(out).stdout(Stdio::null()).stderr(Stdio::piped());
     let start = Instant::now();
-    let mut child = command.spawn().map_err(|error| format!("`{}` does not start: {error}", program.display()))?;
+    let mut child = command.spawn().map_err(|error| format!("`{}` cannot be started: {error}", program.display()))?;
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let (mut first, mut peak, mut lines) = (None, None, Vec::new());
+    let mut first = None;
+    let mut peak = None;
+    let mut lines = Vec::new();
     for line in BufReader::new(child.stderr.take().ok_or("no standard error")?).lines() {
         let line = line?;
-        // the model has been asked what it says untrained; what follows is the first epoch
+        // The sample of the untrained model is printed just before the first epoch.
         if line.starts_with("untrained") {
             first = Some(start.elapsed().as_secs_f64());
         }
@@ -69,10 +71,10 @@ fn run(program: &Path, text: &Path, threads: usize, out: &Path) -> Result<(f64, 
     if !child.wait()?.success() {
         return Err(lines.join("\n").into());
     }
-    Ok((first.ok_or("the command names no first epoch")?, peak))
+    Ok((first.ok_or("the command did not print `untrained`")?, peak))
 }
 
-/// Seconds of a release build of the command into an empty folder.
+/// The time in seconds of a release build of the command into an empty folder.
 fn clean_build(folder: &Path) -> Result<f64, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let start = Instant::now();
@@ -85,7 +87,7 @@ fn clean_build(folder: &Path) -> Result<f64, Failure> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// A folder that goes away with what is in it.
+/// A temporary folder, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -98,7 +100,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // what cannot be removed lies in the system's folder for such things
+        // A folder that cannot be removed is left to the system, which cleans its temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The figures of a row, from the measurements of its rounds, and how they are printed.
+//! The figures of a row, computed from the measurements of its rounds, and their text.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::peer::PeerMeasurement;
 use crate::program::Program;
 use crate::sizes::Size;
 
-/// One row: medians over its rounds.
+/// A row of the table: medians over its rounds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -16,31 +16,31 @@ pub(crate) struct Row {
     pub(crate) path: String,
     pub(crate) tokens_per_second: f64,
     pub(crate) gflops: f64,
-    /// Of a product of 1024³ in the same process.
+    /// The speed of a 1024³ matrix multiplication in the same process.
     pub(crate) sgemm_gflops: f64,
-    /// Median of each process's share.
+    /// Median over the processes of `gflops / sgemm_gflops`.
     pub(crate) share: f64,
-    /// Bytes, where the system says.
+    /// Peak memory in bytes, if the system reports it.
     pub(crate) peak_memory: Option<u64>,
     pub(crate) peer: Option<PeerRow>,
 }
 
-/// PyTorch's side of a row.
+/// PyTorch's figures of a row.
 #[derive(Debug, Serialize)]
 pub(crate) struct PeerRow {
     pub(crate) tokens_per_second: f64,
     pub(crate) peak_memory: Option<u64>,
-    /// Median of the ratios of runs one after the other.
+    /// Median of the ratios of consecutive runs, this build's tokens per second over PyTorch's.
     pub(crate) ratio: f64,
 }
 
 impl Row {
-    /// The medians of some rounds, one after the other: ours, and PyTorch's where there is one.
+    /// The medians over rounds. Each round has a measurement of this build and optionally one of PyTorch.
     pub(crate) fn new(size: &Size, threads: usize, rounds: &[(Measurement, Option<PeerMeasurement>)]) -> Self {
         let of = |figure: fn(&Measurement) -> f64| {
-            median(&mut rounds.iter().map(|(own, _)| figure(own)).collect::<Vec<_>>())
+            median(&mut rounds.iter().map(|(rnnlm, _)| figure(rnnlm)).collect::<Vec<_>>())
         };
-        let pairs: Vec<_> = rounds.iter().filter_map(|(own, peer)| Some((own, peer.as_ref()?))).collect();
+        let pairs: Vec<_> = rounds.iter().filter_map(|(rnnlm, peer)| Some((rnnlm, peer.as_ref()?))).collect();
         let of_pairs = |figure: fn(&(&Measurement, &PeerMeasurement)) -> f64| {
             median(&mut pairs.iter().map(figure).collect::<Vec<_>>())
         };
@@ -48,21 +48,21 @@ impl Row {
             name: size.name,
             threads,
             rounds: rounds.len(),
-            path: rounds.first().map(|(own, _)| own.path.clone()).unwrap_or_default(),
-            tokens_per_second: of(|own| own.tokens_per_second),
-            gflops: of(|own| own.gflops),
-            sgemm_gflops: of(|own| own.sgemm_gflops),
-            share: of(|own| own.gflops / own.sgemm_gflops),
-            peak_memory: rounds.iter().filter_map(|(own, _)| own.peak_memory).max(),
+            path: rounds.first().map(|(rnnlm, _)| rnnlm.path.clone()).unwrap_or_default(),
+            tokens_per_second: of(|rnnlm| rnnlm.tokens_per_second),
+            gflops: of(|rnnlm| rnnlm.gflops),
+            sgemm_gflops: of(|rnnlm| rnnlm.sgemm_gflops),
+            share: of(|rnnlm| rnnlm.gflops / rnnlm.sgemm_gflops),
+            peak_memory: rounds.iter().filter_map(|(rnnlm, _)| rnnlm.peak_memory).max(),
             peer: (!pairs.is_empty()).then(|| PeerRow {
                 tokens_per_second: of_pairs(|(_, peer)| peer.median),
                 peak_memory: pairs.iter().filter_map(|(_, peer)| peer.peak_memory).max(),
-                ratio: of_pairs(|(own, peer)| own.tokens_per_second / peer.median),
+                ratio: of_pairs(|(rnnlm, peer)| rnnlm.tokens_per_second / peer.median),
             }),
         }
     }
 
-    /// A line of the table, under [`HEADER`].
+    /// The row's line of the table, below [`HEADER`].
     pub(crate) fn text(&self) -> String {
         let Self { name, threads, path, tokens_per_second, gflops, share, .. } = self;
         let memory = megabytes(self.peak_memory);
@@ -77,20 +77,20 @@ impl Row {
     }
 }
 
-/// The table's first line.
+/// The first line of the table.
 pub(crate) const HEADER: &str =
     "row                threads path        tokens/s  GFLOP/s  of sgemm    MB    PyTorch      MB    ratio";
 
-/// The lines below the table.
+/// The line below the table.
 pub(crate) fn program_text(program: &Program) -> String {
     let mut text = format!(
-        "rnnlm train: {:.1} ms to the first epoch, {} MB at the most; the program has {:.1} MB",
+        "rnnlm train: {:.1} ms to the first epoch, {} MB peak memory; the binary has {:.1} MB",
         1e3 * program.seconds_to_first_epoch,
         megabytes(program.peak_memory),
         program.binary_bytes as f64 / 1e6
     );
     if let Some(seconds) = program.build_seconds {
-        text.push_str(&format!("; a release build from nothing takes {seconds:.0} s"));
+        text.push_str(&format!("; a clean release build takes {seconds:.0} s"));
     }
     text
 }

@@ -1,12 +1,12 @@
-//! The table of what is measured, beside the walk: models, minibatches, and the arithmetic that each token costs.
+//! The rows of the benchmark: models, minibatches, and the floating-point operations per token.
 
 use rnnlm_model::{Cell, ModelConfig, Nonlinearity, TrainConfig};
 use rnnlm_vocab::TokenKind;
 
-/// One row of the table.
+/// A row of the benchmark.
 #[derive(Clone, Debug)]
 pub(crate) struct Size {
-    /// By which it is asked for.
+    /// The name, for `--filter`.
     pub(crate) name: &'static str,
     pub(crate) work: Work,
     pub(crate) cell: Cell,
@@ -16,13 +16,13 @@ pub(crate) struct Size {
     pub(crate) token: TokenKind,
     /// 0 for one-hot input.
     pub(crate) embedding_size: usize,
-    /// Entries of the vocabulary at the least, whether or not the text has them.
+    /// The minimum vocabulary size, for texts with fewer distinct tokens.
     pub(crate) vocab_size: usize,
-    /// Tokens of the text, 0 for all.
+    /// The maximum number of tokens of the text; 0 for all.
     pub(crate) max_tokens: usize,
 }
 
-/// What is done with a model.
+/// The measured operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// Epochs of training.
@@ -31,7 +31,7 @@ pub(crate) enum Work {
     Generate,
 }
 
-/// The book's model for 8.6, of which the rows differ.
+/// The book's model (8.6 in the Chinese edition, 9.6 in the current English one), which the other rows vary.
 const BOOK: Size = Size {
     name: "rnn-256",
     work: Work::Train,
@@ -70,28 +70,29 @@ pub(crate) const SIZES: &[Size] = &[
 ];
 
 impl Size {
-    /// The model's sizes, for a text with `entries` different tokens.
-    pub(crate) fn model(&self, entries: usize) -> ModelConfig {
+    /// The model for a text with `distinct_tokens`.
+    pub(crate) fn model(&self, distinct_tokens: usize) -> ModelConfig {
         ModelConfig {
             cell: self.cell,
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
             embedding_size: self.embedding_size,
-            ..ModelConfig::book(entries.max(self.vocab_size))
+            ..ModelConfig::book(distinct_tokens.max(self.vocab_size))
         }
     }
 
-    /// The book's settings, with this row's minibatch.
+    /// The book's settings with this row's batch size.
     pub(crate) fn train(&self) -> TrainConfig {
         TrainConfig { batch_size: self.batch_size, ..TrainConfig::book() }
     }
 
-    /// Multiplications and additions that the matrix products of one token cost, each counted as one. One-hot rows are
-    /// looked up and cost none; a gradient costs twice its product, and the lowest layer's input needs none unless it is
-    /// learned.
-    pub(crate) fn flops(&self, entries: usize) -> f64 {
-        let model = self.model(entries);
-        let (h, v, e) = (self.hidden_size, model.vocab_size, self.embedding_size);
+    /// Floating-point operations per token in matrix multiplications: two per multiply-add. One-hot input is a lookup and costs
+    /// none. The backward pass costs twice the forward pass.
+    pub(crate) fn flops(&self, distinct_tokens: usize) -> f64 {
+        let model = self.model(distinct_tokens);
+        let h = self.hidden_size;
+        let v = model.vocab_size;
+        let e = self.embedding_size;
         let gates = model.stack().cell.num_gates();
         let inputs = e + (self.num_layers - 1) * h;
         let macs = gates * h * (self.num_layers * h + inputs) + v * h;
@@ -101,9 +102,11 @@ impl Size {
         }
     }
 
-    /// What the PyTorch side is asked for.
+    /// The arguments of the PyTorch script for this row.
     pub(crate) fn peer_arguments(&self) -> Vec<String> {
-        let (mode, cell, token) = (self.work.name(), self.cell.as_str(), token_name(self.token));
+        let mode = self.work.name();
+        let cell = self.cell.as_str();
+        let token = token_name(self.token);
         let numbers = [
             ("hidden-size", self.hidden_size),
             ("num-layers", self.num_layers),

@@ -1,4 +1,4 @@
-//! `PROMISES.md` names tests that are there, and every test of a run's files stands in it.
+//! Every test that `GUARANTEES.md` names exists, and it names every test of a run's files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,26 +11,26 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The names of the functions under `#[test]` in a file.
+/// The names of the functions with `#[test]` in a file.
 fn tests_in(text: &str) -> Vec<&str> {
     let after = text.split("#[test]").skip(1);
     after.filter_map(|rest| rest.split_once("fn ")?.1.split_once('(').map(|(name, _)| name)).collect()
 }
 
 #[test]
-fn every_promise_has_its_test_and_every_test_its_promise() {
-    let promises = read(&workspace("tests/PROMISES.md"));
-    let named: Vec<(&str, &str)> = promises.split('`').filter_map(|word| word.split_once(".rs::")).collect();
+fn guarantees_and_tests_match() {
+    let guarantees = read(&workspace("tests/GUARANTEES.md"));
+    let named: Vec<(&str, &str)> = guarantees.split('`').filter_map(|word| word.split_once(".rs::")).collect();
     assert!(named.len() > 20, "{named:?}");
     for (file, test) in &named {
         let text = read(&workspace(&format!("{file}.rs")));
         assert!(tests_in(&text).contains(test), "`{file}.rs` has no test `{test}`");
     }
     for folder in ["crates/rnnlm-model/tests/trust", "crates/rnnlm-model/tests/fuzz", "crates/rnnlm-cli/tests/trust"] {
-        for entry in fs::read_dir(workspace(folder)).expect("the folder of the tests") {
-            for test in tests_in(&read(&entry.expect("a file").path())) {
-                let stands = named.iter().any(|(file, name)| file.starts_with(folder) && *name == test);
-                assert!(stands, "PROMISES.md does not say what `{test}` in {folder} is for");
+        for entry in fs::read_dir(workspace(folder)).expect("the folder of the tests exists") {
+            for test in tests_in(&read(&entry.expect("the entry can be read").path())) {
+                let is_named = named.iter().any(|(file, name)| file.starts_with(folder) && *name == test);
+                assert!(is_named, "GUARANTEES.md does not name `{test}` in {folder}");
             }
         }
     }

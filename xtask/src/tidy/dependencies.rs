@@ -1,33 +1,34 @@
-//! The rule for the packages, beside the walk: who may depend on whom. A new arrow fails until the table of allowed
-//! ones is changed on purpose.
+//! The rule for dependencies between the workspace's packages: only those in the table `DEPENDENCIES` are allowed.
 
-use super::Finding;
-use super::files::TextFile;
+use super::finding::Finding;
+use super::text_file::TextFile;
 
-/// Which packages a package may depend on.
-type Arrows<'a> = &'a [(&'a str, &'a [&'a str])];
+/// The packages that each package may depend on.
+type Allowed<'a> = &'a [(&'a str, &'a [&'a str])];
 
-/// Every manifest among `files` against the table: arrows that it does not list, and packages without a row or gone.
-pub(super) fn check(files: &[TextFile], allowed: Arrows<'_>) -> Vec<Finding> {
+/// Compares every manifest among `files` with the table: dependencies that it does not list, packages that have no row,
+/// and rows that have no package.
+pub(super) fn check(files: &[TextFile], allowed: Allowed<'_>) -> Vec<Finding> {
     let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml"));
     let packages: Vec<(&str, &TextFile)> = manifests.filter_map(|file| Some((name(&file.text)?, file))).collect();
     let mut findings = Vec::new();
     for (package, file) in &packages {
         let Some((_, targets)) = allowed.iter().find(|(row, _)| row == package) else {
-            findings.push(Finding::of(&file.path, format!("package `{package}` has no row in `ARROWS`")));
+            findings.push(Finding::in_file(&file.path, format!("package `{package}` has no row in `DEPENDENCIES`")));
             continue;
         };
-        for (line, target) in arrows(&file.text, |word| packages.iter().any(|(name, _)| name == &word)) {
+        for (line, target) in dependencies(&file.text, |word| packages.iter().any(|(name, _)| name == &word)) {
             if target != *package && !targets.contains(&target) {
-                let message = format!("a new arrow, from `{package}` to `{target}`, that `ARROWS` does not list");
+                let message = format!("`{package}` depends on `{target}`, which `DEPENDENCIES` does not list");
                 findings.push(Finding::at(&file.path, line, message));
             }
         }
     }
-    let gone = allowed.iter().filter(|(row, _)| !packages.iter().any(|(package, _)| package == row));
-    findings.extend(
-        gone.map(|(row, _)| Finding::of("Cargo.toml", format!("`ARROWS` has a row for `{row}`, which is gone"))),
-    );
+    let stale = allowed.iter().filter(|(row, _)| !packages.iter().any(|(package, _)| package == row));
+    findings.extend(stale.map(|(row, _)| {
+        let message = format!("`DEPENDENCIES` has a row for `{row}`, which is not a package");
+        Finding::in_file("Cargo.toml", message)
+    }));
     findings
 }
 
@@ -39,8 +40,8 @@ fn name(manifest: &str) -> Option<&str> {
     name.split('"').nth(1)
 }
 
-/// The packages of the workspace that a manifest depends on, of whatever kind and for whatever target, with their lines.
-fn arrows(manifest: &str, is_package: impl Fn(&str) -> bool) -> Vec<(usize, &str)> {
+/// The workspace's packages among the dependencies of a manifest (normal, dev, build, for any target), with their lines.
+fn dependencies(manifest: &str, is_package: impl Fn(&str) -> bool) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut in_dependencies = false;
     for (index, line) in manifest.lines().enumerate() {
@@ -60,7 +61,7 @@ fn arrows(manifest: &str, is_package: impl Fn(&str) -> bool) -> Vec<(usize, &str
 mod tests {
     use super::*;
 
-    const ALLOWED: Arrows<'_> = &[("low", &[]), ("high", &["low"])];
+    const ALLOWED: Allowed<'_> = &[("low", &[]), ("high", &["low"])];
 
     fn findings(low: &str, high: &str) -> Vec<(String, Option<usize>)> {
         let package = |name: &str, rest: &str| TextFile {
@@ -74,16 +75,16 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_that_is_not_listed_fails() {
+    fn a_dependency_that_is_not_listed_fails() {
         assert_eq!(findings("[dependencies]\nserde = \"1\"\n", "[dependencies]\nlow.workspace = true\n"), []);
-        let upwards = [
+        let unlisted = [
             "[dependencies]\nhigh.workspace = true",
             "[dev-dependencies]\nhigh = { path = \"../high\" }",
             "[build-dependencies]\nother = { package = \"high\", path = \"../high\" }",
             "[target.'cfg(unix)'.dependencies]\nhigh = \"1\"",
         ];
-        for arrow in upwards {
-            assert_eq!(findings(arrow, ""), [("low/Cargo.toml".to_owned(), Some(5))], "{arrow}");
+        for dependency in unlisted {
+            assert_eq!(findings(dependency, ""), [("low/Cargo.toml".to_owned(), Some(5))], "{dependency}");
         }
         assert_eq!(findings("[dependencies.high]\nversion = \"1\"", ""), [("low/Cargo.toml".to_owned(), Some(4))]);
         assert_eq!(findings("[features]\na = [\"high/b\"]\n[dependencies]\n# high = \"1\"\nhigher = \"1\"", ""), []);
@@ -95,6 +96,6 @@ mod tests {
         let found: Vec<String> = check(&[new], ALLOWED).into_iter().map(|finding| finding.message).collect();
         assert_eq!(found.len(), 3);
         assert!(found[0].contains("`new` has no row"), "{}", found[0]);
-        assert!(found[1].contains("`low`, which is gone") && found[2].contains("`high`, which is gone"), "{found:?}");
+        assert!(found[1].contains("`low`, which is not") && found[2].contains("`high`, which is not"), "{found:?}");
     }
 }
