@@ -41,6 +41,7 @@ pub mod cpu;
 pub mod cuda;
 mod error;
 mod layout;
+mod operation;
 pub mod ops;
 mod philox;
 mod tensor;
@@ -48,12 +49,13 @@ mod update;
 
 pub use ndarray;
 
-pub use backend::{Activation, Backend, Transpose, View, ViewMut};
+pub use backend::{Backend, View, ViewMut};
 pub use cpu::Cpu;
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
 pub use error::{Error, Result};
 pub use layout::Layout;
+pub use operation::{Activation, Transpose};
 pub use philox::Mask;
 pub use tensor::Tensor;
 pub use update::Update;
