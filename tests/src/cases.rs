@@ -116,13 +116,12 @@ impl StackCase {
 
     /// Layers for the multi-block persistent kernels of a GPU with 19 multiprocessors: a partial last slice, a partial last
     /// wave and group of rows, two waves, two layers, several launches. For cells with gates also enough rows that a GPU with
-    /// 38 multiprocessors uses wide slices, in waves of both sizes. A GRU with the reset gate before the matrix
-    /// multiplication has no such kernel.
+    /// 38 multiprocessors uses wide slices, in waves of both sizes. Empty for a cell without such kernels.
     pub fn multi_block(cell: Cell) -> Vec<Self> {
         let (few_slices, many_slices) = match cell {
-            Cell::Gru { reset_after: false } => return Vec::new(),
             Cell::Rnn(_) => (257, 513),
-            Cell::Gru { .. } | Cell::Lstm => (150, 257),
+            Cell::Gru { reset_after: true } | Cell::Lstm => (150, 257),
+            _ => return Vec::new(),
         };
         let narrow = [
             (3, 3, Width::Dense(5), few_slices, 1, true, Condition::State),

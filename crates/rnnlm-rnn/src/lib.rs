@@ -4,7 +4,7 @@
 //! size. A sequence `[T, N, D]` is a matrix of `T·N` rows, so that step *t* is a block of rows and a gate is a block of
 //! columns.
 //!
-//! Where to start reading: the equations are in [`elman`], [`gru`] and [`lstm`], the loop over time is in
+//! Where to start reading: the equations are in [`cell`], the loop over time is in
 //! `recurrence/reference.rs`, and [`Stack`] connects the layers. [`Cell::storage`] and [`Cell::recurrent_blocks`] describe a
 //! cell as data; tapes, packed weights, plans and gradients are derived from them.
 //!
@@ -31,7 +31,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod cell;
+pub mod cell;
 mod direction;
 mod error;
 mod layer;
@@ -42,7 +42,7 @@ mod stack;
 mod structure;
 mod tape;
 
-pub use cell::{Cell, Nonlinearity, elman, gru, lstm};
+pub use cell::{Cell, Nonlinearity};
 pub use direction::Direction;
 pub use error::{Error, Result};
 pub use layer::{Layer, RecurrentParameters};
