@@ -1,8 +1,9 @@
 //! Asserts the table of checks, one test per family, and that no check of this machine's paths is skipped.
 
+use rnnlm_rnn::Cell;
 use rnnlm_tests::check::Family;
 use rnnlm_tests::run::{Selection, run_family};
-use rnnlm_tests::table::Table;
+use rnnlm_tests::table::{Row, Status, Table};
 
 fn assert_family(family: Family) -> Table {
     let table = run_family(family, &Selection::default()).expect("the paths can be created");
@@ -34,7 +35,11 @@ fn training_agrees_with_pytorch() {
 #[test]
 fn every_path_agrees_with_the_reference_path() {
     let table = assert_family(Family::Paths);
-    assert_eq!(table.not_checked, 0, "\n{}", table.text());
+    let unfused: Vec<&str> =
+        Cell::ALL.iter().filter(|cell| !cell.has_fused_cpu_step()).map(|cell| cell.name()).collect();
+    let is_expected = |row: &&Row| unfused.iter().any(|name| row.subject.starts_with(name));
+    let skipped = table.rows.iter().filter(|row| row.status == Status::NotChecked && !is_expected(row)).count();
+    assert_eq!(skipped, 0, "\n{}", table.text());
 }
 
 #[test]

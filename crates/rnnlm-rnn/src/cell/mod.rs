@@ -194,6 +194,11 @@ impl Cell {
         }
     }
 
+    /// Whether the CPU has a fused step for the cell; a cell without one runs on the reference path.
+    pub fn has_fused_cpu_step(self) -> bool {
+        self.fused_cpu().is_some()
+    }
+
     /// The fused step of the CPU; a cell without one returns `None` and runs on the reference path.
     pub(crate) fn fused_cpu(self) -> Option<Box<dyn FusedCell>> {
         match self {
