@@ -10,6 +10,7 @@
 //! and the files of a run are in the library crates.
 
 mod args;
+mod available_memory;
 mod chart;
 mod commands;
 mod compute;
@@ -24,12 +25,15 @@ mod prefix;
 mod progress;
 mod run_folder;
 mod signals;
+mod terminal;
 mod values;
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use commands::ParseError;
 use failure::{Exit, Failure};
+use terminal::Escaped;
 
 fn main() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
         // --help and --version arrive here too; clap prints them to standard output
         Err(ParseError::Clap(error)) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            let _ = error.print();
+            print_parse_error(&error);
             return exit.into();
         }
     };
@@ -49,6 +53,20 @@ fn main() -> ExitCode {
     match commands::run(&cli) {
         Ok(exit) => exit.into(),
         Err(failure) => report(&failure).into(),
+    }
+}
+
+/// Prints a message of clap, which can quote a foreign file name.
+fn print_parse_error(error: &clap::Error) {
+    let plain = error.render().to_string();
+    match Escaped::text(&plain).on_stderr() {
+        Cow::Owned(escaped) => {
+            progress::error_text(&escaped);
+        }
+        // with colors
+        Cow::Borrowed(_) => {
+            let _ = error.print();
+        }
     }
 }
 

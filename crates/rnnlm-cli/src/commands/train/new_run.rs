@@ -11,6 +11,7 @@ use super::split::Split;
 use super::{config, init_from};
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Result};
+use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::run_folder::RunFolder;
 use crate::{corpora, disk_space, memory, signals};
@@ -20,6 +21,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let source = corpora::resolve(&args.corpus)?;
     let initial_run = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = config::train_config(args)?;
+    let prefixes = args.sample_prefixes()?;
     let stem = format!("{}-{}", source.stem(), args.cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
     let (options, corpus) = match &initial_run {
@@ -35,13 +37,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         None => config::model_config(args, corpus.vocab.len()),
     };
     let record = CorpusRecord::new(&args.corpus, &options, &corpus);
-    let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref())?;
+    let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref(), args.encoding)?;
     let memory = memory::check_training(&model, &train)?;
     // an error if the text is too short for one minibatch
     Batches::new(train.sampling, split.training_ids(), train.batch_size, train.num_steps, train.seed, 0)?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    compute::run_quietly(&args.compute, NewRunTask { args, initial_run, options, split, config, memory, folder })
+    compute::run_quietly(
+        &args.compute,
+        NewRunTask { args, initial_run, options, split, prefixes, config, memory, folder },
+    )
 }
 
 /// A new run that passed every check that needs no device.
@@ -50,6 +55,7 @@ struct NewRunTask<'a> {
     initial_run: Option<Run>,
     options: CorpusOptions,
     split: Split,
+    prefixes: Vec<PrefixText>,
     config: RunConfig,
     /// Bytes of memory that training needs.
     memory: u128,
@@ -58,7 +64,7 @@ struct NewRunTask<'a> {
 
 impl Task for NewRunTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, initial_run, options, split, mut config, memory, folder } = self;
+        let Self { args, initial_run, options, split, prefixes, mut config, memory, folder } = self;
         let path = args.compute.path.into();
         let mut trainer = Trainer::new(backend, &config.model, &config.train, path)?;
         disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
@@ -68,7 +74,7 @@ impl Task for NewRunTask<'_> {
             config.init_from = Some(run.path().display().to_string());
         }
         let progress = TrainingProgress::new(args.epochs, 0, args.sample_every, args.quiet);
-        let session = Session { args, split: &split, progress };
+        let session = Session { args, split: &split, prefixes: &prefixes, progress };
         session.print_header(&trainer, memory, &options);
         if let Some(run) = &config.init_from {
             session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));
