@@ -135,14 +135,14 @@ impl TextSource {
     /// Reads the text and builds a vocabulary from it.
     pub(crate) fn read(&self, options: &CorpusOptions) -> Result<Corpus> {
         let corpus = Corpus::read(self.open()?, options)?;
-        warn_of_dropped_letters(&corpus);
+        print_warnings(&corpus);
         Ok(corpus)
     }
 
     /// Reads the text with an existing vocabulary.
     pub(crate) fn encode(&self, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Corpus> {
         let corpus = Corpus::encode(self.open()?, vocab, max_tokens, encoding)?;
-        warn_of_dropped_letters(&corpus);
+        print_warnings(&corpus);
         Ok(corpus)
     }
 
@@ -162,8 +162,13 @@ impl TextSource {
     }
 }
 
-/// Prints a warning if the normalization dropped letters.
-fn warn_of_dropped_letters(corpus: &Corpus) {
+/// Prints a warning if the text was probably not read as it is meant.
+fn print_warnings(corpus: &Corpus) {
+    if corpus.is_likely_utf_16 {
+        error_line(
+            "warning: the text is probably UTF-16 without a byte order mark; --encoding utf-16le or utf-16be reads it",
+        );
+    }
     let dropped = &corpus.dropped_letters;
     if dropped.count() > 0 {
         let letters = human::count(dropped.count(), "letter");

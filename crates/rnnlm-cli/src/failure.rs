@@ -162,7 +162,7 @@ impl Failure {
                 vec![encoding_hint(*likely), "use --token byte --normalize none, which accepts any bytes".to_owned()]
             }
             Self::Library(E::Vocab(V::InvalidEncoding { .. })) => hint("name the encoding of the text with --encoding"),
-            Self::Library(E::Vocab(V::Device { .. })) => hint("a corpus is a file or a pipe; - reads standard input"),
+            Self::Library(E::Vocab(V::Device { .. })) => hint("name a file or a pipe, or - for standard input"),
             Self::Library(E::Vocab(V::Empty { bytes: 1.., normalization: Normalization::Book, .. })) => {
                 hint("use --normalize none, which keeps every character")
             }
@@ -186,7 +186,8 @@ fn encoding_hint(likely: LikelyContent) -> String {
         LikelyContent::OtherEncoding => {
             format!("it is probably {likely}; name it, for example --encoding windows-1251, gbk or shift_jis")
         }
-        LikelyContent::Format(_) => format!("it is probably {likely}; extract the text from it"),
+        LikelyContent::Compressed(_) => format!("it is probably {likely}; decompress it"),
+        LikelyContent::Format(_) => format!("it is probably {likely}; save its content as text"),
         LikelyContent::Truncated => format!("it is probably {likely}; the file may be incomplete"),
         LikelyContent::DamagedUtf8 => format!("it is probably {likely}; iconv -c -f UTF-8 -t UTF-8 removes them"),
         _ => format!("it is probably {likely}, not a text"),

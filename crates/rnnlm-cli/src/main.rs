@@ -28,7 +28,7 @@ mod signals;
 mod terminal;
 mod values;
 
-use std::borrow::Cow;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use commands::ParseError;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         // --help and --version arrive here too; clap prints them to standard output
         Err(ParseError::Clap(error)) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            print_parse_error(&error);
+            print_parse_error(&error, &line);
             return exit.into();
         }
     };
@@ -56,17 +56,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints a message of clap, which can quote a foreign file name.
-fn print_parse_error(error: &clap::Error) {
-    let plain = error.render().to_string();
-    match Escaped::text(&plain).on_stderr() {
-        Cow::Owned(escaped) => {
-            progress::error_text(&escaped);
-        }
-        // with colors
-        Cow::Borrowed(_) => {
-            let _ = error.print();
-        }
+/// Prints a message of clap, with colors unless it could quote control characters of the command line.
+fn print_parse_error(error: &clap::Error, line: &[OsString]) {
+    let is_hostile = line.iter().any(|arg| arg.to_string_lossy().contains(char::is_control));
+    if is_hostile && error.use_stderr() {
+        progress::error_text(&Escaped::text(&error.render().to_string()).on_stderr());
+    } else {
+        let _ = error.print();
     }
 }
 

@@ -12,7 +12,9 @@ pub enum LikelyContent {
     WesternSingleByte,
     /// A text in another encoding: most letters are not ASCII.
     OtherEncoding,
-    /// A compressed file or another known format that is not a text.
+    /// A compressed file.
+    Compressed(&'static str),
+    /// Another known format that is not a text.
     Format(&'static str),
     /// A binary file.
     Binary,
@@ -25,7 +27,7 @@ pub enum LikelyContent {
 impl fmt::Display for LikelyContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Wide(name) | Self::Format(name) => name,
+            Self::Wide(name) | Self::Compressed(name) | Self::Format(name) => name,
             Self::WesternSingleByte => "text in Windows-1252 or Latin-1",
             Self::OtherEncoding => "text in another encoding",
             Self::Binary => "a binary file",
@@ -36,31 +38,34 @@ impl fmt::Display for LikelyContent {
 }
 
 /// The first bytes of common formats.
-const FORMATS: [(&[u8], &str); 13] = [
-    (b"\x1F\x8B", "a gzip file"),
-    (b"\x28\xB5\x2F\xFD", "a zstd file"),
-    (b"BZh", "a bzip2 file"),
-    (b"\xFD7zXZ\0", "an xz file"),
-    (b"\x04\x22\x4D\x18", "an lz4 file"),
-    (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
-    (b"Rar!\x1A\x07", "a rar archive"),
-    (b"PK\x03\x04", "a zip archive, such as docx, odt or epub"),
-    (b"%PDF-", "a PDF"),
-    (b"\xD0\xCF\x11\xE0", "an old Office file, such as doc"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xFF\xD8\xFF", "a JPEG image"),
-    (b"\x7FELF", "a program"),
+const FORMATS: [(&[u8], LikelyContent); 13] = [
+    (b"\x1F\x8B", LikelyContent::Compressed("a gzip file")),
+    (b"\x28\xB5\x2F\xFD", LikelyContent::Compressed("a zstd file")),
+    (b"BZh", LikelyContent::Compressed("a bzip2 file")),
+    (b"\xFD7zXZ\0", LikelyContent::Compressed("an xz file")),
+    (b"\x04\x22\x4D\x18", LikelyContent::Compressed("an lz4 file")),
+    (b"7z\xBC\xAF\x27\x1C", LikelyContent::Compressed("a 7z archive")),
+    (b"Rar!\x1A\x07", LikelyContent::Compressed("a rar archive")),
+    (b"PK\x03\x04", LikelyContent::Format("a zip archive, such as docx, odt or epub")),
+    (b"%PDF-", LikelyContent::Format("a PDF")),
+    (b"\xD0\xCF\x11\xE0", LikelyContent::Format("an old Office file, such as doc")),
+    (b"\x89PNG", LikelyContent::Format("a PNG image")),
+    (b"\xFF\xD8\xFF", LikelyContent::Format("a JPEG image")),
+    (b"\x7FELF", LikelyContent::Format("a program")),
 ];
 
 /// Number of bytes at each of the two places that are examined.
 const EXAMINED_BYTES: usize = 4096;
 
+/// Fewer bytes do not show a pattern.
+const MIN_WIDE_BYTES: usize = 8;
+
 impl LikelyContent {
     /// Guesses from the start of the text and from the bytes that begin with the invalid one. `is_end` states that the
     /// text ends with these.
     pub(crate) fn of(head: &[u8], rest: &[u8], is_end: bool) -> Self {
-        if let Some((_, name)) = FORMATS.iter().find(|(magic, _)| head.starts_with(magic)) {
-            return Self::Format(name);
+        if let Some((_, format)) = FORMATS.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return *format;
         }
         if head.starts_with(b"\xFF\xFE\0\0") || head.starts_with(b"\0\0\xFE\xFF") {
             return Self::Wide("UTF-32");
@@ -102,16 +107,13 @@ fn is_binary(byte: u8) -> bool {
     byte < 0x20 && !matches!(byte, b'\t' | b'\n' | 0x0C | b'\r' | 0x1B) || byte == 0x7F
 }
 
-/// UTF-16 has a zero byte at every second position, wherever its characters are Latin.
-fn utf_16_without_mark(bytes: &[u8]) -> Option<LikelyContent> {
+/// UTF-16 without a byte order mark, which has a zero byte at every second index wherever its characters are Latin.
+pub(crate) fn utf_16_without_mark(bytes: &[u8]) -> Option<LikelyContent> {
     let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).filter(|&&byte| byte == 0).count();
-    let (even, odd) = (zeros(0), zeros(1));
-    let is_half = |zeros: usize| zeros > 0 && zeros * 4 >= bytes.len();
-    match (even, odd) {
-        (_, odd) if is_half(odd) && even * 10 < odd => Some(LikelyContent::Wide("UTF-16")),
-        (even, _) if is_half(even) && odd * 10 < even => Some(LikelyContent::Wide("UTF-16")),
-        _ => None,
-    }
+    let (fewer, more) = (zeros(0).min(zeros(1)), zeros(0).max(zeros(1)));
+    let binary = bytes.iter().filter(|&&byte| byte != 0 && is_binary(byte)).count();
+    let is_wide = bytes.len() >= MIN_WIDE_BYTES && 4 * more >= bytes.len() && 10 * fewer < more;
+    (is_wide && 10 * binary < bytes.len()).then_some(LikelyContent::Wide("UTF-16"))
 }
 
 #[cfg(test)]
@@ -145,7 +147,7 @@ mod tests {
             of(b"PK\x03\x04\x14\0\0\0\x08\0\xAA"),
             LikelyContent::Format("a zip archive, such as docx, odt or epub")
         );
-        assert_eq!(of(b"BZh91AY&SY\xAA"), LikelyContent::Format("a bzip2 file"));
+        assert_eq!(of(b"BZh91AY&SY\xAA"), LikelyContent::Compressed("a bzip2 file"));
         assert_eq!(of(b"%PDF-1.7\n%\xB5\xB5"), LikelyContent::Format("a PDF"));
         assert_eq!(of(b"\0\x01\x02\x80\x90\0\0\xA0"), LikelyContent::Binary);
     }

@@ -27,11 +27,9 @@ pub struct CorpusOptions {
     /// The text transformation before tokenization.
     pub normalization: Normalization,
     /// The conversion of line ends before the normalization. Files that do not have it imply `keep`.
-    #[serde(skip_serializing_if = "LineEndConversion::is_keep")]
     pub line_ends: LineEndConversion,
     /// The encoding of the text, unless a byte order mark determines it. Files that do not have it imply UTF-8. With byte
     /// tokens, no normalization and UTF-8, the text may be any bytes.
-    #[serde(skip_serializing_if = "TextEncoding::is_utf_8")]
     pub encoding: TextEncoding,
     /// Tokens with fewer occurrences in the whole text become `<unk>`. 0 and 1 keep all tokens.
     pub min_freq: u64,
@@ -53,6 +51,9 @@ pub struct Corpus {
     pub text_format: TextFormat,
     /// The encoding that the text was converted from.
     pub encoding: TextEncoding,
+    /// Whether the text was read as UTF-8 but is probably UTF-16 without a byte order mark. The zero bytes of Latin
+    /// characters in UTF-16 are valid UTF-8.
+    pub is_likely_utf_16: bool,
     /// Number of bytes read, after decompression and before decoding.
     pub source_bytes: u64,
     /// The size of the whole text after normalization and decoding.
@@ -232,6 +233,7 @@ impl Scanned {
             vocab,
             text_format: reader.format(),
             encoding: reader.encoding(),
+            is_likely_utf_16: reader.is_likely_utf_16(),
             source_bytes: reader.bytes_read(),
             text,
             tokens,

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use crate::content::LikelyContent;
+use crate::content::{LikelyContent, utf_16_without_mark};
 use crate::encoding::{Decoder, TextEncoding};
 use crate::error::{Error, Result};
 use crate::text::{EndingCounts, Piece, TextFormat};
@@ -229,6 +229,11 @@ impl<'a> TextReader<'a> {
     /// The encoding that the text is decoded from.
     pub(crate) fn encoding(&self) -> TextEncoding {
         self.encoding
+    }
+
+    /// Whether the text is read as UTF-8, but has the zero bytes of UTF-16 without a byte order mark.
+    pub(crate) fn is_likely_utf_16(&self) -> bool {
+        matches!(self.decoding, Decoding::Utf8) && utf_16_without_mark(&self.head).is_some()
     }
 
     /// The path, or the name that the caller gave the stream.

@@ -106,14 +106,23 @@ fn a_text_in_another_encoding_has_the_same_ids() {
 }
 
 #[test]
+fn utf_16_that_is_read_as_utf_8_is_noticed() {
+    let is_likely = |text: &[u8]| Corpus::from_bytes(text, &CorpusOptions::default()).unwrap().is_likely_utf_16;
+    assert!(is_likely(b"p\0l\0a\0i\0n\0"));
+    assert!(is_likely(b"\0p\0l\0a\0i\0n"));
+    assert!(!is_likely(b"plain"));
+    assert!(!is_likely(b"a\0\0\0list\0\0of\0names\0"));
+}
+
+#[test]
 fn options_of_earlier_files_keep_line_ends_and_are_utf_8() {
     let earlier = r#"{"kind":"word","normalization":"none","min_freq":2,"max_tokens":0,"reserved":[]}"#;
     let options: CorpusOptions = serde_json::from_str(earlier).unwrap();
     assert_eq!((options.line_ends, options.encoding), (LineEndConversion::Keep, TextEncoding::UTF_8));
-    assert_eq!(serde_json::to_string(&options).unwrap(), earlier);
     let later = CorpusOptions { line_ends: LineEndConversion::Lf, ..options };
     let json = serde_json::to_string(&later).unwrap();
-    assert!(json.contains(r#""line_ends":"lf""#) && serde_json::from_str::<CorpusOptions>(&json).unwrap() == later);
+    assert!(json.contains(r#""line_ends":"lf","encoding":"UTF-8""#), "{json}");
+    assert_eq!(serde_json::from_str::<CorpusOptions>(&json).unwrap(), later);
     assert!(serde_json::from_str::<CorpusOptions>(r#"{"encoding":"klingon"}"#).is_err());
 }
 

@@ -69,7 +69,7 @@ fn the_error_for_an_invalid_byte_has_the_likely_content() {
         other => panic!("{other:?}"),
     };
     assert_eq!(likely(b"Montr\xE9al est la plus grande ville"), LikelyContent::WesternSingleByte);
-    assert_eq!(likely(b"BZh91AY&SY\xC8\x01"), LikelyContent::Format("a bzip2 file"));
+    assert_eq!(likely(b"BZh91AY&SY\xC8\x01"), LikelyContent::Compressed("a bzip2 file"));
     // the invalid byte is beyond the first piece
     let late = ["n\u{e9} ".repeat(100_000).as_bytes(), b"\xFF more"].concat();
     assert_eq!(likely(&late), LikelyContent::DamagedUtf8);

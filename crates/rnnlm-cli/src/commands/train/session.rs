@@ -66,14 +66,11 @@ impl Session<'_> {
         info(&format!("device  {}, {}", model.backend().name(), describe::execution_path(trainer.path())));
         let line_endings = self.split.corpus.text_format.line_endings;
         if line_endings != LineEndings::Lf && options.normalization != Normalization::Book {
-            info(&match options.line_ends {
-                LineEndConversion::Keep => format!("note    the text has {line_endings} line endings, which are kept"),
-                LineEndConversion::Lf => {
-                    format!(
-                        "note    {line_endings} line endings are read as LF; --line-ends keep does not convert them"
-                    )
-                }
-            });
+            let treatment = match options.line_ends {
+                LineEndConversion::Keep => "are kept",
+                LineEndConversion::Lf => "are read as LF; --line-ends keep keeps them",
+            };
+            info(&format!("note    the text has {line_endings} line endings, which {treatment}"));
         }
         let encoding = self.split.corpus.encoding;
         if encoding != TextEncoding::UTF_8 {
