@@ -1,5 +1,7 @@
 //! Stages 1 and 2: properties that hold for every text.
 
+#[cfg(feature = "compression")]
+use std::io::Write;
 use std::io::{self, Read};
 
 use proptest::prelude::*;
@@ -227,6 +229,25 @@ proptest! {
             let ids = producible_ids(&damaged);
             let text = damaged.decode_bytes(&ids).unwrap();
             prop_assert_eq!(damaged.encode_normalized(&text).unwrap().ids, ids);
+        }
+    }
+
+    #[cfg(feature = "compression")]
+    #[test]
+    fn a_damaged_compressed_file_never_causes_a_panic(
+        text in prop::collection::vec(texts(), 1..30), changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4)
+    ) {
+        let text = text.concat();
+        let zstd = ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(text.as_bytes()).unwrap();
+        for mut file in [zstd, gzip.finish().unwrap()] {
+            for (at, byte) in &changes {
+                let at = at.index(file.len());
+                file[at] = *byte;
+            }
+            let options = CorpusOptions { kind: TokenKind::Byte, normalization: Normalization::None, ..Default::default() };
+            let _ = Corpus::read(rnnlm_vocab::Source::from_bytes(&file).with_memory_limit(1 << 30), &options);
         }
     }
 }
