@@ -165,17 +165,16 @@ impl TextSource {
 /// Prints a warning if the text was probably not read as it is meant.
 fn print_warnings(corpus: &Corpus) {
     if corpus.is_likely_utf_16 {
-        error_line(
-            "warning: the text is probably UTF-16 without a byte order mark; --encoding utf-16le or utf-16be reads it",
-        );
+        let advice = "--encoding utf-16le or utf-16be reads it";
+        error_line(&format!("warning: the text is probably UTF-16 without a byte order mark; {advice}"));
     }
     let dropped = &corpus.dropped_letters;
     if dropped.count() > 0 {
         let letters = human::count(dropped.count(), "letter");
         let more = if dropped.examples().len() == DroppedLetters::MAX_EXAMPLES { " …" } else { "" };
         error_line(&format!(
-            "warning: normalization `book` dropped {letters} that are not among A-Z: {dropped}{more}; --normalize lower \
-             keeps them"
+            "warning: normalization `book` dropped {letters} that are not among A-Z: {dropped}{more}; \
+             --normalize lower keeps them"
         ));
     }
 }

@@ -122,8 +122,8 @@ impl Prefix {
     /// Encodes `text`.
     ///
     /// # Errors
-    /// If it contains unknown tokens and `unknown` is [`Unknown::Error`], or bytes that are not UTF-8 and the vocabulary
-    /// needs text.
+    /// If it contains unknown tokens and `unknown` is [`Unknown::Error`], or bytes that are not UTF-8 and the
+    /// vocabulary needs text.
     pub(crate) fn encode(vocab: &Vocab, text: &PrefixText, unknown: Unknown) -> Result<Self> {
         let mut encoding = vocab.encode_prefix_bytes(&text.0).map_err(|_| not_utf8(vocab, text))?;
         let warning = match unknown_tokens(text, &encoding) {

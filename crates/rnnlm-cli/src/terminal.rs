@@ -60,8 +60,8 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Standard output for a text that arrives in pieces. On a terminal, control characters and bytes that are not UTF-8 are
-/// escaped, whatever pieces they arrive in.
+/// Standard output for a text that arrives in pieces. On a terminal, control characters and bytes that are not UTF-8
+/// are escaped, whatever pieces they arrive in.
 pub(crate) struct Output<W> {
     out: W,
     is_terminal: bool,

@@ -28,8 +28,8 @@ pub struct CorpusOptions {
     pub normalization: Normalization,
     /// The conversion of line ends before the normalization. Files that do not have it imply `keep`.
     pub line_ends: LineEndConversion,
-    /// The encoding of the text, unless a byte order mark determines it. Files that do not have it imply UTF-8. With byte
-    /// tokens, no normalization and UTF-8, the text may be any bytes.
+    /// The encoding of the text, unless a byte order mark determines it. Files that do not have it imply UTF-8. With
+    /// byte tokens, no normalization and UTF-8, the text may be any bytes.
     pub encoding: TextEncoding,
     /// Tokens with fewer occurrences in the whole text become `<unk>`. 0 and 1 keep all tokens.
     pub min_freq: u64,
@@ -77,8 +77,8 @@ impl Corpus {
         build(source, options)
     }
 
-    /// Reads a text and encodes its first `max_tokens` tokens (0: all) with an existing vocabulary. `encoding` is that of
-    /// the text, unless a byte order mark determines it.
+    /// Reads a text and encodes its first `max_tokens` tokens (0: all) with an existing vocabulary. `encoding` is that
+    /// of the text, unless a byte order mark determines it.
     ///
     /// # Errors
     ///

@@ -18,8 +18,9 @@ pub enum Normalization {
     /// `\r`. Line ends are removed, so there is no space between the last character of a line and the first of the next.
     #[default]
     Book,
-    /// Every character becomes lowercase by its own Unicode mapping, whatever its neighbours are: `Σ` becomes `σ` at the
-    /// end of a word, too. Nothing is removed, so digits, punctuation, white space and line ends are ordinary tokens.
+    /// Every character becomes lowercase by its own Unicode mapping, whatever its neighbors are: `Σ` becomes `σ` at
+    /// the end of a word, too. Nothing is removed, so digits, punctuation, white space and line ends are ordinary
+    /// tokens.
     Lower,
     /// No change. Line ends are ordinary tokens.
     None,
@@ -167,7 +168,8 @@ pub(crate) struct Normalizer {
     normalization: Normalization,
     line_ends: LineEndConversion,
     extent: Extent,
-    /// Whether a line end is written as `\n` under [`Normalization::Book`]. Words need it, because they end with a line.
+    /// Whether a line end is written as `\n` under [`Normalization::Book`]. Words need it, because they end with a
+    /// line.
     has_line_separator: bool,
     /// Whether the last character was `\r`, which ended a line; an `\n` after it belongs to the same line end.
     after_return: bool,

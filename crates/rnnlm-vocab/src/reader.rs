@@ -1,7 +1,7 @@
 //! Stage 1, reading: a byte stream as pieces of UTF-8.
 //!
-//! A byte order mark is removed. The pieces have a bounded length, so that a text without line ends needs no more memory
-//! than any other.
+//! A byte order mark is removed. The pieces have a bounded length, so that a text without line ends needs no more
+//! memory than any other.
 
 use std::io::{self, Read};
 

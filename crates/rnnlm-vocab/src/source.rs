@@ -12,8 +12,8 @@ use crate::memory::MemoryUse;
 use crate::reader::{Interpretation, TextReader};
 use crate::text::Piece;
 
-/// The bytes of a text: a file, a stream or memory. With the feature `compression`, gzip and zstd are recognized by their
-/// first bytes and decompressed.
+/// The bytes of a text: a file, a stream or memory. With the feature `compression`, gzip and zstd are recognized by
+/// their first bytes and decompressed.
 ///
 /// ```
 /// use rnnlm_vocab::{Corpus, CorpusOptions, Source};
@@ -57,8 +57,8 @@ impl<'a> Source<'a> {
     /// Limits the memory that reading may allocate, in bytes; the default is no limit. A larger text is
     /// [`Error::TooLarge`], which is found before the memory is allocated.
     ///
-    /// A stream or a compressed file may also decode to at most this many bytes, even if only a part of them is kept, so
-    /// that an endless one ends with an error.
+    /// A stream or a compressed file may also decode to at most this many bytes, even if only a part of them is kept,
+    /// so that an endless one ends with an error.
     #[must_use]
     pub fn with_memory_limit(self, bytes: u64) -> Self {
         Self { memory_limit: bytes, ..self }

@@ -217,7 +217,7 @@ fn an_empty_proxy_variable_is_not_a_proxy() {
     assert!(!outcome.stderr.contains("proxy"), "{outcome:?}");
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod endless {
     use super::*;
 

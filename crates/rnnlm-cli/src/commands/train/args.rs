@@ -230,7 +230,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Saving")]
     pub(crate) keep: usize,
 
-    /// Prefix of a sample; may be repeated. Escapes: \n, \t, \xNN for a byte, \u{…} for a character, \\ for a backslash.
+    /// Prefix of a sample; may be repeated. Escapes: \n, \t, \xNN for a byte, \u{…} for a character, \\ for a
+    /// backslash.
     #[arg(long = "prefix", id = "prefix", value_name = "TEXT", default_values = ["time traveller", "traveller"],
           help_heading = "Output")]
     pub(crate) prefixes: Vec<PrefixText>,
