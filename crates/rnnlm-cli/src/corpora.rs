@@ -7,10 +7,14 @@ use std::io::{Read, stdin};
 use std::path::{Path, PathBuf};
 
 use rnnlm_vocab::corpora::{CorpusEntry, CorpusList, fetch};
-use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, Vocab};
+use rnnlm_vocab::{
+    Corpus, CorpusOptions, DroppedLetters, LineEndConversion, Normalization, Source, TextEncoding, TokenKind, Vocab,
+};
 
+use crate::available_memory::available_memory;
 use crate::failure::{Failure, Result};
-use crate::progress::DownloadProgress;
+use crate::human;
+use crate::progress::{DownloadProgress, error_line};
 
 /// The bundled story.
 const SAMPLE: &str = include_str!("../../../data/sample.txt");
@@ -81,7 +85,9 @@ pub(crate) fn resolve(name: &str) -> Result<TextSource> {
 
 /// The path of a named corpus, which is downloaded if no folder has it.
 pub(crate) fn find_or_download(entry: &CorpusEntry) -> Result<PathBuf> {
-    let proxy = ["https_proxy", "HTTPS_PROXY"].iter().find_map(|name| env::var(name).ok());
+    // a variable that is empty is not set
+    let proxy = ["https_proxy", "HTTPS_PROXY"].iter().filter_map(|name| env::var(name).ok());
+    let proxy = proxy.map(|url| url.trim().to_owned()).find(|url| !url.is_empty());
     let mut progress = DownloadProgress::new(&entry.name);
     Ok(fetch(entry, &folders(), &cache(), proxy.as_deref(), &mut |received, total| progress.update(received, total))?)
 }
@@ -89,6 +95,11 @@ pub(crate) fn find_or_download(entry: &CorpusEntry) -> Result<PathBuf> {
 /// The default of `--normalize`: the book's normalization for named corpora, none for other texts.
 pub(crate) fn default_normalization(is_named: bool) -> Normalization {
     if is_named { Normalization::Book } else { Normalization::None }
+}
+
+/// The default of `--line-ends`: `lf`, so that a text has the same ids on every system, but `keep` for bytes.
+pub(crate) fn default_line_ends(kind: TokenKind) -> LineEndConversion {
+    if kind == TokenKind::Byte { LineEndConversion::Keep } else { LineEndConversion::Lf }
 }
 
 /// The default of `--max-tokens`: the book's 10,000 for named corpora, all tokens (0) for other texts.
@@ -123,20 +134,48 @@ impl TextSource {
 
     /// Reads the text and builds a vocabulary from it.
     pub(crate) fn read(&self, options: &CorpusOptions) -> Result<Corpus> {
-        Ok(match self {
-            Self::Bundled(_) => Corpus::from_bytes(SAMPLE.as_bytes(), options)?,
-            Self::Named(_, path) | Self::Path(path) => Corpus::from_path(path, options)?,
-            Self::StandardInput => Corpus::from_reader(open_stdin()?, "standard input", options)?,
-        })
+        let corpus = Corpus::read(self.open()?, options)?;
+        print_warnings(&corpus);
+        Ok(corpus)
     }
 
     /// Reads the text with an existing vocabulary.
-    pub(crate) fn encode(&self, vocab: Vocab, max_tokens: usize) -> Result<Corpus> {
-        Ok(match self {
-            Self::Bundled(_) => Corpus::encode_bytes(SAMPLE.as_bytes(), vocab, max_tokens)?,
-            Self::Named(_, path) | Self::Path(path) => Corpus::encode_path(path, vocab, max_tokens)?,
-            Self::StandardInput => Corpus::encode_reader(open_stdin()?, "standard input", vocab, max_tokens)?,
-        })
+    pub(crate) fn encode(&self, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Corpus> {
+        let corpus = Corpus::encode(self.open()?, vocab, max_tokens, encoding)?;
+        print_warnings(&corpus);
+        Ok(corpus)
+    }
+
+    /// Reads the bytes of the text into memory.
+    pub(crate) fn read_to_end(&self) -> Result<Vec<u8>> {
+        Ok(self.open()?.read_to_end()?)
+    }
+
+    /// Opens the text. Reading it may take the memory that is available now.
+    fn open(&self) -> Result<Source<'static>> {
+        let source = match self {
+            Self::Bundled(_) => Source::from_bytes(SAMPLE.as_bytes()),
+            Self::Named(_, path) | Self::Path(path) => Source::open(path)?,
+            Self::StandardInput => Source::from_reader(open_stdin()?, "standard input"),
+        };
+        Ok(source.with_memory_limit(available_memory().unwrap_or(u64::MAX)))
+    }
+}
+
+/// Prints a warning if the text was probably not read as it is meant.
+fn print_warnings(corpus: &Corpus) {
+    if corpus.is_likely_utf_16 {
+        let advice = "--encoding utf-16le or utf-16be reads it";
+        error_line(&format!("warning: the text is probably UTF-16 without a byte order mark; {advice}"));
+    }
+    let dropped = &corpus.dropped_letters;
+    if dropped.count() > 0 {
+        let letters = human::count(dropped.count(), "letter");
+        let more = if dropped.examples().len() == DroppedLetters::MAX_EXAMPLES { " …" } else { "" };
+        error_line(&format!(
+            "warning: normalization `book` dropped {letters} that are not among A-Z: {dropped}{more}; \
+             --normalize lower keeps them"
+        ));
     }
 }
 

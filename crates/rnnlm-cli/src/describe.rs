@@ -9,15 +9,20 @@ use crate::human;
 /// `10,000 of 42,000 characters, 28 distinct tokens, letters only, lower-case`.
 pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
     let unit = match options.kind {
-        TokenKind::Char => "characters",
-        TokenKind::Word => "words",
-        TokenKind::Byte => "bytes",
+        TokenKind::Char => "character",
+        TokenKind::Word => "word",
+        TokenKind::Byte => "byte",
     };
-    let used = human::thousands(corpus.ids.len() as u64);
-    let all = human::thousands(corpus.tokens);
-    let amount = if used == all { format!("all {all}") } else { format!("{used} of {all}") };
+    let used = corpus.ids.len() as u64;
+    let all = human::count(corpus.tokens, unit);
+    let amount = match used {
+        _ if used < corpus.tokens => format!("{} of {all}", human::thousands(used)),
+        1 => all,
+        _ => format!("all {all}"),
+    };
     let normalization = match options.normalization {
         Normalization::Book => "letters only, lower-case",
+        Normalization::Lower => "lower-case",
         Normalization::None => "not normalized",
     };
     let distinct = human::count(corpus.vocab.len() as u64, "distinct token");
@@ -28,7 +33,7 @@ pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
             format!(", {} unknown ({rate})", human::thousands(count as u64))
         }
     };
-    format!("{amount} {unit}, {distinct}, {normalization}{unknown}")
+    format!("{amount}, {distinct}, {normalization}{unknown}")
 }
 
 /// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, bidirectional, 64 hidden units`.

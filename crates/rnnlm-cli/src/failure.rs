@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rnnlm_model::ImportError;
-use rnnlm_vocab::Normalization;
+use rnnlm_vocab::{LikelyContent, Normalization};
 
 use crate::human;
 
@@ -158,9 +158,11 @@ impl Failure {
                 hint("the file was changed after it was written; restore it from a copy of the run, or train again")
             }
             Self::Library(E::NewerFormat { .. }) => hint("use a newer version of rnnlm"),
-            Self::Library(E::Vocab(V::InvalidUtf8 { .. })) => {
-                hint("use --token byte --normalize none, which accepts any bytes")
+            Self::Library(E::Vocab(V::InvalidUtf8 { likely, .. })) => {
+                vec![encoding_hint(*likely), "use --token byte --normalize none, which accepts any bytes".to_owned()]
             }
+            Self::Library(E::Vocab(V::InvalidEncoding { .. })) => hint("name the encoding of the text with --encoding"),
+            Self::Library(E::Vocab(V::Device { .. })) => hint("name a file or a pipe, or - for standard input"),
             Self::Library(E::Vocab(V::Empty { bytes: 1.., normalization: Normalization::Book, .. })) => {
                 hint("use --normalize none, which keeps every character")
             }
@@ -170,6 +172,25 @@ impl Failure {
             Self::Library(E::NotARun { .. }) => hint("`rnnlm train` creates runs, by default in runs/"),
             _ => Vec::new(),
         }
+    }
+}
+
+/// What a text that is not UTF-8 probably is, and how it can be read.
+fn encoding_hint(likely: LikelyContent) -> String {
+    match likely {
+        LikelyContent::Wide("UTF-16") => {
+            "it is probably UTF-16 without a byte order mark; add --encoding utf-16le or utf-16be".to_owned()
+        }
+        LikelyContent::Wide(name) => format!("it is probably {name}; convert it with iconv -f {name} -t UTF-8"),
+        LikelyContent::WesternSingleByte => format!("it is probably {likely}; add --encoding windows-1252"),
+        LikelyContent::OtherEncoding => {
+            format!("it is probably {likely}; name it, for example --encoding windows-1251, gbk or shift_jis")
+        }
+        LikelyContent::Compressed(_) => format!("it is probably {likely}; decompress it"),
+        LikelyContent::Format(_) => format!("it is probably {likely}; save its content as text"),
+        LikelyContent::Truncated => format!("it is probably {likely}; the file may be incomplete"),
+        LikelyContent::DamagedUtf8 => format!("it is probably {likely}; iconv -c -f UTF-8 -t UTF-8 removes them"),
+        _ => format!("it is probably {likely}, not a text"),
     }
 }
 
@@ -226,6 +247,12 @@ impl<E: Into<rnnlm_model::Error>> From<E> for Failure {
         match error.into() {
             error @ rnnlm_model::Error::Diverged { lr, .. } => {
                 Self::Diverged { message: error.to_string(), lr, kept: None }
+            }
+            rnnlm_model::Error::Vocab(rnnlm_vocab::Error::TooLarge { name, bytes, needed, limit }) => {
+                let [bytes, needed, limit] = [bytes, needed, limit].map(|number| human::bytes(number.into()));
+                let needed = if needed == limit { format!("more than {limit}") } else { needed };
+                let message = format!("`{name}` needs {needed} of memory after {bytes} of text, {limit} is available");
+                Self::failed(message).with_hint("use a part of it: head -c 100M FILE | rnnlm train --corpus -")
             }
             error => Self::Library(error),
         }

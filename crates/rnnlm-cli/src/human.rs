@@ -23,7 +23,7 @@ pub(crate) fn bytes(value: u128) -> String {
         unit += 1;
     }
     match unit {
-        0 => format!("{value} bytes"),
+        0 => format!("{value} {}", if value == 1 { "byte" } else { "bytes" }),
         _ if scaled >= 1e6 => format!("{scaled:.1e} {}", units[unit]),
         _ => format!("{scaled:.1} {}", units[unit]),
     }
@@ -58,6 +58,32 @@ pub(crate) fn count(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", thousands(value), if value == 1 { "" } else { "s" })
 }
 
+/// The width of a terminal that every line should fit.
+const WIDTH: usize = 80;
+
+/// `start` and the words of `text` in lines of at most 80 columns, except for a word that is longer than that. Later
+/// lines are indented.
+pub(crate) fn wrapped(start: &str, text: &str, indent: usize) -> String {
+    let mut lines = start.to_owned();
+    let mut column = start.chars().count();
+    let mut is_first = true;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if !is_first && column + 1 + length > WIDTH {
+            lines.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if !is_first {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+        is_first = false;
+    }
+    lines.push('\n');
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +94,7 @@ mod tests {
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1000), "1,000");
         assert_eq!(thousands(12_345_678), "12,345,678");
+        assert_eq!(bytes(1), "1 byte");
         assert_eq!(bytes(999), "999 bytes");
         assert_eq!(bytes(38_100_000), "38.1 MB");
         assert_eq!(bytes(10_u128.pow(30)), "1.0e15 PB");
@@ -79,5 +106,14 @@ mod tests {
         assert_eq!(percent(21, 1000), "2.1 %");
         assert_eq!(count(1, "thread"), "1 thread");
         assert_eq!(count(2, "thread"), "2 threads");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let words = "abcdefghi ".repeat(9);
+        let expected = format!("name  {}\n    {}\n", "abcdefghi ".repeat(7).trim_end(), "abcdefghi abcdefghi");
+        assert_eq!(wrapped("name  ", words.trim_end(), 4), expected);
+        let long = "x".repeat(100);
+        assert_eq!(wrapped("    ", &format!("{long} y"), 4), format!("    {long}\n    y\n"));
     }
 }

@@ -10,6 +10,7 @@
 //! and the files of a run are in the library crates.
 
 mod args;
+mod available_memory;
 mod chart;
 mod commands;
 mod compute;
@@ -24,12 +25,15 @@ mod prefix;
 mod progress;
 mod run_folder;
 mod signals;
+mod terminal;
 mod values;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use commands::ParseError;
 use failure::{Exit, Failure};
+use terminal::Escaped;
 
 fn main() -> ExitCode {
     let line: Vec<_> = std::env::args_os().collect();
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
         // --help and --version arrive here too; clap prints them to standard output
         Err(ParseError::Clap(error)) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            let _ = error.print();
+            print_parse_error(&error, &line);
             return exit.into();
         }
     };
@@ -49,6 +53,16 @@ fn main() -> ExitCode {
     match commands::run(&cli) {
         Ok(exit) => exit.into(),
         Err(failure) => report(&failure).into(),
+    }
+}
+
+/// Prints a message of clap, with colors unless it could quote control characters of the command line.
+fn print_parse_error(error: &clap::Error, line: &[OsString]) {
+    let is_hostile = line.iter().any(|arg| arg.to_string_lossy().contains(char::is_control));
+    if is_hostile && error.use_stderr() {
+        progress::error_text(&Escaped::text(&error.render().to_string()).on_stderr());
+    } else {
+        let _ = error.print();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rnnlm_model::{Backend, ModelConfig, TrainConfig};
 
+use crate::available_memory::available_memory;
 use crate::failure::{Failure, Result};
 use crate::human;
 
@@ -25,23 +26,12 @@ pub(crate) fn check_import(file_bytes: u64) -> Result<()> {
 }
 
 fn check(activity: &str, needed: u128) -> Result<()> {
-    let available = available();
+    // an unknown amount never refuses
+    let available = available_memory().map_or(u128::MAX, u128::from);
     if needed <= available {
         return Ok(());
     }
     let needed = human::bytes(needed);
     let available = human::bytes(available);
     Err(Failure::failed(format!("{activity} needs {needed} of memory, {available} is available")))
-}
-
-/// The bytes of memory that can be allocated.
-fn available() -> u128 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    // A container may have less memory than the machine. Its free memory excludes the file cache, which the kernel can
-    // reclaim, so the resident set is subtracted from the limit instead.
-    let container = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
-    let free = [Some(system.available_memory()), container].into_iter().flatten().filter(|&free| free > 0).min();
-    // an unknown amount never refuses
-    free.map_or(u128::MAX, u128::from)
 }

@@ -5,10 +5,11 @@ use std::io::{Write, stdout};
 use serde_json::Value;
 
 use crate::failure::{Failure, Result};
+use crate::terminal::Escaped;
 
-/// Writes text as it is.
+/// Writes text. Control characters are escaped on a terminal.
 pub(crate) fn text(text: &str) -> Result<()> {
-    stdout().lock().write_all(text.as_bytes()).map_err(Failure::StandardStream)
+    stdout().lock().write_all(Escaped::text(text).on_stdout().as_bytes()).map_err(Failure::StandardStream)
 }
 
 /// Writes text and a line end.

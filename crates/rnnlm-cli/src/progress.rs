@@ -7,10 +7,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rnnlm_model::EpochReport;
 
 use crate::human;
+use crate::terminal::Escaped;
 
-/// Writes a line to standard error. A closed standard error does not stop the program.
-pub(crate) fn error_line(text: &str) {
-    let _ = writeln!(stderr(), "{text}");
+/// Writes a line to standard error. Control characters are escaped on a terminal. A closed standard error does not stop
+/// the program.
+pub(crate) fn error_line(line: &str) {
+    error_text(&format!("{}\n", Escaped::line(line).on_stderr()));
+}
+
+/// Writes text to standard error as it is.
+pub(crate) fn error_text(text: &str) {
+    let _ = stderr().write_all(text.as_bytes());
 }
 
 /// The progress of a training run.
@@ -46,10 +53,21 @@ impl TrainingProgress {
     }
 
     /// Prints a line above the bar, also with `--quiet`.
-    pub(crate) fn warn(&self, text: &str) {
+    pub(crate) fn warn(&self, line: &str) {
+        self.print(&Escaped::line(line).on_stderr());
+    }
+
+    /// Prints a text that can have several lines above the bar, except with `--quiet`.
+    pub(crate) fn text(&self, text: &str) {
+        if !self.quiet {
+            self.print(&Escaped::text(text).on_stderr());
+        }
+    }
+
+    fn print(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => error_line(text),
+            None => error_text(&format!("{text}\n")),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Parsers for the values of flags, which also check variables and configuration files.
 
 use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
-use rnnlm_vocab::{Normalization, Sampling, TokenKind};
+use rnnlm_vocab::{LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
 
 /// The value with this name, or an error that lists the names.
 pub(crate) fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
@@ -18,6 +18,16 @@ pub(crate) fn token_kind(text: &str) -> Result<TokenKind, String> {
 
 pub(crate) fn normalization(text: &str) -> Result<Normalization, String> {
     one_of(text, &Normalization::ALL.map(|value| (value.as_str(), value)))
+}
+
+pub(crate) fn line_ends(text: &str) -> Result<LineEndConversion, String> {
+    one_of(text, &LineEndConversion::ALL.map(|value| (value.as_str(), value)))
+}
+
+/// A text encoding, by one of its names on the web.
+pub(crate) fn encoding(text: &str) -> Result<TextEncoding, String> {
+    let examples = "expected a name such as utf-8, utf-16le, windows-1252, iso-8859-2, koi8-r, gbk, big5 or shift_jis";
+    text.parse().map_err(|_| examples.to_owned())
 }
 
 pub(crate) fn cell(text: &str) -> Result<Cell, String> {

@@ -46,7 +46,8 @@ pub enum Error {
         output_size: usize,
     },
     /// A text that is too short to be scored.
-    #[error("{tokens} tokens cannot be scored: the first is only read, so at least 2 are needed")]
+    #[error("a text of {tokens} token{} cannot be scored: the first is only read, so at least 2 are needed",
+        if *tokens == 1 { "" } else { "s" })]
     NothingToScore {
         /// Tokens of the text.
         tokens: usize,

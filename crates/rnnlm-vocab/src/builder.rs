@@ -6,7 +6,8 @@
 use std::cmp::Reverse;
 
 use crate::error::{Error, Result};
-use crate::normalize::Normalization;
+use crate::memory::{MemoryUse, Stop, distinct_token_bytes};
+use crate::normalize::{LineEndConversion, Normalization};
 use crate::text::TextFormat;
 use crate::tokenize::TokenKind;
 use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN};
@@ -16,6 +17,7 @@ use crate::vocab::{Index, MAX_TOKENS, Parts, Vocab, invalid_reserved_reason};
 pub(crate) struct VocabBuilder {
     kind: TokenKind,
     normalization: Normalization,
+    line_ends: LineEndConversion,
     reserved: usize,
     index: Index,
     /// Raw tokens by provisional id.
@@ -34,10 +36,21 @@ pub(crate) struct Built {
 }
 
 impl VocabBuilder {
-    pub(crate) fn new(kind: TokenKind, normalization: Normalization, reserved: &[String]) -> Result<Self> {
-        let (tokens, counts) = (Vec::new(), Vec::new());
-        let mut builder =
-            Self { kind, normalization, reserved: reserved.len(), index: Index::default(), tokens, counts };
+    pub(crate) fn new(
+        kind: TokenKind,
+        normalization: Normalization,
+        line_ends: LineEndConversion,
+        reserved: &[String],
+    ) -> Result<Self> {
+        let mut builder = Self {
+            kind,
+            normalization,
+            line_ends,
+            reserved: reserved.len(),
+            index: Index::default(),
+            tokens: Vec::new(),
+            counts: Vec::new(),
+        };
         builder.add(UNKNOWN_TOKEN.as_bytes())?;
         for token in reserved {
             let error = |reason: &str| Error::Reserved { token: token.clone(), reason: reason.to_owned() };
@@ -54,10 +67,13 @@ impl VocabBuilder {
     }
 
     /// Counts one occurrence of a raw token and returns its provisional id.
-    pub(crate) fn count(&mut self, raw: &[u8]) -> Result<u32> {
+    pub(crate) fn count(&mut self, raw: &[u8], memory: &mut MemoryUse) -> Result<u32, Stop> {
         let id = match self.index.get(raw) {
             Some(id) => id,
-            None => self.add(raw)?,
+            None => {
+                memory.allocate(distinct_token_bytes(raw.len()))?;
+                self.add(raw)?
+            }
         };
         self.counts[id as usize] += 1;
         Ok(id)
@@ -91,8 +107,9 @@ impl VocabBuilder {
             frequencies[id as usize] += count;
         }
         let tokens = order.iter().map(|&id| self.kind.escape(&self.tokens[id]).into()).collect();
-        let (kind, normalization, reserved) = (self.kind, self.normalization, self.reserved);
-        let vocab = Vocab::from_parts(Parts { kind, normalization, text_format, reserved, tokens, frequencies })?;
+        let Self { kind, normalization, line_ends, reserved, .. } = self;
+        let parts = Parts { kind, normalization, line_ends, text_format, reserved, tokens, frequencies };
+        let vocab = Vocab::from_parts(parts)?;
         Ok(Built { vocab, renumbering, tokens: self.tokens })
     }
 }

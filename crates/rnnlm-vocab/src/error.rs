@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::content::LikelyContent;
+use crate::encoding::TextEncoding;
 use crate::normalize::Normalization;
 use crate::tokenize::TokenKind;
 
@@ -22,6 +24,12 @@ pub enum Error {
     /// The path of a corpus or vocabulary is a folder.
     #[error("`{}` is a folder, expected a file", path.display())]
     Folder {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The path of a corpus or vocabulary is a device, which may have no end.
+    #[error("`{}` is a device, expected a file", path.display())]
+    Device {
         /// The path as given.
         path: PathBuf,
     },
@@ -45,9 +53,35 @@ pub enum Error {
         offset: u64,
         /// Its line, counted from 1.
         line: u64,
+        /// What the text probably is.
+        likely: LikelyContent,
+    },
+    /// A text is not valid in the given encoding, or in that of its byte order mark.
+    #[error("`{name}` is not {encoding}: invalid sequence at offset {offset}, line {line}")]
+    InvalidEncoding {
+        /// The path, or the name that the caller gave the text.
+        name: String,
+        /// The encoding.
+        encoding: TextEncoding,
+        /// The offset of the sequence in the input in bytes, counted from 0 and including a byte order mark.
+        offset: u64,
+        /// Its line, counted from 1.
+        line: u64,
+    },
+    /// Reading a text needs more memory than the limit.
+    #[error("`{name}` needs {needed} bytes of memory after {bytes} bytes of text, the limit is {limit}")]
+    TooLarge {
+        /// The path, or the name that the caller gave the text.
+        name: String,
+        /// Number of bytes of text read, after decompression.
+        bytes: u64,
+        /// The memory that the text read needs, in bytes.
+        needed: u64,
+        /// The limit in bytes.
+        limit: u64,
     },
     /// A text has no token after normalization.
-    #[error("`{name}` has {bytes} bytes but no `{kind}` token after normalization `{normalization}`")]
+    #[error("`{name}` has {} but no `{kind}` token after normalization `{normalization}`", count(*bytes, "byte"))]
     Empty {
         /// The path, or the name that the caller gave the text.
         name: String,
@@ -67,7 +101,7 @@ pub enum Error {
         reason: String,
     },
     /// The number of distinct tokens exceeds `MAX_TOKENS`.
-    #[error("the vocabulary has {found} tokens, the maximum is {limit}; raise `min_freq`")]
+    #[error("the vocabulary has {}, the maximum is {limit}; raise `min_freq`", count(*found as u64, "token"))]
     TooManyTokens {
         /// Number of tokens.
         found: usize,
@@ -98,7 +132,7 @@ pub enum Error {
         reason: String,
     },
     /// A token id is out of range.
-    #[error("token id {id} is out of range for a vocabulary of {vocab_size} tokens")]
+    #[error("token id {id} is out of range for a vocabulary of {}", count(*vocab_size as u64, "token"))]
     IdOutOfRange {
         /// The id.
         id: u32,
@@ -121,8 +155,9 @@ pub enum Error {
     },
     /// A corpus is too short for one minibatch at every offset.
     #[error(
-        "a corpus of {tokens} tokens is too short for minibatches of batch_size {batch_size} × num_steps {num_steps}: \
-         {batch_size}·{num_steps} + {num_steps} + 1 = {needed} tokens are needed; {advice}"
+        "a corpus of {} is too short for minibatches of batch_size {batch_size} × num_steps {num_steps}: \
+         {batch_size}·{num_steps} + {num_steps} + 1 = {needed} tokens are needed; {advice}",
+        count(*tokens as u64, "token")
     )]
     CorpusTooShort {
         /// Number of tokens in the corpus.
@@ -137,7 +172,7 @@ pub enum Error {
         advice: String,
     },
     /// The index of a minibatch is out of range.
-    #[error("minibatch index {index} is out of range, there are {num_minibatches} minibatches")]
+    #[error("minibatch index {index} is out of range for {}", count(*num_minibatches as u64, "minibatch"))]
     MinibatchIndex {
         /// The index.
         index: usize,
@@ -162,8 +197,10 @@ pub enum Error {
     /// A file has the name of a corpus but different content.
     #[cfg(feature = "corpora")]
     #[error(
-        "`{}` is not corpus `{name}`: {found_bytes} bytes with SHA-1 {found_sha1}, expected {expected_bytes} bytes \
-         with SHA-1 {expected_sha1}; move the file, or pass its path instead of the corpus name", path.display()
+        "`{}` is not corpus `{name}`: {} with SHA-1 {found_sha1}, expected {expected_bytes} bytes with SHA-1 \
+         {expected_sha1}; move the file, or pass its path instead of the corpus name",
+        path.display(),
+        count(*found_bytes, "byte")
     )]
     WrongCorpus {
         /// The name of the corpus.
@@ -219,4 +256,14 @@ fn list(tried: &[Attempt]) -> String {
     }
     let attempts = tried.iter().map(|Attempt { location, reason }| format!("`{location}`: {reason}"));
     attempts.collect::<Vec<_>>().join("; ")
+}
+
+/// A number with its noun: `1 byte`, `2 bytes`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    let ending = match number {
+        1 => "",
+        _ if noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{number} {noun}{ending}")
 }

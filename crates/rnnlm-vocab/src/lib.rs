@@ -25,9 +25,11 @@
 //!
 //! The crate covers the first three of the eight stages from text to parameter update:
 //!
-//! 1. **Text.** [`Corpus`] reads a path, a stream or bytes, line by line, and applies a [`Normalization`].
+//! 1. **Text.** [`Corpus`] reads a [`Source`] (a file, a stream or bytes) piece by piece, converts it to UTF-8, and
+//!    applies a [`LineEndConversion`] and a [`Normalization`].
 //! 2. **Tokens.** A [`TokenKind`] splits the text into characters, words or bytes. A [`Vocab`] maps tokens to ids and
-//!    back. It stores the token kind and the normalization, so its `vocab.json` is enough to encode other texts.
+//!    back. It stores the token kind, the normalization and the conversion of line ends, so its `vocab.json` is enough
+//!    to encode other texts.
 //! 3. **Minibatches.** [`Batches`] cuts the ids by sequential partitioning or random sampling. The same seed and epoch
 //!    always give the same minibatches, and any minibatch can be read by index.
 //!
@@ -42,19 +44,27 @@
 //!
 //! # Features
 //!
-//! Both are off by default.
-//!
+//! - `compression` (default): reads gzip and zstd files, with decoders in Rust.
+//! - `encodings` (default): reads UTF-16 and the other encodings of the WHATWG's Encoding Standard. Without it, a text
+//!   must be UTF-8.
 //! - `corpora`: finds a corpus by name in given folders and verifies its checksum.
 //! - `download`: downloads a corpus over https if no folder has it.
 
 mod batches;
 mod builder;
+#[cfg(feature = "compression")]
+mod compression;
+mod content;
 #[cfg(feature = "corpora")]
 pub mod corpora;
 mod corpus;
+mod encoding;
 mod error;
+mod memory;
 mod normalize;
+mod reader;
 mod rng;
+mod source;
 mod stats;
 mod text;
 mod tokenize;
@@ -63,11 +73,14 @@ mod vocab;
 mod vocab_file;
 
 pub use batches::{Batches, Minibatch, Minibatches, Sampling};
+pub use content::LikelyContent;
 pub use corpus::{Corpus, CorpusOptions};
+pub use encoding::{TextEncoding, UnknownEncoding};
 #[cfg(feature = "corpora")]
 pub use error::Attempt;
 pub use error::{Error, Result};
-pub use normalize::Normalization;
+pub use normalize::{DroppedLetters, LineEndConversion, Normalization};
+pub use source::Source;
 pub use stats::most_frequent;
 pub use text::{LineEndings, TextFormat, TextSize};
 pub use tokenize::TokenKind;

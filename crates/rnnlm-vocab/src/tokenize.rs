@@ -8,7 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::normalize::{Extent, Normalization, for_each_book_line};
+use crate::normalize::{DroppedLetters, Extent, LineEndConversion, Normalization, Normalizer};
+use crate::text::{Piece, TextSize};
 
 /// The unit of tokenization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,20 +71,13 @@ impl TokenKind {
             tokens.push(self.escape(token));
             Ok(())
         };
-        match self.try_each(normalized, &mut keep) {
+        let outcome = match self {
+            Self::Char => each_char(normalized, &mut keep),
+            Self::Word => normalized.split_whitespace().map(str::as_bytes).try_for_each(keep),
+            Self::Byte => normalized.as_bytes().chunks(1).try_for_each(keep),
+        };
+        match outcome {
             Ok(()) => tokens,
-        }
-    }
-
-    /// Calls `sink` with the raw bytes of every token of `normalized`.
-    fn try_each<E>(self, normalized: &str, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        match self {
-            Self::Char => {
-                let starts = normalized.char_indices();
-                starts.map(|(start, c)| &normalized.as_bytes()[start..start + c.len_utf8()]).try_for_each(sink)
-            }
-            Self::Word => normalized.split_whitespace().map(str::as_bytes).try_for_each(sink),
-            Self::Byte => normalized.as_bytes().chunks(1).try_for_each(sink),
         }
     }
 
@@ -127,55 +121,134 @@ fn parse_byte(escaped: &str) -> Option<u8> {
     canonical.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// Why tokenization stopped early.
-pub(crate) enum TokenizeError<E> {
-    /// The index of the first byte that is not valid UTF-8.
-    InvalidUtf8(usize),
-    /// The error that `sink` returned.
-    Sink(E),
+/// Calls `sink` with the bytes of every character of `text`.
+fn each_char<E>(text: &str, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    text.char_indices().map(|(start, c)| &text.as_bytes()[start..start + c.len_utf8()]).try_for_each(sink)
 }
 
-/// Normalizes and tokenizes a text piece by piece, with one reused buffer.
+/// Normalizes and tokenizes a text that arrives in pieces. The pieces may begin and end anywhere.
 pub(crate) struct Tokenizer {
     kind: TokenKind,
-    normalization: Normalization,
-    buffer: String,
+    normalizer: Normalizer,
+    words: Words,
+    /// The size of the tokens so far, without separators.
+    size: TextSize,
 }
 
 impl Tokenizer {
-    pub(crate) fn new(kind: TokenKind, normalization: Normalization) -> Self {
-        Self { kind, normalization, buffer: String::new() }
-    }
-
-    /// Calls `sink` with the raw bytes of every token of the normalized `piece`. A piece is a whole text, or begins and
-    /// ends at line boundaries.
-    pub(crate) fn try_each<E>(
-        &mut self,
-        piece: &[u8],
+    pub(crate) fn new(
+        kind: TokenKind,
+        normalization: Normalization,
+        line_ends: LineEndConversion,
         extent: Extent,
-        sink: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), TokenizeError<E>> {
-        if (self.kind, self.normalization) == (TokenKind::Byte, Normalization::None) {
-            return piece.chunks(1).try_for_each(sink).map_err(TokenizeError::Sink);
-        }
-        let piece = std::str::from_utf8(piece).map_err(|error| TokenizeError::InvalidUtf8(error.valid_up_to()))?;
-        self.try_each_of_str(piece, extent, sink).map_err(TokenizeError::Sink)
+    ) -> Self {
+        let normalizer = Normalizer::new(normalization, line_ends, extent);
+        let normalizer = if kind == TokenKind::Word { normalizer.with_line_separator() } else { normalizer };
+        Self { kind, normalizer, words: Words::default(), size: TextSize::default() }
     }
 
-    /// [`Tokenizer::try_each`] for a piece that is a `str`.
-    pub(crate) fn try_each_of_str<E>(
+    /// Calls `sink` with the raw bytes of every token that ends in the next piece of the text.
+    pub(crate) fn push<E>(&mut self, piece: Piece<'_>, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let Self { kind, normalizer, words, size } = self;
+        split(*kind, normalizer.push(piece), words, size, sink)
+    }
+
+    /// Calls `sink` with the tokens that the end of the text completes.
+    pub(crate) fn finish<E>(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let Self { kind, normalizer, words, size } = self;
+        split(*kind, normalizer.finish(), words, size, sink)?;
+        words.finish(size, sink)
+    }
+
+    /// Calls `sink` with every token of a whole text.
+    pub(crate) fn tokenize<E>(
+        mut self,
+        text: Piece<'_>,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.push(text, sink)?;
+        self.finish(sink)
+    }
+
+    /// Number of bytes of the word that the next piece may continue.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.words.unfinished.len()
+    }
+
+    /// The size of the tokens so far, without separators.
+    pub(crate) fn size(&self) -> TextSize {
+        self.size
+    }
+
+    /// The letters that the normalization has dropped so far.
+    pub(crate) fn dropped_letters(&self) -> &DroppedLetters {
+        self.normalizer.dropped_letters()
+    }
+}
+
+/// Splits a piece of a normalized text.
+fn split<E>(
+    kind: TokenKind,
+    piece: Piece<'_>,
+    words: &mut Words,
+    size: &mut TextSize,
+    sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (text, bytes) = match piece {
+        Piece::Text(text) => (text, text.as_bytes()),
+        Piece::Bytes(bytes) => ("", bytes),
+    };
+    match kind {
+        TokenKind::Word => return words.push(text, size, sink),
+        TokenKind::Char => each_char(text, sink)?,
+        TokenKind::Byte => bytes.chunks(1).try_for_each(sink)?,
+    }
+    *size += TextSize::of(bytes);
+    Ok(())
+}
+
+/// Splits a text that arrives in pieces into words.
+#[derive(Default)]
+struct Words {
+    /// The word at the end of the last piece, which the next one may continue.
+    unfinished: String,
+}
+
+impl Words {
+    fn push<E>(
         &mut self,
         piece: &str,
-        extent: Extent,
-        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
+        size: &mut TextSize,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let kind = self.kind;
-        match self.normalization {
-            Normalization::Book => {
-                for_each_book_line(piece, extent, &mut self.buffer, &mut |line: &str| kind.try_each(line, &mut sink))
-            }
-            Normalization::None => kind.try_each(piece, &mut sink),
+        let Some(first_end) = piece.find(char::is_whitespace) else {
+            self.unfinished.push_str(piece);
+            return Ok(());
+        };
+        self.unfinished.push_str(&piece[..first_end]);
+        self.finish(size, sink)?;
+        let rest = &piece[first_end..];
+        let last_end = rest.rfind(char::is_whitespace).map_or(0, |index| {
+            // the white space can be longer than one byte
+            rest.len() - rest[index..].trim_start().len()
+        });
+        self.unfinished.push_str(&rest[last_end..]);
+        for word in rest[..last_end].split_whitespace() {
+            *size += TextSize::of(word.as_bytes());
+            sink(word.as_bytes())?;
         }
+        Ok(())
+    }
+
+    /// Ends the unfinished word.
+    fn finish<E>(&mut self, size: &mut TextSize, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        if self.unfinished.is_empty() {
+            return Ok(());
+        }
+        *size += TextSize::of(self.unfinished.as_bytes());
+        let outcome = sink(self.unfinished.as_bytes());
+        self.unfinished.clear();
+        outcome
     }
 }
 

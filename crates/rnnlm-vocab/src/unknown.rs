@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
 
+use crate::memory::{Excess, MemoryUse, distinct_token_bytes};
 use crate::text::TextSize;
 use crate::tokenize::TokenKind;
 
@@ -41,12 +41,17 @@ pub struct UnknownToken {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownTokens {
     distinct: Vec<UnknownToken>,
+    /// The size in the text of each distinct token.
+    sizes: Vec<TextSize>,
     /// From the raw bytes of a token to its index in `distinct`.
     index_of: HashMap<Box<[u8]>, usize>,
-    /// Position and size in the text of each occurrence, by ascending position. The size cannot be recovered from
-    /// the id, which is always 0.
-    occurrences: Vec<(usize, TextSize)>,
+    /// The index in `distinct` of each occurrence, or [`LITERAL`]. The size of a token cannot be recovered from the id,
+    /// which is always 0.
+    occurrences: Vec<usize>,
 }
+
+/// The index of a literal `<unk>`, which is not in `distinct`.
+const LITERAL: usize = usize::MAX;
 
 impl UnknownTokens {
     /// Number of occurrences of unknown tokens.
@@ -60,26 +65,41 @@ impl UnknownTokens {
         &self.distinct
     }
 
-    /// Records an unknown token, given as raw bytes, at `position` in the ids.
-    pub(crate) fn record(&mut self, position: usize, raw: &[u8], kind: TokenKind) {
-        self.occurrences.push((position, TextSize::of(raw)));
+    /// Records the next unknown token of a text, given as raw bytes.
+    pub(crate) fn record(&mut self, raw: &[u8], kind: TokenKind) {
         if raw == UNKNOWN_TOKEN.as_bytes() {
+            self.occurrences.push(LITERAL);
             return;
         }
-        match self.index_of.get(raw) {
-            Some(&index) => self.distinct[index].count += 1,
+        let index = match self.index_of.get(raw) {
+            Some(&index) => index,
             None => {
                 self.index_of.insert(raw.into(), self.distinct.len());
-                self.distinct.push(UnknownToken { token: kind.escape(raw), count: 1 });
+                self.distinct.push(UnknownToken { token: kind.escape(raw), count: 0 });
+                self.sizes.push(TextSize::of(raw));
+                self.distinct.len() - 1
             }
-        }
+        };
+        self.distinct[index].count += 1;
+        self.occurrences.push(index);
     }
 
-    /// The sizes in the text of the unknown tokens at these positions.
-    pub(crate) fn sizes(&self, positions: Range<usize>) -> impl Iterator<Item = TextSize> {
-        let start = self.occurrences.partition_point(|&(position, _)| position < positions.start);
-        let from_start = self.occurrences[start..].iter();
-        from_start.take_while(move |&&(position, _)| position < positions.end).map(|&(_, size)| size)
+    /// [`record`](Self::record) within a limit of memory.
+    pub(crate) fn try_record(&mut self, raw: &[u8], kind: TokenKind, memory: &mut MemoryUse) -> Result<(), Excess> {
+        let is_new = raw != UNKNOWN_TOKEN.as_bytes() && !self.index_of.contains_key(raw);
+        if is_new {
+            memory.allocate(distinct_token_bytes(raw.len()))?;
+        }
+        memory.reserve(&mut self.occurrences)?;
+        self.record(raw, kind);
+        Ok(())
+    }
+
+    /// The sizes in the text of `count` unknown tokens after the first `skipped` ones.
+    pub(crate) fn sizes(&self, skipped: usize, count: usize) -> impl Iterator<Item = TextSize> {
+        let size_of_literal = TextSize::of(UNKNOWN_TOKEN.as_bytes());
+        let occurrences = self.occurrences[skipped..skipped + count].iter();
+        occurrences.map(move |&index| self.sizes.get(index).copied().unwrap_or(size_of_literal))
     }
 }
 

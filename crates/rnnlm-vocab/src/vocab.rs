@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-use crate::error::{Error, Result};
-use crate::normalize::{Extent, Normalization};
-use crate::text::{TextFormat, TextSize, invalid_utf8_in};
-use crate::tokenize::{TokenKind, TokenizeError, Tokenizer};
+use crate::error::{Error, Result, count};
+use crate::memory::{Excess, MemoryUse};
+use crate::normalize::{Extent, LineEndConversion, Normalization};
+use crate::reader::invalid_utf8_in;
+use crate::text::{Piece, TextFormat, TextSize};
+use crate::tokenize::{TokenKind, Tokenizer};
 use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
 
 /// The maximum number of tokens in a vocabulary. It is ten times what large word-level corpora need, and it bounds the
@@ -24,6 +26,7 @@ pub const MAX_TOKENS: usize = 1 << 22;
 pub struct Vocab {
     kind: TokenKind,
     normalization: Normalization,
+    line_ends: LineEndConversion,
     text_format: TextFormat,
     reserved: usize,
     tokens: Vec<Box<str>>,
@@ -35,6 +38,7 @@ pub struct Vocab {
 pub(crate) struct Parts {
     pub(crate) kind: TokenKind,
     pub(crate) normalization: Normalization,
+    pub(crate) line_ends: LineEndConversion,
     pub(crate) text_format: TextFormat,
     pub(crate) reserved: usize,
     pub(crate) tokens: Vec<Box<str>>,
@@ -52,7 +56,7 @@ pub struct Encoding {
 
 impl Vocab {
     /// A vocabulary of these tokens, in id order and as written in a vocabulary file. All frequencies are 0, because no
-    /// text is counted.
+    /// text is counted. Line ends are kept; [`Vocab::with_line_ends`] changes that.
     ///
     /// # Errors
     ///
@@ -63,7 +67,14 @@ impl Vocab {
             return Err(Error::TooManyTokens { found: tokens.len(), limit: MAX_TOKENS });
         }
         let (frequencies, text_format) = (vec![0; tokens.len()], TextFormat::default());
-        Self::from_parts(Parts { kind, normalization, text_format, reserved: 0, tokens, frequencies })
+        let line_ends = LineEndConversion::Keep;
+        Self::from_parts(Parts { kind, normalization, line_ends, text_format, reserved: 0, tokens, frequencies })
+    }
+
+    /// This vocabulary with another conversion of line ends.
+    #[must_use]
+    pub fn with_line_ends(self, line_ends: LineEndConversion) -> Self {
+        Self { line_ends, ..self }
     }
 
     /// Number of tokens, including `<unk>`: V, at least 1.
@@ -80,6 +91,11 @@ impl Vocab {
     /// The text transformation before tokenization.
     pub fn normalization(&self) -> Normalization {
         self.normalization
+    }
+
+    /// The conversion of line ends before the normalization.
+    pub fn line_ends(&self) -> LineEndConversion {
+        self.line_ends
     }
 
     /// The format of the text that the vocabulary was built on.
@@ -129,22 +145,39 @@ impl Vocab {
         if id < self.len() { id as u32 } else { UNKNOWN_ID }
     }
 
-    /// Encodes a text of whole lines, normalized with the vocabulary's normalization. A byte order mark is an ordinary
-    /// character here; reading a [`Corpus`](crate::Corpus) removes it.
+    /// Encodes a text of whole lines, with the vocabulary's conversion of line ends and its normalization. A byte order
+    /// mark is an ordinary character here; reading a [`Corpus`](crate::Corpus) removes it.
     pub fn encode(&self, text: &str) -> Encoding {
-        self.encode_as(text, self.normalization, Extent::Lines)
+        self.encode_as(Piece::Text(text), self.tokenizer(Extent::Lines))
     }
 
     /// Encodes the prefix of a longer text, for generation. Unlike [`Vocab::encode`] it keeps spaces at both ends (as
     /// one space), because `time traveller` and `time traveller ` have different continuations.
     pub fn encode_prefix(&self, text: &str) -> Encoding {
-        self.encode_as(text, self.normalization, Extent::Prefix)
+        self.encode_as(Piece::Text(text), self.tokenizer(Extent::Prefix))
     }
 
-    fn encode_as(&self, text: &str, normalization: Normalization, extent: Extent) -> Encoding {
+    /// [`Vocab::encode_prefix`] for bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidUtf8`], except for byte tokens without normalization, which accept any bytes.
+    pub fn encode_prefix_bytes(&self, text: &[u8]) -> Result<Encoding> {
+        let piece = match (self.kind, self.normalization) {
+            (TokenKind::Byte, Normalization::None) => Piece::Bytes(text),
+            _ => Piece::Text(text_of(text, "the prefix")?),
+        };
+        Ok(self.encode_as(piece, self.tokenizer(Extent::Prefix)))
+    }
+
+    /// The tokenizer of texts for this vocabulary.
+    pub(crate) fn tokenizer(&self, extent: Extent) -> Tokenizer {
+        Tokenizer::new(self.kind, self.normalization, self.line_ends, extent)
+    }
+
+    fn encode_as(&self, text: Piece<'_>, tokenizer: Tokenizer) -> Encoding {
         let mut encoding = Encoding::default();
-        let mut tokenizer = Tokenizer::new(self.kind, normalization);
-        match tokenizer.try_each_of_str(text, extent, |token| encoding.add(token, self)) {
+        match tokenizer.tokenize(text, &mut |token| encoding.add(token, self)) {
             Ok(()) => encoding,
         }
     }
@@ -157,12 +190,12 @@ impl Vocab {
     ///
     /// [`Error::InvalidUtf8`], except for byte tokens.
     pub fn encode_normalized(&self, text: &[u8]) -> Result<Encoding> {
-        let mut encoding = Encoding::default();
-        let mut tokenizer = Tokenizer::new(self.kind, Normalization::None);
-        match tokenizer.try_each(text, Extent::Lines, |token| encoding.add(token, self)) {
-            Ok(()) => Ok(encoding),
-            Err(TokenizeError::InvalidUtf8(valid)) => Err(invalid_utf8_in("the text", text, valid)),
-        }
+        let piece = match self.kind {
+            TokenKind::Byte => Piece::Bytes(text),
+            TokenKind::Char | TokenKind::Word => Piece::Text(text_of(text, "the text")?),
+        };
+        let tokenizer = Tokenizer::new(self.kind, Normalization::None, LineEndConversion::Keep, Extent::Lines);
+        Ok(self.encode_as(piece, tokenizer))
     }
 
     /// Decodes ids to text, with a space between words. Invalid UTF-8 becomes U+FFFD; [`Vocab::decode_bytes`] keeps it.
@@ -204,7 +237,7 @@ impl Vocab {
 
     /// Makes a vocabulary of `parts` after checking that they are consistent.
     pub(crate) fn from_parts(parts: Parts) -> Result<Self> {
-        let Parts { kind, normalization, text_format, reserved, tokens, frequencies } = parts;
+        let Parts { kind, normalization, line_ends, text_format, reserved, tokens, frequencies } = parts;
         check_fields(kind, reserved, &tokens, &frequencies).map_err(|reason| Error::VocabContent { reason })?;
         let mut index = Index::default();
         for (id, token) in tokens.iter().enumerate() {
@@ -213,8 +246,13 @@ impl Vocab {
                 return Err(Error::VocabContent { reason });
             }
         }
-        Ok(Self { kind, normalization, text_format, reserved, tokens, frequencies, index })
+        Ok(Self { kind, normalization, line_ends, text_format, reserved, tokens, frequencies, index })
     }
+}
+
+/// `bytes` as UTF-8, or the error that names the text.
+fn text_of<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|error| invalid_utf8_in(name, bytes, error.valid_up_to()))
 }
 
 /// Checks the fields of a vocabulary, except for repeated tokens, which the index detects.
@@ -227,10 +265,11 @@ fn check_fields(kind: TokenKind, reserved: usize, tokens: &[Box<str>], frequenci
         Some(_) => {}
     }
     if frequencies.len() != tokens.len() {
-        return Err(format!("{} `tokens` but {} `frequencies`", tokens.len(), frequencies.len()));
+        return Err(format!("`tokens` has length {} but `frequencies` has length {}", tokens.len(), frequencies.len()));
     }
     if reserved >= tokens.len() {
-        return Err(format!("`reserved` is {reserved} but only {} tokens follow `<unk>`", tokens.len() - 1));
+        let following = count(tokens.len() as u64 - 1, "token");
+        return Err(format!("`reserved` is {reserved}, but the vocabulary has {following} after `<unk>`"));
     }
     for (id, token) in tokens.iter().enumerate().skip(1) {
         let invalid = if id <= reserved { invalid_reserved_reason(kind, token) } else { kind.invalid_reason(token) };
@@ -258,8 +297,19 @@ impl Encoding {
     pub(crate) fn add(&mut self, raw: &[u8], vocab: &Vocab) -> Result<(), Infallible> {
         let id = vocab.id_of(raw);
         if id == UNKNOWN_ID {
-            self.unknown.record(self.ids.len(), raw, vocab.kind);
+            self.unknown.record(raw, vocab.kind);
         }
+        self.ids.push(id);
+        Ok(())
+    }
+
+    /// [`add`](Self::add) within a limit of memory.
+    pub(crate) fn try_add(&mut self, raw: &[u8], vocab: &Vocab, memory: &mut MemoryUse) -> Result<(), Excess> {
+        let id = vocab.id_of(raw);
+        if id == UNKNOWN_ID {
+            self.unknown.try_record(raw, vocab.kind, memory)?;
+        }
+        memory.reserve(&mut self.ids)?;
         self.ids.push(id);
         Ok(())
     }

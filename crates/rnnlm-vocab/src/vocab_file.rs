@@ -1,9 +1,11 @@
 //! Stage 2, files: reading and writing a vocabulary as `vocab.json`.
 //!
-//! The file is one JSON object with the fields `format_version`, `token_kind`, `normalization`, `text_format` (line
-//! endings and byte order mark of the text that the vocabulary was built on), `reserved` (number of reserved tokens
-//! after `<unk>`), `tokens` in id order, and their `frequencies`. The file is untrusted input: no size in it decides an
-//! allocation, and no content causes a panic.
+//! The file is one JSON object with the fields `format_version`, `token_kind`, `normalization`, `line_ends` (the
+//! conversion of line ends; absent if they are kept), `text_format` (line endings and byte order mark of the text that
+//! the vocabulary was built on), `reserved` (number of reserved tokens after `<unk>`), `tokens` in id order, and their
+//! `frequencies`. The file is untrusted input: no size in it decides an allocation, and no content causes a panic.
+//!
+//! Version 2 adds `line_ends` and the normalization `lower`. A vocabulary that uses neither is written as version 1.
 
 use std::fmt;
 use std::io::Read;
@@ -14,13 +16,14 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::normalize::Normalization;
-use crate::text::{TextFormat, open};
+use crate::normalize::{LineEndConversion, Normalization};
+use crate::source::open;
+use crate::text::TextFormat;
 use crate::tokenize::TokenKind;
 use crate::vocab::{MAX_TOKENS, Parts, Vocab};
 
-/// The `format_version` of the `vocab.json` that this library writes, and the newest that it reads.
-pub const VOCAB_FORMAT_VERSION: u64 = 1;
+/// The newest `format_version` of a `vocab.json` that this library writes and reads.
+pub const VOCAB_FORMAT_VERSION: u64 = 2;
 
 /// The size limit of a `vocab.json`, for writing and reading.
 const MAX_BYTES: u64 = 1 << 28;
@@ -30,6 +33,8 @@ struct Written<'a> {
     format_version: u64,
     token_kind: TokenKind,
     normalization: Normalization,
+    #[serde(skip_serializing_if = "LineEndConversion::is_keep")]
+    line_ends: LineEndConversion,
     text_format: TextFormat,
     reserved: usize,
     tokens: Vec<&'a str>,
@@ -52,6 +57,8 @@ struct Stored {
     token_kind: TokenKind,
     #[serde(deserialize_with = "normalization")]
     normalization: Normalization,
+    #[serde(default, deserialize_with = "line_ends")]
+    line_ends: LineEndConversion,
     #[serde(deserialize_with = "text_format")]
     text_format: TextFormat,
     #[serde(deserialize_with = "reserved")]
@@ -69,10 +76,12 @@ impl Vocab {
     ///
     /// [`Error::VocabTooLarge`] if the text exceeds the size limit for reading.
     pub fn to_json(&self) -> Result<String> {
+        let is_version_1 = self.line_ends().is_keep() && self.normalization() != Normalization::Lower;
         let written = Written {
-            format_version: VOCAB_FORMAT_VERSION,
+            format_version: if is_version_1 { 1 } else { VOCAB_FORMAT_VERSION },
             token_kind: self.kind(),
             normalization: self.normalization(),
+            line_ends: self.line_ends(),
             text_format: self.text_format(),
             reserved: self.reserved(),
             tokens: self.tokens().collect(),
@@ -108,6 +117,7 @@ impl Vocab {
         Self::from_parts(Parts {
             kind: stored.token_kind,
             normalization: stored.normalization,
+            line_ends: stored.line_ends,
             text_format: stored.text_format,
             reserved: stored.reserved,
             tokens: stored.tokens,
@@ -124,7 +134,7 @@ impl Vocab {
         let path = path.as_ref();
         let mut json = Vec::new();
         let to_error = |source| Error::Read { name: path.display().to_string(), source };
-        open(path)?.take(MAX_BYTES + 1).read_to_end(&mut json).map_err(to_error)?;
+        open(path)?.0.take(MAX_BYTES + 1).read_to_end(&mut json).map_err(to_error)?;
         Self::from_json(&json)
     }
 }
@@ -144,6 +154,10 @@ fn token_kind<'de, D: Deserializer<'de>>(value: D) -> Result<TokenKind, D::Error
 
 fn normalization<'de, D: Deserializer<'de>>(value: D) -> Result<Normalization, D::Error> {
     named("normalization", value)
+}
+
+fn line_ends<'de, D: Deserializer<'de>>(value: D) -> Result<LineEndConversion, D::Error> {
+    named("line_ends", value)
 }
 
 fn text_format<'de, D: Deserializer<'de>>(value: D) -> Result<TextFormat, D::Error> {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use rnnlm_vocab::{
-    Batches, Corpus, CorpusOptions, LineEndings, Normalization, Sampling, TextSize, TokenKind, UnknownToken,
-    most_frequent,
+    Batches, Corpus, CorpusOptions, LineEndConversion, LineEndings, Normalization, Sampling, TextEncoding, TextSize,
+    TokenKind, UnknownToken, most_frequent,
 };
 
 fn options(kind: TokenKind, normalization: Normalization) -> CorpusOptions {
@@ -44,6 +44,107 @@ fn without_normalization_line_ends_are_tokens() {
     assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "\r", "\n", "a", "B"]);
     assert_eq!(corpus.ids, [3, 1, 2, 4, 1, 2]);
     assert_eq!((corpus.source_bytes, corpus.text.bytes), (9, 6));
+}
+
+#[test]
+fn converted_line_ends_give_the_same_ids_for_every_format() {
+    let options = CorpusOptions { line_ends: LineEndConversion::Lf, ..options(TokenKind::Char, Normalization::None) };
+    let unix = Corpus::from_bytes(b"a\nB\n", &options).unwrap();
+    for text in ["a\r\nB\r\n", "a\rB\r", "a\r\nB\n"] {
+        let corpus = Corpus::from_bytes(text.as_bytes(), &options).unwrap();
+        assert_eq!((&corpus.ids, corpus.tokens, corpus.text), (&unix.ids, 4, unix.text), "{text:?}");
+        assert_ne!(corpus.text_format, unix.text_format);
+        // a text that is read later is converted, too
+        assert_eq!(Corpus::encode_bytes(text.as_bytes(), unix.vocab.clone(), 0).unwrap().ids, unix.ids);
+    }
+    let bytes = CorpusOptions { kind: TokenKind::Byte, ..options };
+    let corpus = Corpus::from_bytes(b"\xFF\r\n\xE9\r", &bytes).unwrap();
+    assert_eq!(corpus.vocab.decode_bytes(&corpus.ids).unwrap(), b"\xFF\n\xE9\n");
+}
+
+#[test]
+fn lower_keeps_everything_but_upper_case() {
+    let corpus =
+        Corpus::from_bytes("Ärger, 3×Σ\n".as_bytes(), &options(TokenKind::Char, Normalization::Lower)).unwrap();
+    assert_eq!(corpus.vocab.decode(&corpus.ids).unwrap(), "ärger, 3×σ\n");
+    assert_eq!(corpus.vocab.encode("ÄRGER").unknown.count(), 0);
+    assert_eq!(corpus.dropped_letters.count(), 0);
+}
+
+#[test]
+fn letters_that_book_drops_are_counted_in_the_whole_text() {
+    let book = CorpusOptions { max_tokens: 3, ..CorpusOptions::default() };
+    let corpus = Corpus::from_bytes("Crème brûlée, 5 €\nGuðrún".as_bytes(), &book).unwrap();
+    assert_eq!(
+        (corpus.dropped_letters.count(), corpus.dropped_letters.examples()),
+        (5, &['è', 'û', 'é', 'ð', 'ú'][..])
+    );
+    let ascii = Corpus::from_bytes("don\u{2019}t – 5 €".as_bytes(), &book).unwrap();
+    assert_eq!(ascii.dropped_letters.count(), 0);
+}
+
+#[cfg(feature = "encodings")]
+#[test]
+fn a_text_in_another_encoding_has_the_same_ids() {
+    use rnnlm_vocab::Source;
+    let text = "né, 5 €\n";
+    let plain = options(TokenKind::Char, Normalization::None);
+    let utf_8 = Corpus::from_bytes(text.as_bytes(), &plain).unwrap();
+    let utf_16: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let converted = Corpus::from_bytes(&utf_16, &plain).unwrap();
+    assert_eq!((&converted.ids, converted.encoding), (&utf_8.ids, TextEncoding::UTF_16LE));
+    let latin: TextEncoding = "latin1".parse().unwrap();
+    let bytes = b"n\xE9, 5 \x80\n";
+    let converted = Corpus::from_bytes(bytes, &CorpusOptions { encoding: latin, ..plain.clone() }).unwrap();
+    assert_eq!((&converted.ids, converted.encoding.as_str()), (&utf_8.ids, "windows-1252"));
+    let source = Source::from_bytes(bytes);
+    assert_eq!(Corpus::encode(source, utf_8.vocab, 0, latin).unwrap().ids, utf_8.ids);
+    // bytes are not text, unless an encoding is given
+    let byte_options = |encoding| CorpusOptions { kind: TokenKind::Byte, encoding, ..plain.clone() };
+    assert_eq!(Corpus::from_bytes(&utf_16, &byte_options(TextEncoding::UTF_8)).unwrap().tokens, utf_16.len() as u64);
+    assert_eq!(Corpus::from_bytes(bytes, &byte_options(latin)).unwrap().text.bytes, text.len() as u64);
+}
+
+#[test]
+fn utf_16_that_is_read_as_utf_8_is_noticed() {
+    let is_likely = |text: &[u8]| Corpus::from_bytes(text, &CorpusOptions::default()).unwrap().is_likely_utf_16;
+    assert!(is_likely(b"p\0l\0a\0i\0n\0"));
+    assert!(is_likely(b"\0p\0l\0a\0i\0n"));
+    assert!(!is_likely(b"plain"));
+    assert!(!is_likely(b"a\0\0\0list\0\0of\0names\0"));
+}
+
+#[test]
+fn options_of_earlier_files_keep_line_ends_and_are_utf_8() {
+    let earlier = r#"{"kind":"word","normalization":"none","min_freq":2,"max_tokens":0,"reserved":[]}"#;
+    let options: CorpusOptions = serde_json::from_str(earlier).unwrap();
+    assert_eq!((options.line_ends, options.encoding), (LineEndConversion::Keep, TextEncoding::UTF_8));
+    let later = CorpusOptions { line_ends: LineEndConversion::Lf, ..options };
+    let json = serde_json::to_string(&later).unwrap();
+    assert!(json.contains(r#""line_ends":"lf","encoding":"UTF-8""#), "{json}");
+    assert_eq!(serde_json::from_str::<CorpusOptions>(&json).unwrap(), later);
+    assert!(serde_json::from_str::<CorpusOptions>(r#"{"encoding":"klingon"}"#).is_err());
+}
+
+#[cfg(feature = "compression")]
+#[test]
+fn a_compressed_file_is_read_like_its_content() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text.txt"); // the name does not matter
+    let text = "One, two.\nThree\n".repeat(20_000);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let zstd = ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    let options = options(TokenKind::Word, Normalization::Book);
+    let expected = Corpus::from_bytes(text.as_bytes(), &options).unwrap();
+    for file in [gzip.finish().unwrap(), zstd] {
+        std::fs::write(&path, &file).unwrap();
+        assert_eq!(Corpus::from_path(&path, &options).unwrap(), expected);
+        std::fs::write(&path, &file[..file.len() / 2]).unwrap();
+        let error = Corpus::from_path(&path, &options).unwrap_err();
+        assert!(error.to_string().ends_with("could not be read"), "{error}");
+    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::io::{self, Read};
 
-use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Error, Minibatch, Normalization, Sampling, TokenKind, Vocab};
+use rnnlm_vocab::{
+    Batches, Corpus, CorpusOptions, Error, LikelyContent, Minibatch, Normalization, Sampling, Source, TokenKind, Vocab,
+};
 
 fn options(kind: TokenKind, normalization: Normalization) -> CorpusOptions {
     CorpusOptions { kind, normalization, ..CorpusOptions::default() }
@@ -38,6 +40,7 @@ fn an_empty_corpus_is_reported_with_token_kind_and_normalization() {
         empty(TokenKind::Word, Normalization::None, b" \n "),
         "`the text` has 3 bytes but no `word` token after normalization `none`"
     );
+    assert!(empty(TokenKind::Char, Normalization::Book, b"1").starts_with("`the text` has 1 byte but no `char` token"));
     for (kind, text) in [(TokenKind::Byte, &b""[..]), (TokenKind::Byte, b"\xEF\xBB\xBF"), (TokenKind::Char, b"")] {
         assert!(empty(kind, Normalization::None, text).contains("no `"));
     }
@@ -57,6 +60,57 @@ fn an_invalid_byte_is_reported_with_offset_and_line() {
     assert_eq!(truncated, "`the text` is not UTF-8: byte 0xC3 at offset 1, line 1");
     let vocab = Corpus::from_bytes(b"a", &CorpusOptions::default()).unwrap().vocab;
     assert_eq!(message(vocab.encode_normalized(b"a\na\xFF")), "`the text` is not UTF-8: byte 0xFF at offset 3, line 2");
+}
+
+#[test]
+fn the_error_for_an_invalid_byte_has_the_likely_content() {
+    let likely = |text: &[u8]| match Corpus::from_bytes(text, &CorpusOptions::default()) {
+        Err(Error::InvalidUtf8 { likely, .. }) => likely,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(likely(b"Montr\xE9al est la plus grande ville"), LikelyContent::WesternSingleByte);
+    assert_eq!(likely(b"BZh91AY&SY\xC8\x01"), LikelyContent::Compressed("a bzip2 file"));
+    // the invalid byte is beyond the first piece
+    let late = ["n\u{e9} ".repeat(100_000).as_bytes(), b"\xFF more"].concat();
+    assert_eq!(likely(&late), LikelyContent::DamagedUtf8);
+}
+
+#[test]
+fn a_text_that_needs_more_memory_than_the_limit_is_refused_with_both_numbers() {
+    let options = |kind, max_tokens| CorpusOptions { max_tokens, ..options(kind, Normalization::None) };
+    let refused = |source: Source<'_>, options: &CorpusOptions| match Corpus::read(source, options) {
+        Err(Error::TooLarge { needed, limit, .. }) => assert!(needed > limit && limit == 1 << 20, "{needed} {limit}"),
+        other => panic!("{:?} is not too large", other.map(|corpus| corpus.tokens)),
+    };
+    // one id of 4 bytes for each character, of a text that has a million of them
+    let text = b"a".repeat(1_000_000);
+    refused(Source::from_bytes(&text).with_memory_limit(1 << 20), &options(TokenKind::Char, 0));
+    // a part of the ids fits
+    let source = || Source::from_bytes(&text).with_memory_limit(1 << 20);
+    assert_eq!(Corpus::read(source(), &options(TokenKind::Char, 1000)).unwrap().tokens, 1_000_000);
+    // one word of a million bytes, and a million distinct words
+    refused(source(), &options(TokenKind::Word, 0));
+    let words: String = (0..1_000_000).map(|number| format!("{number} ")).collect();
+    refused(Source::from_bytes(words.as_bytes()).with_memory_limit(1 << 20), &options(TokenKind::Word, 1));
+    // a stream has no known end, whatever part of it is kept
+    for kind in TokenKind::ALL {
+        refused(Source::from_reader(io::repeat(b'a'), "a pipe").with_memory_limit(1 << 20), &options(kind, 10));
+        let vocab = Corpus::from_bytes(b"b", &options(kind, 0)).unwrap().vocab;
+        let source = Source::from_reader(io::repeat(b'a'), "a pipe").with_memory_limit(1 << 20);
+        let outcome = Corpus::encode(source, vocab, 0, Default::default());
+        assert!(matches!(outcome, Err(Error::TooLarge { limit: 1_048_576, .. })), "{kind}");
+    }
+    let message = message(Corpus::read(source(), &options(TokenKind::Char, 0)));
+    assert!(message.starts_with("`the text` needs ") && message.ends_with(", the limit is 1048576"), "{message}");
+}
+
+#[test]
+fn unknown_tokens_count_towards_the_limit() {
+    let options = CorpusOptions { min_freq: 2, ..options(TokenKind::Word, Normalization::None) };
+    let words: String = (0..5_000).map(|number| format!("{number} ")).collect();
+    let read = |limit| Corpus::read(Source::from_bytes(words.as_bytes()).with_memory_limit(limit), &options);
+    assert_eq!(read(4 << 20).unwrap().unknown.count(), 5_000);
+    assert!(matches!(read(2 << 20), Err(Error::TooLarge { .. })));
 }
 
 #[test]
@@ -122,7 +176,7 @@ fn a_wrong_minibatch_index_or_shape_is_refused() {
     let batches = Batches::new(Sampling::Random, &corpus, 32, 35, 0, 0).unwrap();
     assert_eq!(
         message(batches.fill(8, &mut Minibatch::new(32, 35))),
-        "minibatch index 8 is out of range, there are 8 minibatches"
+        "minibatch index 8 is out of range for 8 minibatches"
     );
     assert_eq!(
         message(batches.fill(0, &mut Minibatch::new(35, 32))),

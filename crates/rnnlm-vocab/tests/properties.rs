@@ -1,7 +1,13 @@
 //! Stages 1 and 2: properties that hold for every text.
 
+#[cfg(feature = "compression")]
+use std::io::Write;
+use std::io::{self, Read};
+
 use proptest::prelude::*;
-use rnnlm_vocab::{Corpus, CorpusOptions, Encoding, Normalization, TextSize, TokenKind, UNKNOWN_ID, Vocab};
+use rnnlm_vocab::{
+    Corpus, CorpusOptions, Encoding, LineEndConversion, Normalization, TextSize, TokenKind, UNKNOWN_ID, Vocab,
+};
 
 /// Difficult texts: tokens that look like other tokens, all line ends, non-ASCII white space, combining marks.
 fn texts() -> impl Strategy<Value = String> {
@@ -20,15 +26,37 @@ fn options() -> impl Strategy<Value = CorpusOptions> {
     let reserved = prop::sample::select(vec![vec![], vec!["<s>".to_owned()], vec!["<s>".to_owned(), "the".to_owned()]]);
     let token_kinds = prop::sample::select(TokenKind::ALL.to_vec());
     let normalizations = prop::sample::select(Normalization::ALL.to_vec());
-    (token_kinds, normalizations, 0..4_u64, 0..30_usize, reserved).prop_map(
-        |(kind, normalization, min_freq, max_tokens, reserved)| CorpusOptions {
+    let line_ends = prop::sample::select(LineEndConversion::ALL.to_vec());
+    (token_kinds, normalizations, line_ends, 0..4_u64, 0..30_usize, reserved).prop_map(
+        |(kind, normalization, line_ends, min_freq, max_tokens, reserved)| CorpusOptions {
             kind,
             normalization,
+            line_ends,
             min_freq,
             max_tokens,
             reserved,
+            ..CorpusOptions::default()
         },
     )
+}
+
+/// The lines of a text that is read with these options.
+fn lines(text: &str, options: &CorpusOptions) -> Vec<String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match options.line_ends {
+        LineEndConversion::Keep => options.normalization.lines(text),
+        LineEndConversion::Lf => options.normalization.lines(&text.replace("\r\n", "\n").replace('\r', "\n")),
+    }
+}
+
+/// Returns as many bytes at a time as the list states, again and again.
+struct InPieces<'a>(&'a [u8], std::iter::Cycle<std::slice::Iter<'a, usize>>);
+
+impl Read for InPieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.1.next().map_or(1, |&length| length).min(buffer.len());
+        self.0.read(&mut buffer[..length])
+    }
 }
 
 /// The corpus; `None` for a text without tokens.
@@ -55,7 +83,8 @@ proptest! {
         let ids: Vec<u32> = order.iter().filter_map(|&n| producible.get(n as usize % producible.len().max(1)).copied()).collect();
         let bytes = vocab.decode_bytes(&ids).unwrap();
         prop_assert_eq!(&vocab.encode_normalized(&bytes).unwrap(), &Encoding { ids: ids.clone(), ..Encoding::default() });
-        if options.normalization == Normalization::None && options.kind != TokenKind::Byte {
+        let is_unchanged = options.normalization == Normalization::None && options.line_ends == LineEndConversion::Keep;
+        if is_unchanged && options.kind != TokenKind::Byte {
             prop_assert_eq!(vocab.encode(&vocab.decode(&ids).unwrap()).ids, ids);
         }
     }
@@ -74,8 +103,7 @@ proptest! {
         let options = CorpusOptions { min_freq: 0, max_tokens: 0, reserved: vec![], ..options };
         let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
         let decoded = corpus.vocab.decode(&corpus.ids).unwrap();
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let lines = options.normalization.lines(text);
+        let lines = lines(&text, &options);
         match options.kind {
             TokenKind::Word => {
                 let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
@@ -101,8 +129,7 @@ proptest! {
     #[test]
     fn tokens_are_ordered_by_frequency_then_first_occurrence(text in texts(), options in options()) {
         let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let lines = options.normalization.lines(text);
+        let lines = lines(&text, &options);
         let all: Vec<String> = lines.iter().flat_map(|line| options.kind.tokens(line)).collect();
         let count = |token: &str| all.iter().filter(|other| *other == token).count() as u64;
         let mut expected: Vec<&String> = Vec::new();
@@ -140,6 +167,15 @@ proptest! {
     }
 
     #[test]
+    fn the_pieces_in_which_a_text_arrives_do_not_matter(
+        text in texts(), options in options(), lengths in prop::collection::vec(1..5_usize, 1..9)
+    ) {
+        let Some(whole) = corpus(text.as_bytes(), &options) else { return Ok(()) };
+        let pieces = InPieces(text.as_bytes(), lengths.iter().cycle());
+        prop_assert_eq!(Corpus::from_reader(pieces, "pieces", &options).unwrap(), whole);
+    }
+
+    #[test]
     fn text_sizes_match_the_text_and_add_up(text in texts(), options in options(), cut in any::<prop::sample::Index>()) {
         let options = CorpusOptions { max_tokens: 0, ..options };
         let Some(corpus) = corpus(text.as_bytes(), &options) else { return Ok(()) };
@@ -159,7 +195,7 @@ proptest! {
     fn a_prefix_differs_from_a_text_only_in_spaces_at_its_ends(text in texts(), options in options()) {
         let Some(Corpus { vocab, .. }) = corpus(text.as_bytes(), &options) else { return Ok(()) };
         let (whole, prefix) = (vocab.encode(&text).ids, vocab.encode_prefix(&text).ids);
-        if options.kind == TokenKind::Word || options.normalization == Normalization::None {
+        if options.kind == TokenKind::Word || options.normalization != Normalization::Book {
             prop_assert_eq!(prefix, whole);
         } else {
             let fits = |&before: &usize| {
@@ -193,6 +229,25 @@ proptest! {
             let ids = producible_ids(&damaged);
             let text = damaged.decode_bytes(&ids).unwrap();
             prop_assert_eq!(damaged.encode_normalized(&text).unwrap().ids, ids);
+        }
+    }
+
+    #[cfg(feature = "compression")]
+    #[test]
+    fn a_damaged_compressed_file_never_causes_a_panic(
+        text in prop::collection::vec(texts(), 1..30), changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4)
+    ) {
+        let text = text.concat();
+        let zstd = ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(text.as_bytes()).unwrap();
+        for mut file in [zstd, gzip.finish().unwrap()] {
+            for (at, byte) in &changes {
+                let at = at.index(file.len());
+                file[at] = *byte;
+            }
+            let options = CorpusOptions { kind: TokenKind::Byte, normalization: Normalization::None, ..Default::default() };
+            let _ = Corpus::read(rnnlm_vocab::Source::from_bytes(&file).with_memory_limit(1 << 30), &options);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use rnnlm_vocab::{Corpus, CorpusOptions, Error, LineEndings, Normalization, TokenKind, Vocab};
+use rnnlm_vocab::{Corpus, CorpusOptions, Error, LineEndConversion, LineEndings, Normalization, TokenKind, Vocab};
 use serde_json::{Value, json};
 
 fn valid() -> Value {
@@ -62,11 +62,42 @@ fn byte_tokens_are_escaped() {
 }
 
 #[test]
+fn a_file_without_line_ends_keeps_them() {
+    let vocab = |change: &dyn Fn(&mut Value)| {
+        let mut json = valid();
+        json["token_kind"] = json!("char");
+        json["tokens"] = json!(["<unk>", "\r", "\n", "a"]);
+        json["reserved"] = json!(0);
+        change(&mut json);
+        read(&json).unwrap()
+    };
+    let old = vocab(&|_| {});
+    assert_eq!((old.line_ends(), old.encode("a\r\na").ids), (LineEndConversion::Keep, vec![3, 1, 2, 3]));
+    let new = vocab(&|json| json["line_ends"] = json!("lf"));
+    assert_eq!((new.line_ends(), new.encode("a\r\na").ids), (LineEndConversion::Lf, vec![3, 2, 3]));
+    assert_eq!(new.encode_prefix("a\r").ids, [3, 2]);
+}
+
+#[test]
+fn a_vocabulary_is_written_in_the_oldest_format_that_has_its_fields() {
+    let written = |line_ends, normalization| {
+        let options = CorpusOptions { normalization, ..CorpusOptions::default() };
+        let vocab = Corpus::from_bytes(b"a", &options).unwrap().vocab.with_line_ends(line_ends);
+        let json: Value = serde_json::from_str(&vocab.to_json().unwrap()).unwrap();
+        (json["format_version"].as_u64().unwrap(), json["line_ends"].as_str().map(str::to_owned))
+    };
+    assert_eq!(written(LineEndConversion::Keep, Normalization::Book), (1, None));
+    assert_eq!(written(LineEndConversion::Keep, Normalization::None), (1, None));
+    assert_eq!(written(LineEndConversion::Lf, Normalization::Book), (2, Some("lf".to_owned())));
+    assert_eq!(written(LineEndConversion::Keep, Normalization::Lower), (2, None));
+}
+
+#[test]
 fn a_newer_format_version_is_refused_before_other_fields_are_read() {
-    let later = json!({ "format_version": 2, "tokens": { "the": 1 }, "merges": [] });
+    let later = json!({ "format_version": 3, "tokens": { "the": 1 }, "merges": [] });
     assert_eq!(
         read(&later).unwrap_err().to_string(),
-        "the vocabulary has `format_version` 2, this version reads up to 1"
+        "the vocabulary has `format_version` 3, this version reads up to 2"
     );
     let zero = error_after(|json| json["format_version"] = json!(0));
     assert_eq!(zero, "the vocabulary is inconsistent: `format_version` is 0, versions start at 1");
@@ -89,9 +120,10 @@ fn inconsistent_fields_are_reported() {
     assert_eq!(tokens(json!([])), format!("{start}`tokens` is empty, it must begin with `<unk>`"));
     assert_eq!(tokens(json!(["<unk>", "a", "b c"])), format!("{start}`tokens`[2], `b c`, contains white space"));
     assert_eq!(tokens(json!(["<unk>", "a", ""])), format!("{start}`tokens`[2], ``, is empty"));
-    assert_eq!(tokens(json!(["<unk>"])), format!("{start}`reserved` is 1 but only 0 tokens follow `<unk>`"));
+    let nothing = "`reserved` is 1, but the vocabulary has 0 tokens after `<unk>`";
+    assert_eq!(tokens(json!(["<unk>"])), format!("{start}{nothing}"));
     let counts = error_after(|json| json["frequencies"] = json!([1, 2]));
-    assert_eq!(counts, format!("{start}4 `tokens` but 2 `frequencies`"));
+    assert_eq!(counts, format!("{start}`tokens` has length 4 but `frequencies` has length 2"));
     let kind = |kind: &str| error_after(|json| json["token_kind"] = json!(kind));
     assert_eq!(kind("char"), format!("{start}`tokens`[2], `the`, is not one character"));
     assert_eq!(kind("byte"), format!("{start}`tokens`[2], `the`, is not a byte written like `<0xE9>`"));
@@ -100,10 +132,11 @@ fn inconsistent_fields_are_reported() {
 #[test]
 fn wrong_types_are_reported_by_field_and_index() {
     let start = "the vocabulary is not in the expected form: ";
-    let cases: [(&str, Value, &str); 10] = [
+    let cases: [(&str, Value, &str); 11] = [
         ("format_version", json!("1"), "`format_version`: invalid type: string \"1\", expected u64"),
         ("token_kind", json!("words"), "`token_kind`: unknown variant `words`, expected one of `char`, `word`, `byte`"),
         ("normalization", json!(1), "`normalization`: "),
+        ("line_ends", json!("crlf"), "`line_ends`: unknown variant `crlf`, expected `keep` or `lf`"),
         ("text_format", json!("crlf"), "`text_format`: "),
         ("reserved", json!(-1), "`reserved`: invalid value: integer `-1`, expected usize"),
         ("tokens", json!("abc"), "invalid type: string \"abc\", expected a list in `tokens`"),

@@ -1,12 +1,12 @@
 //! `rnnlm corpus`: lists the named corpora, downloads one, and prints the statistics of any text.
 
 use clap::Subcommand;
-use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind, most_frequent};
+use rnnlm_vocab::{Corpus, CorpusOptions, LineEndConversion, Normalization, TextEncoding, TokenKind, most_frequent};
 use serde_json::{Value, json};
 
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Result};
-use crate::values::{normalization, token_kind};
+use crate::values::{encoding, line_ends, normalization, token_kind};
 use crate::{corpora, describe, human, output};
 
 /// Rows of each table of n-grams.
@@ -40,10 +40,17 @@ struct StatsArgs {
     /// Unit of tokenization.
     #[arg(long, default_value = "word", value_parser = token_kind, value_name = "char|word|byte")]
     token: TokenKind,
-    /// Normalization of the text: `book` keeps letters only, in lower case, with single spaces; `none` keeps the text
-    /// as it is [default: book for named corpora, none for other texts].
-    #[arg(long, value_parser = normalization, value_name = "book|none")]
+    /// Normalization of the text. `book` keeps only the letters A-Z, in lower case, with single spaces, and joins lines
+    /// without a space; `lower` keeps every character, in lower case; `none` changes nothing [default: book for named
+    /// corpora, none for other texts].
+    #[arg(long, value_parser = normalization, value_name = "book|lower|none")]
     normalize: Option<Normalization>,
+    /// Line ends of the text: `lf` converts CRLF and CR to LF, `keep` does not [default: lf; keep for --token byte].
+    #[arg(long, value_parser = line_ends, value_name = "keep|lf")]
+    line_ends: Option<LineEndConversion>,
+    /// Encoding of the text, such as utf-16le, windows-1252 or shift_jis. A byte order mark overrides it.
+    #[arg(long, value_parser = encoding, value_name = "NAME", default_value = "utf-8")]
+    encoding: TextEncoding,
     /// Format of the result on standard output.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -69,7 +76,10 @@ fn list() -> Result<()> {
             Err(_) => "not downloaded; `rnnlm corpus fetch` and `rnnlm train` download it".to_owned(),
         };
         let size = human::bytes(entry.bytes.into());
-        text.push_str(&format!("{:<12} {size:>9}  {}\n{:24}{location}\n", entry.name, entry.description, ""));
+        let start = format!("{:<12} {size:>9}  ", entry.name);
+        let indent = start.len();
+        text.push_str(&human::wrapped(&start, &entry.description, indent));
+        text.push_str(&human::wrapped(&" ".repeat(indent), &location, indent));
     }
     output::text(&text)
 }
@@ -89,7 +99,14 @@ fn fetch(name: &str) -> Result<()> {
 fn stats(args: &StatsArgs) -> Result<()> {
     let source = corpora::resolve(&args.corpus)?;
     let normalization = args.normalize.unwrap_or(source.default_normalization());
-    let options = CorpusOptions { kind: args.token, normalization, ..CorpusOptions::default() };
+    let line_ends = args.line_ends.unwrap_or(corpora::default_line_ends(args.token));
+    let options = CorpusOptions {
+        kind: args.token,
+        normalization,
+        line_ends,
+        encoding: args.encoding,
+        ..CorpusOptions::default()
+    };
     let corpus = source.read(&options)?;
     let tables = [
         ("unigrams", table(&corpus, &most_frequent::<1>(&corpus.ids, TABLE_ROWS))?),

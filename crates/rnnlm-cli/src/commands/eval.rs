@@ -2,13 +2,14 @@
 
 use rnnlm_model::{Evaluation, Run};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Corpus, Normalization, UNKNOWN_ID};
+use rnnlm_vocab::{Corpus, LineEndConversion, Normalization, TextEncoding, Vocab};
 use serde_json::json;
 
 use crate::args::{Compute, Format, SavedModel};
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Result};
 use crate::progress::error_line;
+use crate::values::encoding;
 use crate::{corpora, human, output};
 
 const EXAMPLES: &str = "\
@@ -25,6 +26,9 @@ pub(crate) struct EvalArgs {
     /// Text to score: a named corpus, a path, or - for standard input.
     #[arg(long, value_name = "NAME|PATH|-")]
     corpus: String,
+    /// Encoding of the text, such as utf-16le, windows-1252 or shift_jis. A byte order mark overrides it.
+    #[arg(long, value_parser = encoding, value_name = "NAME", default_value = "utf-8")]
+    encoding: TextEncoding,
     /// Number of tokens to score, from the start of the text; 0 scores all.
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_tokens: usize,
@@ -38,12 +42,18 @@ pub(crate) struct EvalArgs {
 pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
     let run = Run::open(&args.model.run)?;
     let source = corpora::resolve(&args.corpus)?;
-    let corpus = source.encode(run.vocab().clone(), args.max_tokens)?;
-    let is_unnormalized = run.vocab().normalization() == Normalization::None;
-    if is_unnormalized && corpus.text_format != run.vocab().text_format() {
-        error_line("warning: line endings or byte order mark differ from those of the training text");
-    }
+    let corpus = source.encode(run.vocab().clone(), args.max_tokens, args.encoding)?;
+    warn_of_line_endings(&corpus, run.vocab());
     compute::run(&args.compute, EvalTask { args, run, corpus })
+}
+
+/// Prints a warning if the text has other line endings than the training text, and both are kept.
+fn warn_of_line_endings(corpus: &Corpus, vocab: &Vocab) {
+    let are_tokens = vocab.normalization() != Normalization::Book && vocab.line_ends() == LineEndConversion::Keep;
+    let (found, trained) = (corpus.text_format.line_endings, vocab.text_format().line_endings);
+    if are_tokens && found != trained {
+        error_line(&format!("warning: the text has {found} line endings, the training text has {trained}"));
+    }
 }
 
 struct EvalTask<'a> {
@@ -64,7 +74,7 @@ impl Task for EvalTask<'_> {
 fn print_result(args: &EvalArgs, corpus: &Corpus, evaluation: &Evaluation) -> Result<()> {
     // the first token has no prediction
     let size = corpus.text_size(1..corpus.ids.len());
-    let unknown = corpus.ids[1..].iter().filter(|&&id| id == UNKNOWN_ID).count();
+    let unknown = corpus.unknown.count();
     let bits_per_char = evaluation.bits_per(size.characters);
     let bits_per_byte = evaluation.bits_per(size.bytes);
     match args.format {

@@ -1,17 +1,18 @@
 //! `rnnlm generate`: continues a prefix with a trained model and prints each token as soon as it is chosen.
 
-use std::io::{Write, stdout};
+use std::path::PathBuf;
 
 use rnnlm_model::{Generator, Run, Sampler};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{TokenKind, Vocab};
+use rnnlm_vocab::Vocab;
 use serde_json::json;
 
 use crate::args::{Compute, Format, SavedModel};
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Failure, Result};
-use crate::prefix::{Prefix, Unknown};
+use crate::prefix::{Prefix, PrefixText, Unknown};
 use crate::progress::error_line;
+use crate::terminal::Output;
 use crate::values::non_negative_f64;
 use crate::{output, signals};
 
@@ -26,9 +27,13 @@ Examples:
 pub(crate) struct GenerateArgs {
     #[command(flatten)]
     model: SavedModel,
-    /// Text to continue; an empty prefix starts from the most frequent token.
+    /// Text to continue; an empty prefix starts from the most frequent token. Escapes: \n, \t, \xNN for a byte, \u{…}
+    /// for a character, \\ for a backslash.
     #[arg(long, value_name = "TEXT", default_value = "time traveller")]
-    prefix: String,
+    prefix: PrefixText,
+    /// File with the text to continue, which is used as it is, with its last line end; - for standard input.
+    #[arg(long, value_name = "FILE|-", conflicts_with = "prefix")]
+    prefix_file: Option<PathBuf>,
     /// Number of tokens to generate.
     #[arg(long, value_name = "N", default_value_t = 50)]
     num_tokens: usize,
@@ -53,24 +58,29 @@ pub(crate) struct GenerateArgs {
 pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
     let run = Run::open(&args.model.run)?;
     let sampler = Sampler::new(args.temperature, args.seed)?;
-    let prefix = Prefix::encode(run.vocab(), &args.prefix, args.unknown)?;
+    let text = match &args.prefix_file {
+        Some(path) => PrefixText::read(path)?,
+        None => args.prefix.clone(),
+    };
+    let prefix = Prefix::encode(run.vocab(), &text, args.unknown)?;
     if let Some(warning) = &prefix.warning {
         error_line(warning);
     }
     signals::install()?;
-    compute::run(&args.compute, GenerateTask { args, run, prefix: prefix.ids, sampler })
+    compute::run(&args.compute, GenerateTask { args, run, text, prefix: prefix.ids, sampler })
 }
 
 struct GenerateTask<'a> {
     args: &'a GenerateArgs,
     run: Run,
+    text: PrefixText,
     prefix: Vec<u32>,
     sampler: Sampler,
 }
 
 impl Task for GenerateTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, run, prefix, mut sampler } = self;
+        let Self { args, run, text, prefix, mut sampler } = self;
         let model = args.model.load(&run, backend, &args.compute)?;
         let mut generator = Generator::new(&model)?;
         let generate = |emit: &mut (dyn FnMut(u32) -> bool + Send)| {
@@ -78,7 +88,7 @@ impl Task for GenerateTask<'_> {
         };
         match args.format {
             Format::Text => print_tokens(run.vocab(), &prefix, generate),
-            Format::Json => print_object(args, run.vocab(), &prefix, generate),
+            Format::Json => print_object(args, &text, run.vocab(), &prefix, generate),
         }?;
         Ok(if signals::stop_requested() { Exit::Interrupted } else { Exit::Success })
     }
@@ -90,21 +100,21 @@ fn print_tokens(
     prefix: &[u32],
     generate: impl FnOnce(&mut (dyn FnMut(u32) -> bool + Send)) -> rnnlm_model::Result<()>,
 ) -> Result<()> {
-    let mut out = stdout();
-    let mut written = out.write_all(&vocab.decode_bytes(prefix)?).and_then(|()| out.flush());
-    let separator = if vocab.kind() == TokenKind::Word { " " } else { "" };
+    let mut out = Output::stdout();
+    let mut written = out.write(&vocab.decode_bytes(prefix)?);
+    let separator = vocab.kind().separator().as_bytes();
     generate(&mut |id| {
         let token = vocab.decode_bytes(&[id]).unwrap_or_default();
-        written = out.write_all(separator.as_bytes()).and_then(|()| out.write_all(&token)).and_then(|()| out.flush());
+        written = out.write(&[separator, &token].concat());
         written.is_ok()
     })?;
-    written.map_err(Failure::StandardStream)?;
-    output::text("\n")
+    written.and_then(|()| out.finish()).map_err(Failure::StandardStream)
 }
 
 /// Prints one object with prefix and continuation.
 fn print_object(
     args: &GenerateArgs,
+    text: &PrefixText,
     vocab: &Vocab,
     prefix: &[u32],
     generate: impl FnOnce(&mut (dyn FnMut(u32) -> bool + Send)) -> rnnlm_model::Result<()>,
@@ -115,7 +125,7 @@ fn print_object(
         true
     })?;
     output::json(&json!({
-        "prefix": args.prefix,
+        "prefix": text.to_text(),
         "text": vocab.decode(&ids)?,
         "num_tokens": ids.len() - prefix.len(),
         "temperature": args.temperature,

@@ -39,9 +39,10 @@ pub(crate) struct ImportArgs {
     /// Unit of tokenization, for a JSON array of tokens [default: char].
     #[arg(long, value_parser = token_kind, value_name = "char|word|byte")]
     token: Option<TokenKind>,
-    /// Normalization of texts, for a JSON array of tokens: `book` keeps letters only, in lower case, with single
-    /// spaces; `none` keeps a text as it is [default: book].
-    #[arg(long, value_parser = normalization, value_name = "book|none")]
+    /// Normalization of texts, for a JSON array of tokens. `book` keeps only the letters A-Z, in lower case, with
+    /// single spaces, and joins lines without a space; `lower` keeps every character, in lower case; `none` changes
+    /// nothing [default: book].
+    #[arg(long, value_parser = normalization, value_name = "book|lower|none")]
     normalize: Option<Normalization>,
     /// Folder of the run [default: runs/FILE-CELL-N with the first free N].
     #[arg(long, value_name = "DIR")]

@@ -3,8 +3,12 @@
 mod bad_input;
 mod devices;
 mod import;
+mod prefixes;
 mod runs;
 mod settings;
 mod signals;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
+mod texts;
 mod validation;

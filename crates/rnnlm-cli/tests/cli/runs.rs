@@ -94,7 +94,7 @@ fn eval_scores_every_token_after_the_first() {
     let bits = score["bits_per_char"].as_f64().unwrap();
     assert!((bits - nats / 2.0_f64.ln()).abs() < 1e-9, "one character per token: {bits}");
     dir.write("one.txt", "a");
-    dir.run(&["eval", "run", "--corpus", "one.txt"]).failed(1, &["1 tokens cannot be scored"]);
+    dir.run(&["eval", "run", "--corpus", "one.txt"]).failed(1, &["a text of 1 token cannot be scored"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use super::entry::{CHUNK_BYTES, Checksum, CorpusEntry, Search, Verification};
-use crate::error::{Attempt, Error, Result};
+use crate::error::{Attempt, Error, Result, count};
 
 /// The timeout for each network operation.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -128,7 +128,7 @@ fn receive(
     Ok(match entry.verify(checksum) {
         Verification::Match => Ok(()),
         Verification::Mismatch { bytes, .. } if bytes < entry.bytes => {
-            Err(format!("sent {bytes} bytes, expected {}", entry.bytes))
+            Err(format!("sent {}, expected {}", count(bytes, "byte"), entry.bytes))
         }
         Verification::Mismatch { sha1, .. } => Err(format!("sent a text with SHA-1 {sha1}, expected {}", entry.sha1)),
     })

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
 
-use crate::error::{Attempt, Error, Result};
+use crate::error::{Attempt, Error, Result, count};
 
 /// The description of a corpus and the checksum of its file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -89,7 +89,7 @@ impl CorpusEntry {
             let reason = match self.verify_file(&path) {
                 Ok(Verification::Match) => return Ok(Search::Found(path)),
                 Ok(Verification::Mismatch { bytes, sha1 }) => {
-                    let reason = format!("{bytes} bytes with SHA-1 {sha1}");
+                    let reason = format!("{} with SHA-1 {sha1}", count(bytes, "byte"));
                     wrong.get_or_insert(self.wrong_corpus(&path, bytes, sha1));
                     reason
                 }

@@ -1,18 +1,21 @@
 //! The arguments of `rnnlm train`. From this one list follow the flags, their help, the environment variables and the
 //! names in a `--config` file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
-use rnnlm_vocab::{Normalization, Sampling, TokenKind};
+use rnnlm_vocab::{LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
 
 use super::checkpoint::Interval;
 use super::settings::{Preset, Settings};
 use crate::args::{Compute, Format};
+use crate::failure::{Failure, Result};
+use crate::prefix::PrefixText;
 use crate::values::{
-    ScheduleName, at_least_one, below_one_f32, below_one_f64, cell, factor, init, non_negative_f32, non_negative_f64,
-    nonlinearity, normalization, optimizer, positive_f32, sampling, schedule, token_kind,
+    ScheduleName, at_least_one, below_one_f32, below_one_f64, cell, encoding, factor, init, line_ends,
+    non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, sampling, schedule,
+    token_kind,
 };
 
 const EXAMPLES: &str = "\
@@ -37,8 +40,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "NAME", value_parser = Preset::find, help_heading = "Settings")]
     pub(crate) preset: Option<&'static Preset>,
     /// TOML file of settings, which flags and environment variables override. The names are those of the flags, with _
-    /// for
-    /// -: `hidden_size = 512`.
+    /// for -: `hidden_size = 512`.
     #[arg(long, value_name = "FILE", help_heading = "Settings")]
     pub(crate) config: Option<PathBuf>,
     /// Print every setting and its origin in the format of --config, and exit.
@@ -52,10 +54,18 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte",
           help_heading = "Text")]
     pub(crate) token: TokenKind,
-    /// Normalization of the text: `book` keeps letters only, in lower case, with single spaces; `none` keeps the text
-    /// as it is [default: book for named corpora, none for other texts].
-    #[arg(long, value_parser = normalization, value_name = "book|none", help_heading = "Text")]
+    /// Normalization of the text. `book` keeps only the letters A-Z, in lower case, with single spaces, and joins lines
+    /// without a space; `lower` keeps every character, in lower case; `none` changes nothing [default: book for named
+    /// corpora, none for other texts].
+    #[arg(long, value_parser = normalization, value_name = "book|lower|none", help_heading = "Text")]
     pub(crate) normalize: Option<Normalization>,
+    /// Line ends of the text: `lf` converts CRLF and CR to LF, `keep` does not. The run stores it for all texts that it
+    /// reads later [default: lf; keep for --token byte].
+    #[arg(long, value_parser = line_ends, value_name = "keep|lf", help_heading = "Text")]
+    pub(crate) line_ends: Option<LineEndConversion>,
+    /// Encoding of the texts, such as utf-16le, windows-1252 or shift_jis. A byte order mark overrides it.
+    #[arg(long, value_parser = encoding, value_name = "NAME", default_value = "utf-8", help_heading = "Text")]
+    pub(crate) encoding: TextEncoding,
     /// Minimum count of a token; rarer tokens become `<unk>`.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
     pub(crate) min_freq: u64,
@@ -220,10 +230,14 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Saving")]
     pub(crate) keep: usize,
 
-    /// Prefix of a sample; may be repeated.
+    /// Prefix of a sample; may be repeated. Escapes: \n, \t, \xNN for a byte, \u{…} for a character, \\ for a
+    /// backslash.
     #[arg(long = "prefix", id = "prefix", value_name = "TEXT", default_values = ["time traveller", "traveller"],
           help_heading = "Output")]
-    pub(crate) prefixes: Vec<String>,
+    pub(crate) prefixes: Vec<PrefixText>,
+    /// File with the prefix of a sample, which is used as it is, with its last line end.
+    #[arg(long, value_name = "FILE", conflicts_with = "prefix", help_heading = "Output")]
+    pub(crate) prefix_file: Option<PathBuf>,
     /// Epochs between two samples; 0 prints samples only at the end.
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Output")]
     pub(crate) sample_every: u64,
@@ -252,5 +266,16 @@ impl TrainArgs {
     /// The arguments of `rnnlm train` without flags, environment variables or files.
     pub(crate) fn defaults() -> Self {
         Self::parse_from(["train"])
+    }
+
+    /// The prefixes of the samples, from the command line or from a file.
+    pub(crate) fn sample_prefixes(&self) -> Result<Vec<PrefixText>> {
+        match &self.prefix_file {
+            Some(path) if path == Path::new("-") && self.corpus == "-" => {
+                Err(Failure::usage("--corpus and --prefix-file cannot both be standard input"))
+            }
+            Some(path) => Ok(vec![PrefixText::read(path)?]),
+            None => Ok(self.prefixes.clone()),
+        }
     }
 }

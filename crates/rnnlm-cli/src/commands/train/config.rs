@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::args::TrainArgs;
 use super::settings::{Settings, flag};
-use crate::corpora::TextSource;
+use crate::corpora::{self, TextSource};
 use crate::failure::{Failure, Result};
 use crate::values::ScheduleName;
 
@@ -16,6 +16,8 @@ pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOpt
     CorpusOptions {
         kind: args.token,
         normalization: args.normalize.unwrap_or(source.default_normalization()),
+        line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(args.token)),
+        encoding: args.encoding,
         min_freq: args.min_freq,
         max_tokens: args.max_tokens.unwrap_or(source.default_max_tokens()),
         reserved: Vec::new(),

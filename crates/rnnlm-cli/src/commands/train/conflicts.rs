@@ -11,7 +11,9 @@ use crate::failure::{Failure, Result};
 /// The settings that differ from the run's and that the user set: by a flag, a variable or a file, or because the value
 /// is not the default.
 pub(crate) fn find<T: Serialize>(of_run: &T, requested: &T, default: &T, settings: &Settings) -> Vec<Difference> {
-    let changed = differences(default, requested);
+    let mut changed = differences(default, requested);
+    // its default depends on another setting
+    changed.retain(|changed| changed.name != "line_ends");
     let is_explicit = |name: &str| name.split('.').any(|part| settings.is_explicit(setting_of_field(part)));
     let mut found = differences(of_run, requested);
     found.retain(|found| is_explicit(&found.name) || changed.iter().any(|changed| changed.name == found.name));

@@ -11,6 +11,7 @@ use super::split::Split;
 use super::{config, init_from};
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Result};
+use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::run_folder::RunFolder;
 use crate::{corpora, disk_space, memory, signals};
@@ -20,6 +21,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let source = corpora::resolve(&args.corpus)?;
     let initial_run = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = config::train_config(args)?;
+    let prefixes = args.sample_prefixes()?;
     let stem = format!("{}-{}", source.stem(), args.cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
     let (options, corpus) = match &initial_run {
@@ -35,10 +37,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         None => config::model_config(args, corpus.vocab.len()),
     };
     let record = CorpusRecord::new(&args.corpus, &options, &corpus);
-    let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref())?;
+    let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref(), args.encoding)?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    compute::run_quietly(&args.compute, NewRunTask { args, initial_run, options, split, config, folder })
+    let task = NewRunTask { args, initial_run, options, split, prefixes, config, folder };
+    compute::run_quietly(&args.compute, task)
 }
 
 /// A new run that passed every check that needs no device.
@@ -47,13 +50,14 @@ struct NewRunTask<'a> {
     initial_run: Option<Run>,
     options: CorpusOptions,
     split: Split,
+    prefixes: Vec<PrefixText>,
     config: RunConfig,
     folder: RunFolder,
 }
 
 impl Task for NewRunTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, initial_run, options, split, mut config, folder } = self;
+        let Self { args, initial_run, options, split, prefixes, mut config, folder } = self;
         let memory = memory::check_training(backend, &config.model, &config.train)?;
         let TrainConfig { sampling, batch_size, num_steps, seed, .. } = config.train;
         // an error if the text is too short for one minibatch
@@ -67,7 +71,7 @@ impl Task for NewRunTask<'_> {
             config.init_from = Some(run.path().display().to_string());
         }
         let progress = TrainingProgress::new(args.epochs, 0, args.sample_every, args.quiet);
-        let session = Session { args, split: &split, progress };
+        let session = Session { args, split: &split, prefixes: &prefixes, progress };
         session.print_header(&trainer, memory, &options);
         if let Some(run) = &config.init_from {
             session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));

@@ -37,6 +37,7 @@ fn derived(args: &TrainArgs, name: &str) -> Option<Value> {
     let train = config::train_config(args).ok()?;
     match name {
         "normalize" => Some(corpora::default_normalization(is_named).as_str().into()),
+        "line_ends" => Some(corpora::default_line_ends(args.token).as_str().into()),
         "max_tokens" => Some(Value::Integer(corpora::default_max_tokens(is_named) as i64)),
         name => config::value_in_use(&train, name),
     }

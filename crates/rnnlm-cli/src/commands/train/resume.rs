@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rnnlm_model::{CorpusRecord, Error, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Batches, Corpus};
+use rnnlm_vocab::{Batches, Corpus, TextEncoding};
 
 use super::args::TrainArgs;
 use super::checkpoint::Saver;
@@ -14,6 +14,7 @@ use super::{config, conflicts};
 use crate::compute::{self, Task};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Exit, Failure, Result};
+use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::{disk_space, human, memory, signals};
 
@@ -25,8 +26,10 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
     let corpus_name = if settings.is_explicit("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(corpus_name)?;
     require_same_settings(args, &source, &config, path)?;
-    let corpus = read_corpus(&source, corpus_name, writer.run())?;
-    let split = split_again(corpus, args, &config)?;
+    // a text at a new location can have another encoding
+    let encoding = if settings.is_explicit("encoding") { args.encoding } else { config.corpus.options.encoding };
+    let corpus = read_corpus(&source, corpus_name, writer.run(), encoding)?;
+    let split = split_again(corpus, args, &config, encoding)?;
     let epochs = if settings.is_explicit("epochs") { args.epochs } else { config.train.epochs };
     if epochs < config.train.epochs {
         return Err(Error::FewerEpochs { requested: epochs, configured: config.train.epochs }.into());
@@ -37,8 +40,9 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
         let message = format!("the {schedule} schedule of this run ends at epoch {end}, not at epoch {epochs}");
         return Err(Failure::failed(message).with_hint("use --init-from to start a new run with its weights"));
     }
+    let prefixes = args.sample_prefixes()?;
     signals::install()?;
-    compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, epochs })
+    compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, prefixes, epochs })
 }
 
 /// A run that passed every check that needs neither a device nor its checkpoint.
@@ -48,12 +52,13 @@ struct ResumeTask<'a> {
     writer: RunWriter,
     config: RunConfig,
     split: Split,
+    prefixes: Vec<PrefixText>,
     epochs: u64,
 }
 
 impl Task for ResumeTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, path, mut writer, config, split, epochs } = self;
+        let Self { args, path, mut writer, config, split, prefixes, epochs } = self;
         let memory = memory::check_training(backend, &config.model, &config.train)?;
         let TrainConfig { sampling, batch_size, num_steps, .. } = config.train;
         // an error if the text is too short for one minibatch
@@ -71,7 +76,7 @@ impl Task for ResumeTask<'_> {
         writer.raise_epochs(epochs)?;
         let position = trainer.position();
         let progress = TrainingProgress::new(epochs, position.epoch, args.sample_every, args.quiet);
-        let session = Session { args, split: &split, progress };
+        let session = Session { args, split: &split, prefixes: &prefixes, progress };
         session.print_header(&trainer, memory, &config.corpus.options);
         session.progress.info(&format!(
             "resume  {} after epoch {} and {}",
@@ -99,16 +104,16 @@ fn require_same_settings(args: &TrainArgs, source: &TextSource, config: &RunConf
     // the defaults of these two depend on other settings, so a value that is not the default does not mean that it was
     // set
     let is_set = |name: &str| !matches!(name, "lr" | "clip") || settings.is_explicit(name);
-    found.retain(|difference| difference.name != "epochs" && is_set(&difference.name));
+    found.retain(|difference| !matches!(difference.name.as_str(), "epochs" | "encoding") && is_set(&difference.name));
     let hint = "--resume uses the settings of the run; use --init-from to start a new run with its weights";
     conflicts::require_none(&found, path, hint)
 }
 
 /// Reads the text of the run with its vocabulary. An error if it is not the text that the run started with.
-fn read_corpus(source: &TextSource, name: &str, run: &Run) -> Result<Corpus> {
+fn read_corpus(source: &TextSource, name: &str, run: &Run, encoding: TextEncoding) -> Result<Corpus> {
     let record = &run.config()?.corpus;
     let hint = "use --corpus to name the current location of the text, or --init-from to start a new run";
-    let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens) {
+    let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens, encoding) {
         Err(Failure::Library(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
             return Err(Failure::failed(error.to_string()).with_hint(hint));
         }
@@ -124,7 +129,7 @@ fn read_corpus(source: &TextSource, name: &str, run: &Run) -> Result<Corpus> {
 
 /// Splits the text as at the start of the run. An error if the validation set is not the one that the run started with;
 /// `--val-corpus` can name a new location of the same text.
-fn split_again(corpus: Corpus, args: &TrainArgs, config: &RunConfig) -> Result<Split> {
+fn split_again(corpus: Corpus, args: &TrainArgs, config: &RunConfig, encoding: TextEncoding) -> Result<Split> {
     let recorded = config.validation.as_ref();
     let fraction = recorded.map_or(0.0, |record| record.fraction);
     let recorded_corpus = recorded.and_then(|record| record.corpus.as_deref());
@@ -135,7 +140,7 @@ fn split_again(corpus: Corpus, args: &TrainArgs, config: &RunConfig) -> Result<S
         return Err(Failure::bad_model("the run has a different validation set")
             .with_hint("--val-fraction and --val-corpus are fixed when a run starts"));
     }
-    let (split, mut record) = Split::new(corpus, fraction, new_location.or(recorded_corpus))?;
+    let (split, mut record) = Split::new(corpus, fraction, new_location.or(recorded_corpus), encoding)?;
     if let (Some(record), Some(recorded)) = (&mut record, recorded) {
         record.corpus.clone_from(&recorded.corpus);
     }

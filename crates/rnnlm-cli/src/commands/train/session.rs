@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rnnlm_model::{EpochReport, Generator, Metrics, Position, Run, Sampler, Trainer};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{CorpusOptions, LineEndings, Normalization};
+use rnnlm_vocab::{CorpusOptions, LineEndConversion, LineEndings, Normalization, TextEncoding};
 use serde_json::{Map, Value, json};
 
 use super::args::TrainArgs;
@@ -12,7 +12,7 @@ use super::checkpoint::Saver;
 use super::split::Split;
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Result};
-use crate::prefix::{Prefix, Unknown};
+use crate::prefix::{Prefix, PrefixText, Unknown};
 use crate::progress::{TrainingProgress, error_line};
 use crate::{chart, describe, human, output, signals};
 
@@ -27,6 +27,7 @@ const WARM_UP_EPOCHS: usize = 3;
 pub(crate) struct Session<'a> {
     pub(crate) args: &'a TrainArgs,
     pub(crate) split: &'a Split,
+    pub(crate) prefixes: &'a [PrefixText],
     pub(crate) progress: TrainingProgress,
 }
 
@@ -64,9 +65,16 @@ impl Session<'_> {
         }
         info(&format!("device  {}, {}", model.backend().name(), describe::execution_path(trainer.path())));
         let line_endings = self.split.corpus.text_format.line_endings;
-        let has_crlf = matches!(line_endings, LineEndings::Crlf | LineEndings::Mixed);
-        if has_crlf && options.normalization == Normalization::None {
-            info("note    the text has CRLF line endings, which are kept");
+        if line_endings != LineEndings::Lf && options.normalization != Normalization::Book {
+            let treatment = match options.line_ends {
+                LineEndConversion::Keep => "are kept",
+                LineEndConversion::Lf => "are read as LF; --line-ends keep keeps them",
+            };
+            info(&format!("note    the text has {line_endings} line endings, which {treatment}"));
+        }
+        let encoding = self.split.corpus.encoding;
+        if encoding != TextEncoding::UTF_8 {
+            info(&format!("note    the text is converted from {encoding} to UTF-8"));
         }
     }
 
@@ -169,16 +177,16 @@ impl Session<'_> {
     }
 
     /// The prefixes of the samples; none for a bidirectional model, which cannot generate.
-    fn prefixes(&self) -> &[String] {
-        if self.args.bidirectional { &[] } else { &self.args.prefixes }
+    fn prefixes(&self) -> &[PrefixText] {
+        if self.args.bidirectional { &[] } else { self.prefixes }
     }
 
-    fn encode(&self, prefix: &str) -> Result<Prefix> {
+    fn encode(&self, prefix: &PrefixText) -> Result<Prefix> {
         Prefix::encode(&self.split.corpus.vocab, prefix, Unknown::Unk)
     }
 
     /// Generates a sample greedily and returns it with its prefix.
-    fn sample<B: Recurrence>(&self, trainer: &Trainer<B>, prefix: &str, num_tokens: usize) -> Result<String> {
+    fn sample<B: Recurrence>(&self, trainer: &Trainer<B>, prefix: &PrefixText, num_tokens: usize) -> Result<String> {
         let prefix = self.encode(prefix)?.ids;
         let mut ids = prefix.clone();
         Generator::new(trainer.model())?.generate(&prefix, num_tokens, &mut Sampler::Greedy, &mut |id| {
@@ -195,7 +203,7 @@ impl Session<'_> {
         }
         for prefix in self.prefixes() {
             let text = self.sample(trainer, prefix, num_tokens)?;
-            self.progress.info(&format!("{label}: {text}"));
+            self.progress.text(&format!("{label}: {text}"));
         }
         Ok(())
     }
@@ -214,7 +222,7 @@ impl Session<'_> {
         let tokens_per_second = median(&mut rates);
         let mut samples = Map::new();
         for prefix in self.prefixes() {
-            samples.insert(prefix.clone(), self.sample(trainer, prefix, SAMPLE_TOKENS)?.into());
+            samples.insert(prefix.to_string(), self.sample(trainer, prefix, SAMPLE_TOKENS)?.into());
         }
         let device = trainer.model().backend().name();
         let position = trainer.position();

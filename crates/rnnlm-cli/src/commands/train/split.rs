@@ -1,7 +1,7 @@
 //! The training tokens and the validation set, which is the end of the training text or another text.
 
 use rnnlm_model::ValidationRecord;
-use rnnlm_vocab::{Corpus, UNKNOWN_ID};
+use rnnlm_vocab::{Corpus, TextEncoding, UNKNOWN_ID};
 
 use crate::failure::{Failure, Result};
 use crate::progress::error_line;
@@ -18,20 +18,28 @@ pub(crate) struct Split {
 }
 
 impl Split {
-    /// Uses the last `fraction` of the corpus as the validation set, or the text `other`, or nothing.
+    /// Uses the last `fraction` of the corpus as the validation set, or the text `other` in this encoding, or nothing.
     ///
     /// # Errors
     /// If the other text cannot be read, or the validation set has a single token.
-    pub(crate) fn new(corpus: Corpus, fraction: f64, other: Option<&str>) -> Result<(Self, Option<ValidationRecord>)> {
+    pub(crate) fn new(
+        corpus: Corpus,
+        fraction: f64,
+        other: Option<&str>,
+        encoding: TextEncoding,
+    ) -> Result<(Self, Option<ValidationRecord>)> {
         let validation_len = (corpus.ids.len() as f64 * fraction).round() as usize;
         let mut split = Self { training_len: corpus.ids.len() - validation_len, corpus, validation_text: None };
         if let Some(name) = other {
-            let text = corpora::resolve(name)?.encode(split.corpus.vocab.clone(), 0)?;
+            let text = corpora::resolve(name)?.encode(split.corpus.vocab.clone(), 0, encoding)?;
             let unknown = text.ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
             if unknown > 0 {
                 let count = human::count(unknown as u64, "token");
                 let rate = human::percent(unknown, text.ids.len());
-                error_line(&format!("warning: {count} of `{name}` ({rate}) are not in the vocabulary (read as <unk>)"));
+                let verb = if unknown == 1 { "is" } else { "are" };
+                error_line(&format!(
+                    "warning: {count} of `{name}` ({rate}) {verb} not in the vocabulary (read as <unk>)"
+                ));
             }
             split.validation_text = Some(text.ids);
         }
@@ -71,17 +79,17 @@ mod tests {
 
     #[test]
     fn the_last_tokens_are_the_validation_set() {
-        let (split, record) = Split::new(corpus(), 0.25, None).expect("it is long enough");
+        let (split, record) = Split::new(corpus(), 0.25, None, TextEncoding::UTF_8).expect("it is long enough");
         let all = corpus().ids;
         assert_eq!((split.training_ids(), split.validation_ids()), (&all[..7], Some(&all[7..])));
         assert_eq!(record.expect("there is a validation set").tokens, 3);
-        let (split, record) = Split::new(corpus(), 0.0, None).expect("there is no validation set");
+        let (split, record) = Split::new(corpus(), 0.0, None, TextEncoding::UTF_8).expect("there is no validation set");
         assert_eq!((split.training_ids(), split.validation_ids(), record), (&all[..], None, None));
     }
 
     #[test]
     fn a_validation_set_of_one_token_is_refused() {
-        let error = Split::new(corpus(), 0.1, None).expect_err("one token").to_string();
+        let error = Split::new(corpus(), 0.1, None, TextEncoding::UTF_8).expect_err("one token").to_string();
         assert!(error.starts_with("the validation set has 1 token, but needs at least 2"), "{error}");
     }
 }

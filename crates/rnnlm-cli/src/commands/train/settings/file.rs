@@ -1,6 +1,7 @@
 //! Settings in a TOML file: one `name = value` per line, with the names of the flags and `_` for `-`.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,13 +12,15 @@ use super::names::most_similar;
 use super::resolved::{Entry, Origin};
 use crate::failure::{Failure, Result};
 
+/// The maximum length of a file. It is far more than all settings need, and bounds the memory for a wrong file.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// Reads the entries of a file.
 ///
 /// # Errors
 /// If the file cannot be read or is not TOML, or has a name that is not one of `names`.
 pub(crate) fn read(path: &Path, names: &[String]) -> Result<Vec<Entry>> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("--config: `{}` cannot be read: {error}", path.display())))?;
+    let text = read_bounded(path)?;
     let origin = |span: &Range<usize>| Origin::File { path: path.to_owned(), line: line(&text, span.start) };
     let table = DeTable::parse(&text).map_err(|error| {
         let origin = origin(&error.span().unwrap_or(0..0));
@@ -38,6 +41,18 @@ pub(crate) fn read(path: &Path, names: &[String]) -> Result<Vec<Entry>> {
         Ok(Entry { name: name.to_owned(), values, origin })
     };
     entries.into_iter().map(entry).collect()
+}
+
+/// The text of a file of plausible length.
+fn read_bounded(path: &Path) -> Result<String> {
+    let failure = |reason: String| Failure::usage(format!("--config: `{}` cannot be read: {reason}", path.display()));
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| failure(error.to_string()))?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| failure(error.to_string()))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(failure(format!("it has more than the maximum of {MAX_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 fn unknown(name: &str, origin: &Origin, names: &[String]) -> Failure {
