@@ -44,7 +44,7 @@ converted to float32. `rnnlm generate`, `rnnlm eval` and `rnnlm train --init-fro
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{DETAILS}"))]
 pub(crate) struct ImportArgs {
-    /// Weights: a file of save_file(model.state_dict(), FILE) or save_model(model, FILE) of safetensors.torch. The model
+    /// Weights that safetensors.torch wrote with save_file(model.state_dict(), FILE) or save_model(model, FILE). The model
     /// has an embedding or one-hot input, recurrent layers and an output layer.
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -163,6 +163,7 @@ fn describe_unknown(vocab: &ImportVocab) -> String {
     match vocab.unknown() {
         None => format!(", `{UNKNOWN_TOKEN}` added"),
         Some((UNKNOWN_TOKEN, 0)) => String::new(),
+        Some((UNKNOWN_TOKEN, id)) => format!(", `{UNKNOWN_TOKEN}` has id {id} in the file"),
         Some((token, id)) => format!(", `{UNKNOWN_TOKEN}` is `{token}` with id {id}"),
     }
 }
