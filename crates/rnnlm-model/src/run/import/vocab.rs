@@ -8,7 +8,7 @@ use rnnlm_vocab::{Normalization, TokenKind, UNKNOWN_TOKEN, VOCAB_FORMAT_VERSION,
 use super::super::files::read_bounded;
 use super::super::names::MAX_VOCAB_BYTES;
 use super::super::record::parse_with_digest;
-use super::vocab_formats::{Content, parse};
+use super::vocab_formats::{Content, content, parse};
 use crate::{Error, Result};
 
 /// Spellings of the unknown token, read as [`UNKNOWN_TOKEN`] in a vocabulary without it.
@@ -166,8 +166,4 @@ fn check(kind: TokenKind, tokens: &[Box<str>], is_reserved: impl Fn(usize) -> bo
         }
     }
     Ok(())
-}
-
-pub(super) fn content(reason: String) -> Error {
-    rnnlm_vocab::Error::VocabContent { reason }.into()
 }

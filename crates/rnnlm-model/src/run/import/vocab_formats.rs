@@ -6,8 +6,7 @@ use std::path::Path;
 use rnnlm_vocab::{MAX_TOKENS, TokenKind};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::vocab::content;
-use crate::Result;
+use crate::{Error, Result};
 
 /// The content of a vocabulary's file.
 pub(super) enum Content {
@@ -28,6 +27,11 @@ pub(super) fn parse(path: &Path, bytes: &[u8], kind: TokenKind) -> Result<Conten
         Err(error) if has_json_name => Err(rnnlm_vocab::Error::VocabSyntax(error).into()),
         Err(_) => from_lines(bytes, kind).map(Content::Tokens),
     }
+}
+
+/// The error for an inconsistent vocabulary.
+pub(super) fn content(reason: String) -> Error {
+    rnnlm_vocab::Error::VocabContent { reason }.into()
 }
 
 /// A JSON array of tokens, or a JSON object.
