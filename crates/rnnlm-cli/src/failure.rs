@@ -168,7 +168,7 @@ impl Failure {
             }
             Self::Library(E::NeverTrained { .. }) => hint("use --init-from to train from its weights"),
             Self::Library(E::VocabMismatch { .. }) => hint("omit the flag; the vocabulary defines how text is read"),
-            Self::Library(E::Import { reason, .. }) => hint(import_hint(reason)),
+            Self::Library(E::Import { reason, .. }) => vec![import_hint(reason)],
             Self::Library(E::NotARun { .. }) => hint("`rnnlm train` creates runs, by default in runs/"),
             _ => Vec::new(),
         }
@@ -195,29 +195,41 @@ fn encoding_hint(likely: LikelyContent) -> String {
 }
 
 /// How to make a weights file that can be imported.
-fn import_hint(reason: &ImportError) -> &'static str {
-    match reason {
+fn import_hint(reason: &ImportError) -> String {
+    let hint = match reason {
         ImportError::Pickled | ImportError::Format(_) => {
             "write the file with safetensors.torch.save_file(model.state_dict(), FILE)"
         }
         ImportError::Missing { tensor, .. } if tensor.contains("bias") => {
-            "layers with bias=False are not supported; biases of zeros give the same model"
+            "a module has all of its biases or, with bias=False, none"
         }
         ImportError::Missing { .. } => {
-            "name the model's attributes rnn, linear and, unless its input is one-hot, embedding, without a prefix"
+            "the model needs a torch.nn.RNN, GRU or LSTM and a torch.nn.Linear; --rename FROM=TO names them rnn and linear"
         }
+        ImportError::Unrecognized { modules } => {
+            let name = modules.first().map_or("FROM", |(name, _)| name);
+            return format!("add --rename {name}=embedding or --rename {name}=linear; linear is the output layer");
+        }
+        ImportError::Ambiguous { .. } => {
+            "save the state_dict() of one model only; --rename FROM=TO changes a name that is recognized wrongly"
+        }
+        ImportError::NothingToRename { .. } => {
+            "FROM of --rename FROM=TO is a tensor or whole attributes, such as model.rnn"
+        }
+        ImportError::RenamedTwice { .. } | ImportError::SameName { .. } => "change --rename FROM=TO",
         ImportError::Unexpected { tensor, .. } if tensor.contains("weight_hr") => "use proj_size=0",
         ImportError::Unexpected { .. } => "save only the model's own state_dict()",
         ImportError::Shape { .. } | ImportError::NotAMatrix { .. } | ImportError::Gates { .. } => {
-            "rnn must be a torch.nn.RNN, GRU or LSTM with proj_size=0, and linear a torch.nn.Linear on its output"
+            "the model is a torch.nn.RNN, GRU or LSTM with proj_size=0, and a torch.nn.Linear on its output"
         }
         ImportError::Dtype { .. } => "convert the weights to float32 with model.float()",
         ImportError::VocabSize { .. } => {
-            "pass the vocabulary that the model was trained with, including \"<unk>\", as --vocab"
+            "pass the vocabulary that the model was trained with, with one token for each row, as --vocab"
         }
         ImportError::Nonlinearity { .. } => "omit --nonlinearity; the file determines it",
         _ => "train the model again",
-    }
+    };
+    hint.to_owned()
 }
 
 impl std::fmt::Display for Failure {

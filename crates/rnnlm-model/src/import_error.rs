@@ -18,6 +18,48 @@ pub enum ImportError {
         /// The tensors in the file, sorted.
         others: Vec<String>,
     },
+    /// Several modules that could be the embedding, the recurrent layers or the output layer.
+    #[error("the {module} could be {}", list(candidates))]
+    Ambiguous {
+        /// The module of the model.
+        module: &'static str,
+        /// The attribute paths in the file, sorted.
+        candidates: Vec<String>,
+    },
+    /// Weights whose names do not determine whether they are an embedding or an output layer.
+    #[error("the names of these modules are neither an embedding's nor an output layer's: {}", list_shapes(modules))]
+    Unrecognized {
+        /// The attribute paths in the file and the shapes of their weights, sorted.
+        modules: Vec<(String, Vec<usize>)>,
+    },
+    /// A path to rename that no tensor has.
+    #[error("no tensor is `{from}` or begins with `{from}.`, the file has {}", list(others))]
+    NothingToRename {
+        /// The path.
+        from: String,
+        /// The tensors in the file, sorted.
+        others: Vec<String>,
+    },
+    /// A path with two new names.
+    #[error("`{from}` is renamed to both `{first}` and `{second}`")]
+    RenamedTwice {
+        /// The path.
+        from: String,
+        /// Its first new name.
+        first: String,
+        /// Its second new name.
+        second: String,
+    },
+    /// Two tensors with the same new name.
+    #[error("`{first}` and `{second}` would both be `{name}`")]
+    SameName {
+        /// The new name.
+        name: String,
+        /// The name of one tensor in the file.
+        first: String,
+        /// The name of the other tensor in the file.
+        second: String,
+    },
     /// A tensor that is not a parameter of the model.
     #[error("tensor `{tensor}` {shape:?} is not a parameter of the model: {model}")]
     Unexpected {
@@ -73,11 +115,13 @@ pub enum ImportError {
         value: f32,
     },
     /// A vocabulary whose size differs from the output layer's.
-    #[error("tensor `linear.weight` has {rows} rows, the vocabulary has {tokens} entries")]
+    #[error("tensor `{tensor}` has {rows} rows, the vocabulary has {tokens} entries")]
     VocabSize {
+        /// Name of the output layer's weight.
+        tensor: String,
         /// **V** of the model.
         rows: usize,
-        /// Entries of the vocabulary.
+        /// Entries of the vocabulary's file.
         tokens: usize,
     },
     /// A requested non-linearity that is not the file's.
@@ -90,9 +134,21 @@ pub enum ImportError {
     },
 }
 
+/// The most names in a message.
+const MAX_NAMES: usize = 6;
+
 fn list(names: &[String]) -> String {
-    const MAX_NAMES: usize = 6;
-    let more = if names.len() > MAX_NAMES { format!(" and {} more", names.len() - MAX_NAMES) } else { String::new() };
-    let names: Vec<_> = names.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { "an empty file".to_owned() } else { names.join(", ") + &more }
+    if names.is_empty() {
+        return "an empty file".to_owned();
+    }
+    join(names.len(), names.iter().map(|name| format!("`{name}`")))
+}
+
+fn list_shapes(modules: &[(String, Vec<usize>)]) -> String {
+    join(modules.len(), modules.iter().map(|(name, shape)| format!("`{name}` {shape:?}")))
+}
+
+fn join(len: usize, items: impl Iterator<Item = String>) -> String {
+    let more = if len > MAX_NAMES { format!(" and {} more", len - MAX_NAMES) } else { String::new() };
+    items.take(MAX_NAMES).collect::<Vec<_>>().join(", ") + &more
 }

@@ -96,7 +96,14 @@ impl TokenKind {
     }
 
     /// Why tokenization can never produce the token with this escaped form; `None` if it can.
-    pub(crate) fn invalid_reason(self, escaped: &str) -> Option<&'static str> {
+    ///
+    /// ```
+    /// use rnnlm_vocab::TokenKind;
+    ///
+    /// assert_eq!(TokenKind::Word.invalid_reason("new york"), Some("contains white space"));
+    /// assert_eq!(TokenKind::Char.invalid_reason("é"), None);
+    /// ```
+    pub fn invalid_reason(self, escaped: &str) -> Option<&'static str> {
         match self {
             Self::Char if escaped.chars().count() != 1 => Some("is not one character"),
             Self::Word if escaped.is_empty() => Some("is empty"),

@@ -63,12 +63,27 @@ impl Vocab {
     /// [`Error::VocabContent`] if a token is repeated, `<unk>` is not the first token, or a token does not match the
     /// token kind; [`Error::TooManyTokens`].
     pub fn from_tokens(kind: TokenKind, normalization: Normalization, tokens: Vec<Box<str>>) -> Result<Self> {
+        Self::from_tokens_with_reserved(kind, normalization, 0, tokens)
+    }
+
+    /// Like [`Vocab::from_tokens`]; the first `reserved` tokens after `<unk>` are reserved. Reserved characters and bytes,
+    /// such as `<pad>`, never occur in a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vocab::from_tokens`]; also if fewer than `reserved` tokens follow `<unk>`.
+    pub fn from_tokens_with_reserved(
+        kind: TokenKind,
+        normalization: Normalization,
+        reserved: usize,
+        tokens: Vec<Box<str>>,
+    ) -> Result<Self> {
         if tokens.len() > MAX_TOKENS {
             return Err(Error::TooManyTokens { found: tokens.len(), limit: MAX_TOKENS });
         }
         let (frequencies, text_format) = (vec![0; tokens.len()], TextFormat::default());
         let line_ends = LineEndConversion::Keep;
-        Self::from_parts(Parts { kind, normalization, line_ends, text_format, reserved: 0, tokens, frequencies })
+        Self::from_parts(Parts { kind, normalization, line_ends, text_format, reserved, tokens, frequencies })
     }
 
     /// This vocabulary with another conversion of line ends.

@@ -167,3 +167,15 @@ fn too_many_tokens_are_refused_while_reading() {
     let error = Vocab::from_json(json.as_bytes()).unwrap_err();
     assert!(error.source().unwrap().to_string().starts_with("`frequencies` has more than 4194304 entries"));
 }
+
+#[test]
+fn reserved_tokens_of_a_list_follow_the_unknown_token() {
+    let list = |reserved| {
+        let tokens = ["<unk>", "<pad>", "a"].map(Box::from).to_vec();
+        Vocab::from_tokens_with_reserved(TokenKind::Char, Normalization::None, reserved, tokens)
+    };
+    let vocab = list(1).unwrap();
+    assert_eq!((vocab.reserved(), vocab.most_frequent_id(), vocab.encode("a<").ids), (1, 2, vec![2, 0]));
+    assert!(list(0).unwrap_err().to_string().contains("`tokens`[1], `<pad>`, is not one character"));
+    assert!(list(3).unwrap_err().to_string().contains("`reserved` is 3"));
+}

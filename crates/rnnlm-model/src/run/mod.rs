@@ -27,14 +27,14 @@ mod names;
 mod reader;
 mod record;
 mod source;
-mod vocab;
 mod weights;
 mod writer;
 
 pub use self::compare::{Difference, differences};
 pub use self::disk::{Disk, System};
-pub use self::import::Checkpoint;
+pub use self::import::{
+    Checkpoint, ImportOptions, ImportVocab, ImportedModel, ImportedModule, ModuleKind, Rename, read_vocab,
+};
 pub use self::reader::Run;
 pub use self::record::{CorpusRecord, FORMAT_VERSION, ImportRecord, Metrics, RunConfig, ValidationRecord};
-pub use self::vocab::read_vocab;
 pub use self::writer::RunWriter;

@@ -1,0 +1,92 @@
+//! Infers the settings of a model from the names and shapes of its tensors.
+
+use rnnlm_rnn::{Cell, Nonlinearity};
+use serde::Deserialize;
+
+use super::modules::NamedTensors;
+use crate::ModelConfig;
+use crate::import_error::ImportError;
+
+/// The tensor from which the cell and the hidden size are inferred.
+const RECURRENT: &str = "rnn.weight_hh_l0";
+/// The tensor of an LSTM with `proj_size`.
+const PROJECTION: &str = "rnn.weight_hr_l0";
+
+/// The settings by names and shapes of some tensors. The others are not checked.
+pub(super) fn infer(tensors: &NamedTensors<'_>) -> Result<ModelConfig, ImportError> {
+    let matrix = |name: &str| {
+        let shape = tensors.require(name)?.shape();
+        <[usize; 2]>::try_from(shape)
+            .map_err(|_| ImportError::NotAMatrix { tensor: tensors.file_name(name), found: shape.to_vec() })
+    };
+    let has = |name: &str| tensors.get(name).is_some();
+    // checked first, because a projected state would lead to an error about another tensor
+    if let Some(tensor) = tensors.get(PROJECTION) {
+        let (tensor, shape) = (tensors.file_name(PROJECTION), tensor.shape().to_vec());
+        let model = "layers with proj_size are not supported".to_owned();
+        return Err(ImportError::Unexpected { tensor, shape, model });
+    }
+    let [rows, hidden_size] = matrix(RECURRENT)?;
+    let has_blocks = hidden_size > 0 && rows.is_multiple_of(hidden_size);
+    let cell = match rows.checked_div(hidden_size) {
+        Some(1) if has_blocks => Cell::Rnn(Nonlinearity::Tanh),
+        Some(3) if has_blocks => Cell::Gru { reset_after: true },
+        Some(4) if has_blocks => Cell::Lstm,
+        _ => return Err(ImportError::Gates { tensor: tensors.file_name(RECURRENT), found: vec![rows, hidden_size] }),
+    };
+    let [vocab_size, _] = matrix("linear.weight")?;
+    let embedding_size = if has("embedding.weight") { matrix("embedding.weight")?[1] } else { 0 };
+    let untied = ModelConfig {
+        cell,
+        hidden_size,
+        num_layers: (0..).take_while(|layer| has(&format!("rnn.weight_hh_l{layer}"))).count(),
+        bidirectional: has("rnn.weight_hh_l0_reverse"),
+        embedding_size,
+        ..ModelConfig::book(vocab_size)
+    };
+    let is_wide_enough = embedding_size == untied.stack().output_size();
+    let tie_weights = is_wide_enough && are_equal(tensors, "embedding.weight", "linear.weight");
+    Ok(ModelConfig { tie_weights, ..untied })
+}
+
+/// Whether both tensors exist and are equal, as PyTorch saves tied weights.
+fn are_equal(tensors: &NamedTensors<'_>, first: &str, second: &str) -> bool {
+    tensors.get(first).zip(tensors.get(second)).is_some_and(|(a, b)| a == b)
+}
+
+/// The settings in the metadata of a file that this program wrote.
+pub(super) fn stored_model(text: &str) -> Option<ModelConfig> {
+    #[derive(Deserialize)]
+    struct Stored {
+        model: ModelConfig,
+    }
+    serde_json::from_str::<Stored>(text).ok().map(|stored| stored.model)
+}
+
+/// Adds the options of the cell, which shapes do not determine. They come from the file's metadata if it describes these
+/// shapes, else from `requested`.
+pub(super) fn with_options(
+    inferred: ModelConfig,
+    stored: Option<ModelConfig>,
+    requested: Option<Nonlinearity>,
+) -> Result<ModelConfig, ImportError> {
+    let describes_shapes = |stored: &ModelConfig| {
+        let same_cell = stored.cell.as_str() == inferred.cell.as_str();
+        same_cell && ModelConfig { cell: inferred.cell, ..stored.clone() } == inferred
+    };
+    if let Some(stored) = stored.filter(describes_shapes) {
+        return match requested {
+            Some(requested) if stored.cell != Cell::Rnn(requested) => Err(other_nonlinearity(requested, stored.cell)),
+            _ => Ok(stored),
+        };
+    }
+    match (requested, inferred.cell) {
+        (None, _) => Ok(inferred),
+        (Some(requested), Cell::Rnn(_)) => Ok(ModelConfig { cell: Cell::Rnn(requested), ..inferred }),
+        (Some(requested), cell) => Err(other_nonlinearity(requested, cell)),
+    }
+}
+
+fn other_nonlinearity(requested: Nonlinearity, cell: Cell) -> ImportError {
+    ImportError::Nonlinearity { requested: requested.as_str(), model: format!("`{}`", cell.name()) }
+}
