@@ -64,7 +64,7 @@ impl From<ComputePath> for ExecutionPath {
 }
 
 // clap would take a doc comment on a flattened struct as the text of the command
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Compute {
     /// Number of threads; 0 uses one per core. Results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Computation")]

@@ -100,8 +100,8 @@ pub use rnnlm_tensor::Cuda;
 pub use rnnlm_tensor::{Backend, Cpu, Mask, Tensor};
 pub use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Encoding, Minibatch, Normalization, Sampling, TokenKind, Vocab};
 pub use run::{
-    Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportRecord, Metrics, Run, RunConfig, RunWriter,
-    System, ValidationRecord, differences, read_vocab,
+    Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportRecord, Metrics, Run, RunConfig, RunOptions,
+    RunWriter, System, UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
 pub use trainer::Trainer;
 pub use workspace::Workspace;

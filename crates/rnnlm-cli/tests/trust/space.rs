@@ -69,7 +69,7 @@ fn a_run_on_a_full_disk_can_be_resumed_after_files_are_removed() {
          \"$rnnlm\" train --quiet --out disk/run --checkpoint-every 1 --keep 1000 {} >/dev/null
          echo exit $? >&2
          rm -r disk/run/checkpoints
-         \"$rnnlm\" train --quiet --resume disk/run && cp -r disk/run copy
+         \"$rnnlm\" train --quiet --resume disk/run --keep 0 && cp -r disk/run copy
          \"$rnnlm\" train --quiet --out disk/large --hidden-size 64 --epochs 1",
         TRAIN_FLAGS.join(" ")
     );

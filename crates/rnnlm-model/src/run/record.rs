@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use super::digest::{self, PLACEHOLDER};
 use super::disk::Disk;
 use super::files::write_atomically;
+use super::options::RunOptions;
+use crate::config::is_default;
 use crate::{EpochReport, Error, ModelConfig, Result, TrainConfig};
 
 /// The format version that this program writes to `config.json` and to weights files. It reads this version and all older
@@ -88,6 +90,9 @@ pub struct RunConfig {
     /// The validation set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationRecord>,
+    /// How the run is saved, sampled and computed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub options: RunOptions,
 }
 
 /// The content of `config.json` of an imported run.
@@ -146,9 +151,17 @@ impl From<&EpochReport> for Metrics {
 }
 
 impl RunConfig {
-    /// A configuration in the current format, without initial weights and validation set.
+    /// A configuration in the current format, without initial weights, validation set and options.
     pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
-        Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None, validation: None }
+        Self {
+            format_version: FORMAT_VERSION,
+            corpus,
+            model,
+            train,
+            init_from: None,
+            validation: None,
+            options: RunOptions::default(),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::folder::{prepare, require_run, write_config, write_vocab};
 use super::log::Log;
 use super::metadata::{Metadata, SavedWith, TrainerMetadata};
 use super::names::{BEST, CHECKPOINTS, METRICS, MODEL, TRAINER};
+use super::options::RunOptions;
 use super::reader::Run;
 use super::record::{Config, FORMAT_VERSION, Metrics, RunConfig};
 use super::weights::{self, WeightsFile};
@@ -129,10 +130,26 @@ impl RunWriter {
             let mut raised = config.clone();
             raised.format_version = FORMAT_VERSION;
             raised.train.epochs = epochs;
-            write_config(&*self.disk, self.run.path(), &raised)?;
-            self.run.set_config(raised.clone());
-            self.config = raised;
+            self.replace_config(raised)?;
         }
+        Ok(())
+    }
+
+    /// Replaces the options in the configuration.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the configuration cannot be written.
+    pub fn set_options(&mut self, options: RunOptions) -> Result<()> {
+        if options == self.config.options {
+            return Ok(());
+        }
+        self.replace_config(RunConfig { format_version: FORMAT_VERSION, options, ..self.config.clone() })
+    }
+
+    fn replace_config(&mut self, config: RunConfig) -> Result<()> {
+        write_config(&*self.disk, self.run.path(), &config)?;
+        self.run.set_config(config.clone());
+        self.config = config;
         Ok(())
     }
 
@@ -254,11 +271,12 @@ impl RunWriter {
         }
     }
 
-    /// An error if the trainer was saved with other settings than the run's. The number of epochs may differ.
+    /// An error if the trainer was saved with other settings than the run's. The number of epochs and the options may differ.
     fn check_configuration(&self, trainer: &Path, saved: &RunConfig) -> Result<()> {
         let mut current = self.config.clone();
         current.train.epochs = saved.train.epochs;
         current.format_version = saved.format_version;
+        current.options = saved.options.clone();
         match differences(saved, &current) {
             differences if differences.is_empty() => Ok(()),
             differences => Err(Error::Mismatch {

@@ -1,6 +1,7 @@
 //! When a run is saved, and what happens if it cannot be: the last checkpoint stays, training continues, and the next
 //! interval is the next attempt.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +32,16 @@ impl FromStr for Interval {
             Ok(0) => Err("must be at least 1".to_owned()),
             Ok(number) => Ok(interval(number)),
             Err(_) => Err("expected a number of epochs such as 10, or of steps such as 500s".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Interval {
+    /// The text that [`Interval::from_str`] parses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epochs(epochs) => write!(f, "{epochs}"),
+            Self::Steps(steps) => write!(f, "{steps}s"),
         }
     }
 }
@@ -151,6 +162,9 @@ mod tests {
     fn an_interval_is_epochs_or_steps() {
         assert_eq!("10".parse(), Ok(Interval::Epochs(10)));
         assert_eq!("500s".parse(), Ok(Interval::Steps(500)));
+        for text in ["10", "500s"] {
+            assert_eq!(text.parse::<Interval>().unwrap().to_string(), text);
+        }
         for text in ["", "s", "0", "0s", "-1", "1.5", "10 epochs"] {
             assert!(text.parse::<Interval>().is_err(), "{text:?}");
         }

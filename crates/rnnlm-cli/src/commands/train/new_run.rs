@@ -8,7 +8,7 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::Split;
-use super::{config, init_from};
+use super::{config, init_from, options};
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Result};
 use crate::progress::TrainingProgress;
@@ -20,32 +20,35 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let source = corpora::resolve(&args.corpus)?;
     let initial_run = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = config::train_config(args)?;
-    let stem = format!("{}-{}", source.stem(), args.cell.as_str());
+    let cell = initial_run.as_ref().map_or(args.cell, |run| run.model().cell);
+    let stem = format!("{}-{}", source.stem(), cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
-    let (options, corpus) = match &initial_run {
+    let (corpus_options, corpus) = match &initial_run {
         Some(run) => init_from::read_corpus(run, args, &source)?,
         None => {
-            let options = config::corpus_options(args, &source);
-            let corpus = source.read(&options)?;
-            (options, corpus)
+            let corpus_options = config::corpus_options(args, &source);
+            let corpus = source.read(&corpus_options)?;
+            (corpus_options, corpus)
         }
     };
     let model = match &initial_run {
         Some(run) => init_from::model_config(run, args)?,
         None => config::model_config(args, corpus.vocab.len()),
     };
-    let record = CorpusRecord::new(&args.corpus, &options, &corpus);
+    // the session generates samples only with a model that can
+    let args = &TrainArgs { bidirectional: model.bidirectional, ..args.clone() };
+    let record = CorpusRecord::new(&args.corpus, &corpus_options, &corpus);
     let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref())?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    compute::run_quietly(&args.compute, NewRunTask { args, initial_run, options, split, config, folder })
+    compute::run_quietly(&args.compute, NewRunTask { args, initial_run, corpus_options, split, config, folder })
 }
 
 /// A new run that passed every check that needs no device.
 struct NewRunTask<'a> {
     args: &'a TrainArgs,
     initial_run: Option<Run>,
-    options: CorpusOptions,
+    corpus_options: CorpusOptions,
     split: Split,
     config: RunConfig,
     folder: RunFolder,
@@ -53,7 +56,7 @@ struct NewRunTask<'a> {
 
 impl Task for NewRunTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, initial_run, options, split, mut config, folder } = self;
+        let Self { args, initial_run, corpus_options, split, mut config, folder } = self;
         let memory = memory::check_training(backend, &config.model, &config.train)?;
         let TrainConfig { sampling, batch_size, num_steps, seed, .. } = config.train;
         // an error if the text is too short for one minibatch
@@ -68,10 +71,11 @@ impl Task for NewRunTask<'_> {
         }
         let progress = TrainingProgress::new(args.epochs, 0, args.sample_every, args.quiet);
         let session = Session { args, split: &split, progress };
-        session.print_header(&trainer, memory, &options);
+        session.print_header(&trainer, memory, &corpus_options);
         if let Some(run) = &config.init_from {
             session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));
         }
+        config.options = options::record(args, &trainer);
         let writer = folder.create(&config, &split.corpus.vocab)?.keep_checkpoints(args.keep);
         let mut saver = Saver::new(writer, args.checkpoint_every, None);
         saver.save(&trainer)?;

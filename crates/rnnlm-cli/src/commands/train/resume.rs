@@ -10,7 +10,7 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::Split;
-use super::{config, conflicts};
+use super::{config, conflicts, options};
 use crate::compute::{self, Task};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Exit, Failure, Result};
@@ -19,12 +19,14 @@ use crate::{disk_space, human, memory, signals};
 
 /// Resumes the run in `path`.
 pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
-    let writer = RunWriter::resume(path)?.keep_checkpoints(args.keep);
+    let writer = RunWriter::resume(path)?;
     let config = writer.config().clone();
     let settings = &args.settings;
     let corpus_name = if settings.is_explicit("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(corpus_name)?;
     require_same_settings(args, &source, &config, path)?;
+    let args = &options::of_run(args, &config, path)?;
+    let writer = writer.keep_checkpoints(args.keep);
     let corpus = read_corpus(&source, corpus_name, writer.run())?;
     let split = split_again(corpus, args, &config)?;
     let epochs = if settings.is_explicit("epochs") { args.epochs } else { config.train.epochs };
@@ -68,8 +70,11 @@ impl Task for ResumeTask<'_> {
             return Err(Failure::failed(message).with_hint("start it again, with --init-from and --force"));
         }
         // nothing in the folder changes before all of it has been verified
-        writer.raise_epochs(epochs)?;
+        let options = options::record(args, &trainer);
         let position = trainer.position();
+        let warnings = if position.step > 0 { options::changes(&config.options, &options) } else { Vec::new() };
+        writer.raise_epochs(epochs)?;
+        writer.set_options(options)?;
         let progress = TrainingProgress::new(epochs, position.epoch, args.sample_every, args.quiet);
         let session = Session { args, split: &split, progress };
         session.print_header(&trainer, memory, &config.corpus.options);
@@ -79,6 +84,9 @@ impl Task for ResumeTask<'_> {
             position.epoch,
             human::count(position.minibatch as u64, "minibatch step")
         ));
+        for warning in warnings {
+            session.progress.warn(&warning);
+        }
         session.train(trainer, Saver::new(writer, args.checkpoint_every, is_restored.then_some(position)))
     }
 }
