@@ -115,6 +115,7 @@ mod tests {
             epoch: index as u64 + 1,
             perplexity,
             val_perplexity: None,
+            val_perplexity_reason: None,
             tokens_per_second: 1.0,
             lr: 1.0,
             gradient_norm: 1.0,

@@ -90,7 +90,7 @@ pub use import_error::ImportError;
 pub use model::LanguageModel;
 pub use optimizer::Optimizer;
 pub use position::{Best, Position, Snapshot};
-pub use report::{EpochReport, StepReport};
+pub use report::{EpochReport, NonFinite, StepReport};
 pub use rng::SplitMix64;
 pub use rnnlm_rnn::{
     Cell, ExecutionPath, Nonlinearity, ParameterLayout, ParameterSet, ParameterSpec, Recurrence, State,

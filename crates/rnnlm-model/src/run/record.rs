@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::files::write_atomically;
 use super::options::RunOptions;
 use crate::config::is_default;
-use crate::{EpochReport, Error, ModelConfig, Result, TrainConfig};
+use crate::{EpochReport, Error, ModelConfig, NonFinite, Result, TrainConfig};
 
 /// The format version that this program writes to `config.json` and to weights files. It reads this version and all older
 /// ones.
@@ -123,9 +123,12 @@ pub struct Metrics {
     pub epoch: u64,
     /// Training perplexity of the epoch.
     pub perplexity: f64,
-    /// Perplexity on the validation set, if there is one.
+    /// Perplexity on the validation set, if there is one; `null` if it is not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_perplexity: Option<f64>,
+    /// Why `val_perplexity` is `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_perplexity_reason: Option<NonFinite>,
     /// Throughput in tokens per second.
     pub tokens_per_second: f64,
     /// Learning rate.
@@ -142,6 +145,7 @@ impl From<&EpochReport> for Metrics {
             epoch: report.epoch,
             perplexity: report.perplexity,
             val_perplexity: report.val_perplexity,
+            val_perplexity_reason: report.val_perplexity.and_then(NonFinite::of),
             tokens_per_second: report.tokens_per_second(),
             lr: report.lr,
             gradient_norm: report.gradient_norm,

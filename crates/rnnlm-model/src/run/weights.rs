@@ -171,13 +171,12 @@ impl<'a> WeightsFile<'a> {
             self.values(name, shape, &mut values).map(|()| values)
         };
         let buffer = |name: &'static str| Ok((name.to_owned(), tensor(&optimizer_name(name), &[layout.len()])?));
-        let position = self.trainer()?.position.clone();
         Ok(Snapshot {
             parameters: self.parameters(layout)?,
             hidden: tensor(STATE[0], &trainer.state().hidden.shape())?,
             cell: tensor(STATE[1], &trainer.state().cell.shape())?,
             optimizer: trainer.optimizer_buffer_names().into_iter().map(buffer).collect::<Result<_>>()?,
-            position: position.into(),
+            position: self.trainer()?.position(self.path)?,
         })
     }
 
@@ -249,15 +248,16 @@ mod tests {
             loss_sum: 1.0 / 3.0,
             gradient_norm_sum: 0.7,
             best,
+            epochs_without_improvement: 2,
             plateau: Plateau { best: Some(0.7 - 0.1), bad_epochs: 3, reductions: 2 },
         };
         let optimizer = vec![("exp_avg".to_owned(), buffer.clone())];
         let snapshot = Snapshot { optimizer, position, ..trainer.snapshot().unwrap() };
-        let trainer_metadata = TrainerMetadata { position: position.into(), saved_with: None };
+        let trainer_metadata = TrainerMetadata::new(position, None);
         let file = trainer_file(&snapshot, layout, 2, &Metadata::new(&model, "v", Some(trainer_metadata)));
         let path = Path::new("trainer.safetensors");
         let weights = WeightsFile::parse(path, &file, &model, "v").unwrap();
-        assert_eq!(Position::from(weights.trainer().unwrap().position.clone()), position);
+        assert_eq!(weights.trainer().unwrap().position(path).unwrap(), position);
         let mut read = vec![0.0; layout.len()];
         weights.values("optimizer.exp_avg", &[layout.len()], &mut read).unwrap();
         assert_eq!(read, buffer);

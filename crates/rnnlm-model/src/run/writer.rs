@@ -199,7 +199,7 @@ impl RunWriter {
         self.log.sync(&*self.disk)?;
         let (model_file, model_sha256) = self.model_file(trainer, &snapshot);
         let saved_with = SavedWith { config: self.config.clone(), model_sha256, metrics: self.log.record() };
-        let trainer_metadata = TrainerMetadata { position: snapshot.position.into(), saved_with: Some(saved_with) };
+        let trainer_metadata = TrainerMetadata::new(snapshot.position, Some(saved_with));
         let model = trainer.model();
         let metadata = Metadata::new(model.config(), self.run.vocab_sha256(), Some(trainer_metadata));
         let rows = trainer.state().hidden.shape()[0];

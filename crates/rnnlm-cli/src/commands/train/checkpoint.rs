@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rnnlm_model::{Error, Position, RunWriter, Trainer};
+use rnnlm_model::{EpochReport, Error, NonFinite, Position, RunWriter, Trainer};
 use rnnlm_rnn::Recurrence;
 
 use crate::failure::Result;
@@ -73,6 +73,8 @@ pub(crate) struct Saver {
     pub(crate) interval: Interval,
     /// The position of the last checkpoint.
     saved: Option<Position>,
+    /// Whether the last validation perplexity was not finite.
+    validation_was_non_finite: bool,
     /// Whether the last attempt failed.
     last_attempt_failed: bool,
 }
@@ -80,7 +82,7 @@ pub(crate) struct Saver {
 impl Saver {
     /// A saver to `writer`, whose last checkpoint is at `saved`.
     pub(crate) fn new(writer: RunWriter, interval: Interval, saved: Option<Position>) -> Self {
-        Self { writer, interval, saved, last_attempt_failed: false }
+        Self { writer, interval, saved, validation_was_non_finite: false, last_attempt_failed: false }
     }
 
     /// Saves a checkpoint.
@@ -112,6 +114,19 @@ impl Saver {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Warns about the first of several validation perplexities that are not finite.
+    pub(crate) fn check_validation(&mut self, report: &EpochReport, progress: &TrainingProgress) {
+        let Some(perplexity) = report.val_perplexity else { return };
+        let reason = NonFinite::of(perplexity);
+        if let (Some(reason), false) = (reason, self.validation_was_non_finite) {
+            let epoch = report.epoch;
+            progress.warn(&format!(
+                "warning: the validation perplexity of epoch {epoch} is {reason}, so it is not compared with the best one"
+            ));
+        }
+        self.validation_was_non_finite = reason.is_some();
     }
 
     /// Saves the model as the best on the validation set. An I/O error is a warning, because the next checkpoint tries
