@@ -12,7 +12,6 @@
 //!
 //! Only the non-linearity of an RNN cannot be inferred. The whole file is checked before anything is written.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rnnlm_rnn::{Cell, Nonlinearity, ParameterLayout, ParameterSpec};
@@ -22,7 +21,7 @@ use serde::Deserialize;
 
 use super::disk::System;
 use super::files::{read_bounded, write_atomically};
-use super::folder::{prepare, write_config, write_vocab};
+use super::folder::{Folder, write_config, write_vocab};
 use super::names::MODEL;
 use super::reader::Run;
 use super::record::{Config, FORMAT_VERSION, ImportRecord};
@@ -105,19 +104,19 @@ impl Checkpoint {
     /// As [`Checkpoint::check_vocab`] and [`RunWriter::create`](crate::RunWriter::create).
     pub fn save(&self, path: &Path, replace: bool, vocab: Vocab) -> Result<Run> {
         self.check_vocab(&vocab)?;
-        let lock = prepare(&System, path, replace)?;
-        let vocab_sha256 = write_vocab(&System, path, &vocab)?;
+        let mut folder = Folder::create(&System, path, replace)?;
+        let vocab_sha256 = write_vocab(&System, &folder, &vocab)?;
         let record = ImportRecord {
             format_version: FORMAT_VERSION,
             imported_from: self.path.display().to_string(),
             imported_sha256: self.sha256.clone(),
             model: self.model.clone(),
         };
-        write_config(&System, path, &record)?;
+        write_config(&System, &folder, &record)?;
         // last, as in training: a folder without it is an unfinished run
         let (bytes, _) = weights::model_file(&self.values, &self.layout, &self.model, &vocab_sha256);
-        write_atomically(&System, &path.join(MODEL), &bytes)?;
-        drop::<File>(lock);
+        write_atomically(&System, &folder.file(MODEL), &bytes)?;
+        folder.complete(&System)?;
         Ok(Run::written(path, Config::Imported(record), vocab, vocab_sha256))
     }
 }

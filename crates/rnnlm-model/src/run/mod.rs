@@ -15,18 +15,24 @@
 //! All files but `metrics.jsonl` contain a digest of their own bytes, which every read verifies, and each is replaced
 //! atomically. [`Run`] reads, [`RunWriter`] writes.
 
+mod branches;
+mod checkpoints;
 mod compare;
 mod digest;
 mod disk;
 mod files;
 mod folder;
 mod import;
+mod links;
+mod locate;
+mod lock;
 mod log;
 mod metadata;
 mod names;
 mod options;
 mod reader;
 mod record;
+mod replacement;
 mod source;
 mod vocab;
 mod weights;

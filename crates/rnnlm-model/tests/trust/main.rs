@@ -7,5 +7,7 @@ mod damage;
 mod digest;
 mod disk;
 mod formats;
+mod links;
+mod readers;
 mod resume;
 mod setting;
