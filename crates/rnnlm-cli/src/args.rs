@@ -8,6 +8,7 @@ use rnnlm_model::{LanguageModel, Run};
 use rnnlm_rnn::{ExecutionPath, Recurrence};
 
 use crate::failure::Result;
+use crate::progress::error_line;
 
 /// The format of a result on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,12 +90,26 @@ pub(crate) struct SavedModel {
 }
 
 impl SavedModel {
-    /// Loads the model of an opened run: the best or the last one.
+    /// Loads the model of an opened run: the best or the last one. Warns if it is untrained.
     pub(crate) fn load<B: Recurrence>(&self, run: &Run, backend: &B, compute: &Compute) -> Result<LanguageModel<B>> {
         let path = compute.path.into();
+        if !self.best {
+            warn_if_untrained(run)?;
+        }
         let model = if self.best { run.load_best(backend, path)? } else { run.load(backend, path)? };
         Ok(model)
     }
+}
+
+/// Warns if the last model of a run has its initial, random weights.
+pub(crate) fn warn_if_untrained(run: &Run) -> Result<()> {
+    if run.is_untrained()? {
+        let run = run.path().display();
+        error_line(&format!(
+            "warning: the model of `{run}` is untrained: no checkpoint was saved after its first step"
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

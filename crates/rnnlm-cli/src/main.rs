@@ -32,6 +32,7 @@ use commands::ParseError;
 use failure::{Exit, Failure};
 
 fn main() -> ExitCode {
+    signals::report_file_size_limit();
     let line: Vec<_> = std::env::args_os().collect();
     let (cli, warnings) = match commands::parse(&line) {
         Ok(parsed) => parsed,

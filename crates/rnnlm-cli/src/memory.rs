@@ -41,7 +41,21 @@ fn available() -> u128 {
     // A container may have less memory than the machine. Its free memory excludes the file cache, which the kernel can
     // reclaim, so the resident set is subtracted from the limit instead.
     let container = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
-    let free = [Some(system.available_memory()), container].into_iter().flatten().filter(|&free| free > 0).min();
+    let machine = [Some(system.available_memory()), container].into_iter().flatten().filter(|&free| free > 0);
+    // an allocation beyond a limit of the process would abort it, so 0 bytes are an amount here
+    let free = machine.chain(address_space()).min();
     // an unknown amount never refuses
     free.map_or(u128::MAX, u128::from)
+}
+
+/// The bytes of address space that the limits of the process leave (`ulimit -v`); `None` if there is no limit.
+fn address_space() -> Option<u64> {
+    let number = |file: &str, name: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(file).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let limit = number("/proc/self/limits", "Max address space")?;
+    let used = number("/proc/self/status", "VmSize:")?;
+    Some(limit.saturating_sub(used.saturating_mul(1024)))
 }

@@ -13,7 +13,7 @@ use super::files::{io_error, remove_file_if_exists, remove_temporary_files};
 use super::links::NEW_FOLDER;
 use super::locate::{NEW, is_incomplete, locate};
 use super::lock::{LOCK, Lock, lock};
-use super::names::{CHECKPOINTS, CONFIG, TEMPORARY, VOCAB, parent};
+use super::names::{CHECKPOINTS, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, TEMPORARY, VOCAB, parent};
 use super::record::write_with_digest;
 use super::replacement;
 use crate::{Error, Result};
@@ -142,11 +142,11 @@ fn check_available(path: &Path, replace: bool) -> Result<()> {
 /// Writes `vocab.json` and returns its digest.
 pub(crate) fn write_vocab(disk: &dyn Disk, folder: &Folder, vocab: &Vocab) -> Result<String> {
     let content = serde_json::from_str(&vocab.to_json()?).expect("a vocabulary is valid JSON");
-    write_with_digest(disk, &folder.file(VOCAB), content)
+    write_with_digest(disk, &folder.file(VOCAB), content, MAX_VOCAB_BYTES)
 }
 
 /// Writes `config.json`.
 pub(crate) fn write_config(disk: &dyn Disk, folder: &Folder, config: &impl Serialize) -> Result<()> {
     let content = serde_json::to_value(config).expect("plain values are valid JSON");
-    write_with_digest(disk, &folder.file(CONFIG), content).map(|_| ())
+    write_with_digest(disk, &folder.file(CONFIG), content, MAX_CONFIG_BYTES).map(|_| ())
 }

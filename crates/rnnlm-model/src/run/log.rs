@@ -104,9 +104,14 @@ impl Log {
         Self::resume(disk, path, &record)
     }
 
-    /// Adds a line, which is pending until [`Log::try_flush`] or [`Log::sync`] writes it.
+    /// Adds a line, which is pending until [`Log::try_flush`] or [`Log::sync`] writes it. A line that would make the file too
+    /// long to be read is dropped.
     pub(crate) fn add(&mut self, line: &str) {
         let start = self.pending.len();
+        let length = self.written.saturating_add((start + line.len() + 1) as u64);
+        if length > MAX_LOG_BYTES {
+            return;
+        }
         self.pending.extend_from_slice(line.as_bytes());
         self.pending.push(b'\n');
         self.hasher.update(&self.pending[start..]);
@@ -229,4 +234,19 @@ pub(crate) fn parse_metrics(path: &Path, bytes: &[u8]) -> Result<Vec<Metrics>> {
             .map_err(|error| Error::Damaged { path: path.to_owned(), reason: format!("line {}: {error}", index + 1) })
     };
     text.lines().enumerate().map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_does_not_grow_beyond_the_length_that_is_read() {
+        let mut log = Log::new(PathBuf::from("metrics.jsonl"));
+        log.written = MAX_LOG_BYTES - 10;
+        log.add("123456789");
+        assert_eq!(log.record().bytes, MAX_LOG_BYTES);
+        log.add("");
+        assert_eq!(log.record().bytes, MAX_LOG_BYTES);
+    }
 }

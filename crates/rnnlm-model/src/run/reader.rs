@@ -66,7 +66,8 @@ impl Run {
     fn parse(source: Source, config: &[u8], vocab: &[u8]) -> Result<Self> {
         let path = source.path(CONFIG);
         let (content, _) = parse_with_digest(&path, config, FORMAT_VERSION)?;
-        let config = Config::from_json(content).map_err(|error| Error::Damaged { path, reason: error.to_string() })?;
+        let config = Config::from_json(content).map_err(|error| error.to_string());
+        let config = config.and_then(Config::checked).map_err(|reason| Error::Damaged { path, reason })?;
         let path = source.path(VOCAB);
         let (content, vocab_sha256) = parse_with_digest(&path, vocab, VOCAB_FORMAT_VERSION)?;
         let vocab = Vocab::from_json(content.to_string().as_bytes())

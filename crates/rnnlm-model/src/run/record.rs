@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::digest::{self, PLACEHOLDER};
 use super::disk::Disk;
-use super::files::write_atomically;
+use super::files::{io_error, write_atomically};
 use super::options::RunOptions;
 use crate::config::is_default;
 use crate::{EpochReport, Error, ModelConfig, NonFinite, Result, TrainConfig};
@@ -179,6 +179,19 @@ impl Config {
         }
     }
 
+    /// The configuration, or what is wrong with its values.
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        self.model().validate().map_err(|error| error.to_string())?;
+        if let Self::Trained(config) = &self {
+            config.train.validate().map_err(|error| error.to_string())?;
+            let fraction = config.validation.as_ref().map_or(0.0, |record| record.fraction);
+            if !(0.0..1.0).contains(&fraction) {
+                return Err(format!("`validation.fraction` is {fraction}, it must be from 0 to below 1"));
+            }
+        }
+        Ok(self)
+    }
+
     pub(crate) fn model(&self) -> &ModelConfig {
         match self {
             Self::Trained(config) => &config.model,
@@ -195,13 +208,18 @@ impl Config {
     }
 }
 
-/// Writes a JSON object with a digest as its first field, and returns the digest.
-pub(crate) fn write_with_digest(disk: &dyn Disk, path: &Path, content: Value) -> Result<String> {
+/// Writes a JSON object of at most `bound` bytes with a digest as its first field, and returns the digest.
+pub(crate) fn write_with_digest(disk: &dyn Disk, path: &Path, content: Value, bound: u64) -> Result<String> {
     let mut object = Map::from_iter([("sha256".to_owned(), PLACEHOLDER.into())]);
     if let Value::Object(content) = content {
         object.extend(content);
     }
     let mut bytes = format!("{:#}\n", Value::Object(object)).into_bytes();
+    // a file that cannot be read again must not be written
+    if bytes.len() as u64 > bound {
+        let source = std::io::Error::other(format!("it would have {} bytes, more than {bound}", bytes.len()));
+        return Err(io_error(path, "written")(source));
+    }
     let digest = digest::embed(&mut bytes);
     write_atomically(disk, path, &bytes)?;
     Ok(digest)

@@ -189,7 +189,8 @@ impl RunWriter {
         Ok(true)
     }
 
-    /// Appends a line to `metrics.jsonl`. If it cannot be written, [`RunWriter::save`] tries again and reports the error.
+    /// Appends a line to `metrics.jsonl`. If it cannot be written, [`RunWriter::save`] tries again and reports the error. After
+    /// a gigabyte, which is about seven million epochs, lines are dropped.
     pub fn log(&mut self, report: &EpochReport) {
         let line = serde_json::to_string(&Metrics::from(report)).expect("plain values are valid JSON");
         self.log.add(&line);

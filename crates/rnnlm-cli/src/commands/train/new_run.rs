@@ -9,6 +9,7 @@ use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::Split;
 use super::{config, init_from, options};
+use crate::args::warn_if_untrained;
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Result};
 use crate::progress::TrainingProgress;
@@ -65,6 +66,7 @@ impl Task for NewRunTask<'_> {
         let mut trainer = Trainer::new(backend, &config.model, &config.train, path)?;
         disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
         if let Some(run) = &initial_run {
+            warn_if_untrained(run)?;
             let weights = run.load(backend, path)?.parameters().to_vec(backend)?;
             trainer.model_mut().parameters_mut().write(backend, &weights)?;
             config.init_from = Some(run.path().display().to_string());
@@ -78,7 +80,12 @@ impl Task for NewRunTask<'_> {
         config.options = options::record(args, &trainer);
         let writer = folder.create(&config, &split.corpus.vocab)?.keep_checkpoints(args.keep);
         let mut saver = Saver::new(writer, args.checkpoint_every, None);
-        saver.save(&trainer)?;
+        saver.save(&trainer).inspect_err(|_| {
+            let path = saver.writer.run().path();
+            if args.force && Run::open(path).is_ok() {
+                session.progress.warn(&format!("`{}` still contains the run that was to be replaced", path.display()));
+            }
+        })?;
         session.train(trainer, saver)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rnnlm_model::{CorpusRecord, Error, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
+use rnnlm_model::{CorpusRecord, Error, Position, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus};
 
@@ -64,6 +64,12 @@ impl Task for ResumeTask<'_> {
         let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
         disk_space::check(path, trainer.checkpoint_bytes())?;
         let is_restored = writer.restore(&mut trainer)?;
+        let Position { epoch, minibatch, .. } = trainer.position();
+        let batches = Batches::new(sampling, split.training_ids(), batch_size, num_steps, train.seed, epoch)?;
+        if minibatch >= batches.num_minibatches() {
+            let reason = format!("it is at minibatch {minibatch} of an epoch of {}", batches.num_minibatches());
+            return Err(Error::Damaged { path: path.join("trainer.safetensors"), reason }.into());
+        }
         if !is_restored && config.init_from.is_some() {
             let path = path.display();
             let message = format!("`{path}` has no checkpoint, and its initial weights came from another run");
