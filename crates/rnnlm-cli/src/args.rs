@@ -8,6 +8,7 @@ use rnnlm_model::{LanguageModel, Run};
 use rnnlm_rnn::{ExecutionPath, Recurrence};
 
 use crate::failure::Result;
+use crate::progress::error_line;
 
 /// The format of a result on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,7 +65,7 @@ impl From<ComputePath> for ExecutionPath {
 }
 
 // clap would take a doc comment on a flattened struct as the text of the command
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Compute {
     /// Number of threads; 0 uses one per core. Results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Computation")]
@@ -89,12 +90,26 @@ pub(crate) struct SavedModel {
 }
 
 impl SavedModel {
-    /// Loads the model of an opened run: the best or the last one.
+    /// Loads the model of an opened run: the best or the last one. Warns if it is untrained.
     pub(crate) fn load<B: Recurrence>(&self, run: &Run, backend: &B, compute: &Compute) -> Result<LanguageModel<B>> {
         let path = compute.path.into();
+        if !self.best {
+            warn_if_untrained(run)?;
+        }
         let model = if self.best { run.load_best(backend, path)? } else { run.load(backend, path)? };
         Ok(model)
     }
+}
+
+/// Warns if the last model of a run has its initial, random weights.
+pub(crate) fn warn_if_untrained(run: &Run) -> Result<()> {
+    if run.is_untrained()? {
+        let run = run.path().display();
+        error_line(&format!(
+            "warning: the model of `{run}` is untrained: no checkpoint was saved after its first step"
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

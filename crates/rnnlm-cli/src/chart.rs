@@ -2,10 +2,6 @@
 //!
 //! Both have a logarithmic scale, because perplexity is the exponential of the loss.
 
-use std::fs;
-use std::io;
-use std::path::Path;
-
 use plotters::prelude::*;
 use rnnlm_model::{Metrics, RunWriter};
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
@@ -52,17 +48,6 @@ pub(crate) fn svg(metrics: &[Metrics], writer: &RunWriter) -> Result<()> {
     };
     let svg = draw(metrics).map_err(|error| failed(&*error))?;
     writer.write_derived(FILE_NAME, svg.as_bytes()).map_err(|error| failed(&error))
-}
-
-/// Removes the chart of a run that is replaced.
-pub(crate) fn remove(folder: &Path) -> Result<()> {
-    let path = folder.join(FILE_NAME);
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(rnnlm_model::Error::Io { path, action: "replaced", source }.into())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn draw(metrics: &[Metrics]) -> Result<String, Box<dyn std::error::Error>> {
@@ -115,6 +100,7 @@ mod tests {
             epoch: index as u64 + 1,
             perplexity,
             val_perplexity: None,
+            val_perplexity_reason: None,
             tokens_per_second: 1.0,
             lr: 1.0,
             gradient_norm: 1.0,

@@ -1,5 +1,7 @@
 //! Opens the device that `--device` names and runs a [`Task`] on it. This file has the only match over devices.
 
+use std::any::TypeId;
+
 use rnnlm_rnn::Recurrence;
 use rnnlm_tensor::{Backend, Cpu};
 
@@ -44,6 +46,11 @@ fn run_on_device(compute: &Compute, print_gpu: bool, task: impl Task) -> Result<
         }
         None => task.run(&Cpu::new(compute.threads)?),
     }
+}
+
+/// Whether `B` is the CPU.
+pub(crate) fn is_cpu<B: Backend>() -> bool {
+    TypeId::of::<B>() == TypeId::of::<Cpu>()
 }
 
 /// Lists the GPUs, or returns the reason why there are none.

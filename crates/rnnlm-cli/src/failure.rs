@@ -114,6 +114,7 @@ impl Failure {
             Self::Diverged { .. } => Exit::Diverged,
             Self::Library(
                 E::Damaged { .. }
+                | E::Abandoned { .. }
                 | E::Mismatch { .. }
                 | E::NewerFormat { .. }
                 | E::NotARun { .. }
@@ -156,6 +157,9 @@ impl Failure {
             }
             Self::Library(E::Damaged { .. } | E::Mismatch { .. }) => {
                 hint("the file was changed after it was written; restore it from a copy of the run, or train again")
+            }
+            Self::Library(E::Abandoned { .. }) => {
+                hint("copy one of the files step-*.safetensors in `checkpoints` over trainer.safetensors")
             }
             Self::Library(E::NewerFormat { .. }) => hint("use a newer version of rnnlm"),
             Self::Library(E::Vocab(V::InvalidUtf8 { likely, .. })) => {

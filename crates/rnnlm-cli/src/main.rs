@@ -36,6 +36,7 @@ use failure::{Exit, Failure};
 use terminal::Escaped;
 
 fn main() -> ExitCode {
+    signals::report_file_size_limit();
     let line: Vec<_> = std::env::args_os().collect();
     let (cli, warnings) = match commands::parse(&line) {
         Ok(parsed) => parsed,

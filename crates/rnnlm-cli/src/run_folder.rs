@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use rnnlm_model::{Run, RunConfig, RunWriter};
 use rnnlm_vocab::Vocab;
 
-use crate::chart;
 use crate::failure::{Failure, Result};
 
 /// The folder of a new run.
@@ -55,11 +54,7 @@ impl RunFolder {
                     number += 1;
                     self.path = numbered(stem, number);
                 }
-                (created, _) => {
-                    let created = created?;
-                    chart::remove(&self.path)?;
-                    return Ok(created);
-                }
+                (created, _) => return Ok(created?),
             }
         }
     }

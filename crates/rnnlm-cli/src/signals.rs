@@ -1,24 +1,62 @@
-//! Ctrl-C and SIGTERM: the first signal requests a stop after the current step, the second ends the program
-//! immediately.
+//! Signals. Ctrl-C, SIGTERM and SIGHUP: the first one requests a stop after the current step, the second one ends the program
+//! immediately. Limits of the process: one on CPU time requests a stop, one on file sizes becomes an error of the write.
 
+use std::ffi::c_int;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+
+#[cfg(unix)]
+use signal_hook::consts::{SIGHUP, SIGXCPU, SIGXFSZ};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::failure::{Exit, Failure, Result};
 
-static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
+static STOP_REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Installs the signal handler.
+/// The signals that request a stop.
+#[cfg(unix)]
+const STOP: [c_int; 3] = [SIGINT, SIGTERM, SIGHUP];
+#[cfg(not(unix))]
+const STOP: [c_int; 2] = [SIGINT, SIGTERM];
+
+/// Installs the handlers of signals that request a stop.
 pub(crate) fn install() -> Result<()> {
-    let on_signal = || {
-        if STOP_REQUESTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    };
-    ctrlc::set_handler(on_signal)
+    let ignored = ignored();
+    let is_handled = |signal: &c_int| ignored >> (signal - 1) & 1 == 0;
+    // `nohup` and background jobs of scripts ignore some of them
+    let installed = STOP.into_iter().filter(is_handled).try_for_each(|signal| {
+        // the flag is still unset when the first signal arrives here
+        flag::register_conditional_shutdown(signal, Exit::Interrupted as c_int, STOP_REQUESTED.clone())?;
+        request_stop(signal)
+    });
+    #[cfg(unix)]
+    // the system repeats this signal every second
+    let installed = installed.and_then(|()| request_stop(SIGXCPU));
+    installed
         .map_err(|error| Failure::failed(format!("cannot install the signal handler: {error}")).with_hint("try again"))
+}
+
+fn request_stop(signal: c_int) -> io::Result<()> {
+    flag::register(signal, STOP_REQUESTED.clone()).map(drop)
+}
+
+/// Turns the signal that a write beyond the limit on file sizes sends into an error of the write. By default, it would end the
+/// process. Without the handler, everything else works.
+pub(crate) fn report_file_size_limit() {
+    #[cfg(unix)]
+    let _ = flag::register(SIGXFSZ, Arc::default());
 }
 
 /// Whether a signal requested a stop.
 pub(crate) fn stop_requested() -> bool {
     STOP_REQUESTED.load(Ordering::SeqCst)
+}
+
+/// The signals that the parent process chose to ignore, as a set of bits; none where this is unknown.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0)
 }

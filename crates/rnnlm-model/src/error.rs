@@ -127,6 +127,17 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A checkpoint that is resumed although the run went back to an earlier one after it was saved.
+    #[error(
+        "`{}` is the checkpoint of step {step}, which was abandoned when the run was resumed from an earlier one",
+        path.display()
+    )]
+    Abandoned {
+        /// The file.
+        path: PathBuf,
+        /// Its number of completed minibatches.
+        step: u64,
+    },
     /// A file that a newer version of this program wrote.
     #[error("`{}` has format version {found}, this program reads up to {known}", path.display())]
     NewerFormat {

@@ -90,7 +90,7 @@ pub use import_error::ImportError;
 pub use model::LanguageModel;
 pub use optimizer::Optimizer;
 pub use position::{Best, Position, Snapshot};
-pub use report::{EpochReport, StepReport};
+pub use report::{EpochReport, NonFinite, StepReport};
 pub use rng::SplitMix64;
 pub use rnnlm_rnn::{
     Cell, ExecutionPath, Nonlinearity, ParameterLayout, ParameterSet, ParameterSpec, Recurrence, State,
@@ -101,8 +101,8 @@ pub use rnnlm_tensor::{Backend, Cpu, Mask, Tensor};
 pub use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Encoding, Minibatch, Normalization, Sampling, TokenKind, Vocab};
 pub use run::{
     Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportOptions, ImportRecord, ImportVocab,
-    ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunWriter, System, ValidationRecord,
-    differences, read_vocab,
+    ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunOptions, RunWriter, System,
+    UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
 pub use trainer::Trainer;
 pub use workspace::Workspace;

@@ -34,6 +34,7 @@ struct Layers {
 
 impl Layers {
     fn new(config: &ModelConfig) -> Result<Self> {
+        config.validate()?;
         let mut layout = ParameterLayout::default();
         let (vocab_size, output_size) = (config.vocab_size, config.stack().output_size());
         let embedding = match config.embedding_size {

@@ -14,7 +14,7 @@ use crate::workspace::LossSum;
 use crate::{OptimizerConfig, Result, TrainConfig};
 
 /// The largest mean loss in nats whose perplexity is a finite `f64`.
-const MAX_LOSS: f32 = 709.782_65;
+pub(crate) const MAX_LOSS: f32 = 709.782_65;
 
 /// Gradient clipping, and one of PyTorch's optimizers with its state.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::optimizer::MAX_LOSS;
 use crate::{EpochReport, Plateau, StepReport};
 
 /// The progress of a training run. Everything that a run learns about itself and needs after a restart is a field here;
@@ -18,8 +19,10 @@ pub struct Position {
     pub loss_sum: f64,
     /// Sum of the gradient norm before clipping over the minibatches of this epoch.
     pub gradient_norm_sum: f64,
-    /// The epoch with the best perplexity on the validation set so far. Early stopping counts the epochs since then.
+    /// The epoch with the best finite perplexity on the validation set so far.
     pub best: Option<Best>,
+    /// Epochs with a perplexity on the validation set since the best one, for early stopping.
+    pub epochs_without_improvement: u64,
     /// State of [`Schedule::Plateau`](crate::Schedule).
     pub plateau: Plateau,
 }
@@ -63,15 +66,61 @@ impl Position {
         let minibatches = self.minibatch as f64;
         let report = EpochReport {
             epoch: self.epoch + 1,
-            perplexity: libm::exp(self.loss_sum / minibatches),
+            // the mean of losses at the limit can be rounded beyond it
+            perplexity: libm::exp((self.loss_sum / minibatches).min(f64::from(MAX_LOSS))),
             val_perplexity: None,
             tokens,
             gradient_norm: self.gradient_norm_sum / minibatches,
             lr,
             duration,
         };
-        let Self { epoch, step, best, plateau, .. } = *self;
-        *self = Self { epoch: epoch + 1, step, best, plateau, ..Self::default() };
+        let Self { epoch, step, best, epochs_without_improvement, plateau, .. } = *self;
+        *self = Self { epoch: epoch + 1, step, best, epochs_without_improvement, plateau, ..Self::default() };
         report
+    }
+
+    /// Updates the best epoch with the perplexity on the validation set after epoch `epoch`. Returns whether it is the best so
+    /// far. A perplexity that is not finite never is.
+    pub(crate) fn observe(&mut self, epoch: u64, perplexity: f64) -> bool {
+        let is_best = perplexity.is_finite() && self.best.is_none_or(|best| perplexity < best.perplexity);
+        if is_best {
+            self.best = Some(Best { epoch, perplexity });
+            self.epochs_without_improvement = 0;
+        } else {
+            self.epochs_without_improvement = self.epochs_without_improvement.saturating_add(1);
+        }
+        is_best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_perplexity_that_is_not_finite_is_never_the_best() {
+        let mut position = Position::default();
+        let scores = [f64::NAN, f64::INFINITY, 3.0, f64::NAN, f64::INFINITY, 4.0, 2.0, f64::NEG_INFINITY];
+        let is_best: Vec<bool> = (1..).zip(scores).map(|(epoch, score)| position.observe(epoch, score)).collect();
+        assert_eq!(is_best, [false, false, true, false, false, false, true, false]);
+        assert_eq!(position.best, Some(Best { epoch: 7, perplexity: 2.0 }));
+        assert_eq!(position.epochs_without_improvement, 1);
+    }
+
+    #[test]
+    fn epochs_before_the_first_finite_perplexity_count_as_epochs_without_improvement() {
+        let mut position = Position::default();
+        for epoch in 1..=3 {
+            position.observe(epoch, f64::NAN);
+        }
+        assert_eq!((position.best, position.epochs_without_improvement), (None, 3));
+    }
+
+    #[test]
+    fn the_perplexity_of_an_epoch_is_finite() {
+        let largest = MAX_LOSS.next_up();
+        let mut position = Position::default();
+        position.count_step(StepReport { loss: largest, gradient_norm: 1.0 });
+        assert!(position.finish_epoch(1.0, 10, Duration::ZERO).perplexity.is_finite());
     }
 }

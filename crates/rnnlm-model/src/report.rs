@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of one training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
@@ -31,8 +33,40 @@ pub struct EpochReport {
 }
 
 impl EpochReport {
-    /// Throughput in tokens per second.
+    /// Throughput in tokens per second; 0 if no time passed.
     pub fn tokens_per_second(&self) -> f64 {
-        self.tokens as f64 / self.duration.as_secs_f64()
+        let rate = self.tokens as f64 / self.duration.as_secs_f64();
+        // a clock may not advance
+        if rate.is_finite() { rate } else { 0.0 }
+    }
+}
+
+/// Why a value in a JSON file is `null`: JSON has no numbers for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NonFinite {
+    /// The value is not a number.
+    NaN,
+    /// The value is infinite.
+    #[serde(rename = "infinite")]
+    Infinite,
+}
+
+impl NonFinite {
+    /// The reason for a value that is not finite.
+    pub fn of(value: f64) -> Option<Self> {
+        match value {
+            value if value.is_nan() => Some(Self::NaN),
+            value if value.is_infinite() => Some(Self::Infinite),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for NonFinite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NaN => "NaN",
+            Self::Infinite => "infinite",
+        })
     }
 }

@@ -9,7 +9,7 @@ use rnnlm_vocab::{Batches, Minibatch};
 use crate::queue::Queue;
 use crate::workspace::MinibatchIds;
 use crate::{
-    Best, EpochReport, Error, LanguageModel, ModelConfig, Optimizer, Position, Result, Schedule, Snapshot, StepReport,
+    EpochReport, Error, LanguageModel, ModelConfig, Optimizer, Position, Result, Schedule, Snapshot, StepReport,
     TrainConfig, Workspace,
 };
 
@@ -261,7 +261,8 @@ impl<B: Recurrence> Trainer<B> {
     }
 
     /// Scores the validation set after an epoch, if there is one, as [`LanguageModel::evaluate`] does, and updates the state
-    /// of the schedule. Returns whether the model is the best so far on the validation set.
+    /// of the schedule. Returns whether the model is the best so far on the validation set; a perplexity that is not finite never
+    /// is.
     ///
     /// # Errors
     /// If the text cannot be scored, or the device fails.
@@ -272,16 +273,11 @@ impl<B: Recurrence> Trainer<B> {
             self.position.plateau.observe(report.val_perplexity.unwrap_or(report.perplexity), patience);
         }
         let Some(perplexity) = report.val_perplexity else { return Ok(false) };
-        let is_best = self.position.best.is_none_or(|best| perplexity < best.perplexity);
-        if is_best {
-            self.position.best = Some(Best { epoch: report.epoch, perplexity });
-        }
-        Ok(is_best)
+        Ok(self.position.observe(report.epoch, perplexity))
     }
 
     /// Whether training should stop early: the perplexity on the validation set has not improved for `patience` epochs.
     pub fn should_stop_early(&self) -> bool {
-        let since = self.position.best.map(|best| self.position.epoch - best.epoch);
-        self.config.patience > 0 && since.is_some_and(|since| since >= self.config.patience)
+        self.config.patience > 0 && self.position.epochs_without_improvement >= self.config.patience
     }
 }

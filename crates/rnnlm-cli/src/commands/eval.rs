@@ -1,6 +1,6 @@
 //! `rnnlm eval`: computes the perplexity of a text, read as one sequence from the zero state.
 
-use rnnlm_model::{Evaluation, Run};
+use rnnlm_model::{Evaluation, NonFinite, Run};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Corpus, LineEndConversion, Normalization, TextEncoding, Vocab};
 use serde_json::json;
@@ -66,6 +66,9 @@ impl Task for EvalTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let model = self.args.model.load(&self.run, backend, &self.args.compute)?;
         let evaluation = model.evaluate(&self.corpus.ids)?;
+        if let Some(reason) = NonFinite::of(evaluation.perplexity()) {
+            error_line(&format!("warning: the perplexity is {reason}: the outputs of the model overflow on this text"));
+        }
         print_result(self.args, &self.corpus, &evaluation)?;
         Ok(Exit::Success)
     }
@@ -80,6 +83,7 @@ fn print_result(args: &EvalArgs, corpus: &Corpus, evaluation: &Evaluation) -> Re
     match args.format {
         Format::Json => output::json(&json!({
             "perplexity": evaluation.perplexity(),
+            "perplexity_reason": NonFinite::of(evaluation.perplexity()),
             "nats_per_token": evaluation.nats_per_token(),
             "bits_per_char": bits_per_char,
             "bits_per_byte": bits_per_byte,

@@ -45,6 +45,46 @@ fn an_interrupted_run_saves_and_exits_with_130() {
 }
 
 #[test]
+fn a_limit_on_cpu_time_saves_like_an_interruption() {
+    let dir = TestDir::new();
+    let (child, rest) = start_endless_run(&dir, &["--hidden-size", "32"], "epoch 1/");
+    // the system sends it every second; a second one does not end the save
+    signal(&child, "-XCPU");
+    signal(&child, "-XCPU");
+    let outcome = Outcome::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(outcome.code, Some(130), "{outcome:?}");
+    let rest = rest.join().expect("it was read");
+    assert!(rest.contains("interrupted after epoch") && rest.contains("saved in run"), "{rest}");
+}
+
+/// `nohup` ignores SIGHUP, and a shell without job control ignores SIGINT in background jobs.
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    for (ignored, stops) in [("HUP", "-TERM"), ("INT", "-HUP")] {
+        let dir = TestDir::new();
+        let args = "train --out run --epochs 100000000 --hidden-size 32 --sample-every 0 --checkpoint-every 1000000";
+        let mut command = dir.command(&[]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("trap '' {ignored}; exec \"$0\" {args}")]).arg(command.get_program());
+        shell.current_dir(dir.path(".")).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.get_envs().for_each(|(name, value)| {
+            value.map(|value| shell.env(name, value));
+        });
+        command = shell;
+        let mut child = command.spawn().expect("a shell");
+        while std::fs::metadata(dir.path("run/metrics.jsonl")).is_err() {
+            std::thread::sleep(Duration::from_millis(5));
+            assert!(child.try_wait().expect("a child").is_none(), "it ended too early");
+        }
+        signal(&child, &format!("-{ignored}"));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(child.try_wait().expect("a child").is_none(), "{ignored} was not ignored");
+        signal(&child, stops);
+        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{ignored}");
+    }
+}
+
+#[test]
 fn a_second_signal_does_not_wait_for_the_current_step() {
     let dir = TestDir::new();
     // one step takes longer than the pause between the signals: 40,000 tokens of about 7 million operations each

@@ -96,3 +96,65 @@ fn tied_weights_are_saved_under_both_names_and_can_be_loaded() {
     dir.run(&["generate", "run", "--num-tokens", "5"]).succeeded();
     dir.run(&["train", "--resume", "run", "--epochs", "4", "--quiet"]).succeeded();
 }
+
+/// A relu network whose state grows without bound on a long validation text, although it trains on short sequences.
+const OVERFLOWING: [&str; 25] = [
+    "--corpus",
+    "text.txt",
+    "--nonlinearity",
+    "relu",
+    "--reset-state",
+    "--num-steps",
+    "10",
+    "--batch-size",
+    "8",
+    "--hidden-size",
+    "64",
+    "--weight-decay",
+    "0.001",
+    "--val-fraction",
+    "0.5",
+    "--schedule",
+    "exponential",
+    "--gamma",
+    "0.7",
+    "--seed",
+    "5",
+    "--sample-every",
+    "0",
+    "--format",
+    "json",
+];
+
+#[test]
+fn a_validation_perplexity_that_is_not_finite_is_reported_and_never_the_best() {
+    let dir = TestDir::new();
+    dir.write("text.txt", "the quick brown fox jumps over the lazy dog. ".repeat(800));
+    let train = |more: &[&str]| dir.run(&[&["train", "--quiet", "--out"], more, &OVERFLOWING].concat()).succeeded();
+    let outcome = train(&["run", "--epochs", "4"]);
+    let words = "warning: the validation perplexity of epoch 1 is NaN";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    let lines = metrics(&dir);
+    assert!(lines[0]["val_perplexity"].is_null(), "{lines:?}");
+    for line in &lines {
+        let is_null = line["val_perplexity"].is_null();
+        assert_eq!(line["val_perplexity_reason"], if is_null { Value::from("NaN") } else { Value::Null }, "{line}");
+    }
+    let best = lines.iter().filter_map(|line| line["val_perplexity"].as_f64()).fold(f64::MAX, f64::min);
+    assert_eq!(outcome.json()["best"]["val_perplexity"].as_f64(), Some(best), "{lines:?}");
+    let eval = ["eval", "run", "--best", "--corpus", "text.txt", "--format", "json"];
+    assert!(dir.run(&eval).succeeded().json()["perplexity"].is_number());
+    // a run that has seen no other score has no best model, and an early stop counts these epochs
+    let outcome = train(&["stopped", "--epochs", "4", "--patience", "1"]);
+    let result = outcome.json();
+    assert!(result["best"].is_null() && result["val_perplexity"].is_null(), "{result}");
+    assert_eq!((result["val_perplexity_reason"].as_str(), result["epochs"].as_u64()), (Some("NaN"), Some(1)));
+    assert_eq!(result["stopped_early"], true);
+    assert!(!dir.path("stopped/best.safetensors").exists());
+    let eval = ["eval", "stopped", "--corpus", "text.txt", "--format", "json"];
+    let outcome = dir.run(&eval).succeeded();
+    assert!(outcome.stderr.contains("warning: the perplexity is NaN"), "{}", outcome.stderr);
+    let result = outcome.json();
+    assert!(result["perplexity"].is_null(), "{result}");
+    assert_eq!(result["perplexity_reason"], "NaN");
+}

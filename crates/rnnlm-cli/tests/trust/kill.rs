@@ -128,3 +128,31 @@ fn five_hundred_epochs_killed_five_times_end_with_the_same_bits() {
     assert_eq!(run.1.len(), 500);
     assert!(run == whole);
 }
+
+#[test]
+fn a_model_that_was_killed_before_its_first_checkpoint_is_used_with_a_warning() {
+    let dir = TestDir::new();
+    let args = ["train", "--quiet", "--out", "run", "--epochs", "100000000", "--checkpoint-every", "100000000"];
+    let mut child = dir.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !dir.path("run/model.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let warning = "warning: the model of `run` is untrained";
+    let used: [&[&str]; 3] = [
+        &["generate", "run", "--num-tokens", "3"],
+        &["eval", "run", "--corpus", "sample"],
+        &["train", "--init-from", "run", "--epochs", "1"],
+    ];
+    for args in used {
+        let outcome = dir.run(args).succeeded();
+        assert!(outcome.stderr.contains(warning), "{outcome:?}");
+    }
+    // one step is enough
+    let args = ["train", "--quiet", "--out", "trained", "--epochs", "1", "--sample-every", "0"];
+    dir.run(&args).succeeded();
+    let outcome = dir.run(&["generate", "trained", "--num-tokens", "3"]).succeeded();
+    assert!(!outcome.stderr.contains("warning"), "{outcome:?}");
+}

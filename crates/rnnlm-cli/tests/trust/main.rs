@@ -6,6 +6,7 @@
 mod damage;
 mod folders;
 mod kill;
+mod options;
 mod processes;
 mod resume;
 mod space;

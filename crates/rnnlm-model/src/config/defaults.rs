@@ -1,6 +1,6 @@
 //! Default values in `config.json`.
 
 /// Whether a setting has its default value, so that `config.json` omits it.
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

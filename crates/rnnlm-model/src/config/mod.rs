@@ -10,6 +10,7 @@ mod optimizer;
 mod schedule;
 mod train;
 
+pub(crate) use self::defaults::is_default;
 pub use self::model::ModelConfig;
 pub use self::optimizer::OptimizerConfig;
 pub use self::schedule::{Plateau, Schedule};

@@ -4,6 +4,10 @@ use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
 use serde::{Deserialize, Serialize};
 
 use super::defaults::is_default;
+use crate::{Error, Result};
+
+/// The most layers of a model. A weights file has four tensors of each, whose names and shapes must fit into a header of 100 MB.
+const MAX_LAYERS: usize = 1 << 15;
 
 /// The settings of a model, which determine the shapes of all parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +112,29 @@ impl ModelConfig {
         if self.embedding_size == 0 { self.vocab_size } else { self.embedding_size }
     }
 
+    /// Checks that every setting has a valid value.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the first invalid setting; [`Error::TiedSizes`].
+    pub fn validate(&self) -> Result<()> {
+        let sizes =
+            [("vocab_size", self.vocab_size), ("hidden_size", self.hidden_size), ("num_layers", self.num_layers)];
+        if let Some((name, value)) = sizes.into_iter().find(|&(_, value)| value == 0) {
+            return Err(Error::Setting { name, value: value.to_string(), needed: "at least 1" });
+        }
+        if self.num_layers > MAX_LAYERS {
+            let value = self.num_layers.to_string();
+            return Err(Error::Setting { name: "num_layers", value, needed: "at most 32768" });
+        }
+        // in 128 bits, because sizes in a file can be of any size
+        let output_size = self.hidden_size as u128 * if self.bidirectional { 2 } else { 1 };
+        if self.tie_weights && output_size != self.embedding_size as u128 {
+            let output_size = usize::try_from(output_size).unwrap_or(usize::MAX);
+            return Err(Error::TiedSizes { embedding_size: self.embedding_size, output_size });
+        }
+        Ok(())
+    }
+
     /// The settings of the recurrent layers.
     pub fn stack(&self) -> StackConfig {
         StackConfig {
@@ -151,6 +178,23 @@ mod tests {
         let text = r#"{"cell":"gru","nonlinearity":"tanh","vocab_size":28,"hidden_size":256,"num_layers":1}"#;
         let config: ModelConfig = serde_json::from_str(text).unwrap();
         assert_eq!(config, ModelConfig { cell: Cell::Gru { reset_after: true }, ..ModelConfig::book(28) });
+    }
+
+    #[test]
+    fn settings_without_a_model_are_refused() {
+        let book = ModelConfig::book(28);
+        assert!(book.validate().is_ok());
+        assert!(ModelConfig { num_layers: MAX_LAYERS, ..book.clone() }.validate().is_ok());
+        for (config, text) in [
+            (ModelConfig { hidden_size: 0, ..book.clone() }, "`hidden_size` is 0, it must be at least 1"),
+            (ModelConfig { num_layers: 0, ..book.clone() }, "`num_layers` is 0, it must be at least 1"),
+            (ModelConfig { num_layers: 32_769, ..book.clone() }, "`num_layers` is 32769, it must be at most 32768"),
+            (ModelConfig { tie_weights: true, embedding_size: 7, ..book.clone() }, "7 and 256"),
+            (ModelConfig { tie_weights: true, hidden_size: usize::MAX, bidirectional: true, ..book }, "0 and 1844"),
+        ] {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
     }
 
     #[test]

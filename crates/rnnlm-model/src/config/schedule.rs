@@ -56,14 +56,15 @@ const THRESHOLD: f64 = 1e-4;
 impl Plateau {
     /// Updates the state with the perplexity of an epoch.
     pub(crate) fn observe(&mut self, perplexity: f64, patience: u64) {
-        if self.best.is_none_or(|best| perplexity < best * (1.0 - THRESHOLD)) {
+        // as in PyTorch, a NaN is no improvement
+        if perplexity.is_finite() && self.best.is_none_or(|best| perplexity < best * (1.0 - THRESHOLD)) {
             self.best = Some(perplexity);
             self.bad_epochs = 0;
         } else {
-            self.bad_epochs += 1;
+            self.bad_epochs = self.bad_epochs.saturating_add(1);
         }
         if self.bad_epochs > patience {
-            self.reductions += 1;
+            self.reductions = self.reductions.saturating_add(1);
             self.bad_epochs = 0;
         }
     }
@@ -86,7 +87,8 @@ impl Schedule {
     pub(crate) fn lr(self, lr: f32, [epoch, epochs, warmup]: [u64; 3], plateau: &Plateau) -> f32 {
         let base = f64::from(lr);
         let Some(after) = epoch.checked_sub(warmup) else {
-            return (base * (epoch + 1) as f64 / (warmup + 1) as f64) as f32;
+            // in floating point, because `warmup` can be the largest integer
+            return (base * (epoch as f64 + 1.0) / (warmup as f64 + 1.0)) as f32;
         };
         let scheduled = match self {
             Self::Constant => return lr,
@@ -164,5 +166,25 @@ mod tests {
         // printed by PyTorch 2.15 for ReduceLROnPlateau(factor=0.5, patience=1); 2.9999 is no improvement on 3
         assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
         assert_eq!(plateau, Plateau { best: Some(2.0), bad_epochs: 0, reductions: 2 });
+    }
+
+    #[test]
+    fn a_perplexity_that_is_not_finite_is_no_improvement() {
+        let mut plateau = Plateau::default();
+        let reductions = [f64::NAN, f64::INFINITY, 3.0, f64::NAN, 3.5, 2.0].map(|perplexity| {
+            plateau.observe(perplexity, 1);
+            plateau.reductions
+        });
+        // printed by PyTorch 2.15 for ReduceLROnPlateau(patience=1), whose initial best is infinite
+        assert_eq!(reductions, [0, 1, 1, 1, 2, 2]);
+        assert_eq!(plateau.best, Some(2.0));
+    }
+
+    #[test]
+    fn the_longest_warm_up_has_tiny_rates() {
+        let rate = Schedule::Constant.lr(1.0, [u64::MAX - 1, u64::MAX, u64::MAX], &Plateau::default());
+        assert_eq!(rate, 1.0);
+        let rate = Schedule::Constant.lr(1.0, [0, u64::MAX, u64::MAX], &Plateau::default());
+        assert!(rate > 0.0 && rate < 1e-19, "{rate}");
     }
 }

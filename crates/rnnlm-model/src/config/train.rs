@@ -9,6 +9,9 @@ use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use crate::{Error, Position, Result};
 
+/// The most tokens of a minibatch, far beyond the memory of any machine, so that products with it do not overflow.
+const MAX_MINIBATCH: u128 = 1 << 40;
+
 /// The distribution of the initial parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -110,6 +113,8 @@ impl TrainConfig {
             (name, value.to_string(), value.is_finite() && value >= 0.0, "a finite number, 0 for none")
         };
         let positive = |name, value: usize| (name, value.to_string(), value > 0, "at least 1");
+        let tokens = self.batch_size as u128 * self.num_steps as u128;
+        let minibatch = format!("{} with `num_steps` {}", self.batch_size, self.num_steps);
         let one_clip = self.clip == 0.0 || self.clip_value == 0.0;
         let mut checks = vec![
             ("lr", self.lr.to_string(), rate, "a finite number above 0"),
@@ -119,6 +124,7 @@ impl TrainConfig {
             ("dropout", self.dropout.to_string(), (0.0..1.0).contains(&self.dropout), "from 0 to below 1"),
             positive("batch_size", self.batch_size),
             positive("num_steps", self.num_steps),
+            ("batch_size", minibatch, tokens <= MAX_MINIBATCH, "at most 2^40 tokens per minibatch"),
         ];
         let optimizer = self.optimizer.checks().into_iter();
         checks.extend(optimizer.map(|(name, value, valid, needed)| (name, value.to_string(), valid, needed)));

@@ -1,34 +1,58 @@
 //! The operations that change files. All of them go through [`Disk`], so that a test can make any one fail.
 
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::links::open_unlinked;
+
 /// Operations that change files. The default implementations are the operating system's, which [`System`] uses.
 pub trait Disk: Debug + Send + Sync {
-    /// Creates a folder in an existing one.
+    /// Creates a folder in an existing one. On Unix it has at most the permissions `mode`, without the bits of the umask.
     ///
     /// # Errors
     /// The operating system's; also if the path exists already.
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+    fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, mode);
+        #[cfg(not(unix))]
+        let _ = mode;
+        builder.create(path)
     }
 
-    /// Creates a file, with the permissions 0666 without the bits of the umask.
+    /// Creates a file. On Unix it has at most the permissions `mode`, without the bits of the umask.
     ///
     /// # Errors
     /// The operating system's; also if the path exists already.
-    fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(path)
+    fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+        #[cfg(not(unix))]
+        let _ = mode;
+        options.write(true).create_new(true).open(path)
     }
 
-    /// Opens a file for appending; creates it if it does not exist.
+    /// Sets the permissions of an open file, on Unix.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        #[cfg(not(unix))]
+        let _ = (file, mode);
+        Ok(())
+    }
+
+    /// Opens an existing file for appending. A symbolic link is an error.
     ///
     /// # Errors
     /// The operating system's.
     fn append(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).open(path)
+        open_unlinked(path, OpenOptions::new().append(true))
     }
 
     /// Writes `bytes` to an open file. After an error, any part of them may have been written.
@@ -71,12 +95,12 @@ pub trait Disk: Debug + Send + Sync {
         fs::hard_link(from, to)
     }
 
-    /// Removes a file, or a folder with its content.
+    /// Removes a file, a link or an empty folder.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The operating system's; also if a folder is not empty.
     fn remove(&self, path: &Path) -> io::Result<()> {
-        if path.symlink_metadata()?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+        if path.symlink_metadata()?.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
     }
 
     /// Makes the entries of a folder durable, on platforms that can open folders.

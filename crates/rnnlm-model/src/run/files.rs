@@ -1,85 +1,112 @@
-//! Reading files with bounded memory, replacing them atomically, and the lock of a run's folder.
+//! Reading files with bounded memory, and replacing them atomically.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::disk::Disk;
+use super::links::{mode, mode_of_new, mode_of_replaced};
+use super::names::{TEMPORARY, parent};
 use crate::{Error, Result};
 
-/// Prefix of the names of files that are being written. A file with this prefix was left by a process that ended early.
-pub(crate) const UNFINISHED: &str = ".rnnlm-";
-/// The file that the writing process has locked. It is never removed: the lock ends with its process, and a file that is
-/// removed and created again could be locked twice.
-pub(crate) const LOCK: &str = ".rnnlm.lock";
+/// The bytes that are copied together.
+const COPY_BYTES: usize = 1 << 16;
 
 /// Converts an I/O error.
 pub(crate) fn io_error<'a>(path: &'a Path, action: &'static str) -> impl Fn(io::Error) -> Error + 'a {
     move |source| Error::Io { path: path.to_owned(), action, source }
 }
 
-/// The folder that contains `path`.
-pub(crate) fn parent(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Replaces the file at `path` atomically: writes a temporary file, syncs it, renames it, and syncs the folder. After a crash
+/// at any point, the file has its old content or `bytes`. A link is replaced, not followed. The permissions stay the same. The
+/// caller has the lock of the folder.
+pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(disk, path, |file| disk.write(file, bytes)).map_err(io_error(path, "written"))
 }
 
-/// Replaces the file at `path` atomically: writes a temporary file, syncs it, renames it, and syncs the folder. After a crash
-/// at any point, the file has its old content or `bytes`. The caller has the lock of the folder.
-pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!("{UNFINISHED}{name}"));
-    write_and_rename(disk, &temporary, path, bytes).map_err(|error| {
-        // if this fails too, the next start removes the file
-        let _ = disk.remove(&temporary);
-        io_error(path, "written")(error)
+/// Replaces the file at `path`, which may be a link, by a copy of its first `length` bytes. See [`write_atomically`].
+pub(crate) fn replace_by_copy(disk: &dyn Disk, path: &Path, length: u64) -> io::Result<()> {
+    replace(disk, path, |file| {
+        if length == 0 {
+            return Ok(());
+        }
+        let mut source = File::open(path)?.take(length);
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut copied = 0;
+        loop {
+            match source.read(&mut buffer)? {
+                0 if copied < length => return Err(io::Error::other(format!("it has {copied} of {length} bytes"))),
+                0 => return Ok(()),
+                read => {
+                    disk.write(file, &buffer[..read])?;
+                    copied += read as u64;
+                }
+            }
+        }
     })
 }
 
-fn write_and_rename(disk: &dyn Disk, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    remove_if_exists(disk, temporary)?;
-    let mut file = disk.create(temporary)?;
-    disk.write(&mut file, bytes)?;
+fn replace(disk: &dyn Disk, path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!("{TEMPORARY}{name}"));
+    write_and_rename(disk, &temporary, path, write).inspect_err(|_| {
+        // if this fails too, the next start removes the file
+        let _ = remove_file_if_exists(disk, &temporary);
+    })
+}
+
+fn write_and_rename(
+    disk: &dyn Disk,
+    temporary: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    remove_file_if_exists(disk, temporary)?;
+    let replaced = mode_of_replaced(path);
+    let mut file = disk.create(temporary, replaced.unwrap_or_else(|| mode_of_new(path)))?;
+    if let Some(replaced) = replaced
+        && mode(&file.metadata()?) != replaced
+    {
+        // the umask removed some of the permissions
+        disk.set_mode(&file, replaced)?;
+    }
+    write(&mut file)?;
     disk.sync(&file)?;
     drop(file);
     disk.rename(temporary, path)?;
     disk.sync_folder(parent(path))
 }
 
-/// Removes a file or folder if it exists.
-pub(crate) fn remove_if_exists(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+/// Removes a file or a link if it exists. A folder is an error.
+pub(crate) fn remove_file_if_exists(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(_) => disk.remove(path),
     }
 }
 
-/// Removes the unfinished files of earlier processes.
-pub(crate) fn remove_unfinished(disk: &dyn Disk, folder: &Path) -> Result<()> {
+/// Whether the path is a folder and no link to one.
+pub(crate) fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Removes the temporary files of earlier processes from a folder. Other entries with such names are not from this program.
+pub(crate) fn remove_temporary_files(disk: &dyn Disk, folder: &Path) -> Result<()> {
     let error = io_error(folder, "read");
     for entry in fs::read_dir(folder).map_err(&error)? {
         let entry = entry.map_err(&error)?;
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             disk.remove(&entry.path()).map_err(io_error(&entry.path(), "removed"))?;
         }
     }
     Ok(())
 }
 
-/// Locks the run in `folder` for writing, as long as the returned file is open.
-pub(crate) fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK);
-    let error = io_error(&path, "locked");
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(&error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(error(source)),
-    }
-}
-
 /// Opens a regular file. Returns it with its length.
-fn open(path: &Path) -> Result<(File, u64)> {
+pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let error = io_error(path, "read");
     // checked before the file is opened, because opening a pipe waits for a writer
     let metadata = fs::metadata(path).map_err(&error)?;
@@ -90,7 +117,7 @@ fn open(path: &Path) -> Result<(File, u64)> {
 }
 
 /// The result, or `None` if the file does not exist.
-fn if_exists<T>(result: Result<T>) -> Result<Option<T>> {
+pub(crate) fn if_exists<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some),

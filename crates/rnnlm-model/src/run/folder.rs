@@ -1,16 +1,109 @@
 //! The life of a run's folder: whether it contains a run, and how a new run starts in it.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use rnnlm_vocab::Vocab;
 use serde::Serialize;
 
+use super::checkpoints;
 use super::disk::Disk;
-use super::files::{LOCK, UNFINISHED, io_error, lock, parent, remove_if_exists, remove_unfinished};
-use super::names::{BEST, CHECKPOINTS, CONFIG, METRICS, MODEL, TRAINER, VOCAB};
+use super::files::{io_error, remove_file_if_exists, remove_temporary_files};
+use super::links::NEW_FOLDER;
+use super::locate::{NEW, is_incomplete, locate};
+use super::lock::{LOCK, Lock, lock};
+use super::names::{CHECKPOINTS, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, TEMPORARY, VOCAB, parent};
 use super::record::write_with_digest;
+use super::replacement;
 use crate::{Error, Result};
+
+/// A folder that this process has locked and writes.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    state: State,
+    _lock: Lock,
+}
+
+/// Where the files of the run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In the folder.
+    Final,
+    /// In a folder of their own, because the run will replace another one.
+    New,
+    /// The run replaced the other one, but some of its files may not be in the folder yet.
+    Incomplete,
+}
+
+impl Folder {
+    /// Creates or locks the folder of a new run. A run in it stays until [`Folder::complete`].
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the path exists and `replace` is false; [`Error::NotARun`] if it exists and is not a run;
+    /// [`Error::Locked`] if another process writes it; [`Error::Io`].
+    pub(crate) fn create(disk: &dyn Disk, path: &Path, replace: bool) -> Result<Self> {
+        check_available(path, replace)?;
+        if path.symlink_metadata().is_err() {
+            fs::create_dir_all(parent(path)).map_err(io_error(path, "created"))?;
+            match disk.create_folder(path, NEW_FOLDER) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => check_available(path, replace),
+                outcome => outcome.map_err(io_error(path, "created")),
+            }?;
+            disk.sync_folder(parent(path)).map_err(io_error(path, "created"))?;
+        }
+        let mut folder = Self::lock(disk, path)?;
+        // again, because another process may have created a run before this one had the lock
+        check_available(path, replace)?;
+        if is_unfinished(path) {
+            // the configuration is removed first and written last: a folder without it is not a run
+            for old in [CONFIG, VOCAB].map(|name| path.join(name)) {
+                remove_file_if_exists(disk, &old).map_err(io_error(&old, "replaced"))?;
+            }
+        } else {
+            replacement::begin(disk, path)?;
+            folder.state = State::New;
+        }
+        Ok(folder)
+    }
+
+    /// Locks a folder, and completes or removes what an earlier process left.
+    pub(crate) fn lock(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let lock = lock(path)?;
+        replacement::complete(disk, path)?;
+        replacement::abandon(disk, path)?;
+        remove_temporary_files(disk, path)?;
+        checkpoints::remove_temporary(disk, &path.join(CHECKPOINTS))?;
+        Ok(Self { path: path.to_owned(), state: State::Final, _lock: lock })
+    }
+
+    /// The path at which a file is written.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        if self.state == State::New { self.path.join(NEW).join(name) } else { self.path.join(name) }
+    }
+
+    /// Whether files can be written. If not, [`Folder::complete`] has to be repeated.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.state != State::Incomplete
+    }
+
+    /// After all files of the first save were written: the run replaces the one that was in the folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`]. Either the old run or the new one is in the folder.
+    pub(crate) fn complete(&mut self, disk: &dyn Disk) -> Result<()> {
+        if self.state == State::New {
+            replacement::commit(disk, &self.path)?;
+            self.state = State::Incomplete;
+        }
+        if self.state == State::Incomplete {
+            replacement::complete(disk, &self.path)?;
+            self.state = State::Final;
+        }
+        Ok(())
+    }
+}
 
 /// An error unless the folder has the files that every run has.
 pub(crate) fn require_run(path: &Path) -> Result<()> {
@@ -21,7 +114,7 @@ pub(crate) fn require_run(path: &Path) -> Result<()> {
     if !path.is_dir() {
         return not_a_run("it is not a folder".to_owned());
     }
-    match [CONFIG, VOCAB].iter().find(|name| !path.join(name).is_file()) {
+    match [CONFIG, VOCAB].iter().find(|name| !locate(path, name).is_file()) {
         Some(missing) => not_a_run(format!("it has no `{missing}`")),
         None => Ok(()),
     }
@@ -29,35 +122,13 @@ pub(crate) fn require_run(path: &Path) -> Result<()> {
 
 /// Whether a folder is empty, or contains only the files of a process that ended before it saved its run for the first time.
 pub(crate) fn is_unfinished(folder: &Path) -> bool {
-    let is_first_file = |name: &str| name == LOCK || name.starts_with(UNFINISHED) || [VOCAB, CONFIG].contains(&name);
-    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    let is_first_file = |name: &str| name == LOCK || name.starts_with(TEMPORARY) || [VOCAB, CONFIG].contains(&name);
+    let Ok(entries) = fs::read_dir(folder) else { return false };
     let found: Vec<String> = entries
         .map(|entry| entry.map_or_else(|_| "?".to_owned(), |e| e.file_name().to_string_lossy().into_owned()))
         .collect();
-    found.is_empty() || found.iter().any(|name| name == LOCK) && found.iter().all(|name| is_first_file(name))
-}
-
-/// Creates the folder of a run, or empties the one that it replaces, and locks it.
-pub(crate) fn prepare(disk: &dyn Disk, path: &Path, replace: bool) -> Result<File> {
-    check_available(path, replace)?;
-    if path.symlink_metadata().is_err() {
-        std::fs::create_dir_all(parent(path)).map_err(io_error(path, "created"))?;
-        match disk.create_folder(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => check_available(path, replace),
-            outcome => outcome.map_err(io_error(path, "created")),
-        }?;
-        disk.sync_folder(parent(path)).map_err(io_error(path, "created"))?;
-    }
-    let lock = lock(path)?;
-    // again, because another process may have created a run before this one had the lock
-    check_available(path, replace)?;
-    remove_unfinished(disk, path)?;
-    // the configuration is removed first and written last: a folder without it is not a run
-    for name in [CONFIG, MODEL, TRAINER, BEST, METRICS, CHECKPOINTS, VOCAB] {
-        let old = path.join(name);
-        remove_if_exists(disk, &old).map_err(io_error(&old, "replaced"))?;
-    }
-    Ok(lock)
+    let is_new = found.iter().any(|name| name == LOCK) && found.iter().all(|name| is_first_file(name));
+    found.is_empty() || is_new && !is_incomplete(folder)
 }
 
 /// An error unless a run may be created at `path`.
@@ -69,13 +140,13 @@ fn check_available(path: &Path, replace: bool) -> Result<()> {
 }
 
 /// Writes `vocab.json` and returns its digest.
-pub(crate) fn write_vocab(disk: &dyn Disk, folder: &Path, vocab: &Vocab) -> Result<String> {
+pub(crate) fn write_vocab(disk: &dyn Disk, folder: &Folder, vocab: &Vocab) -> Result<String> {
     let content = serde_json::from_str(&vocab.to_json()?).expect("a vocabulary is valid JSON");
-    write_with_digest(disk, &folder.join(VOCAB), content)
+    write_with_digest(disk, &folder.file(VOCAB), content, MAX_VOCAB_BYTES)
 }
 
 /// Writes `config.json`.
-pub(crate) fn write_config(disk: &dyn Disk, folder: &Path, config: &impl Serialize) -> Result<()> {
+pub(crate) fn write_config(disk: &dyn Disk, folder: &Folder, config: &impl Serialize) -> Result<()> {
     let content = serde_json::to_value(config).expect("plain values are valid JSON");
-    write_with_digest(disk, &folder.join(CONFIG), content).map(|_| ())
+    write_with_digest(disk, &folder.file(CONFIG), content, MAX_CONFIG_BYTES).map(|_| ())
 }

@@ -4,6 +4,7 @@
 //! `trainer.safetensors` ([`LogRecord`]). A process that was killed may have left more lines, or a part of one. They are
 //! truncated when training resumes, because their epochs are trained again.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::digest::hexadecimal;
 use super::disk::Disk;
-use super::files::{io_error, open_if_exists, read_start};
+use super::files::{io_error, open_if_exists, read_start, replace_by_copy};
+use super::links::{has_hard_links, mode_of_new};
 use super::record::Metrics;
 use crate::{Error, Result};
 
@@ -46,21 +48,34 @@ impl Log {
         Self { path, written: 0, pending: Vec::new(), hasher: Sha256::new() }
     }
 
-    /// The log of a resumed run. Checks the file against the record of the last save, and truncates what was written later.
-    pub(crate) fn resume(disk: &dyn Disk, path: PathBuf, record: &LogRecord) -> Result<Self> {
-        let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-        let (hasher, kept, length) = hash_start(&path, record.bytes)?;
+    /// Checks that the file at `path` starts with the lines of a record. Returns its log without the lines after them, and its
+    /// length.
+    fn start(path: &Path, record: &LogRecord) -> Result<(Self, u64)> {
+        let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
+        let (hasher, kept, length) = hash_start(path, record.bytes)?;
         if kept < record.bytes {
             return Err(damaged(format!("it has {kept} of {} bytes", record.bytes)));
         }
-        let log = Self { written: kept, hasher, ..Self::new(path.clone()) };
+        let log = Self { written: kept, hasher, ..Self::new(path.to_owned()) };
         let found = log.record().sha256;
         if found != record.sha256 {
             let expected = &record.sha256;
             return Err(damaged(format!("its first {kept} bytes have digest {found}, not {expected}")));
         }
-        if length > kept {
-            let truncated = disk.append(&path).and_then(|file| disk.truncate(&file, kept));
+        Ok((log, length))
+    }
+
+    /// Checks that the file at `path` starts with the lines of a record.
+    pub(crate) fn check(path: &Path, record: &LogRecord) -> Result<()> {
+        Self::start(path, record).map(drop)
+    }
+
+    /// The log of a resumed run. Checks the file against the record of the last save, and truncates what was written later.
+    pub(crate) fn resume(disk: &dyn Disk, path: PathBuf, record: &LogRecord) -> Result<Self> {
+        let (log, length) = Self::start(&path, record)?;
+        if length > log.written {
+            let kept = log.written;
+            let truncated = log.open(disk).and_then(|file| disk.truncate(&file, kept));
             truncated.map_err(io_error(&path, "written"))?;
         }
         Ok(log)
@@ -89,13 +104,27 @@ impl Log {
         Self::resume(disk, path, &record)
     }
 
-    /// Appends a line. A line that cannot be written is pending until the next call or the next save.
-    pub(crate) fn add(&mut self, disk: &dyn Disk, line: &str) {
+    /// Adds a line, which is pending until [`Log::try_flush`] or [`Log::sync`] writes it. A line that would make the file too
+    /// long to be read is dropped.
+    pub(crate) fn add(&mut self, line: &str) {
         let start = self.pending.len();
+        let length = self.written.saturating_add((start + line.len() + 1) as u64);
+        if length > MAX_LOG_BYTES {
+            return;
+        }
         self.pending.extend_from_slice(line.as_bytes());
         self.pending.push(b'\n');
         self.hasher.update(&self.pending[start..]);
+    }
+
+    /// Writes the pending lines. If that fails, they stay pending.
+    pub(crate) fn try_flush(&mut self, disk: &dyn Disk) {
         let _ = self.flush(disk);
+    }
+
+    /// Changes the path after the file was moved.
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
     }
 
     /// Writes the pending lines.
@@ -103,7 +132,7 @@ impl Log {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let mut file = disk.append(&self.path)?;
+        let mut file = self.open(disk)?;
         let length = file.metadata()?.len();
         if length < self.written {
             return Err(io::Error::other(format!("it has {length} of the {} bytes that were written", self.written)));
@@ -118,12 +147,27 @@ impl Log {
         Ok(())
     }
 
+    /// Opens the file for appending. It is created for the first line. If it is a link, or has other names as in a copy made of
+    /// hard links, a copy of its lines replaces it first, so that the other file does not change.
+    fn open(&self, disk: &dyn Disk) -> io::Result<File> {
+        match self.path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.written == 0 => {
+                return disk.create(&self.path, mode_of_new(&self.path));
+            }
+            Ok(metadata) if metadata.is_symlink() || has_hard_links(&metadata) => {
+                replace_by_copy(disk, &self.path, self.written)?;
+            }
+            _ => {}
+        }
+        disk.append(&self.path)
+    }
+
     /// Writes the pending lines and makes the file durable.
     pub(crate) fn sync(&mut self, disk: &dyn Disk) -> Result<()> {
         if self.written == 0 && self.pending.is_empty() {
             return Ok(());
         }
-        let flushed = self.flush(disk).and_then(|()| disk.sync(&disk.append(&self.path)?));
+        let flushed = self.flush(disk).and_then(|()| disk.sync(&self.open(disk)?));
         flushed.map_err(io_error(&self.path, "written"))
     }
 
@@ -139,10 +183,16 @@ impl Log {
 fn hash_start(path: &Path, bytes: u64) -> Result<(Sha256, u64, u64)> {
     let mut hasher = Sha256::new();
     let Some((mut file, length)) = open_if_exists(path)? else { return Ok((hasher, 0, 0)) };
+    let done = hash_next(&mut file, bytes, &mut hasher).map_err(io_error(path, "read"))?;
+    Ok((hasher, done, length))
+}
+
+/// Adds the next `bytes` bytes of a file to a digest. Returns their number, which is smaller at the end of the file.
+fn hash_next(file: &mut File, bytes: u64, hasher: &mut Sha256) -> io::Result<u64> {
     let (mut buffer, mut done) = ([0; 8192], 0);
     while done < bytes {
         let wanted = buffer.len().min(usize::try_from(bytes - done).unwrap_or(usize::MAX));
-        match file.read(&mut buffer[..wanted]).map_err(io_error(path, "read"))? {
+        match file.read(&mut buffer[..wanted])? {
             0 => break,
             read => {
                 hasher.update(&buffer[..read]);
@@ -150,16 +200,53 @@ fn hash_start(path: &Path, bytes: u64) -> Result<(Sha256, u64, u64)> {
             }
         }
     }
-    Ok((hasher, done, length))
+    Ok(done)
 }
 
-/// Parses the bytes of the `metrics.jsonl` at `path`.
+/// For each record, whether the file at `path` starts with its lines, and they are not more than those of `current`.
+pub(crate) fn matching_records(path: &Path, current: &LogRecord, records: &[LogRecord]) -> Result<Vec<bool>> {
+    let mut matches = vec![false; records.len()];
+    let mut order: Vec<usize> = (0..records.len()).filter(|&index| records[index].bytes <= current.bytes).collect();
+    order.sort_unstable_by_key(|&index| records[index].bytes);
+    let mut file = open_if_exists(path)?.map(|(file, _)| file);
+    let (mut hasher, mut done) = (Sha256::new(), 0);
+    for index in order {
+        let LogRecord { bytes, sha256 } = &records[index];
+        if let Some(file) = &mut file {
+            done += hash_next(file, bytes - done, &mut hasher).map_err(io_error(path, "read"))?;
+        }
+        if done < *bytes {
+            break;
+        }
+        matches[index] = hexadecimal(&hasher.clone().finalize()) == *sha256;
+    }
+    Ok(matches)
+}
+
+/// Parses the bytes of the `metrics.jsonl` at `path`. A line without an end is not complete: it is being written, or the process
+/// that wrote it was killed.
 pub(crate) fn parse_metrics(path: &Path, bytes: &[u8]) -> Result<Vec<Metrics>> {
-    let text = std::str::from_utf8(bytes)
+    let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(&[][..], |end| &bytes[..end]);
+    let text = std::str::from_utf8(complete)
         .map_err(|error| Error::Damaged { path: path.to_owned(), reason: error.to_string() })?;
     let record = |(index, line): (usize, &str)| {
         serde_json::from_str(line)
             .map_err(|error| Error::Damaged { path: path.to_owned(), reason: format!("line {}: {error}", index + 1) })
     };
     text.lines().enumerate().map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_does_not_grow_beyond_the_length_that_is_read() {
+        let mut log = Log::new(PathBuf::from("metrics.jsonl"));
+        log.written = MAX_LOG_BYTES - 10;
+        log.add("123456789");
+        assert_eq!(log.record().bytes, MAX_LOG_BYTES);
+        log.add("");
+        assert_eq!(log.record().bytes, MAX_LOG_BYTES);
+    }
 }

@@ -19,7 +19,11 @@ use serde_json::Value;
 
 use super::log::LogRecord;
 use super::record::{FORMAT_VERSION, RunConfig, check_version};
+use crate::optimizer::MAX_LOSS;
 use crate::{Best, Error, ModelConfig, Plateau, Position, Result};
+
+/// The most steps of a run; at a million a second, it would take 100,000 years.
+const MAX_STEPS: u64 = 1 << 62;
 
 /// The metadata of a weights file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +42,7 @@ pub(crate) struct Metadata {
 /// The metadata that only `trainer.safetensors` has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrainerMetadata {
-    pub(crate) position: StoredPosition,
+    position: StoredPosition,
     /// The other files of the same save; absent in format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) saved_with: Option<SavedWith>,
@@ -64,6 +68,8 @@ pub(crate) struct StoredPosition {
     gradient_norm_sum_bits: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     best: Option<StoredBest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epochs_without_improvement: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     plateau: Option<StoredPlateau>,
 }
@@ -96,28 +102,75 @@ impl From<Position> for StoredPosition {
             loss_sum_bits: position.loss_sum.to_bits(),
             gradient_norm_sum_bits: position.gradient_norm_sum.to_bits(),
             best: position.best.map(best),
+            epochs_without_improvement: (position.best.is_some() || position.epochs_without_improvement > 0)
+                .then_some(position.epochs_without_improvement),
             plateau: (position.plateau != Plateau::default()).then(|| plateau(position.plateau)),
         }
     }
 }
 
-impl From<StoredPosition> for Position {
-    fn from(stored: StoredPosition) -> Self {
-        let best = |best: StoredBest| Best { epoch: best.epoch, perplexity: f64::from_bits(best.perplexity_bits) };
-        let plateau = |StoredPlateau { best_bits, bad_epochs, reductions }| Plateau {
-            best: best_bits.map(f64::from_bits),
-            bad_epochs,
-            reductions,
-        };
-        Self {
-            epoch: stored.epoch,
-            minibatch: stored.minibatch,
-            step: stored.step,
-            loss_sum: f64::from_bits(stored.loss_sum_bits),
-            gradient_norm_sum: f64::from_bits(stored.gradient_norm_sum_bits),
-            best: stored.best.map(best),
-            plateau: stored.plateau.map(plateau).unwrap_or_default(),
+impl StoredPosition {
+    /// The position, or what is wrong with it. Values that no run reaches are refused, so that counting on cannot overflow.
+    fn position(&self) -> Result<Position, String> {
+        let loss_sum = f64::from_bits(self.loss_sum_bits);
+        let gradient_norm_sum = f64::from_bits(self.gradient_norm_sum_bits);
+        let minibatches = self.minibatch as u64;
+        // each epoch has at least one minibatch
+        let done = self.epoch.saturating_add(minibatches);
+        if self.step > MAX_STEPS || done > self.step {
+            let (epoch, step) = (self.epoch, self.step);
+            return Err(format!("it is at step {step}, minibatch {minibatches} of epoch {epoch}"));
         }
+        let max_loss_sum = f64::from(MAX_LOSS.next_up()) * minibatches as f64;
+        if !(loss_sum.abs() <= max_loss_sum && gradient_norm_sum.is_finite()) {
+            return Err(format!("its sums are {loss_sum} and {gradient_norm_sum} after {minibatches} minibatches"));
+        }
+        let best = self.best.as_ref().map(StoredBest::best);
+        let plateau = self.plateau.as_ref().map(StoredPlateau::plateau).unwrap_or_default();
+        let best_epoch = best.map_or(0, |best| best.epoch);
+        if best_epoch.max(plateau.bad_epochs).max(plateau.reductions.into()) > self.epoch {
+            let epoch = self.epoch;
+            return Err(format!("it is at epoch {epoch}, its best epoch is {best_epoch}, its schedule {plateau:?}"));
+        }
+        // earlier versions counted from the best epoch, and could keep a best perplexity that is not finite
+        let best = best.filter(|best| best.perplexity.is_finite());
+        let since_best = best.map_or(0, |best| self.epoch - best.epoch);
+        Ok(Position {
+            epoch: self.epoch,
+            minibatch: self.minibatch,
+            step: self.step,
+            loss_sum,
+            gradient_norm_sum,
+            best,
+            epochs_without_improvement: self.epochs_without_improvement.unwrap_or(since_best).min(self.epoch),
+            plateau,
+        })
+    }
+}
+
+impl StoredBest {
+    fn best(&self) -> Best {
+        Best { epoch: self.epoch, perplexity: f64::from_bits(self.perplexity_bits) }
+    }
+}
+
+impl StoredPlateau {
+    fn plateau(&self) -> Plateau {
+        let best = self.best_bits.map(f64::from_bits).filter(|best| best.is_finite());
+        Plateau { best, bad_epochs: self.bad_epochs, reductions: self.reductions }
+    }
+}
+
+impl TrainerMetadata {
+    /// The position in the file at `path`.
+    pub(crate) fn position(&self, path: &Path) -> Result<Position> {
+        self.position.position().map_err(|reason| Error::Damaged { path: path.to_owned(), reason })
+    }
+}
+
+impl TrainerMetadata {
+    pub(crate) fn new(position: Position, saved_with: Option<SavedWith>) -> Self {
+        Self { position: position.into(), saved_with }
     }
 }
 
@@ -144,5 +197,56 @@ impl Metadata {
         let old = metadata.position.take().map(|position| TrainerMetadata { position, saved_with: None });
         metadata.trainer = metadata.trainer.or(old);
         Ok(metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A position in epoch 3, with `changes` to its fields.
+    fn position(changes: &[(&str, Value)]) -> Result<Position, String> {
+        let mut stored = serde_json::json!({
+            "epoch": 2, "minibatch": 5, "step": 25, "loss_sum_bits": 10.0_f64.to_bits(),
+            "gradient_norm_sum_bits": 1.0_f64.to_bits(),
+            "best": { "epoch": 1, "perplexity_bits": 4.0_f64.to_bits() },
+            "plateau": { "best_bits": 3.0_f64.to_bits(), "bad_epochs": 1, "reductions": 0 },
+        });
+        for (pointer, value) in changes {
+            *stored.pointer_mut(pointer).expect("a field") = value.clone();
+        }
+        let stored: StoredPosition = serde_json::from_value(stored).map_err(|error| error.to_string())?;
+        stored.position()
+    }
+
+    #[test]
+    fn numbers_that_no_run_reaches_are_refused() {
+        assert_eq!(position(&[]).expect("it is valid").step, 25);
+        let nan = Value::from(f64::NAN.to_bits());
+        let infinite = Value::from(f64::INFINITY.to_bits());
+        let refused: [&[(&str, Value)]; 10] = [
+            &[("/epoch", u64::MAX.into())],
+            &[("/minibatch", u64::MAX.into())],
+            &[("/step", u64::MAX.into())],
+            &[("/epoch", (1_u64 << 63).into()), ("/step", (1_u64 << 63).into())],
+            &[("/step", 6.into())],
+            &[("/loss_sum_bits", nan)],
+            &[("/loss_sum_bits", 1e300_f64.to_bits().into())],
+            &[("/gradient_norm_sum_bits", infinite)],
+            &[("/best/epoch", 3.into())],
+            &[("/plateau/reductions", u32::MAX.into())],
+        ];
+        for changes in refused {
+            assert!(position(changes).is_err(), "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn a_best_perplexity_that_is_not_finite_is_dropped() {
+        let nan = Value::from(f64::NAN.to_bits());
+        let found = position(&[("/best/perplexity_bits", nan.clone()), ("/plateau/best_bits", nan)]).expect("it loads");
+        assert_eq!((found.best, found.plateau.best, found.epochs_without_improvement), (None, None, 0));
+        // earlier versions did not store the epochs since the best one
+        assert_eq!(position(&[]).expect("it is valid").epochs_without_improvement, 1);
     }
 }

@@ -15,17 +15,24 @@
 //! All files but `metrics.jsonl` contain a digest of their own bytes, which every read verifies, and each is replaced
 //! atomically. [`Run`] reads, [`RunWriter`] writes.
 
+mod branches;
+mod checkpoints;
 mod compare;
 mod digest;
 mod disk;
 mod files;
 mod folder;
 mod import;
+mod links;
+mod locate;
+mod lock;
 mod log;
 mod metadata;
 mod names;
+mod options;
 mod reader;
 mod record;
+mod replacement;
 mod source;
 mod weights;
 mod writer;
@@ -35,6 +42,7 @@ pub use self::disk::{Disk, System};
 pub use self::import::{
     Checkpoint, ImportOptions, ImportVocab, ImportedModel, ImportedModule, ModuleKind, Rename, read_vocab,
 };
+pub use self::options::{RunOptions, UsedDevice, UsedPath};
 pub use self::reader::Run;
 pub use self::record::{CorpusRecord, FORMAT_VERSION, ImportRecord, Metrics, RunConfig, ValidationRecord};
 pub use self::writer::RunWriter;

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use rnnlm_rnn::{ExecutionPath, Recurrence};
 use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
 
-use super::disk::System;
-use super::files::{lock, write_atomically};
 use super::folder::{is_unfinished, require_run};
 use super::log::{MAX_LOG_BYTES, parse_metrics};
 use super::names::{BEST, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, METRICS, MODEL, TRAINER, VOCAB};
@@ -34,9 +32,16 @@ impl Run {
     pub fn open(path: &Path) -> Result<Self> {
         require_run(path)?;
         let source = Source::Folder(path.to_owned());
-        let (config, vocab) = (source.read(CONFIG, MAX_CONFIG_BYTES)?, source.read(VOCAB, MAX_VOCAB_BYTES)?);
-        let (config, vocab) = (config.into_owned(), vocab.into_owned());
-        Self::parse(source, &config, &vocab)
+        let mut config = source.read(CONFIG, MAX_CONFIG_BYTES)?.into_owned();
+        loop {
+            let vocab = source.read(VOCAB, MAX_VOCAB_BYTES)?.into_owned();
+            let current = source.read(CONFIG, MAX_CONFIG_BYTES)?.into_owned();
+            if current == config {
+                return Self::parse(source, &config, &vocab);
+            }
+            // another process changed the run in the meantime, so the two files may not belong together
+            config = current;
+        }
     }
 
     /// Opens a run from the contents of `config.json`, `vocab.json` and `model.safetensors`, with the same checks as
@@ -61,7 +66,8 @@ impl Run {
     fn parse(source: Source, config: &[u8], vocab: &[u8]) -> Result<Self> {
         let path = source.path(CONFIG);
         let (content, _) = parse_with_digest(&path, config, FORMAT_VERSION)?;
-        let config = Config::from_json(content).map_err(|error| Error::Damaged { path, reason: error.to_string() })?;
+        let config = Config::from_json(content).map_err(|error| error.to_string());
+        let config = config.and_then(Config::checked).map_err(|reason| Error::Damaged { path, reason })?;
         let path = source.path(VOCAB);
         let (content, vocab_sha256) = parse_with_digest(&path, vocab, VOCAB_FORMAT_VERSION)?;
         let vocab = Vocab::from_json(content.to_string().as_bytes())
@@ -133,17 +139,29 @@ impl Run {
         parse_metrics(&self.file(METRICS), &self.source.read(METRICS, MAX_LOG_BYTES)?)
     }
 
-    /// Loads the last saved model to a device.
+    /// Whether the last saved model has its initial, random weights, because no step was saved yet.
+    ///
+    /// # Errors
+    /// If `trainer.safetensors` cannot be read or is damaged.
+    pub fn is_untrained(&self) -> Result<bool> {
+        let Config::Trained(config) = &self.config else { return Ok(false) };
+        let Some(metadata) = weights::read_metadata(&self.source, TRAINER, self.model())? else { return Ok(false) };
+        let Some(trainer) = metadata.trainer else { return Ok(false) };
+        Ok(trainer.position(&self.file(TRAINER))?.step == 0 && config.init_from.is_none())
+    }
+
+    /// Loads the last saved model to a device. Nothing is written.
     ///
     /// If a crash during a save left a `model.safetensors` that is older than `trainer.safetensors`, the model comes from the
-    /// trainer's file. Then `model.safetensors` is also written again, if no other process writes the run and the folder is
-    /// writable.
+    /// trainer's file. The next process that resumes the run writes `model.safetensors` again.
     ///
     /// # Errors
     /// If a file is not what was written or does not fit the run, or the device has not enough memory.
     pub fn load<B: Recurrence>(&self, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
-        let saved = weights::read_metadata(&self.source, TRAINER)?.and_then(|metadata| metadata.trainer?.saved_with);
-        let found = weights::read_metadata(&self.source, MODEL)?.map(|metadata| metadata.sha256);
+        let trainer =
+            weights::read_metadata(&self.source, TRAINER, self.model())?.and_then(|metadata| metadata.trainer);
+        let saved = trainer.and_then(|trainer| trainer.saved_with);
+        let found = weights::read_metadata(&self.source, MODEL, self.model())?.map(|metadata| metadata.sha256);
         let stale = match (&found, &saved) {
             (None, None) => return Err(self.without(MODEL)),
             (None, Some(_)) => true,
@@ -154,15 +172,7 @@ impl Run {
             let bytes = self.read_weights(MODEL)?;
             WeightsFile::parse(&self.file(MODEL), &bytes, self.model(), &self.vocab_sha256)?;
         }
-        let model = self.load_file(if stale { TRAINER } else { MODEL }, backend, path)?;
-        if stale && let Ok(_lock) = lock(self.path()) {
-            let values = model.parameters().to_vec(backend)?;
-            let layout = model.parameters().layout();
-            let (bytes, _) = weights::model_file(&values, layout, model.config(), &self.vocab_sha256);
-            // the model is loaded in any case, so a folder that is not writable is not an error
-            let _ = write_atomically(&System, &self.file(MODEL), &bytes);
-        }
-        Ok(model)
+        self.load_file(if stale { TRAINER } else { MODEL }, backend, path)
     }
 
     /// Loads the model with the best perplexity on the validation set to a device.
@@ -205,7 +215,7 @@ impl Run {
         // an optimizer has a few values per parameter, and the carried state is at most that of a large minibatch
         let state = self.model().state_len(self.config.batch_size());
         let values = self.model().num_parameters().saturating_mul(8).saturating_add(state.saturating_mul(2));
-        self.source.read(name, weights::max_file_bytes(usize::try_from(values).unwrap_or(usize::MAX)))
+        self.source.read(name, weights::max_file_bytes(self.model(), usize::try_from(values).unwrap_or(usize::MAX)))
     }
 
     fn without(&self, name: &str) -> Error {

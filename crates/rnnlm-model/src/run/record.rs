@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 
 use super::digest::{self, PLACEHOLDER};
 use super::disk::Disk;
-use super::files::write_atomically;
-use crate::{EpochReport, Error, ModelConfig, Result, TrainConfig};
+use super::files::{io_error, write_atomically};
+use super::options::RunOptions;
+use crate::config::is_default;
+use crate::{EpochReport, Error, ModelConfig, NonFinite, Result, TrainConfig};
 
 /// The format version that this program writes to `config.json` and to weights files. It reads this version and all older
 /// ones.
@@ -88,6 +90,9 @@ pub struct RunConfig {
     /// The validation set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationRecord>,
+    /// How the run is saved, sampled and computed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub options: RunOptions,
 }
 
 /// The content of `config.json` of an imported run.
@@ -118,9 +123,12 @@ pub struct Metrics {
     pub epoch: u64,
     /// Training perplexity of the epoch.
     pub perplexity: f64,
-    /// Perplexity on the validation set, if there is one.
+    /// Perplexity on the validation set, if there is one; `null` if it is not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub val_perplexity: Option<f64>,
+    /// Why `val_perplexity` is `null`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_perplexity_reason: Option<NonFinite>,
     /// Throughput in tokens per second.
     pub tokens_per_second: f64,
     /// Learning rate.
@@ -137,6 +145,7 @@ impl From<&EpochReport> for Metrics {
             epoch: report.epoch,
             perplexity: report.perplexity,
             val_perplexity: report.val_perplexity,
+            val_perplexity_reason: report.val_perplexity.and_then(NonFinite::of),
             tokens_per_second: report.tokens_per_second(),
             lr: report.lr,
             gradient_norm: report.gradient_norm,
@@ -146,9 +155,17 @@ impl From<&EpochReport> for Metrics {
 }
 
 impl RunConfig {
-    /// A configuration in the current format, without initial weights and validation set.
+    /// A configuration in the current format, without initial weights, validation set and options.
     pub fn new(corpus: CorpusRecord, model: ModelConfig, train: TrainConfig) -> Self {
-        Self { format_version: FORMAT_VERSION, corpus, model, train, init_from: None, validation: None }
+        Self {
+            format_version: FORMAT_VERSION,
+            corpus,
+            model,
+            train,
+            init_from: None,
+            validation: None,
+            options: RunOptions::default(),
+        }
     }
 }
 
@@ -160,6 +177,19 @@ impl Config {
             Some(_) => serde_json::from_value(content).map(Self::Imported),
             None => serde_json::from_value(content).map(Self::Trained),
         }
+    }
+
+    /// The configuration, or what is wrong with its values.
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        self.model().validate().map_err(|error| error.to_string())?;
+        if let Self::Trained(config) = &self {
+            config.train.validate().map_err(|error| error.to_string())?;
+            let fraction = config.validation.as_ref().map_or(0.0, |record| record.fraction);
+            if !(0.0..1.0).contains(&fraction) {
+                return Err(format!("`validation.fraction` is {fraction}, it must be from 0 to below 1"));
+            }
+        }
+        Ok(self)
     }
 
     pub(crate) fn model(&self) -> &ModelConfig {
@@ -178,13 +208,18 @@ impl Config {
     }
 }
 
-/// Writes a JSON object with a digest as its first field, and returns the digest.
-pub(crate) fn write_with_digest(disk: &dyn Disk, path: &Path, content: Value) -> Result<String> {
+/// Writes a JSON object of at most `bound` bytes with a digest as its first field, and returns the digest.
+pub(crate) fn write_with_digest(disk: &dyn Disk, path: &Path, content: Value, bound: u64) -> Result<String> {
     let mut object = Map::from_iter([("sha256".to_owned(), PLACEHOLDER.into())]);
     if let Value::Object(content) = content {
         object.extend(content);
     }
     let mut bytes = format!("{:#}\n", Value::Object(object)).into_bytes();
+    // a file that cannot be read again must not be written
+    if bytes.len() as u64 > bound {
+        let source = std::io::Error::other(format!("it would have {} bytes, more than {bound}", bytes.len()));
+        return Err(io_error(path, "written")(source));
+    }
     let digest = digest::embed(&mut bytes);
     write_atomically(disk, path, &bytes)?;
     Ok(digest)

@@ -21,13 +21,16 @@ use serde::Deserialize;
 use super::digest;
 use super::files::read_bounded;
 use super::metadata::{Metadata, TrainerMetadata};
+use super::names::MAX_CONFIG_BYTES;
 use super::source::Source;
 use crate::{Error, ModelConfig, Result, Snapshot, Trainer};
 
 /// The key of the metadata.
 pub(crate) const KEY: &str = "rnnlm";
-/// The most bytes of a header. Names, shapes and metadata have a few kilobytes.
-const MAX_HEADER_BYTES: u64 = 1 << 20;
+/// The most bytes of the entry of a tensor in a header: a name of at most 30 characters, two sizes and two offsets.
+const MAX_ENTRY_BYTES: u64 = 256;
+/// The most bytes of the metadata. It contains a configuration, in which a string within a string escapes quotes again.
+const MAX_METADATA_BYTES: u64 = 2 * MAX_CONFIG_BYTES + (1 << 16);
 /// The names of the carried state.
 const STATE: [&str; 2] = ["state.hidden", "state.cell"];
 
@@ -171,13 +174,12 @@ impl<'a> WeightsFile<'a> {
             self.values(name, shape, &mut values).map(|()| values)
         };
         let buffer = |name: &'static str| Ok((name.to_owned(), tensor(&optimizer_name(name), &[layout.len()])?));
-        let position = self.trainer()?.position.clone();
         Ok(Snapshot {
             parameters: self.parameters(layout)?,
             hidden: tensor(STATE[0], &trainer.state().hidden.shape())?,
             cell: tensor(STATE[1], &trainer.state().cell.shape())?,
             optimizer: trainer.optimizer_buffer_names().into_iter().map(buffer).collect::<Result<_>>()?,
-            position: position.into(),
+            position: self.trainer()?.position(self.path)?,
         })
     }
 
@@ -189,9 +191,17 @@ impl<'a> WeightsFile<'a> {
     }
 }
 
+/// The most bytes that the header of a file can have. A model with too many layers for the format is refused when it is made.
+fn max_header_bytes(model: &ModelConfig) -> u64 {
+    // weights and biases of each layer, the output layer, embeddings, the state and the optimizer's buffers
+    let layers = (model.num_layers as u64).saturating_mul(model.stack().num_directions() as u64);
+    let tensors = layers.saturating_mul(4).saturating_add(16);
+    tensors.saturating_mul(MAX_ENTRY_BYTES).saturating_add(MAX_METADATA_BYTES)
+}
+
 /// The most bytes that a file with `values` values can have.
-pub(crate) fn max_file_bytes(values: usize) -> u64 {
-    (values as u64).saturating_mul(4).saturating_add(MAX_HEADER_BYTES)
+pub(crate) fn max_file_bytes(model: &ModelConfig, values: usize) -> u64 {
+    (values as u64).saturating_mul(4).saturating_add(max_header_bytes(model)).saturating_add(size_of::<u64>() as u64)
 }
 
 /// Reads a `trainer.safetensors` for `trainer`, whose shapes bound its length.
@@ -199,11 +209,13 @@ pub(crate) fn read_trainer<B: Recurrence>(path: &Path, trainer: &Trainer<B>) -> 
     let layout = trainer.model().parameters().layout();
     let parameters = layout.stored_len() + layout.len() * trainer.optimizer_buffer_names().len();
     let states = [trainer.state().hidden.shape(), trainer.state().cell.shape()];
-    read_bounded(path, max_file_bytes(parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>()))
+    let values = parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>();
+    read_bounded(path, max_file_bytes(trainer.model().config(), values))
 }
 
-/// The metadata of a weights file, or `None` if there is no such file. Only the header is read, and the digest is not checked.
-pub(crate) fn read_metadata(source: &Source, name: &str) -> Result<Option<Metadata>> {
+/// The metadata of a weights file of `model`, or `None` if there is no such file. Only the header is read, and the digest is not
+/// checked.
+pub(crate) fn read_metadata(source: &Source, name: &str, model: &ModelConfig) -> Result<Option<Metadata>> {
     #[derive(Deserialize)]
     struct Header {
         #[serde(rename = "__metadata__")]
@@ -211,15 +223,8 @@ pub(crate) fn read_metadata(source: &Source, name: &str) -> Result<Option<Metada
     }
     let path = source.path(name);
     let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-    // the first eight bytes are the length of the header
-    let Some(length) = source.read_start(name, 8)? else { return Ok(None) };
-    let length = <[u8; 8]>::try_from(&*length).map(u64::from_le_bytes).unwrap_or(u64::MAX);
-    if length > MAX_HEADER_BYTES {
-        return Err(damaged(format!("its header would have {length} bytes")));
-    }
-    let start = source.read_start(name, 8 + length)?.unwrap_or_default();
-    let header = start.get(8..).unwrap_or_default();
-    let header: Header = serde_json::from_slice(header).map_err(|error| damaged(error.to_string()))?;
+    let Some(header) = source.read_header(name, max_header_bytes(model))? else { return Ok(None) };
+    let header: Header = serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
     let text = header.metadata.get(KEY).ok_or_else(|| damaged(format!("its header has no entry `{KEY}`")))?;
     Metadata::parse(&path, text).map(Some)
 }
@@ -249,15 +254,16 @@ mod tests {
             loss_sum: 1.0 / 3.0,
             gradient_norm_sum: 0.7,
             best,
+            epochs_without_improvement: 2,
             plateau: Plateau { best: Some(0.7 - 0.1), bad_epochs: 3, reductions: 2 },
         };
         let optimizer = vec![("exp_avg".to_owned(), buffer.clone())];
         let snapshot = Snapshot { optimizer, position, ..trainer.snapshot().unwrap() };
-        let trainer_metadata = TrainerMetadata { position: position.into(), saved_with: None };
+        let trainer_metadata = TrainerMetadata::new(position, None);
         let file = trainer_file(&snapshot, layout, 2, &Metadata::new(&model, "v", Some(trainer_metadata)));
         let path = Path::new("trainer.safetensors");
         let weights = WeightsFile::parse(path, &file, &model, "v").unwrap();
-        assert_eq!(Position::from(weights.trainer().unwrap().position.clone()), position);
+        assert_eq!(weights.trainer().unwrap().position(path).unwrap(), position);
         let mut read = vec![0.0; layout.len()];
         weights.values("optimizer.exp_avg", &[layout.len()], &mut read).unwrap();
         assert_eq!(read, buffer);

@@ -5,22 +5,22 @@
 //! rename do not count until then. `model.safetensors` is written after it; if a crash prevents that, it is recreated from
 //! `trainer.safetensors`.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::Vocab;
 
+use super::branches;
+use super::checkpoints;
 use super::compare::{self, differences};
 use super::disk::{Disk, System};
-use super::files::{
-    io_error, lock, read_bounded, read_if_exists, remove_if_exists, remove_unfinished, write_atomically,
-};
-use super::folder::{prepare, require_run, write_config, write_vocab};
-use super::log::Log;
+use super::files::{read_if_exists, write_atomically};
+use super::folder::{Folder, require_run, write_config, write_vocab};
+use super::log::{Log, LogRecord};
 use super::metadata::{Metadata, SavedWith, TrainerMetadata};
 use super::names::{BEST, CHECKPOINTS, METRICS, MODEL, TRAINER};
+use super::options::RunOptions;
 use super::reader::Run;
 use super::record::{Config, FORMAT_VERSION, Metrics, RunConfig};
 use super::weights::{self, WeightsFile};
@@ -33,7 +33,7 @@ pub struct RunWriter {
     config: RunConfig,
     disk: Arc<dyn Disk>,
     /// Locked until this value is dropped.
-    _lock: File,
+    folder: Folder,
     log: Log,
     /// How many earlier checkpoints are kept.
     kept_checkpoints: usize,
@@ -45,7 +45,7 @@ pub struct RunWriter {
 
 impl RunWriter {
     /// Creates the folder, and writes vocabulary and configuration. The folder may exist if it is empty or a process ended
-    /// there before its first save.
+    /// there before its first save. A run that is replaced stays complete until the first [`RunWriter::save`] is.
     ///
     /// # Errors
     /// [`Error::Exists`] if the path exists and `replace` is false; [`Error::NotARun`] if it exists and is not a run, which
@@ -59,11 +59,11 @@ impl RunWriter {
     /// # Errors
     /// As [`RunWriter::create`].
     pub fn create_on(disk: Arc<dyn Disk>, path: &Path, replace: bool, config: RunConfig, vocab: Vocab) -> Result<Self> {
-        let lock = prepare(&*disk, path, replace)?;
-        let vocab_sha256 = write_vocab(&*disk, path, &vocab)?;
-        write_config(&*disk, path, &config)?;
+        let folder = Folder::create(&*disk, path, replace)?;
+        let vocab_sha256 = write_vocab(&*disk, &folder, &vocab)?;
+        write_config(&*disk, &folder, &config)?;
         let run = Run::written(path, Config::Trained(Box::new(config.clone())), vocab, vocab_sha256);
-        Ok(Self::new(run, config, disk, lock))
+        Ok(Self::new(run, config, disk, folder))
     }
 
     /// Opens a run to resume it, and removes the unfinished files of an earlier process.
@@ -80,21 +80,25 @@ impl RunWriter {
     /// As [`RunWriter::resume`].
     pub fn resume_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
         require_run(path)?;
-        let lock = lock(path)?;
-        remove_unfinished(&*disk, path)?;
+        let folder = Folder::lock(&*disk, path)?;
         let run = Run::open(path)?;
         let config = run.config()?.clone();
-        if run.file(TRAINER).exists() {
+        if folder.file(TRAINER).exists() {
             // before the caller allocates a trainer of the configured size
             run.check_min_length(TRAINER)?;
         }
-        Ok(Self::new(run, config, disk, lock))
+        Ok(Self::new(run, config, disk, folder))
     }
 
     /// A writer that has neither read nor written a save.
-    fn new(run: Run, config: RunConfig, disk: Arc<dyn Disk>, lock: File) -> Self {
-        let log = Log::new(run.file(METRICS));
-        Self { run, config, disk, _lock: lock, log, kept_checkpoints: 0, saved_step: None, pending_best: None }
+    fn new(run: Run, config: RunConfig, disk: Arc<dyn Disk>, folder: Folder) -> Self {
+        let log = Log::new(folder.file(METRICS));
+        Self { run, config, disk, folder, log, kept_checkpoints: 0, saved_step: None, pending_best: None }
+    }
+
+    /// The path at which a file is written.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.file(name)
     }
 
     /// Keeps the last `count` saves before the current one as `checkpoints/step-N.safetensors`; none by default. To resume
@@ -129,33 +133,53 @@ impl RunWriter {
             let mut raised = config.clone();
             raised.format_version = FORMAT_VERSION;
             raised.train.epochs = epochs;
-            write_config(&*self.disk, self.run.path(), &raised)?;
-            self.run.set_config(raised.clone());
-            self.config = raised;
+            self.replace_config(raised)?;
         }
+        Ok(())
+    }
+
+    /// Replaces the options in the configuration.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the configuration cannot be written.
+    pub fn set_options(&mut self, options: RunOptions) -> Result<()> {
+        if options == self.config.options {
+            return Ok(());
+        }
+        self.replace_config(RunConfig { format_version: FORMAT_VERSION, options, ..self.config.clone() })
+    }
+
+    fn replace_config(&mut self, config: RunConfig) -> Result<()> {
+        write_config(&*self.disk, &self.folder, &config)?;
+        self.run.set_config(config.clone());
+        self.config = config;
         Ok(())
     }
 
     /// Restores the last save: the state of `trainer`, which has the run's configuration, the length of `metrics.jsonl`, and
     /// `model.safetensors`. Returns false for a run that was never saved, and does not change the trainer.
     ///
+    /// If `trainer.safetensors` is an earlier checkpoint, the checkpoints after it are abandoned: they are renamed, and are the
+    /// first to be removed.
+    ///
     /// # Errors
+    /// [`Error::Abandoned`] if `trainer.safetensors` is a checkpoint that was abandoned;
     /// [`Error::Damaged`], [`Error::NewerFormat`] or [`Error::Mismatch`] if a file is not what was written or belongs to
     /// another run; [`Error::Io`] if a file cannot be read or written.
     pub fn restore<B: Recurrence>(&mut self, trainer: &mut Trainer<B>) -> Result<bool> {
-        let file = self.run.file(TRAINER);
+        let file = self.file(TRAINER);
         if !file.exists() {
             return self.require_unsaved(&file).map(|()| false);
         }
         let bytes = weights::read_trainer(&file, trainer)?;
         let weights = WeightsFile::parse(&file, &bytes, trainer.model().config(), self.run.vocab_sha256())?;
         let snapshot = weights.snapshot(trainer)?;
-        let metrics = self.run.file(METRICS);
+        let metrics = self.file(METRICS);
         self.log = match &weights.trainer()?.saved_with {
             None => Log::resume_unrecorded(&*self.disk, metrics, snapshot.position.epoch)?,
             Some(saved_with) => {
                 self.check_configuration(&file, &saved_with.config)?;
-                Log::resume(&*self.disk, metrics, &saved_with.metrics)?
+                self.restore_metrics(&metrics, &weights.metadata.sha256, &saved_with.metrics, snapshot.position)?
             }
         };
         drop(bytes);
@@ -165,10 +189,26 @@ impl RunWriter {
         Ok(true)
     }
 
-    /// Appends a line to `metrics.jsonl`. If it cannot be written, [`RunWriter::save`] tries again and reports the error.
+    /// Appends a line to `metrics.jsonl`. If it cannot be written, [`RunWriter::save`] tries again and reports the error. After
+    /// a gigabyte, which is about seven million epochs, lines are dropped.
     pub fn log(&mut self, report: &EpochReport) {
         let line = serde_json::to_string(&Metrics::from(report)).expect("plain values are valid JSON");
-        self.log.add(&*self.disk, &line);
+        self.log.add(&line);
+        if self.folder.is_writable() {
+            self.log.try_flush(&*self.disk);
+        }
+    }
+
+    /// The log of a resumed run, without the lines after the last save. Marks the checkpoints that are abandoned.
+    fn restore_metrics(&self, metrics: &Path, sha256: &str, record: &LogRecord, position: Position) -> Result<Log> {
+        if let Err(error) = Log::check(metrics, record) {
+            let (path, step) = (self.file(TRAINER), position.step);
+            let is_abandoned = branches::is_abandoned(&self.run, sha256);
+            return Err(if is_abandoned { Error::Abandoned { path, step } } else { error });
+        }
+        // before the lines are truncated that show what is abandoned
+        branches::mark_abandoned(&*self.disk, &self.run, record)?;
+        Log::resume(&*self.disk, metrics.to_owned(), record)
     }
 
     /// Saves: the metrics, then the trainer's state, then the model, and the best model if it is pending. Each file is
@@ -179,20 +219,34 @@ impl RunWriter {
     /// only a model is missing, the next save writes it.
     pub fn save<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
         let snapshot = trainer.snapshot()?;
+        if !self.folder.is_writable() {
+            self.complete_folder()?;
+        }
         self.log.sync(&*self.disk)?;
         let (model_file, model_sha256) = self.model_file(trainer, &snapshot);
         let saved_with = SavedWith { config: self.config.clone(), model_sha256, metrics: self.log.record() };
-        let trainer_metadata = TrainerMetadata { position: snapshot.position.into(), saved_with: Some(saved_with) };
+        let trainer_metadata = TrainerMetadata::new(snapshot.position, Some(saved_with));
         let model = trainer.model();
         let metadata = Metadata::new(model.config(), self.run.vocab_sha256(), Some(trainer_metadata));
         let rows = trainer.state().hidden.shape()[0];
         let trainer_file = weights::trainer_file(&snapshot, model.parameters().layout(), rows, &metadata);
         self.keep_checkpoint(snapshot.position)?;
-        write_atomically(&*self.disk, &self.run.file(TRAINER), &trainer_file)?;
+        write_atomically(&*self.disk, &self.file(TRAINER), &trainer_file)?;
         self.saved_step = Some(snapshot.position.step);
-        write_atomically(&*self.disk, &self.run.file(MODEL), &model_file)?;
+        write_atomically(&*self.disk, &self.file(MODEL), &model_file)?;
+        self.complete_folder()?;
         self.write_best()?;
-        self.remove_old_checkpoints()
+        match self.kept_checkpoints {
+            0 => Ok(()),
+            count => checkpoints::remove_old(&*self.disk, &self.file(CHECKPOINTS), count),
+        }
+    }
+
+    /// Replaces the run that was in the folder before, if there was one.
+    fn complete_folder(&mut self) -> Result<()> {
+        let completed = self.folder.complete(&*self.disk);
+        self.log.set_path(self.file(METRICS));
+        completed
     }
 
     /// Writes the current model to `best.safetensors`.
@@ -202,12 +256,12 @@ impl RunWriter {
     pub fn save_best<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
         let (file, _) = self.model_file(trainer, &trainer.snapshot()?);
         self.pending_best = Some(file);
-        self.write_best()
+        if self.folder.is_writable() { self.write_best() } else { Ok(()) }
     }
 
     fn write_best(&mut self) -> Result<()> {
         if let Some(file) = &self.pending_best {
-            write_atomically(&*self.disk, &self.run.file(BEST), file)?;
+            write_atomically(&*self.disk, &self.folder.file(BEST), file)?;
             self.pending_best = None;
         }
         Ok(())
@@ -218,7 +272,7 @@ impl RunWriter {
     /// # Errors
     /// [`Error::Io`] if it cannot be written. The previous file remains.
     pub fn write_derived(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_atomically(&*self.disk, &self.run.file(name), bytes)
+        write_atomically(&*self.disk, &self.file(name), bytes)
     }
 
     /// The bytes of `model.safetensors`, and their digest.
@@ -230,10 +284,12 @@ impl RunWriter {
 
     /// Writes `model.safetensors` again if it is missing or older than the trainer's state. A damaged one is an error.
     fn restore_model<B: Recurrence>(&self, trainer: &Trainer<B>, snapshot: &Snapshot) -> Result<()> {
-        let path = self.run.file(MODEL);
+        let path = self.file(MODEL);
         let (bytes, sha256) = self.model_file(trainer, snapshot);
         let layout = trainer.model().parameters().layout();
-        if let Some(found) = read_if_exists(&path, weights::max_file_bytes(layout.stored_len()))? {
+        if let Some(found) =
+            read_if_exists(&path, weights::max_file_bytes(trainer.model().config(), layout.stored_len()))?
+        {
             let model = trainer.model().config();
             if WeightsFile::parse(&path, &found, model, self.run.vocab_sha256())?.metadata.sha256 == sha256 {
                 return Ok(());
@@ -244,7 +300,7 @@ impl RunWriter {
 
     /// An error if the run was saved, although its `trainer.safetensors` is missing.
     fn require_unsaved(&self, trainer: &Path) -> Result<()> {
-        let saved = [MODEL, METRICS].map(|name| self.run.file(name));
+        let saved = [MODEL, METRICS].map(|name| self.file(name));
         match saved.iter().find(|path| path.metadata().is_ok_and(|metadata| metadata.len() > 0)) {
             None => Ok(()),
             Some(other) => {
@@ -254,11 +310,12 @@ impl RunWriter {
         }
     }
 
-    /// An error if the trainer was saved with other settings than the run's. The number of epochs may differ.
+    /// An error if the trainer was saved with other settings than the run's. The number of epochs and the options may differ.
     fn check_configuration(&self, trainer: &Path, saved: &RunConfig) -> Result<()> {
         let mut current = self.config.clone();
         current.train.epochs = saved.train.epochs;
         current.format_version = saved.format_version;
+        current.options = saved.options.clone();
         match differences(saved, &current) {
             differences if differences.is_empty() => Ok(()),
             differences => Err(Error::Mismatch {
@@ -271,46 +328,9 @@ impl RunWriter {
     /// Keeps the previous save as a checkpoint, before another replaces it.
     fn keep_checkpoint(&self, next: Position) -> Result<()> {
         let keeps = |&step: &u64| self.kept_checkpoints > 0 && step != next.step;
-        let Some(step) = self.saved_step.filter(keeps) else { return Ok(()) };
-        let folder = self.run.file(CHECKPOINTS);
-        if !folder.is_dir() {
-            self.disk.create_folder(&folder).map_err(io_error(&folder, "created"))?;
+        match self.saved_step.filter(keeps) {
+            Some(step) => checkpoints::keep(&*self.disk, &self.file(CHECKPOINTS), &self.file(TRAINER), step),
+            None => Ok(()),
         }
-        let last = self.run.file(TRAINER);
-        let kept = folder.join(format!("step-{step}.safetensors"));
-        remove_if_exists(&*self.disk, &kept).map_err(io_error(&kept, "replaced"))?;
-        if self.disk.link(&last, &kept).is_err() {
-            // the file system has no hard links
-            write_atomically(&*self.disk, &kept, &read_bounded(&last, u64::MAX)?)?;
-        }
-        self.disk.sync_folder(&folder).map_err(io_error(&folder, "written"))
     }
-
-    /// Removes all checkpoints but the newest ones.
-    fn remove_old_checkpoints(&self) -> Result<()> {
-        let folder = self.run.file(CHECKPOINTS);
-        if self.kept_checkpoints == 0 || !folder.is_dir() {
-            return Ok(());
-        }
-        let mut kept = checkpoints(&folder)?;
-        kept.sort_unstable();
-        let old = kept.len().saturating_sub(self.kept_checkpoints);
-        for (_, path) in &kept[..old] {
-            self.disk.remove(path).map_err(io_error(path, "removed"))?;
-        }
-        Ok(())
-    }
-}
-
-/// Step and path of every checkpoint in a folder.
-fn checkpoints(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let error = io_error(folder, "read");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(&error)? {
-        let path = entry.map_err(&error)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let step = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".safetensors")?.parse().ok());
-        found.extend(step.map(|step| (step, path.clone())));
-    }
-    Ok(found)
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rnnlm_model::{Cpu, Disk, Error, ExecutionPath, Result, Run, RunWriter, System, Trainer};
 
-use crate::setting::{Outcome, Setting, unfinished_files};
+use crate::setting::{Outcome, Setting, copy_all, files, unfinished_files};
 
 /// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,18 +55,23 @@ impl Failing {
 }
 
 impl Disk for Failing {
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
+    fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()> {
         self.count(true)?;
-        System.create_folder(path)
+        System.create_folder(path, mode)
     }
 
-    fn create(&self, path: &Path) -> io::Result<File> {
+    fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
         self.count(true)?;
-        System.create(path)
+        System.create(path, mode)
+    }
+
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        self.count(false)?;
+        System.set_mode(file, mode)
     }
 
     fn append(&self, path: &Path) -> io::Result<File> {
-        self.count(!path.exists())?;
+        self.count(false)?;
         System.append(path)
     }
 
@@ -144,6 +149,80 @@ fn saves(setting: &Setting) -> Vec<(u64, Vec<f32>)> {
         found.push((trainer.position().step, trainer.snapshot().unwrap().parameters));
     }
     found
+}
+
+/// A new run replaces the one in `path`. It is trained to the end and saved every five steps, as in [`train`].
+fn train_replacement(setting: &Setting, disk: &Arc<Failing>, path: &Path) -> Result<(RunWriter, Trainer<Cpu>)> {
+    let vocab = setting.corpus.vocab.clone();
+    let mut writer = RunWriter::create_on(disk.clone(), path, true, setting.config.clone(), vocab)?;
+    let mut trainer = setting.trainer();
+    // the first save follows an epoch, so that all files are new
+    setting.steps_with(&mut writer, &mut trainer, 10, ignore_io);
+    let (mut writer, trainer) = train_five_by_five(setting, writer, trainer);
+    writer.save(&trainer)?;
+    Ok((writer, trainer))
+}
+
+/// Trains to the end, and saves every five steps.
+fn train_five_by_five(
+    setting: &Setting,
+    mut writer: RunWriter,
+    mut trainer: Trainer<Cpu>,
+) -> (RunWriter, Trainer<Cpu>) {
+    while trainer.position().epoch < setting.config.train.epochs {
+        ignore_io(writer.save(&trainer));
+        setting.steps_with(&mut writer, &mut trainer, 5, ignore_io);
+    }
+    (writer, trainer)
+}
+
+/// A run that replaces another one: until its first save is complete, the other one is whole.
+fn every_operation_of_a_replacement_can_fail(fault: Fault) {
+    let old = Setting { validates: true, ..Setting::new(|_, train| (train.epochs, train.seed) = (2, 9)) };
+    let new = Setting { validates: true, ..Setting::new(|_, train| train.epochs = 2) };
+    let (of_old, of_new, saves) = (old.uninterrupted(), new.uninterrupted(), saves(&new));
+    let template = tempfile::tempdir().unwrap();
+    let (writer, trainer) = old.begin(&template.path().join("run"));
+    assert_eq!(old.finish(train_five_by_five(&old, writer.keep_checkpoints(2), trainer)), of_old);
+    let (mut kept_old, mut kept_new) = (0, 0);
+    for at in 0.. {
+        let what = format!("{fault:?} at operation {at} of a replacement");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        copy_all(template.path(), folder.path());
+        let disk = Failing::new(fault, at);
+        let outcome = train_replacement(&new, &disk, &path);
+        if !disk.has_failed() {
+            outcome.unwrap();
+            assert_eq!(Outcome::read(&path), of_new);
+            assert!(kept_old > 10 && kept_new > 10, "{kept_old} {kept_new}");
+            return;
+        }
+        drop(outcome);
+        let before = files(&path);
+        let run = Run::open(&path).expect(&what);
+        let cpu = Cpu::new(1).unwrap();
+        let model = run.load(&cpu, ExecutionPath::Auto).expect(&what).parameters().to_vec(&cpu).unwrap();
+        assert!(files(&path) == before, "{what}: a reader changed a file");
+        if run.config().unwrap().train.seed == 9 {
+            kept_old += 1;
+            assert_eq!(old.finish(old.resume(&path)), of_old, "{what}");
+            assert!(path.join("checkpoints").read_dir().unwrap().count() > 0, "{what}");
+        } else {
+            kept_new += 1;
+            assert!(saves.iter().any(|(_, saved)| *saved == model), "{what}");
+            assert!(run.metrics().expect(&what).len() as u64 <= new.config.train.epochs, "{what}");
+            assert_eq!(new.finish(new.resume(&path)), of_new, "{what}");
+        }
+        assert_eq!(unfinished_files(&path), [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn a_run_stays_whole_until_the_first_save_of_its_replacement_is_complete() {
+    for fault in [Fault::Once, Fault::Full, Fault::Killed] {
+        every_operation_of_a_replacement_can_fail(fault);
+    }
 }
 
 /// Resumes the run in `path` after a failure, and trains it to the end.

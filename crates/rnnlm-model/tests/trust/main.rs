@@ -3,9 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bounds;
 mod damage;
 mod digest;
 mod disk;
 mod formats;
+mod links;
+mod readers;
 mod resume;
 mod setting;

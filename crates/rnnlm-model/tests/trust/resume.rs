@@ -1,11 +1,13 @@
 //! A run that is stopped, saved and resumed ends with the same bits as an uninterrupted one.
 
+use std::path::Path;
+
 use rnnlm_model::{
     Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter, Sampling, Schedule,
     TrainConfig, Trainer,
 };
 
-use crate::setting::Setting;
+use crate::setting::{Setting, copy_all};
 
 /// The name of a setting, and the change to a configuration.
 type Change<C> = (&'static str, fn(&mut C));
@@ -138,6 +140,91 @@ fn an_earlier_checkpoint_can_be_resumed() {
     let resumed = setting.resume(&path);
     assert_eq!(resumed.1.position().step, 12);
     assert_eq!(setting.finish(resumed), setting.uninterrupted());
+}
+
+/// The names of the files in `checkpoints`, sorted.
+fn checkpoints(run: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(run.join("checkpoints")).unwrap();
+    let mut names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Copies a checkpoint over the trainer's file.
+fn go_back(run: &Path, checkpoint: &str) {
+    std::fs::copy(run.join("checkpoints").join(checkpoint), run.join("trainer.safetensors")).unwrap();
+}
+
+#[test]
+fn checkpoints_of_an_abandoned_branch_are_recognised() {
+    let setting = Setting::new(|_, train| train.epochs = 5);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let (writer, mut trainer) = setting.begin(&path);
+    let mut writer = writer.keep_checkpoints(4);
+    for _ in 0..5 {
+        setting.steps(&mut writer, &mut trainer, 6);
+        writer.save(&trainer).unwrap();
+    }
+    drop(writer);
+    let usable = ["step-12.safetensors", "step-18.safetensors", "step-24.safetensors", "step-6.safetensors"];
+    assert_eq!(checkpoints(&path), usable);
+    go_back(&path, "step-6.safetensors");
+    let (writer, mut trainer) = setting.resume(&path);
+    assert_eq!(trainer.position().step, 6);
+    // the first epoch has eight or nine minibatches, so the lines that step 6 was saved with are still there
+    let abandoned = ["abandoned-step-12.safetensors", "abandoned-step-18.safetensors", "abandoned-step-24.safetensors"];
+    assert_eq!(checkpoints(&path), [&abandoned[..], &["step-6.safetensors"]].concat());
+    drop(writer);
+
+    // one of them is no damage
+    let trainer_file = std::fs::read(path.join("trainer.safetensors")).unwrap();
+    go_back(&path, "abandoned-step-18.safetensors");
+    let error = RunWriter::resume(&path).unwrap().restore(&mut setting.trainer()).unwrap_err();
+    assert!(matches!(error, Error::Abandoned { step: 18, .. }), "{error}");
+    std::fs::write(path.join("trainer.safetensors"), trainer_file).unwrap();
+
+    // new checkpoints take their places, the oldest abandoned one first
+    let mut writer = setting.resume(&path).0.keep_checkpoints(3);
+    for expected in [
+        ["abandoned-step-18.safetensors", "abandoned-step-24.safetensors", "step-6.safetensors"],
+        ["abandoned-step-24.safetensors", "step-11.safetensors", "step-6.safetensors"],
+        ["step-11.safetensors", "step-16.safetensors", "step-6.safetensors"],
+        ["step-11.safetensors", "step-16.safetensors", "step-21.safetensors"],
+    ] {
+        setting.steps(&mut writer, &mut trainer, 5);
+        writer.save(&trainer).unwrap();
+        assert_eq!(checkpoints(&path), expected);
+    }
+    drop(writer);
+    let uninterrupted = setting.uninterrupted();
+    for checkpoint in checkpoints(&path) {
+        let copy = folder.path().join(&checkpoint);
+        copy_all(&path, &copy);
+        go_back(&copy, &checkpoint);
+        assert_eq!(setting.finish(setting.resume(&copy)), uninterrupted, "{checkpoint}");
+    }
+}
+
+#[test]
+fn checkpoints_within_the_same_epoch_stay_usable() {
+    let setting = Setting::new(|_, _| {});
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    let (writer, mut trainer) = setting.begin(&path);
+    let mut writer = writer.keep_checkpoints(9);
+    for _ in 0..4 {
+        setting.steps(&mut writer, &mut trainer, 2);
+        writer.save(&trainer).unwrap();
+    }
+    drop(writer);
+    go_back(&path, "step-2.safetensors");
+    setting.resume(&path);
+    // no line was written between them
+    let all = ["step-0.safetensors", "step-2.safetensors", "step-4.safetensors", "step-6.safetensors"];
+    assert_eq!(checkpoints(&path), all);
+    go_back(&path, "step-6.safetensors");
+    assert_eq!(setting.finish(setting.resume(&path)), setting.uninterrupted());
 }
 
 #[test]

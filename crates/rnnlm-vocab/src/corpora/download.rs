@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::NamedTempFile;
 
@@ -64,6 +64,7 @@ pub fn fetch(
 
 /// Requests `url` and returns the response body.
 fn request(url: &str, proxy: Option<&str>) -> Result<impl Read, ureq::Error> {
+    check_clock(SystemTime::now())?;
     let proxy = proxy.map(ureq::Proxy::new).transpose()?;
     let config = ureq::Agent::config_builder()
         .https_only(true)
@@ -74,6 +75,14 @@ fn request(url: &str, proxy: Option<&str>) -> Result<impl Read, ureq::Error> {
         .timeout_per_read(Some(TIMEOUT))
         .build();
     Ok(config.new_agent().get(url).call()?.into_body().into_reader())
+}
+
+/// An error if the clock is before 1970. The validity of certificates cannot be checked then, and rustls would panic.
+fn check_clock(now: SystemTime) -> io::Result<()> {
+    match now.duration_since(UNIX_EPOCH) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(io::Error::other("the clock of this machine is before 1970, so certificates cannot be checked")),
+    }
 }
 
 /// The reason why a response is not the corpus.
@@ -154,6 +163,13 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::corpora::entry::tests::abc;
+
+    #[test]
+    fn a_clock_before_1970_is_an_error() {
+        assert!(check_clock(UNIX_EPOCH).is_ok() && check_clock(SystemTime::now()).is_ok());
+        let error = check_clock(UNIX_EPOCH - Duration::from_secs(1)).unwrap_err().to_string();
+        assert!(error.contains("before 1970"), "{error}");
+    }
 
     /// Stores `body` in a new folder. Returns the outcome and the names of all files in the folder.
     fn stored(body: impl Read) -> (Result<(), Rejection>, Vec<String>) {

@@ -33,7 +33,7 @@ Ctrl-C stops after the current step and saves. A second Ctrl-C stops immediately
 /// Train a model on a text; by default, a character model on the bundled story.
 ///
 /// Defaults and presets follow the book "Dive into Deep Learning".
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(after_help = format!("{}\n{EXAMPLES}", Preset::help()))]
 pub(crate) struct TrainArgs {
     /// Named group of settings, listed below. --config, environment variables and flags override it.
@@ -216,7 +216,8 @@ pub(crate) struct TrainArgs {
     pub(crate) patience: u64,
 
     /// Resume a run from its last checkpoint, with the settings in its folder. --epochs can raise the number of epochs;
-    /// --corpus can name a new location of the same text.
+    /// --corpus can name a new location of the same text; --checkpoint-every, --keep, --prefix, --sample-every and --path
+    /// replace those of the run.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "init_from"], help_heading = "Saving")]
     pub(crate) resume: Option<PathBuf>,
     /// Start a new run with the weights, sizes and vocabulary of this run.

@@ -1,10 +1,11 @@
 //! When a run is saved, and what happens if it cannot be: the last checkpoint stays, training continues, and the next
 //! interval is the next attempt.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rnnlm_model::{Error, Position, RunWriter, Trainer};
+use rnnlm_model::{EpochReport, Error, NonFinite, Position, RunWriter, Trainer};
 use rnnlm_rnn::Recurrence;
 
 use crate::failure::Result;
@@ -31,6 +32,16 @@ impl FromStr for Interval {
             Ok(0) => Err("must be at least 1".to_owned()),
             Ok(number) => Ok(interval(number)),
             Err(_) => Err("expected a number of epochs such as 10, or of steps such as 500s".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Interval {
+    /// The text that [`Interval::from_str`] parses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epochs(epochs) => write!(f, "{epochs}"),
+            Self::Steps(steps) => write!(f, "{steps}s"),
         }
     }
 }
@@ -62,6 +73,8 @@ pub(crate) struct Saver {
     pub(crate) interval: Interval,
     /// The position of the last checkpoint.
     saved: Option<Position>,
+    /// Whether the last validation perplexity was not finite.
+    validation_was_non_finite: bool,
     /// Whether the last attempt failed.
     last_attempt_failed: bool,
 }
@@ -69,7 +82,7 @@ pub(crate) struct Saver {
 impl Saver {
     /// A saver to `writer`, whose last checkpoint is at `saved`.
     pub(crate) fn new(writer: RunWriter, interval: Interval, saved: Option<Position>) -> Self {
-        Self { writer, interval, saved, last_attempt_failed: false }
+        Self { writer, interval, saved, validation_was_non_finite: false, last_attempt_failed: false }
     }
 
     /// Saves a checkpoint.
@@ -101,6 +114,19 @@ impl Saver {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Warns about the first of several validation perplexities that are not finite.
+    pub(crate) fn check_validation(&mut self, report: &EpochReport, progress: &TrainingProgress) {
+        let Some(perplexity) = report.val_perplexity else { return };
+        let reason = NonFinite::of(perplexity);
+        if let (Some(reason), false) = (reason, self.validation_was_non_finite) {
+            let epoch = report.epoch;
+            progress.warn(&format!(
+                "warning: the validation perplexity of epoch {epoch} is {reason}, so it is not compared with the best one"
+            ));
+        }
+        self.validation_was_non_finite = reason.is_some();
     }
 
     /// Saves the model as the best on the validation set. An I/O error is a warning, because the next checkpoint tries
@@ -151,6 +177,9 @@ mod tests {
     fn an_interval_is_epochs_or_steps() {
         assert_eq!("10".parse(), Ok(Interval::Epochs(10)));
         assert_eq!("500s".parse(), Ok(Interval::Steps(500)));
+        for text in ["10", "500s"] {
+            assert_eq!(text.parse::<Interval>().unwrap().to_string(), text);
+        }
         for text in ["", "s", "0", "0s", "-1", "1.5", "10 epochs"] {
             assert!(text.parse::<Interval>().is_err(), "{text:?}");
         }

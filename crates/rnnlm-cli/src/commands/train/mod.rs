@@ -7,6 +7,7 @@ mod config;
 mod conflicts;
 mod init_from;
 mod new_run;
+mod options;
 mod print_config;
 mod resume;
 mod session;

@@ -8,7 +8,8 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::Split;
-use super::{config, init_from};
+use super::{config, init_from, options};
+use crate::args::warn_if_untrained;
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Result};
 use crate::prefix::PrefixText;
@@ -22,25 +23,28 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let initial_run = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = config::train_config(args)?;
     let prefixes = args.sample_prefixes()?;
-    let stem = format!("{}-{}", source.stem(), args.cell.as_str());
+    let cell = initial_run.as_ref().map_or(args.cell, |run| run.model().cell);
+    let stem = format!("{}-{}", source.stem(), cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
-    let (options, corpus) = match &initial_run {
+    let (corpus_options, corpus) = match &initial_run {
         Some(run) => init_from::read_corpus(run, args, &source)?,
         None => {
-            let options = config::corpus_options(args, &source);
-            let corpus = source.read(&options)?;
-            (options, corpus)
+            let corpus_options = config::corpus_options(args, &source);
+            let corpus = source.read(&corpus_options)?;
+            (corpus_options, corpus)
         }
     };
     let model = match &initial_run {
         Some(run) => init_from::model_config(run, args)?,
         None => config::model_config(args, corpus.vocab.len()),
     };
-    let record = CorpusRecord::new(&args.corpus, &options, &corpus);
+    // the session generates samples only with a model that can
+    let args = &TrainArgs { bidirectional: model.bidirectional, ..args.clone() };
+    let record = CorpusRecord::new(&args.corpus, &corpus_options, &corpus);
     let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref(), args.encoding)?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    let task = NewRunTask { args, initial_run, options, split, prefixes, config, folder };
+    let task = NewRunTask { args, initial_run, corpus_options, split, prefixes, config, folder };
     compute::run_quietly(&args.compute, task)
 }
 
@@ -48,7 +52,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
 struct NewRunTask<'a> {
     args: &'a TrainArgs,
     initial_run: Option<Run>,
-    options: CorpusOptions,
+    corpus_options: CorpusOptions,
     split: Split,
     prefixes: Vec<PrefixText>,
     config: RunConfig,
@@ -57,7 +61,7 @@ struct NewRunTask<'a> {
 
 impl Task for NewRunTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, initial_run, options, split, prefixes, mut config, folder } = self;
+        let Self { args, initial_run, corpus_options, split, prefixes, mut config, folder } = self;
         let memory = memory::check_training(backend, &config.model, &config.train)?;
         let TrainConfig { sampling, batch_size, num_steps, seed, .. } = config.train;
         // an error if the text is too short for one minibatch
@@ -66,19 +70,26 @@ impl Task for NewRunTask<'_> {
         let mut trainer = Trainer::new(backend, &config.model, &config.train, path)?;
         disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
         if let Some(run) = &initial_run {
+            warn_if_untrained(run)?;
             let weights = run.load(backend, path)?.parameters().to_vec(backend)?;
             trainer.model_mut().parameters_mut().write(backend, &weights)?;
             config.init_from = Some(run.path().display().to_string());
         }
         let progress = TrainingProgress::new(args.epochs, 0, args.sample_every, args.quiet);
         let session = Session { args, split: &split, prefixes: &prefixes, progress };
-        session.print_header(&trainer, memory, &options);
+        session.print_header(&trainer, memory, &corpus_options);
         if let Some(run) = &config.init_from {
             session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));
         }
+        config.options = options::record(args, &prefixes, &trainer);
         let writer = folder.create(&config, &split.corpus.vocab)?.keep_checkpoints(args.keep);
         let mut saver = Saver::new(writer, args.checkpoint_every, None);
-        saver.save(&trainer)?;
+        saver.save(&trainer).inspect_err(|_| {
+            let path = saver.writer.run().path();
+            if args.force && Run::open(path).is_ok() {
+                session.progress.warn(&format!("`{}` still contains the run that was to be replaced", path.display()));
+            }
+        })?;
         session.train(trainer, saver)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rnnlm_model::{CorpusRecord, Error, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
+use rnnlm_model::{CorpusRecord, Error, Position, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Batches, Corpus, TextEncoding};
 
@@ -10,7 +10,7 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::Split;
-use super::{config, conflicts};
+use super::{config, conflicts, options};
 use crate::compute::{self, Task};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Exit, Failure, Result};
@@ -20,12 +20,14 @@ use crate::{disk_space, human, memory, signals};
 
 /// Resumes the run in `path`.
 pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
-    let writer = RunWriter::resume(path)?.keep_checkpoints(args.keep);
+    let writer = RunWriter::resume(path)?;
     let config = writer.config().clone();
     let settings = &args.settings;
     let corpus_name = if settings.is_explicit("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(corpus_name)?;
     require_same_settings(args, &source, &config, path)?;
+    let args = &options::of_run(args, &config, path)?;
+    let writer = writer.keep_checkpoints(args.keep);
     // a text at a new location can have another encoding
     let encoding = if settings.is_explicit("encoding") { args.encoding } else { config.corpus.options.encoding };
     let corpus = read_corpus(&source, corpus_name, writer.run(), encoding)?;
@@ -67,14 +69,23 @@ impl Task for ResumeTask<'_> {
         let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
         disk_space::check(path, trainer.checkpoint_bytes())?;
         let is_restored = writer.restore(&mut trainer)?;
+        let Position { epoch, minibatch, .. } = trainer.position();
+        let batches = Batches::new(sampling, split.training_ids(), batch_size, num_steps, train.seed, epoch)?;
+        if minibatch >= batches.num_minibatches() {
+            let reason = format!("it is at minibatch {minibatch} of an epoch of {}", batches.num_minibatches());
+            return Err(Error::Damaged { path: path.join("trainer.safetensors"), reason }.into());
+        }
         if !is_restored && config.init_from.is_some() {
             let path = path.display();
             let message = format!("`{path}` has no checkpoint, and its initial weights came from another run");
             return Err(Failure::failed(message).with_hint("start it again, with --init-from and --force"));
         }
         // nothing in the folder changes before all of it has been verified
-        writer.raise_epochs(epochs)?;
+        let options = options::record(args, &prefixes, &trainer);
         let position = trainer.position();
+        let warnings = if position.step > 0 { options::changes(&config.options, &options) } else { Vec::new() };
+        writer.raise_epochs(epochs)?;
+        writer.set_options(options)?;
         let progress = TrainingProgress::new(epochs, position.epoch, args.sample_every, args.quiet);
         let session = Session { args, split: &split, prefixes: &prefixes, progress };
         session.print_header(&trainer, memory, &config.corpus.options);
@@ -84,6 +95,9 @@ impl Task for ResumeTask<'_> {
             position.epoch,
             human::count(position.minibatch as u64, "minibatch step")
         ));
+        for warning in warnings {
+            session.progress.warn(&warning);
+        }
         session.train(trainer, Saver::new(writer, args.checkpoint_every, is_restored.then_some(position)))
     }
 }

@@ -135,6 +135,7 @@ impl Session<'_> {
                 if trainer.validate(self.split.validation_ids(), report)? {
                     saver.try_save_best(trainer, &self.progress)?;
                 }
+                saver.check_validation(report, &self.progress);
                 saver.writer.log(report);
                 self.progress.epoch(report);
                 reports.push(*report);
@@ -231,6 +232,7 @@ impl Session<'_> {
             return output::json(&json!({
                 "perplexity": perplexity,
                 "val_perplexity": metrics.last().and_then(|epoch| epoch.val_perplexity),
+                "val_perplexity_reason": metrics.last().and_then(|epoch| epoch.val_perplexity_reason),
                 "best": position.best.map(|best| json!({ "epoch": best.epoch, "val_perplexity": best.perplexity })),
                 "stopped_early": trainer.should_stop_early() && position.epoch < trainer.config().epochs,
                 "tokens_per_second": tokens_per_second,

@@ -21,7 +21,6 @@ mod rows;
 mod vocab;
 mod vocab_formats;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rnnlm_rnn::{Nonlinearity, ParameterLayout, ParameterSpec};
@@ -36,7 +35,7 @@ use self::modules::NamedTensors;
 use self::rows::reorder;
 use super::disk::System;
 use super::files::{read_bounded, write_atomically};
-use super::folder::{prepare, write_config, write_vocab};
+use super::folder::{Folder, write_config, write_vocab};
 use super::names::MODEL;
 use super::reader::Run;
 use super::record::{Config, FORMAT_VERSION, ImportRecord};
@@ -197,19 +196,19 @@ impl ImportedModel {
     /// # Errors
     /// As [`RunWriter::create`](crate::RunWriter::create).
     pub fn save(&self, path: &Path, replace: bool) -> Result<Run> {
-        let lock = prepare(&System, path, replace)?;
-        let vocab_sha256 = write_vocab(&System, path, &self.vocab)?;
+        let mut folder = Folder::create(&System, path, replace)?;
+        let vocab_sha256 = write_vocab(&System, &folder, &self.vocab)?;
         let record = ImportRecord {
             format_version: FORMAT_VERSION,
             imported_from: self.path.display().to_string(),
             imported_sha256: self.sha256.clone(),
             model: self.model.clone(),
         };
-        write_config(&System, path, &record)?;
+        write_config(&System, &folder, &record)?;
         // last, as in training: a folder without it is an unfinished run
         let (bytes, _) = weights::model_file(&self.values, &self.layout, &self.model, &vocab_sha256);
-        write_atomically(&System, &path.join(MODEL), &bytes)?;
-        drop::<File>(lock);
+        write_atomically(&System, &folder.file(MODEL), &bytes)?;
+        folder.complete(&System)?;
         Ok(Run::written(path, Config::Imported(record), self.vocab.clone(), vocab_sha256))
     }
 }
