@@ -10,11 +10,9 @@
 use rnnlm_rnn::ParameterSet;
 use rnnlm_tensor::{Backend, Tensor, View, ops};
 
+use crate::report::MAX_LOSS;
 use crate::workspace::LossSum;
 use crate::{OptimizerConfig, Result, TrainConfig};
-
-/// The largest mean loss in nats whose perplexity is a finite `f64`.
-pub(crate) const MAX_LOSS: f32 = 709.782_65;
 
 /// Gradient clipping, and one of PyTorch's optimizers with its state.
 #[derive(Debug)]

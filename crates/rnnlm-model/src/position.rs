@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::optimizer::MAX_LOSS;
+use crate::report::MAX_LOSS;
 use crate::{EpochReport, Plateau, StepReport};
 
 /// The progress of a training run. Everything that a run learns about itself and needs after a restart is a field here;

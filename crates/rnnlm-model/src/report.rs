@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The largest mean loss in nats whose perplexity is a finite `f64`.
+pub(crate) const MAX_LOSS: f32 = 709.782_65;
+
 /// The result of one training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {

@@ -184,7 +184,7 @@ mod tests {
     fn settings_without_a_model_are_refused() {
         let book = ModelConfig::book(28);
         assert!(book.validate().is_ok());
-        assert!(ModelConfig { num_layers: MAX_LAYERS, ..book.clone() }.validate().is_ok());
+        assert!(ModelConfig { num_layers: MAX_LAYERS, ..book }.validate().is_ok());
         for (config, text) in [
             (ModelConfig { hidden_size: 0, ..book.clone() }, "`hidden_size` is 0, it must be at least 1"),
             (ModelConfig { num_layers: 0, ..book.clone() }, "`num_layers` is 0, it must be at least 1"),

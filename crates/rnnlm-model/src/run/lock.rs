@@ -69,7 +69,8 @@ fn attempt(path: &Path, folder_is_locked: bool) -> io::Result<Attempt> {
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(error)) => return Err(error),
     };
-    if !is_locked && !(folder_is_locked && has_hard_links(&metadata)) {
+    let is_replaceable = folder_is_locked && has_hard_links(&metadata);
+    if !is_locked && !is_replaceable {
         return Ok(Attempt::Busy);
     }
     // a process that replaced the file may have locked the new one

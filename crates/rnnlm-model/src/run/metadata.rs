@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::log::LogRecord;
 use super::record::{FORMAT_VERSION, RunConfig, check_version};
-use crate::optimizer::MAX_LOSS;
+use crate::report::MAX_LOSS;
 use crate::{Best, Error, ModelConfig, Plateau, Position, Result};
 
 /// The most steps of a run; at a million a second, it would take 100,000 years.
