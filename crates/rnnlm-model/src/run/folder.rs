@@ -11,7 +11,7 @@ use super::checkpoints;
 use super::disk::Disk;
 use super::files::{io_error, remove_file_if_exists, remove_temporary_files};
 use super::links::NEW_FOLDER;
-use super::locate::{NEW, is_incomplete, locate};
+use super::locate::{NEW, has_file, is_incomplete};
 use super::lock::{LOCK, Lock, lock};
 use super::names::{CHECKPOINTS, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, TEMPORARY, VOCAB, parent};
 use super::record::write_with_digest;
@@ -114,7 +114,7 @@ pub(crate) fn require_run(path: &Path) -> Result<()> {
     if !path.is_dir() {
         return not_a_run("it is not a folder".to_owned());
     }
-    match [CONFIG, VOCAB].iter().find(|name| !locate(path, name).is_file()) {
+    match [CONFIG, VOCAB].iter().find(|name| !has_file(path, name)) {
         Some(missing) => not_a_run(format!("it has no `{missing}`")),
         None => Ok(()),
     }

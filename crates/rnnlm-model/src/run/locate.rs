@@ -21,6 +21,21 @@ pub(crate) fn locate(folder: &Path, name: &str) -> PathBuf {
     if is_folder(&folder.join(MOVING)) && moving.exists() { moving } else { folder.join(name) }
 }
 
+/// Whether the run in `folder` has a file. Another process that replaces the run may move the file meanwhile.
+pub(crate) fn has_file(folder: &Path, name: &str) -> bool {
+    let mut path = locate(folder, name);
+    loop {
+        if path.is_file() {
+            return true;
+        }
+        let current = locate(folder, name);
+        if current == path {
+            return false;
+        }
+        path = current;
+    }
+}
+
 /// Whether files of the run in `folder` are still in a folder of their own.
 pub(crate) fn is_incomplete(folder: &Path) -> bool {
     [REPLACEMENT, MOVING].iter().any(|name| is_folder(&folder.join(name)))

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::files::{check_length, if_exists, io_error, open, read_bounded};
-use super::locate::locate;
+use super::locate::{has_file, locate};
 use super::names::MODEL;
 use crate::{Error, Result};
 
@@ -51,7 +51,7 @@ impl Source {
     /// Whether there is a file `name`.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
-            Self::Folder(_) => self.path(name).exists(),
+            Self::Folder(folder) => has_file(folder, name),
             Self::Memory(_) => name == MODEL,
         }
     }
