@@ -79,7 +79,7 @@ impl<B: Backend> Tape<B> {
         t * self.dims.batch_size..(t + 1) * self.dims.batch_size
     }
 
-    /// The rows of a state matrix that hold the state before step `t`.
+    /// The rows of a state matrix with the state before step `t`.
     pub fn previous(&self, t: usize) -> Range<usize> {
         match self.direction {
             Direction::Forward => self.step(t),
@@ -87,7 +87,7 @@ impl<B: Backend> Tape<B> {
         }
     }
 
-    /// The rows of a state matrix that hold the state after step `t`.
+    /// The rows of a state matrix with the state after step `t`.
     pub fn next(&self, t: usize) -> Range<usize> {
         match self.direction {
             Direction::Forward => self.step(t + 1),
@@ -95,22 +95,22 @@ impl<B: Backend> Tape<B> {
         }
     }
 
-    /// The rows of a state matrix that hold the states before the steps `0..T`, ordered by step.
+    /// The rows of a state matrix with the states before the steps `0..T`, ordered by step.
     pub fn all_previous(&self) -> Range<usize> {
         self.previous(0).start..self.previous(self.dims.num_steps - 1).end
     }
 
-    /// The rows of a state matrix that hold the states after the steps `0..T`, ordered by step.
+    /// The rows of a state matrix with the states after the steps `0..T`, ordered by step.
     pub fn all_next(&self) -> Range<usize> {
         self.next(0).start..self.next(self.dims.num_steps - 1).end
     }
 
-    /// The rows of a state matrix that hold the state before the first step of this direction.
+    /// The rows of a state matrix with the state before the first step of this direction.
     pub fn initial(&self) -> Range<usize> {
         self.previous(self.direction.first(self.dims.num_steps))
     }
 
-    /// The rows of a state matrix that hold the state after the last step of this direction.
+    /// The rows of a state matrix with the state after the last step of this direction.
     pub fn last(&self) -> Range<usize> {
         self.next(self.direction.last(self.dims.num_steps))
     }

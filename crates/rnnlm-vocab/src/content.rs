@@ -87,7 +87,7 @@ impl LikelyContent {
         Self::of_text(head, rest)
     }
 
-    /// Tells apart encodings by the distribution of bytes that are not ASCII.
+    /// Distinguishes encodings by the distribution of bytes that are not ASCII.
     fn of_text(head: &[u8], rest: &[u8]) -> Self {
         let chunks = || head.utf8_chunks().chain(rest.utf8_chunks());
         let valid = chunks().flat_map(|chunk| chunk.valid().chars()).filter(|c| !c.is_ascii()).count();

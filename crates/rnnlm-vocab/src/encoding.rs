@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for TextEncoding {
 
 #[cfg(feature = "encodings")]
 fn find(label: &str) -> Option<TextEncoding> {
-    // `replacement` stands for encodings that the standard does not decode
+    // `replacement` is the name for encodings that the standard does not decode
     encoding_rs::Encoding::for_label_no_replacement(label.as_bytes()).map(|found| TextEncoding(found.name()))
 }
 
