@@ -54,3 +54,8 @@ pub use recurrence::{ExecutionPath, Gradients, Pass, Recurrence};
 pub use stack::{Stack, StackConfig, StackMemory, State};
 pub use structure::{Operand, RecurrentBlock, Storage, Widths};
 pub use tape::{Adjoint, Dims, Tape};
+
+/// Compiles and runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
