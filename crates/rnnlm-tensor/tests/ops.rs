@@ -386,7 +386,7 @@ fn gemm_gives_the_same_bits_for_any_number_of_threads() -> Check {
     // outputs with many rows are split by rows, those with few rows by columns, with a smaller last part; more and less than
     // one block of K
     let sizes = [[100, 100, 90], [28, 250, 300], [4, 300, 260], [32, 33, 700], [7, 1000, 40], [136, 256, 700]];
-    let values: Vec<f32> = (0..1000 * 700).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
+    let values: Vec<f32> = (0..1000 * 700_i64).map(|i| ((i * 7919) % 1000) as f32 / 500.0 - 1.0).collect();
     for ([rows, cols, inner], transpose) in sizes
         .iter()
         .flat_map(|&sizes| [Transpose::NN, Transpose::NT, Transpose::TN].map(|transpose| (sizes, transpose)))

@@ -7,6 +7,15 @@ use rnnlm_model::{Cpu, ExecutionPath, Run, RunWriter};
 
 use crate::setting::{Setting, files};
 
+/// Ends the reader, also when the writer panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_run_can_be_read_while_it_is_saved_and_replaced() {
     let setting = Setting { validates: true, ..Setting::new(|_, _| {}) };
@@ -27,6 +36,7 @@ fn a_run_can_be_read_while_it_is_saved_and_replaced() {
     };
     std::thread::scope(|scope| {
         let reader = scope.spawn(read);
+        let end = SetOnDrop(&is_over);
         for _ in 0..20 {
             let (config, vocab) = (setting.config.clone(), setting.corpus.vocab.clone());
             let mut writer = RunWriter::create(&run, true, config, vocab).unwrap().keep_checkpoints(1);
@@ -36,7 +46,7 @@ fn a_run_can_be_read_while_it_is_saved_and_replaced() {
                 setting.steps(&mut writer, &mut trainer, 3);
             }
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(end);
         assert!(reader.join().unwrap() > 20);
     });
 }
