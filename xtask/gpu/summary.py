@@ -16,7 +16,8 @@ import sys
 def rnnlm_run(folder, warm_up):
     """The median and the best epoch of a run, from its metrics.jsonl."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    epochs = [json.loads(line) for line in lines]
+    # lines within an epoch carry its minibatch
+    epochs = [line for line in map(json.loads, lines) if "minibatch" not in line]
     rates = [epoch["tokens_per_second"] for epoch in epochs[warm_up:]]
     return {"median": statistics.median(rates), "best": max(rates), "perplexity": epochs[-1]["perplexity"]}
 

@@ -13,7 +13,7 @@ use crate::progress::error_line;
 const MAX_THREADS: usize = 4096;
 
 /// The part of a command that needs a device, written once for all backends.
-pub(crate) trait Task {
+pub(crate) trait Task: Send {
     /// Runs the task.
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit>;
 }
@@ -44,7 +44,11 @@ fn run_on_device(compute: &Compute, print_gpu: bool, task: impl Task) -> Result<
             }
             task.run(&gpu)
         }
-        None => task.run(&Cpu::new(compute.threads)?),
+        None => {
+            let cpu = Cpu::new(compute.threads)?;
+            // the whole task on one thread of the pool: the C library keeps freed memory for each thread that allocates
+            cpu.run(|| task.run(&cpu))
+        }
     }
 }
 

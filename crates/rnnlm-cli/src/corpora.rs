@@ -3,7 +3,7 @@
 //! The library does not read the environment. The variables that affect corpora are read here.
 
 use std::env;
-use std::io::{Read, stdin};
+use std::io::{IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
 
 use rnnlm_vocab::corpora::{CorpusEntry, CorpusList, fetch};
@@ -14,7 +14,7 @@ use rnnlm_vocab::{
 use crate::available_memory::available_memory;
 use crate::failure::{Failure, Result};
 use crate::human;
-use crate::progress::{DownloadProgress, error_line};
+use crate::progress::{DownloadProgress, ReadingProgress, error_line};
 
 /// The bundled story.
 const SAMPLE: &str = include_str!("../../../data/sample.txt");
@@ -123,6 +123,11 @@ impl TextSource {
         matches!(self, Self::Bundled(_) | Self::Named(..))
     }
 
+    /// Whether it is standard input, and that is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self, Self::StandardInput) && stdin().is_terminal()
+    }
+
     /// A short name for the folder of a run.
     pub(crate) fn stem(&self) -> String {
         match self {
@@ -153,12 +158,14 @@ impl TextSource {
 
     /// Opens the text. Reading it may take the memory that is available now.
     fn open(&self) -> Result<Source<'static>> {
-        let source = match self {
-            Self::Bundled(_) => Source::from_bytes(SAMPLE.as_bytes()),
-            Self::Named(_, path) | Self::Path(path) => Source::open(path)?,
-            Self::StandardInput => Source::from_reader(open_stdin()?, "standard input"),
+        let (source, name) = match self {
+            Self::Bundled(entry) => (Source::from_bytes(SAMPLE.as_bytes()), entry.name.clone()),
+            Self::Named(_, path) | Self::Path(path) => (Source::open(path)?, path.display().to_string()),
+            Self::StandardInput => (Source::from_reader(open_stdin()?, STANDARD_INPUT), STANDARD_INPUT.to_owned()),
         };
-        Ok(source.with_memory_limit(available_memory().unwrap_or(u64::MAX)))
+        let source = source.with_memory_limit(available_memory().unwrap_or(u64::MAX));
+        let mut progress = ReadingProgress::new(&name, source.len());
+        Ok(source.with_progress(move |bytes| progress.update(bytes)))
     }
 }
 
@@ -179,9 +186,12 @@ fn print_warnings(corpus: &Corpus) {
     }
 }
 
+/// The name of standard input in messages.
+const STANDARD_INPUT: &str = "standard input";
+
 /// Standard input; an error if it is a terminal, where the command would seem to hang.
 fn open_stdin() -> Result<impl Read> {
-    if std::io::IsTerminal::is_terminal(&stdin()) {
+    if stdin().is_terminal() {
         return Err(Failure::usage("standard input is a terminal, not a text")
             .with_hint("redirect a file: rnnlm train --corpus - < text.txt"));
     }

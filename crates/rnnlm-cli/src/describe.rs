@@ -5,6 +5,7 @@ use rnnlm_rnn::ExecutionPath;
 use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind};
 
 use crate::human;
+use crate::memory::Estimate;
 
 /// `10,000 of 42,000 characters, 28 distinct tokens, letters only, lower-case`.
 pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
@@ -45,7 +46,7 @@ pub(crate) fn model(config: &ModelConfig) -> String {
     if config.bidirectional {
         name.push_str(", bidirectional");
     }
-    name.push_str(&format!(", {} hidden units", config.hidden_size));
+    name.push_str(&format!(", {}", human::count(config.hidden_size as u64, "hidden unit")));
     match (config.embedding_size, config.tie_weights) {
         (0, _) => {}
         (size, false) => name.push_str(&format!(", embedding size {size}")),
@@ -75,6 +76,12 @@ pub(crate) fn training(train: &TrainConfig) -> String {
         parts.push(format!("dropout {}", train.dropout));
     }
     parts.join(", ")
+}
+
+/// `38.1 MB of memory`; `2.1 GB of GPU memory, 350.2 MB of memory`.
+pub(crate) fn memory(estimate: Estimate) -> String {
+    let device = estimate.device.map(|bytes| format!("{} of GPU memory, ", human::bytes(bytes))).unwrap_or_default();
+    format!("{device}{} of memory", human::bytes(estimate.host))
 }
 
 /// The execution path in use; also a value in the JSON output of `rnnlm train`.

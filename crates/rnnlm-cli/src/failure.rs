@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rnnlm_model::ImportError;
+use rnnlm_model::{ImportError, TrainConfig};
 use rnnlm_vocab::{LikelyContent, Normalization};
 
 use crate::human;
@@ -40,7 +40,7 @@ pub(crate) enum Failure {
     /// An error of this crate.
     Command { message: String, hint: Option<String>, exit: Exit },
     /// Training diverged. `kept` names the model that is left.
-    Diverged { message: String, lr: f32, kept: Option<String> },
+    Diverged { message: String, lr: f32, settings: Option<Box<TrainConfig>>, kept: Option<String> },
     /// The end of a training run was not saved. `kept` names the model that is left.
     NotSaved { error: Box<rnnlm_model::Error>, kept: String, run: PathBuf },
     /// Standard input or output failed.
@@ -83,9 +83,20 @@ impl Failure {
     /// Adds to a divergence which model is kept in which run; other errors stay as they are.
     pub(crate) fn with_kept_model(self, run: &Path, model: &str) -> Self {
         match self {
-            Self::Diverged { message, lr, .. } => {
+            Self::Diverged { message, lr, settings, .. } => {
                 let kept = format!("{model} is kept in {}", run.display());
-                Self::Diverged { message, lr, kept: Some(kept) }
+                Self::Diverged { message, lr, settings, kept: Some(kept) }
+            }
+            other => other,
+        }
+    }
+
+    /// Adds to a divergence the settings of the run, so that no hint names one that is in use; other errors stay as they
+    /// are.
+    pub(crate) fn with_settings(self, train: &TrainConfig) -> Self {
+        match self {
+            Self::Diverged { message, lr, kept, .. } => {
+                Self::Diverged { message, lr, settings: Some(Box::new(train.clone())), kept }
             }
             other => other,
         }
@@ -139,11 +150,11 @@ impl Failure {
         let hint = |text: &str| vec![text.to_owned()];
         match self {
             Self::Command { hint, .. } => hint.iter().cloned().collect(),
-            Self::Diverged { lr, kept, .. } => {
+            Self::Diverged { lr, settings, kept, .. } => {
                 let smaller = human::one_digit(f64::from(*lr) / 10.0);
                 let smaller = format!("reduce the learning rate, for example --lr {smaller}");
-                let clipping = "clip gradients with --clip 1 (0 disables it), or reduce --num-steps".to_owned();
-                [smaller, clipping].into_iter().chain(kept.clone()).collect()
+                let clipping = settings.as_deref().map(clipping_hint);
+                [Some(smaller), clipping, kept.clone()].into_iter().flatten().collect()
             }
             Self::NotSaved { kept, run, .. } => {
                 let resume = format!("free disk space, then run `rnnlm train --resume {}`", run.display());
@@ -154,6 +165,9 @@ impl Failure {
             }
             Self::Library(E::Exists { .. }) => {
                 hint("choose another --out, continue the run with --resume, or replace it with --force")
+            }
+            Self::Library(E::NoBestModel { .. }) => {
+                hint("omit --best; --val-fraction or --val-corpus gives a run a validation set")
             }
             Self::Library(E::Damaged { .. } | E::Mismatch { .. }) => {
                 hint("the file was changed after it was written; restore it from a copy of the run, or train again")
@@ -195,6 +209,20 @@ fn encoding_hint(likely: LikelyContent) -> String {
         LikelyContent::Truncated => format!("it is probably {likely}; the file may be incomplete"),
         LikelyContent::DamagedUtf8 => format!("it is probably {likely}; iconv -c -f UTF-8 -t UTF-8 removes them"),
         _ => format!("it is probably {likely}, not a text"),
+    }
+}
+
+/// How to limit gradients further than a run that diverged.
+fn clipping_hint(train: &TrainConfig) -> String {
+    let clipping = match (train.clip, train.clip_value) {
+        (0.0, 0.0) => "clip gradients with --clip 1 (0 disables it)".to_owned(),
+        (0.0, value) => format!("reduce --clip-value (now {value})"),
+        (norm, _) if norm > 1.0 => format!("clip gradients at a smaller norm with --clip 1 (now {norm})"),
+        (norm, _) => format!("reduce --clip (now {norm})"),
+    };
+    match train.num_steps {
+        1 => clipping,
+        steps => format!("{clipping}, or reduce --num-steps (now {steps})"),
     }
 }
 
@@ -262,7 +290,7 @@ impl<E: Into<rnnlm_model::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         match error.into() {
             error @ rnnlm_model::Error::Diverged { lr, .. } => {
-                Self::Diverged { message: error.to_string(), lr, kept: None }
+                Self::Diverged { message: error.to_string(), lr, settings: None, kept: None }
             }
             rnnlm_model::Error::Vocab(rnnlm_vocab::Error::TooLarge { name, bytes, needed, limit }) => {
                 let [bytes, needed, limit] = [bytes, needed, limit].map(|number| human::bytes(number.into()));
@@ -272,5 +300,21 @@ impl<E: Into<rnnlm_model::Error>> From<E> for Failure {
             }
             error => Self::Library(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_divergence_does_not_suggest_what_is_set() {
+        let hint = |clip, clip_value, num_steps| {
+            clipping_hint(&TrainConfig { clip, clip_value, num_steps, ..TrainConfig::book() })
+        };
+        assert_eq!(hint(0.0, 0.0, 35), "clip gradients with --clip 1 (0 disables it), or reduce --num-steps (now 35)");
+        assert_eq!(hint(1.0, 0.0, 35), "reduce --clip (now 1), or reduce --num-steps (now 35)");
+        assert_eq!(hint(5.0, 0.0, 1), "clip gradients at a smaller norm with --clip 1 (now 5)");
+        assert_eq!(hint(0.0, 0.5, 1), "reduce --clip-value (now 0.5)");
     }
 }

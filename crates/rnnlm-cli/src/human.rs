@@ -1,5 +1,7 @@
 //! Formats numbers for people.
 
+use std::time::Duration;
+
 /// Groups digits by thousands: `10,000`.
 pub(crate) fn thousands(value: u64) -> String {
     let digits = value.to_string();
@@ -26,6 +28,29 @@ pub(crate) fn bytes(value: u128) -> String {
         0 => format!("{value} {}", if value == 1 { "byte" } else { "bytes" }),
         _ if scaled >= 1e6 => format!("{scaled:.1e} {}", units[unit]),
         _ => format!("{scaled:.1} {}", units[unit]),
+    }
+}
+
+/// A number with one of the suffixes k, M, G: `45k`, `1.2M`.
+pub(crate) fn compact(value: u64) -> String {
+    let (scaled, suffix) = match value as f64 {
+        v if v < 999.5 => (v, ""),
+        v if v < 999.5e3 => (v / 1e3, "k"),
+        v if v < 999.5e6 => (v / 1e6, "M"),
+        v => (v / 1e9, "G"),
+    };
+    if scaled < 9.95 && !suffix.is_empty() { format!("{scaled:.1}{suffix}") } else { format!("{scaled:.0}{suffix}") }
+}
+
+/// A duration in its two largest units: `4d 3h`, `2h 13m`, `3m 20s`, `12s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let [minutes, hours, days] = [seconds / 60, seconds / 3600, seconds / 86_400];
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{}d {}h", thousands(days), hours % 24),
     }
 }
 
@@ -98,6 +123,14 @@ mod tests {
         assert_eq!(bytes(999), "999 bytes");
         assert_eq!(bytes(38_100_000), "38.1 MB");
         assert_eq!(bytes(10_u128.pow(30)), "1.0e15 PB");
+        assert_eq!(
+            [0, 999, 1000, 9_940, 45_210, 999_600, 1_234_567_890].map(compact),
+            ["0", "999", "1.0k", "9.9k", "45k", "1.0M", "1.2G"]
+        );
+        assert_eq!(
+            [0, 59, 60, 3599, 3600, 86_399, 86_400 * 1000].map(|s| duration(Duration::from_secs(s))),
+            ["0s", "59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "1,000d 0h"]
+        );
         assert_eq!(perplexity(1.292_6), "1.293");
         assert_eq!(perplexity(27.96), "27.96");
         assert_eq!(one_digit(f64::from(0.3_f32) / 10.0), "0.03");

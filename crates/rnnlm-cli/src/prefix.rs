@@ -17,6 +17,11 @@ use crate::failure::{Failure, Result};
 pub(crate) struct PrefixText(Vec<u8>);
 
 impl PrefixText {
+    /// The text as it is, without escapes.
+    pub(crate) fn literal(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+
     /// The content of a file or, for `-`, of standard input, as it is.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let source = if path == Path::new("-") { TextSource::StandardInput } else { TextSource::Path(path.to_owned()) };

@@ -1,12 +1,15 @@
-//! Progress on standard error: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
+//! Progress on standard error: a line that is redrawn on a terminal, some lines elsewhere, nothing with `--quiet`.
 
 use std::io::{IsTerminal, Write, stderr};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use rnnlm_model::EpochReport;
+use indicatif::ProgressBar;
+use rnnlm_model::{EpochProgress, EpochReport};
 
 use crate::human;
+use crate::status_line::Status;
 use crate::terminal::Escaped;
 
 /// Writes a line to standard error. Control characters are escaped on a terminal. A closed standard error does not stop
@@ -20,44 +23,127 @@ pub(crate) fn error_text(text: &str) {
     let _ = stderr().write_all(text.as_bytes());
 }
 
+/// Time between two changes of a line on a terminal.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two lines if standard error is not a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// The progress of reading a text is shown after this time.
+const READING_DELAY: Duration = Duration::from_millis(500);
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Suppresses the progress of reading texts, for `--quiet`.
+pub(crate) fn set_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// The number of columns for a line that is redrawn: those of the terminal of standard error, without two for the `^C` that
+/// the terminal adds. A line that wraps would not be redrawn correctly.
+fn columns() -> usize {
+    let columns = terminal_size::terminal_size_of(stderr()).map_or(80, |(width, _)| usize::from(width.0));
+    columns.saturating_sub(2)
+}
+
+/// The start of `text` that fits in `columns`, whatever the width of its characters.
+fn cut(text: &str, columns: usize) -> String {
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += if c.is_ascii() { 1 } else { 2 };
+        used <= columns
+    };
+    text.chars().take_while(fits).collect()
+}
+
+/// Moves to the start of the line and erases it.
+const ERASE_LINE: &str = "\r\x1b[2K";
+
+/// A line at the bottom of a terminal that is redrawn in place. Nothing follows its last character, so that the `^C` of an
+/// interrupt stays on the line and is erased with it.
+#[derive(Debug, Default)]
+struct TerminalLine {
+    text: Mutex<String>,
+}
+
+impl TerminalLine {
+    /// An empty line; `None` if standard error is not a terminal that can redraw one.
+    fn new() -> Option<Self> {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        (stderr().is_terminal() && !is_dumb).then(Self::default)
+    }
+
+    /// Replaces the text.
+    fn set(&self, text: String) {
+        let mut current = self.text();
+        let _ = stderr().write_all(format!("{ERASE_LINE}{text}").as_bytes());
+        *current = text;
+    }
+
+    /// Prints a line above.
+    fn print_above(&self, line: &str) {
+        let text = self.text();
+        let _ = stderr().write_all(format!("{ERASE_LINE}{line}\n{text}").as_bytes());
+    }
+
+    /// Erases the line.
+    fn erase(&self) {
+        self.set(String::new());
+    }
+
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The progress of a training run.
 #[derive(Debug)]
 pub(crate) struct TrainingProgress {
     quiet: bool,
-    bar: Option<ProgressBar>,
+    line: Option<TerminalLine>,
     epochs: u64,
-    /// Epochs between two lines, if there is no bar.
-    line_every: u64,
+    state: Mutex<TrainingState>,
+}
+
+/// What changes during a training run.
+#[derive(Debug)]
+struct TrainingState {
+    start: Instant,
+    /// Epochs that were done at the start, with the part of the current one.
+    done_at_start: Option<f64>,
+    /// When the status was shown last, or when the clock was started.
+    shown: Option<Instant>,
+    /// Whether the status was ever shown.
+    is_shown: bool,
+    /// Perplexity on the validation set after the last epoch.
+    val_perplexity: Option<f64>,
 }
 
 impl TrainingProgress {
-    /// Progress of a run of `epochs` epochs, `done` of which are complete.
-    pub(crate) fn new(epochs: u64, done: u64, sample_every: u64, quiet: bool) -> Self {
-        let bar = (!quiet && stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(epochs).with_position(done);
-            // `wide_msg` is cut at the width of the terminal; a line that wraps would not be redrawn correctly
-            let template = "{bar:20} epoch {pos}/{len}  {eta} left  {wide_msg}";
-            bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        let line_every = if sample_every > 0 { sample_every } else { (epochs / 20).max(1) };
-        Self { quiet, bar, epochs, line_every }
+    /// Progress of a run of `epochs` epochs.
+    pub(crate) fn new(epochs: u64, quiet: bool) -> Self {
+        let state = TrainingState {
+            start: Instant::now(),
+            done_at_start: None,
+            shown: None,
+            is_shown: false,
+            val_perplexity: None,
+        };
+        let line = if quiet { None } else { TerminalLine::new() };
+        Self { quiet, line, epochs, state: Mutex::new(state) }
     }
 
-    /// Prints a line above the bar, except with `--quiet`.
+    /// Prints a line above the status line, except with `--quiet`.
     pub(crate) fn info(&self, text: &str) {
         if !self.quiet {
             self.warn(text);
         }
     }
 
-    /// Prints a line above the bar, also with `--quiet`.
+    /// Prints a line above the status line, also with `--quiet`.
     pub(crate) fn warn(&self, line: &str) {
         self.print(&Escaped::line(line).on_stderr());
     }
 
-    /// Prints a text that can have several lines above the bar, except with `--quiet`.
+    /// Prints a text that can have several lines above the status line, except with `--quiet`.
     pub(crate) fn text(&self, text: &str) {
         if !self.quiet {
             self.print(&Escaped::text(text).on_stderr());
@@ -65,36 +151,116 @@ impl TrainingProgress {
     }
 
     fn print(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
+        match &self.line {
+            Some(line) => line.print_above(text),
             None => error_text(&format!("{text}\n")),
         }
     }
 
-    /// Shows the result of an epoch.
-    pub(crate) fn epoch(&self, report: &EpochReport) {
-        let perplexity = human::perplexity(report.perplexity);
-        let speed = human::thousands(report.tokens_per_second().round() as u64);
-        let validation =
-            report.val_perplexity.map(|perplexity| format!("  validation {}", human::perplexity(perplexity)));
-        let message = format!("perplexity {perplexity}{}  {speed} tokens/s", validation.unwrap_or_default());
-        let epoch = report.epoch;
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position(epoch);
-                bar.set_message(message);
-            }
-            None if epoch == 1 || epoch.is_multiple_of(self.line_every) || epoch == self.epochs => {
-                self.info(&format!("epoch {epoch}/{}  {message}", self.epochs));
-            }
-            None => {}
+    /// Starts the clock of the estimated time. `done` epochs are complete, with a part of the current one.
+    pub(crate) fn start(&self, done: f64) {
+        let mut state = self.state();
+        state.start = Instant::now();
+        state.done_at_start = Some(done);
+        if self.line.is_none() {
+            // the first line within an epoch is due after an interval, as all others
+            state.shown = Some(state.start);
         }
     }
 
-    /// Removes the bar.
+    /// Shows the progress within an epoch, now and then.
+    pub(crate) fn step(&self, progress: &EpochProgress) {
+        if self.quiet || !self.is_due() {
+            return;
+        }
+        self.show(Status::within_epoch(self.epochs, progress));
+    }
+
+    /// Shows the result of an epoch, now and then. It is shown at once if it is the first status, or the last on a
+    /// terminal.
+    pub(crate) fn epoch(&self, report: &EpochReport) {
+        self.state().val_perplexity = report.val_perplexity;
+        let is_last_on_terminal = self.line.is_some() && report.epoch == self.epochs;
+        let is_first = !self.state().is_shown;
+        if self.quiet || !(is_first || is_last_on_terminal || self.is_due()) {
+            return;
+        }
+        self.show(Status::after_epoch(self.epochs, report));
+    }
+
+    fn is_due(&self) -> bool {
+        let interval = if self.line.is_some() { REDRAW_INTERVAL } else { LINE_INTERVAL };
+        self.state().shown.is_none_or(|shown| shown.elapsed() >= interval)
+    }
+
+    fn show(&self, status: Status) {
+        let mut state = self.state();
+        state.shown = Some(Instant::now());
+        state.is_shown = true;
+        let done = status.done() - state.done_at_start.unwrap_or(0.0);
+        let left = (self.epochs as f64 - status.done()).max(0.0);
+        let seconds = state.start.elapsed().as_secs_f64() * left / done;
+        let status = Status {
+            val_perplexity: status.val_perplexity.or(state.val_perplexity),
+            left: Duration::try_from_secs_f64(seconds).ok(),
+            ..status
+        };
+        match &self.line {
+            Some(line) => line.set(status.to_line(columns()).chars().take(columns()).collect()),
+            None => error_line(&status.long()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, TrainingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the status line.
     pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(line) = &self.line {
+            line.erase();
+        }
+    }
+}
+
+/// The progress of reading a text. It is shown if reading takes longer than a moment.
+#[derive(Debug)]
+pub(crate) struct ReadingProgress {
+    name: String,
+    /// The length of the text in bytes, if it is known.
+    total: Option<u64>,
+    line: Option<TerminalLine>,
+    /// When the next line is due.
+    due: Instant,
+}
+
+impl ReadingProgress {
+    pub(crate) fn new(name: &str, total: Option<u64>) -> Self {
+        Self { name: name.to_owned(), total, line: None, due: Instant::now() + READING_DELAY }
+    }
+
+    /// Shows that `bytes` bytes have been read.
+    pub(crate) fn update(&mut self, bytes: u64) {
+        let now = Instant::now();
+        if now < self.due || QUIET.load(Ordering::Relaxed) {
+            return;
+        }
+        let total = self.total.map(|total| format!(" of {}", human::bytes(total.into()))).unwrap_or_default();
+        let text =
+            format!("reading {}{total} from {}", human::bytes(bytes.into()), Escaped::line(&self.name).on_stderr());
+        self.line = self.line.take().or_else(TerminalLine::new);
+        match &self.line {
+            Some(line) => line.set(cut(&text, columns())),
+            None => error_line(&text),
+        }
+        self.due = now + if self.line.is_some() { REDRAW_INTERVAL } else { LINE_INTERVAL };
+    }
+}
+
+impl Drop for ReadingProgress {
+    fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            line.erase();
         }
     }
 }
@@ -122,5 +288,17 @@ impl DownloadProgress {
         if received >= total {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_at_the_width_of_the_terminal() {
+        assert_eq!(cut("reading 1.0 MB from a.txt", 14), "reading 1.0 MB");
+        assert_eq!(cut("日本語", 5), "日本");
+        assert_eq!(cut("short", 40), "short");
     }
 }

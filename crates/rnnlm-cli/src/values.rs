@@ -1,5 +1,8 @@
 //! Parsers for the values of flags, which also check variables and configuration files.
 
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+
 use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
 use rnnlm_vocab::{LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
 
@@ -70,6 +73,27 @@ pub(crate) fn schedule(text: &str) -> Result<ScheduleName, String> {
         ("plateau", ScheduleName::Plateau),
     ];
     one_of(text, &names)
+}
+
+/// The value of `--seed`: a number, or `random` for one that is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seed {
+    pub(crate) value: u64,
+    pub(crate) is_random: bool,
+}
+
+impl FromStr for Seed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "random" {
+            // the standard library keys its hash maps with random bits; 32 of them are easy to type again
+            let value = RandomState::new().hash_one(0) >> 32;
+            return Ok(Self { value, is_random: true });
+        }
+        let value = text.parse().map_err(|error| format!("{error}; expected a number or random"))?;
+        Ok(Self { value, is_random: false })
+    }
 }
 
 /// A number that satisfies `is_valid`, or an error with the requirement.

@@ -75,6 +75,14 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// A run without a best model.
+    #[error("`{}` has no best model: {reason}", path.display())]
+    NoBestModel {
+        /// The folder.
+        path: PathBuf,
+        /// Why it has none.
+        reason: &'static str,
+    },
     /// A folder that exists already.
     #[error("`{}` exists already", path.display())]
     Exists {
@@ -112,7 +120,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A request for fewer epochs than a run was configured for.
-    #[error("{requested} epochs are fewer than the {configured} of the run")]
+    #[error("{requested} epoch{} fewer than the {configured} of the run", if *requested == 1 { " is" } else { "s are" })]
     FewerEpochs {
         /// The requested number.
         requested: u64,

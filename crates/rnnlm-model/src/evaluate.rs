@@ -6,7 +6,7 @@ use rnnlm_vocab::Minibatch;
 use crate::{Error, LanguageModel, Result};
 
 /// Steps that are scored together: enough for an efficient output matmul, few enough for the cache.
-const CHUNK_STEPS: usize = 128;
+pub(crate) const CHUNK_STEPS: usize = 128;
 
 /// The score of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -82,7 +82,7 @@ mod run;
 mod trainer;
 mod workspace;
 
-pub use config::{Init, ModelConfig, OptimizerConfig, Plateau, Schedule, TrainConfig};
+pub use config::{Init, ModelConfig, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig, TrainingMemory};
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;
 pub use generate::{Generator, Sampler};
@@ -90,7 +90,7 @@ pub use import_error::ImportError;
 pub use model::LanguageModel;
 pub use optimizer::Optimizer;
 pub use position::{Best, Position, Snapshot};
-pub use report::{EpochReport, NonFinite, StepReport};
+pub use report::{EpochProgress, EpochReport, LOG_MINIBATCHES, NonFinite, StepReport};
 pub use rng::SplitMix64;
 pub use rnnlm_rnn::{
     Cell, ExecutionPath, Nonlinearity, ParameterLayout, ParameterSet, ParameterSpec, Recurrence, State,
@@ -104,7 +104,7 @@ pub use run::{
     ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunOptions, RunWriter, System,
     UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
-pub use trainer::Trainer;
+pub use trainer::{AfterStep, Trainer};
 pub use workspace::Workspace;
 /// The crates below this one, for items that are not re-exported above.
 pub use {rnnlm_rnn, rnnlm_tensor, rnnlm_vocab};

@@ -16,7 +16,7 @@ use crate::Result;
 pub(crate) const LOGITS_BYTES: usize = 64_000_000;
 
 /// With at most this many rows, the packed weight is kept between calls: decoding steps repeat with the same parameters.
-const KEEP_PACKED_MAX_ROWS: usize = 32;
+pub(crate) const KEEP_PACKED_MAX_ROWS: usize = 32;
 
 /// `linear`: from the output of the recurrent layers to one logit per vocabulary entry.
 #[derive(Clone, Debug)]

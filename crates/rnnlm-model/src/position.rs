@@ -61,6 +61,20 @@ impl Position {
         self.gradient_norm_sum += f64::from(gradient_norm);
     }
 
+    /// `exp` of the mean loss over the minibatches of this epoch so far; `None` before the first.
+    pub(crate) fn perplexity(&self) -> Option<f64> {
+        self.mean(self.loss_sum).map(libm::exp)
+    }
+
+    /// The mean gradient norm over the minibatches of this epoch so far; `None` before the first.
+    pub(crate) fn gradient_norm(&self) -> Option<f64> {
+        self.mean(self.gradient_norm_sum)
+    }
+
+    fn mean(&self, sum: f64) -> Option<f64> {
+        (self.minibatch > 0).then(|| sum / self.minibatch as f64)
+    }
+
     /// Completes the epoch. All minibatches have the same size, so the mean of their means is the mean over all tokens.
     pub(crate) fn finish_epoch(&mut self, lr: f32, tokens: u64, duration: Duration) -> EpochReport {
         let minibatches = self.minibatch as f64;

@@ -16,6 +16,41 @@ pub struct StepReport {
     pub gradient_norm: f32,
 }
 
+/// Minibatches between two lines of `metrics.jsonl` within an epoch.
+pub const LOG_MINIBATCHES: usize = 1000;
+
+/// The progress within an epoch. Perplexity and gradient norm are means over its minibatches so far, `None` before the first
+/// result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochProgress {
+    /// Number of the epoch, from 1.
+    pub epoch: u64,
+    /// Minibatches whose results are known, those before a restart included.
+    pub minibatch: usize,
+    /// Minibatches of the whole epoch.
+    pub num_minibatches: usize,
+    /// `exp` of the mean loss.
+    pub perplexity: Option<f64>,
+    /// Mean of the global gradient norm before clipping.
+    pub gradient_norm: Option<f64>,
+    /// Learning rate of the epoch.
+    pub lr: f32,
+    /// Tokens of the epoch that this process trained on.
+    pub tokens: u64,
+    /// Wall-clock time for these tokens.
+    pub duration: Duration,
+    /// Whether this is the first call after [`LOG_MINIBATCHES`] more minibatches, when `metrics.jsonl` gets a line. The end of
+    /// an epoch has a line of its own.
+    pub is_log_due: bool,
+}
+
+impl EpochProgress {
+    /// Throughput in tokens per second.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens as f64 / self.duration.as_secs_f64()
+    }
+}
+
 /// The result of one pass through the corpus.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EpochReport {

@@ -9,8 +9,8 @@ use rnnlm_vocab::{Batches, Minibatch};
 use crate::queue::Queue;
 use crate::workspace::MinibatchIds;
 use crate::{
-    EpochReport, Error, LanguageModel, ModelConfig, Optimizer, Position, Result, Schedule, Snapshot, StepReport,
-    TrainConfig, Workspace,
+    EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position, Result,
+    Schedule, Snapshot, StepReport, TrainConfig, Workspace,
 };
 
 /// A model in training: parameters, carried state, gradients, optimizer and progress.
@@ -29,11 +29,19 @@ pub struct Trainer<B: Recurrence> {
     partial_epoch: PartialEpoch,
 }
 
-/// Minibatches of an epoch, and the time that they took.
+/// What a call of [`Trainer::epoch`] calls after each step with the progress so far. It returns whether to stop.
+pub type AfterStep<'a> = dyn FnMut(&EpochProgress) -> bool + Send + 'a;
+
+/// The longest time for which the results of queued steps stay unknown.
+const MAX_TIME_WITHOUT_RESULTS: Duration = Duration::from_secs(1);
+
+/// Minibatches that this process trained in the current epoch, and the time that they took.
 #[derive(Clone, Copy, Debug, Default)]
 struct PartialEpoch {
     minibatches: usize,
     duration: Duration,
+    /// Minibatches of the whole epoch; 0 before its first step.
+    num_minibatches: usize,
 }
 
 impl<B: Recurrence> Trainer<B> {
@@ -212,52 +220,103 @@ impl<B: Recurrence> Trainer<B> {
     /// Trains on the corpus once, or on the rest of it if an epoch was stopped before. Returns `None` if `stop`, which is
     /// called after every step, returns `true`; the next call continues with the next minibatch.
     ///
-    /// On a GPU, results are read once per epoch, so that a step that is not finite is reported at its end.
-    ///
     /// # Errors
     /// As [`Trainer::step`], or if the corpus is too short for one minibatch.
     pub fn epoch(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
-        let backend = self.model.backend().clone();
-        backend.run(|| self.run_epoch(corpus, stop))
+        self.epoch_with_progress(corpus, &mut |_| stop())
     }
 
-    fn run_epoch(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
+    /// Like [`Trainer::epoch`]; `after_step` is called with the progress so far, and stops the epoch if it returns `true`.
+    ///
+    /// A GPU runs ahead of the host, and its results are read about once a second. A step that is not finite is reported
+    /// then.
+    ///
+    /// # Errors
+    /// As [`Trainer::epoch`].
+    pub fn epoch_with_progress(
+        &mut self,
+        corpus: &[u32],
+        after_step: &mut AfterStep<'_>,
+    ) -> Result<Option<EpochReport>> {
+        let backend = self.model.backend().clone();
+        backend.run(|| self.run_epoch(corpus, after_step))
+    }
+
+    fn run_epoch(&mut self, corpus: &[u32], after_step: &mut AfterStep<'_>) -> Result<Option<EpochReport>> {
         let start = Instant::now();
         let TrainConfig { sampling, batch_size, num_steps, seed, .. } = self.config;
         let batches = Batches::new(sampling, corpus, batch_size, num_steps, seed, self.position.epoch)?;
         if self.position.minibatch == 0 {
             self.reset_state()?;
         }
+        let before = PartialEpoch { num_minibatches: batches.num_minibatches(), ..self.partial_epoch };
         let (first, end) = (self.position.minibatch, batches.num_minibatches());
         self.queue.reserve(self.model.backend(), end.saturating_sub(first).min(self.max_queued_steps))?;
+        let mut last_results = start;
         for index in first..end {
-            let mut outcome = self.epoch_step(&batches, index);
-            let stopped = outcome.is_ok() && stop();
+            let known = self.position.minibatch;
+            let mut outcome = self.epoch_step(&batches, index, last_results);
+            if self.queue.len() == 0 {
+                last_results = Instant::now();
+            }
+            self.partial_epoch = PartialEpoch {
+                minibatches: before.minibatches + self.position.minibatch - first,
+                duration: before.duration + start.elapsed(),
+                ..before
+            };
+            let stopped = outcome.is_ok() && after_step(&self.progress_since(known));
             if stopped {
                 outcome = self.drain().map(drop);
+                self.partial_epoch.minibatches = before.minibatches + self.position.minibatch - first;
             }
             if outcome.is_err() || (stopped && index + 1 < end) {
-                self.partial_epoch.minibatches += index + 1 - first;
-                self.partial_epoch.duration += start.elapsed();
+                self.partial_epoch.duration = before.duration + start.elapsed();
                 return outcome.map(|()| None);
             }
         }
         let partial = std::mem::take(&mut self.partial_epoch);
-        let minibatches = partial.minibatches + end.saturating_sub(first);
-        let tokens = (minibatches * self.workspace.rows()) as u64;
+        let tokens = (partial.minibatches * self.workspace.rows()) as u64;
         let lr = self.config.lr_at(&self.position);
-        Ok(Some(self.position.finish_epoch(lr, tokens, partial.duration + start.elapsed())))
+        Ok(Some(self.position.finish_epoch(lr, tokens, before.duration + start.elapsed())))
     }
 
-    /// Trains on minibatch `index` of an epoch. Waits for the results if the queue is full, and at the end of the epoch.
-    fn epoch_step(&mut self, batches: &Batches<'_>, index: usize) -> Result<()> {
+    /// Trains on minibatch `index` of an epoch. Waits for the results if the queue is full, if the last ones are from before
+    /// [`MAX_TIME_WITHOUT_RESULTS`], where a line of the metrics is due, and at the end of the epoch.
+    fn epoch_step(&mut self, batches: &Batches<'_>, index: usize, last_results: Instant) -> Result<()> {
         self.queue.upload_if_empty(self.model.backend(), batches, index)?;
         let outcome = self.run_stages(None);
-        if outcome.is_err() || self.queue.is_full() || index + 1 == batches.num_minibatches() {
+        let done = index + 1;
+        let is_due = done.is_multiple_of(LOG_MINIBATCHES) || done == batches.num_minibatches();
+        if outcome.is_err() || is_due || self.queue.is_full() || last_results.elapsed() >= MAX_TIME_WITHOUT_RESULTS {
             // the steps before a failed one are complete and count
             return self.drain().and(outcome);
         }
         outcome
+    }
+
+    /// The progress within the current epoch; `None` between two epochs, and after a restart until a step is done.
+    pub fn progress(&self) -> Option<EpochProgress> {
+        let is_within = self.position.minibatch > 0 && self.partial_epoch.num_minibatches > 0;
+        is_within.then(|| self.progress_since(self.position.minibatch))
+    }
+
+    /// The progress within the current epoch. Before the last step, the results of `known` minibatches were known.
+    fn progress_since(&self, known: usize) -> EpochProgress {
+        let (position, PartialEpoch { minibatches, duration, num_minibatches }) = (self.position, self.partial_epoch);
+        let is_log_due = position.minibatch > known
+            && position.minibatch.is_multiple_of(LOG_MINIBATCHES)
+            && position.minibatch < num_minibatches;
+        EpochProgress {
+            epoch: position.epoch + 1,
+            minibatch: position.minibatch,
+            num_minibatches,
+            perplexity: position.perplexity(),
+            gradient_norm: position.gradient_norm(),
+            lr: self.config.lr_at(&position),
+            tokens: (minibatches * self.workspace.rows()) as u64,
+            duration,
+            is_log_due,
+        }
     }
 
     /// Scores the validation set after an epoch, if there is one, as [`LanguageModel::evaluate`] does, and updates the state

@@ -82,7 +82,7 @@ fn a_run_from_bytes_reads_no_files() {
     load(&run).unwrap();
     assert!(matches!(run.metrics(), Err(Error::Io { .. })));
     let best = run.load_best(&Cpu::new(1).unwrap(), ExecutionPath::Auto);
-    assert!(matches!(best, Err(Error::NotARun { .. })));
+    assert!(matches!(best, Err(Error::NoBestModel { .. })));
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub mod cell;
 mod direction;
 mod error;
 mod layer;
+mod memory;
 mod operands;
 mod parameters;
 mod recurrence;
@@ -46,6 +47,7 @@ pub use cell::{Cell, Nonlinearity};
 pub use direction::Direction;
 pub use error::{Error, Result};
 pub use layer::{Layer, RecurrentParameters};
+pub use memory::StackBytes;
 pub use operands::{Input, Weights};
 pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
 #[cfg(feature = "cuda")]

@@ -113,7 +113,7 @@ impl<B: Recurrence> Between<B> {
 
 /// The memory of one layer and direction.
 #[derive(Debug)]
-struct LayerMemory<B: Recurrence> {
+pub(crate) struct LayerMemory<B: Recurrence> {
     tape: Tape<B>,
     adjoint: Adjoint<B>,
     plan: Option<B::Plan>,

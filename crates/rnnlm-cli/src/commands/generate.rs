@@ -12,14 +12,16 @@ use crate::compute::{self, Task};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::{Prefix, PrefixText, Unknown};
 use crate::progress::error_line;
+use crate::repetition::Repetition;
 use crate::terminal::Output;
-use crate::values::non_negative_f64;
-use crate::{output, signals};
+use crate::values::{Seed, non_negative_f64};
+use crate::{default_prefix, output, signals};
 
 const EXAMPLES: &str = "\
 Examples:
   rnnlm generate runs/sample-rnn-1
-  rnnlm generate runs/sample-rnn-1 --prefix 'the tide ' --temperature 0.7";
+  rnnlm generate runs/sample-rnn-1 --prefix 'the tide ' --temperature 0.7
+  rnnlm generate runs/sample-rnn-1 --temperature 0.7 --seed random";
 
 /// Generate text with a trained model.
 #[derive(Debug, clap::Args)]
@@ -28,9 +30,10 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     model: SavedModel,
     /// Text to continue; an empty prefix starts from the most frequent token. Escapes: \n, \t, \xNN for a byte, \u{…}
-    /// for a character, \\ for a backslash.
-    #[arg(long, value_name = "TEXT", default_value = "time traveller")]
-    prefix: PrefixText,
+    /// for a character, \\ for a backslash [default: the prefix of the run's samples, or `time traveller` for timemachine
+    /// and sample, or the start of a line].
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<PrefixText>,
     /// File with the text to continue, which is used as it is, with its last line end; - for standard input.
     #[arg(long, value_name = "FILE|-", conflicts_with = "prefix")]
     prefix_file: Option<PathBuf>,
@@ -42,9 +45,9 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = non_negative_f64,
           allow_negative_numbers = true)]
     temperature: f64,
-    /// Seed for sampling.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Seed for sampling; `random` draws one and prints it.
+    #[arg(long, value_name = "N|random", default_value = "0")]
+    seed: Seed,
     /// Handling of tokens in the prefix that are not in the vocabulary.
     #[arg(long, value_enum, default_value = "unk")]
     unknown: Unknown,
@@ -57,14 +60,18 @@ pub(crate) struct GenerateArgs {
 
 pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
     let run = Run::open(&args.model.run)?;
-    let sampler = Sampler::new(args.temperature, args.seed)?;
-    let text = match &args.prefix_file {
-        Some(path) => PrefixText::read(path)?,
-        None => args.prefix.clone(),
+    let sampler = Sampler::new(args.temperature, args.seed.value)?;
+    let text = match (&args.prefix_file, &args.prefix) {
+        (Some(path), _) => PrefixText::read(path)?,
+        (None, Some(prefix)) => prefix.clone(),
+        (None, None) => default_prefix::of_run(run.config().ok(), run.vocab())?,
     };
     let prefix = Prefix::encode(run.vocab(), &text, args.unknown)?;
     if let Some(warning) = &prefix.warning {
         error_line(warning);
+    }
+    if args.seed.is_random {
+        error_line(&format!("seed    {}", args.seed.value));
     }
     signals::install()?;
     compute::run(&args.compute, GenerateTask { args, run, text, prefix: prefix.ids, sampler })
@@ -83,13 +90,27 @@ impl Task for GenerateTask<'_> {
         let Self { args, run, text, prefix, mut sampler } = self;
         let model = args.model.load(&run, backend, &args.compute)?;
         let mut generator = Generator::new(&model)?;
+        let mut repetition = Repetition::default();
         let generate = |emit: &mut (dyn FnMut(u32) -> bool + Send)| {
-            generator.generate(&prefix, args.num_tokens, &mut sampler, &mut |id| emit(id) && !signals::stop_requested())
+            generator.generate(&prefix, args.num_tokens, &mut sampler, &mut |id| {
+                repetition.push(id);
+                emit(id) && !signals::stop_requested()
+            })
         };
         match args.format {
-            Format::Text => print_tokens(run.vocab(), &prefix, generate),
+            Format::Text => {
+                // the start of a line is only named by the line end before it
+                let is_default = args.prefix.is_none() && args.prefix_file.is_none();
+                let is_line_start = is_default && text == PrefixText::literal("\n");
+                print_tokens(run.vocab(), if is_line_start { &[] } else { &prefix }, generate)
+            }
             Format::Json => print_object(args, &text, run.vocab(), &prefix, generate),
         }?;
+        if args.temperature == 0.0 && repetition.is_loop() {
+            error_line(
+                "hint: the text repeats itself; --temperature 0.7 samples instead of taking the most probable token",
+            );
+        }
         Ok(if signals::stop_requested() { Exit::Interrupted } else { Exit::Success })
     }
 }
@@ -129,6 +150,6 @@ fn print_object(
         "text": vocab.decode(&ids)?,
         "num_tokens": ids.len() - prefix.len(),
         "temperature": args.temperature,
-        "seed": args.seed,
+        "seed": args.seed.value,
     }))
 }

@@ -1,7 +1,6 @@
 //! `rnnlm import`: creates a run from weights that PyTorch trained. Everything is read and checked before a folder is
 //! created.
 
-use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 
 use rnnlm_model::{
@@ -146,17 +145,9 @@ fn describe_modules(modules: &[ImportedModule]) -> String {
     let describe = |module: &ImportedModule| {
         let has_bias_option = module.kind != rnnlm_model::ModuleKind::Embedding;
         let no_biases = if has_bias_option && !module.has_biases { ", no biases" } else { "" };
-        format!("{} ({}{no_biases})", escaped(&module.path), module.kind.description())
+        format!("{} ({}{no_biases})", module.path, module.kind.description())
     };
     modules.iter().map(describe).collect::<Vec<_>>().join(", ")
-}
-
-/// A name from a file. Control characters are escaped for a terminal.
-fn escaped(name: &str) -> String {
-    if !stderr().is_terminal() {
-        return name.to_owned();
-    }
-    name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// How the vocabulary's file represents unknown tokens, if not as `<unk>` with id 0.

@@ -8,6 +8,7 @@ mod devices;
 mod eval;
 mod generate;
 mod import;
+mod plot;
 mod train;
 
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
+    Plot(plot::PlotArgs),
     Import(import::ImportArgs),
     Corpus(corpus::CorpusArgs),
     Devices(devices::DevicesArgs),
@@ -70,6 +72,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Generate(args)) => generate::run(args),
         Some(Command::Eval(args)) => eval::run(args),
+        Some(Command::Plot(args)) => plot::run(args),
         Some(Command::Import(args)) => import::run(args),
         Some(Command::Corpus(args)) => corpus::run(args),
         Some(Command::Devices(args)) => devices::run(args),

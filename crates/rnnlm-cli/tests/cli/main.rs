@@ -3,7 +3,9 @@
 mod bad_input;
 mod devices;
 mod import;
+mod memory;
 mod prefixes;
+mod progress;
 mod runs;
 mod settings;
 mod signals;

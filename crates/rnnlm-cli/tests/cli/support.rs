@@ -66,6 +66,14 @@ impl TestDir {
         assert!(!self.path("runs").exists(), "a folder of a run was left");
     }
 
+    /// Runs the command and requires an error that changes no file.
+    #[track_caller]
+    pub(crate) fn refuses_in_place(&self, args: &[&str], code: i32, words: &[&str]) {
+        let before = self.snapshot();
+        self.run(args).failed(code, words);
+        assert_eq!(self.snapshot(), before, "files changed");
+    }
+
     /// A small training run in the folder `run`.
     pub(crate) fn train(&self, more: &[&str]) -> Outcome {
         self.run(&[&["train", "--quiet", "--out", "run"], &SMALL[..], more].concat())

@@ -114,7 +114,7 @@ fn losing_the_folder_during_training_is_an_error() {
     let outcome = Outcome::of(child.wait_with_output().unwrap());
     outcome.failed(
         1,
-        &["retries at the next checkpoint", "the end of the training run was not saved", "No such file or directory"],
+        &["retries at each checkpoint", "the end of the training run was not saved", "No such file or directory"],
     );
     assert!(!dir.path("run").exists(), "the folder is not created again");
     dir.run(&["train", "--quiet", "--resume", "moved"]).succeeded();

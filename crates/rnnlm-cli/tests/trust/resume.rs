@@ -54,6 +54,18 @@ fn a_run_is_not_resumed_with_other_settings() {
 }
 
 #[test]
+fn saving_by_time_changes_no_bits() {
+    let dir = TestDir::new();
+    let args = |out, interval| train_args(&["--epochs", "30", "--out", out, "--checkpoint-every", interval]);
+    dir.run(&args("rarely", "1h")).succeeded();
+    // less than a millisecond, so that most saves are within an epoch
+    dir.run(&[&args("often", "0.00001min")[..], &["--keep", "1000"]].concat()).succeeded();
+    assert!(fs::read_dir(dir.path("often/checkpoints")).unwrap().count() > 3);
+    assert!(result_of(&dir.path("often")) == result_of(&dir.path("rarely")));
+    dir.run(&args("seconds", "90sec")).failed(2, &["`90sec` is not an interval", "s is not seconds", "5min"]);
+}
+
+#[test]
 fn a_new_run_can_start_with_the_weights_of_another() {
     let dir = TestDir::new();
     dir.run(&train_args(&["--out", "run"])).succeeded();
@@ -90,6 +102,11 @@ fn a_divergence_keeps_the_last_good_model_and_gives_hints() {
     let outcome =
         dir.run(&train_args(&wild)).failed(3, &["diverged at step", "--lr 1e8", "--clip 1", "is kept in wild"]);
     assert!(!outcome.stderr.contains("NaN perplexity"), "{}", outcome.stderr);
+    // what is set already is not suggested
+    let clipped = ["--nonlinearity", "relu", "--lr", "1e30", "--clip", "1", "--out", "clipped"];
+    let outcome =
+        dir.run(&train_args(&clipped)).failed(3, &["hint: reduce --clip (now 1), or reduce --num-steps (now 10)"]);
+    assert!(!outcome.stderr.contains("--clip 1 (0 disables it)"), "{}", outcome.stderr);
     dir.run(&["generate", "wild", "--num-tokens", "3"]).succeeded();
 }
 

@@ -44,13 +44,14 @@ fn a_file_size_limit_leaves_a_checkpoint_that_can_be_resumed() {
     let outcome = run(shell(&dir, &script));
     let words = [
         "warning: `run/metrics.jsonl` cannot be written: File too large",
-        "is kept, training continues and retries at the next checkpoint",
+        "is kept, training continues and retries at each checkpoint without another warning",
         "error: the end of the training run was not saved: `run/metrics.jsonl` cannot be written",
         "is kept in run",
         "rnnlm train --resume run",
     ];
     let outcome = outcome.failed(1, &words);
-    assert!(outcome.stderr.matches("warning: `run/metrics").count() > 2, "it retries: {}", outcome.stderr);
+    // the same error is reported once, although 120 epochs have a dozen checkpoints
+    assert_eq!(outcome.stderr.matches("warning: `run/metrics").count(), 1, "{}", outcome.stderr);
     dir.run(&["generate", "run", "--num-tokens", "3"]).succeeded();
     dir.run(&["train", "--quiet", "--resume", "run"]).succeeded();
     assert!(result_of(&dir.path("run")) == result_of(&dir.path("whole")));
@@ -85,7 +86,7 @@ fn a_run_on_a_full_disk_can_be_resumed_after_files_are_removed() {
         {
             let words = [
                 "No space left on device",
-                "retries at the next checkpoint",
+                "retries at each checkpoint",
                 "exit 1",
                 "two checkpoints need",
                 "--out on another disk",

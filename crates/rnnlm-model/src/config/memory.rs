@@ -2,12 +2,57 @@
 //!
 //! Sizes are counted in 128 bits, so that absurd settings give an absurd number instead of a wrong one.
 
-use rnnlm_rnn::Widths;
-use rnnlm_tensor::Backend;
+use rnnlm_rnn::{ExecutionPath, Recurrence, StackBytes};
+use rnnlm_vocab::Sampling;
 
 use super::model::ModelConfig;
 use super::train::TrainConfig;
-use crate::output::LOGITS_BYTES;
+use crate::evaluate::CHUNK_STEPS;
+use crate::output::{KEEP_PACKED_MAX_ROWS, LOGITS_BYTES};
+
+const FLOAT: u128 = size_of::<f32>() as u128;
+const ID_BYTES: u128 = size_of::<u32>() as u128;
+/// Name, shape and position of a parameter in a layout.
+const TENSOR_LAYOUT_BYTES: u128 = 256;
+/// The entry of a tensor in the header of a file, with what the writer collects for it.
+const TENSOR_SAVE_BYTES: u128 = 1024;
+/// A vocabulary entry in the copy that the run's writer keeps, and as JSON while it is written.
+const VOCAB_ENTRY_BYTES: u128 = 256;
+
+/// The number of tokens of a run's texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextTokens {
+    /// Training tokens.
+    pub training: usize,
+    /// Tokens of the validation set; 0 without one.
+    pub validation: usize,
+}
+
+/// The memory that a training run takes, in bytes, without what the process has in use before: the program and the texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainingMemory {
+    /// On the device: parameters, gradients, the optimizer's state, every intermediate value of a minibatch and packed
+    /// weights. Rows have the padding that the device gives them.
+    pub resident: u128,
+    /// On the device, for a while: what scores a minibatch or the validation set, or generates a sample.
+    pub scoring: u128,
+    /// On the host.
+    pub host: u128,
+    /// On the host, for a while: the copies that saving makes.
+    pub saving: u128,
+}
+
+impl TrainingMemory {
+    /// The most memory that is in use at a time if the device has its own: on the device, and on the host.
+    pub fn peaks(&self) -> [u128; 2] {
+        [self.resident + self.scoring, self.host + self.saving]
+    }
+
+    /// The most memory that is in use at a time if the device uses the memory of the host.
+    pub fn shared_peak(&self) -> u128 {
+        self.resident + self.host + self.scoring.max(self.saving)
+    }
+}
 
 impl ModelConfig {
     /// The number of parameters; tied weights count once.
@@ -30,28 +75,115 @@ impl ModelConfig {
         h * layers * rows * directions
     }
 
-    /// The bytes of device memory that a training run allocates: parameters, gradients, the optimizer's state, and every
-    /// intermediate value of a minibatch. Rows have the padding that `backend` gives them.
-    pub fn memory_needed<B: Backend>(&self, backend: &B, train: &TrainConfig) -> u128 {
-        let padded = |cols: u128| backend.row_stride(cols as usize) as u128;
-        let [v, h, layers] = [self.vocab_size, self.hidden_size, self.num_layers].map(bounded);
-        let (_, directions) = self.gates_and_directions();
-        let rows = bounded(train.batch_size) * bounded(train.num_steps);
-        let Widths { hidden, gates, cell, candidate, gate_gradients, candidate_gradient } =
-            self.cell.widths(h as usize);
-        let stored = [hidden, gates, cell, candidate, gate_gradients, candidate_gradient];
-        let mut per_row = layers * directions * stored.into_iter().map(|cols| padded(cols as u128)).sum::<u128>();
-        // the gradients between layers and of the output
-        per_row += 3 * padded(directions * h);
-        // the embedding and its gradient
-        per_row += 2 * padded(bounded(self.embedding_size));
-        if train.dropout > 0.0 {
-            per_row += layers.saturating_sub(1) * padded(directions * h);
+    /// The memory that a training run takes, computed before it is allocated.
+    pub fn training_memory<B: Recurrence>(
+        &self,
+        backend: &B,
+        train: &TrainConfig,
+        path: ExecutionPath,
+        text: TextTokens,
+    ) -> TrainingMemory {
+        let parameters = self.num_parameters();
+        let buffers = train.optimizer.num_buffers() as u128;
+        let states = 2 * self.state_len(train.batch_size);
+        let sizes = [train.num_steps, train.batch_size];
+        let rows = sizes.map(bounded).iter().product::<u128>();
+        let has_dropout = train.dropout > 0.0;
+        let training = self.workspace_bytes(backend, path, sizes, has_dropout);
+        // the ids of a minibatch: in the sampler, and in the queue on the host and the device
+        let queue = 6 * ID_BYTES * rows;
+        let resident = (2 + buffers).saturating_mul(parameters * FLOAT)
+            + 2 * self.num_tensors() * TENSOR_LAYOUT_BYTES
+            + states * FLOAT
+            + training.tensors
+            + training.plans
+            + queue
+            + self.matmul_scratch_bytes(backend, rows);
+
+        // every save scores one minibatch; a validation set is scored in chunks, the last of which has another size
+        let steps = if text.validation > 1 { CHUNK_STEPS } else { CHUNK_STEPS.min(train.num_steps) };
+        let chunk = self.workspace_bytes(backend, path, [steps, 1], false);
+        let chunks = if text.validation > 1 { 2 } else { 1 };
+        let scoring = chunks * chunk.tensors + chunk.plans;
+        let sample = self.workspace_bytes(backend, path, [1, 1], false);
+
+        let stored = self.num_stored_values();
+        let snapshot = parameters * (1 + buffers) + states;
+        let files = 2 * stored + buffers * parameters + states;
+        // a tensor is converted to bytes before it is written to a file, in memory that grows by copying
+        let largest_tensor = if buffers > 0 { parameters } else { self.largest_weight_len() };
+        let saving = FLOAT * (snapshot + files + 2 * largest_tensor) + self.num_tensors() * TENSOR_SAVE_BYTES;
+        let subsequences = if train.sampling == Sampling::Random { text.training / train.num_steps.max(1) } else { 0 };
+        TrainingMemory {
+            resident,
+            scoring: scoring.max(sample.tensors + sample.plans),
+            host: bounded(self.vocab_size) * VOCAB_ENTRY_BYTES + (subsequences * size_of::<usize>()) as u128,
+            saving,
         }
-        let per_parameter = 2 + train.optimizer.num_buffers() as u128;
-        let logits = rows.saturating_mul(padded(v)).min((LOGITS_BYTES / size_of::<f32>()).max(self.vocab_size) as u128);
-        let values = (per_parameter * self.num_parameters()).saturating_add(rows.saturating_mul(per_row));
-        values.saturating_add(logits).saturating_mul(4)
+    }
+
+    /// The bytes of a workspace for `[num_steps, batch_size]` tokens, and of the packed weights that its use adds.
+    fn workspace_bytes<B: Recurrence>(
+        &self,
+        backend: &B,
+        path: ExecutionPath,
+        [num_steps, batch_size]: [usize; 2],
+        has_dropout: bool,
+    ) -> StackBytes {
+        let padded = |cols: u128| backend.row_stride(cols as usize) as u128;
+        let rows = bounded(num_steps) * bounded(batch_size);
+        let [v, e] = [self.vocab_size, self.embedding_size].map(bounded);
+        let output_size = bounded(self.stack().num_directions()) * bounded(self.hidden_size);
+        let is_one_hot = self.embedding_size == 0;
+        let mut bytes = self.stack().memory_bytes(backend, path, [num_steps, batch_size], is_one_hot, has_dropout);
+        let chunk = rows.min(self.logits_rows());
+        let embedded = if is_one_hot { 0 } else { 2 * rows * padded(e) };
+        // inputs, targets and losses, and the gradient of the layers' output
+        bytes.tensors += FLOAT * (3 * rows + embedded + chunk * padded(v) + rows * padded(output_size));
+        if chunk <= KEEP_PACKED_MAX_ROWS as u128 && backend.shares_host_memory() {
+            bytes.plans += FLOAT * output_size * padded(v);
+        }
+        bytes
+    }
+
+    /// The bytes that the largest multiplication of a step keeps.
+    fn matmul_scratch_bytes<B: Recurrence>(&self, backend: &B, rows: u128) -> u128 {
+        let [v, h, d] = [self.vocab_size, self.hidden_size, self.input_size()].map(bounded);
+        let (gates, directions) = self.gates_and_directions();
+        let chunk = rows.min(self.logits_rows());
+        let output = [(chunk, directions * h, v), (v, chunk, directions * h), (chunk, v, directions * h)];
+        let recurrent = [(gates * h, rows, h), (rows, gates * h, h)];
+        let dense = [(gates * h, rows, d), (rows, gates * h, d), (rows, d, gates * h)];
+        let dense = if self.embedding_size > 0 { &dense[..] } else { &[] };
+        let all = output.iter().chain(&recurrent).chain(dense);
+        all.map(|&(m, k, n)| backend.matmul_scratch_bytes([m, k], n as usize)).max().unwrap_or(0)
+    }
+
+    /// The most rows of logits that a workspace has.
+    fn logits_rows(&self) -> u128 {
+        (LOGITS_BYTES / size_of::<f32>() / self.vocab_size.max(1)).max(1) as u128
+    }
+
+    /// The number of parameter tensors.
+    fn num_tensors(&self) -> u128 {
+        let (_, directions) = self.gates_and_directions();
+        let per_layer = if self.cell.recurrent_blocks().is_empty() { 2 } else { 4 };
+        bounded(self.num_layers) * directions * per_layer + 2 + u128::from(self.embedding_size > 0)
+    }
+
+    /// The number of values in `model.safetensors`, where a tied weight has two names.
+    fn num_stored_values(&self) -> u128 {
+        let tied = if self.tie_weights { bounded(self.vocab_size) * bounded(self.embedding_size) } else { 0 };
+        self.num_parameters() + tied
+    }
+
+    /// The number of elements of the largest weight.
+    fn largest_weight_len(&self) -> u128 {
+        let [v, h, d] = [self.vocab_size, self.hidden_size, self.input_size()].map(bounded);
+        let (gates, directions) = self.gates_and_directions();
+        let higher = if self.num_layers > 1 { directions * h } else { 0 };
+        let embedding = if self.embedding_size > 0 { d } else { 0 };
+        (gates * h * h.max(d).max(higher)).max(v * (directions * h).max(embedding))
     }
 
     /// **G** and the number of directions.
@@ -77,22 +209,46 @@ mod tests {
         assert_eq!(ModelConfig::book(28).num_parameters(), 7_168 + 65_536 + 512 + 7_168 + 28);
     }
 
-    #[test]
-    fn the_estimate_uses_the_row_stride_of_the_backend() {
-        let cpu = Cpu::new(1).unwrap();
-        let train = TrainConfig { batch_size: 2, num_steps: 3, ..TrainConfig::book() };
+    /// The estimate for a model of 7 tokens and 5 hidden units.
+    fn estimate(train: &TrainConfig, path: ExecutionPath, validation: usize) -> TrainingMemory {
         let model = ModelConfig { hidden_size: 5, ..ModelConfig::book(7) };
-        let stride = |cols| cpu.row_stride(cols) as u128;
-        // RNN(7, 5): 5·(7 + 5 + 2) parameters, Linear(5, 7): 42; each has a gradient
-        let parameters = 2 * (70 + 42);
-        // rows of H: hidden state, gradient of its pre-activation, 3 gradients between layers; one row of V for logits
-        let rows = 6 * (5 * stride(5) + stride(7));
-        assert_eq!(model.memory_needed(&cpu, &train), 4 * (parameters + rows));
+        let text = TextTokens { training: 1000, validation };
+        model.training_memory(&Cpu::new(1).unwrap(), train, path, text)
+    }
+
+    #[test]
+    fn each_optimizer_buffer_counts_while_training_and_while_saving() {
+        let [sgd, adam] = [crate::OptimizerConfig::SGD, crate::OptimizerConfig::ADAM].map(|optimizer| {
+            let train = TrainConfig { batch_size: 2, num_steps: 3, optimizer, ..TrainConfig::book() };
+            estimate(&train, ExecutionPath::Reference, 0)
+        });
+        // RNN(7, 5) has 5·(7 + 5 + 2) parameters, Linear(5, 7) has 42
+        let parameters = 70 + 42;
+        assert_eq!(adam.resident - sgd.resident, 2 * 4 * parameters);
+        // a snapshot and a file have both buffers; the largest tensor is a buffer instead of a weight of 5·7 values
+        assert_eq!(adam.saving - sgd.saving, 4 * (2 * 2 * parameters + 2 * (parameters - 35)));
+    }
+
+    #[test]
+    fn a_validation_set_and_packed_weights_count() {
+        let train = TrainConfig { batch_size: 2, num_steps: 3, ..TrainConfig::book() };
+        let reference = estimate(&train, ExecutionPath::Reference, 0);
+        let fused = estimate(&train, ExecutionPath::Auto, 0);
+        assert!(fused.resident > reference.resident && fused.scoring > reference.scoring);
+        // two chunks of 128 rows instead of one of 3: hidden states, two gradients, logits and the output's gradient
+        let validation = estimate(&train, ExecutionPath::Reference, 500);
+        let row = 4 * 16 * 4;
+        assert!(validation.scoring - reference.scoring > (2 * 128 - 3) * row, "{validation:?} {reference:?}");
+        assert_eq!(validation.peaks(), [validation.resident + validation.scoring, validation.host + validation.saving]);
+        assert!(validation.shared_peak() < validation.peaks().iter().sum());
     }
 
     #[test]
     fn absurd_sizes_give_an_absurd_number() {
         let model = ModelConfig { hidden_size: usize::MAX, num_layers: usize::MAX, ..ModelConfig::book(usize::MAX) };
-        assert!(model.memory_needed(&Cpu::new(1).unwrap(), &TrainConfig::book()) > 1 << 100);
+        let train = TrainConfig { batch_size: usize::MAX, num_steps: usize::MAX, ..TrainConfig::book() };
+        let text = TextTokens { training: usize::MAX, validation: usize::MAX };
+        let memory = model.training_memory(&Cpu::new(1).unwrap(), &train, ExecutionPath::Auto, text);
+        assert!(memory.shared_peak() > 1 << 100, "{memory:?}");
     }
 }

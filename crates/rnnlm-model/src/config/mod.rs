@@ -6,12 +6,15 @@
 mod defaults;
 mod memory;
 mod model;
+mod numbers;
 mod optimizer;
 mod schedule;
 mod train;
 
 pub(crate) use self::defaults::is_default;
+pub use self::memory::{TextTokens, TrainingMemory};
 pub use self::model::ModelConfig;
+pub(crate) use self::numbers::shortest;
 pub use self::optimizer::OptimizerConfig;
 pub use self::schedule::{Plateau, Schedule};
 pub use self::train::{Init, TrainConfig};

@@ -3,6 +3,8 @@
 use rnnlm_tensor::Update;
 use serde::{Deserialize, Serialize};
 
+use super::numbers::shortest;
+
 /// An optimizer and its settings. [`Update`] has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
@@ -10,10 +12,12 @@ pub enum OptimizerConfig {
     /// `torch.optim.SGD`.
     Sgd {
         /// Decay of the accumulated gradients; 0 for none.
+        #[serde(serialize_with = "shortest")]
         momentum: f32,
         /// Whether to use Nesterov momentum.
         nesterov: bool,
         /// L2 penalty, added to the gradients.
+        #[serde(serialize_with = "shortest")]
         weight_decay: f32,
     },
     /// `torch.optim.Adam`.
@@ -21,8 +25,10 @@ pub enum OptimizerConfig {
         /// β₁ and β₂: decay of the running means of the gradients and of their squares.
         betas: [f64; 2],
         /// Term added to the denominator.
+        #[serde(serialize_with = "shortest")]
         eps: f32,
         /// L2 penalty, added to the gradients.
+        #[serde(serialize_with = "shortest")]
         weight_decay: f32,
     },
     /// `torch.optim.AdamW`.
@@ -30,19 +36,25 @@ pub enum OptimizerConfig {
         /// β₁ and β₂: decay of the running means of the gradients and of their squares.
         betas: [f64; 2],
         /// Term added to the denominator.
+        #[serde(serialize_with = "shortest")]
         eps: f32,
         /// Decoupled weight decay: each update subtracts `lr·weight_decay·w` from a parameter `w`.
+        #[serde(serialize_with = "shortest")]
         weight_decay: f32,
     },
     /// `torch.optim.RMSprop`.
     Rmsprop {
         /// Decay of the running mean of the squared gradients.
+        #[serde(serialize_with = "shortest")]
         alpha: f32,
         /// Term added to the denominator.
+        #[serde(serialize_with = "shortest")]
         eps: f32,
         /// L2 penalty, added to the gradients.
+        #[serde(serialize_with = "shortest")]
         weight_decay: f32,
         /// Decay of the accumulated steps; 0 for none.
+        #[serde(serialize_with = "shortest")]
         momentum: f32,
     },
 }

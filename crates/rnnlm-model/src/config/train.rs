@@ -5,6 +5,7 @@ use rnnlm_vocab::Sampling;
 use serde::{Deserialize, Serialize};
 
 use super::defaults::is_default;
+use super::numbers::shortest;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use crate::{Error, Position, Result};
@@ -37,6 +38,7 @@ pub struct TrainConfig {
     #[serde(default)]
     pub optimizer: OptimizerConfig,
     /// Learning rate before the schedule is applied.
+    #[serde(serialize_with = "shortest")]
     pub lr: f32,
     /// Learning rate schedule.
     #[serde(default)]
@@ -45,12 +47,13 @@ pub struct TrainConfig {
     #[serde(default, skip_serializing_if = "is_default")]
     pub warmup: u64,
     /// Largest global norm of the gradients (`clip_grad_norm_`); 0 for no clipping.
+    #[serde(serialize_with = "shortest")]
     pub clip: f32,
     /// Largest absolute value of each gradient (`clip_grad_value_`); 0 for no clipping.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
     pub clip_value: f32,
     /// Dropout probability between recurrent layers, as in `torch.nn.RNN(dropout=…)`; not applied after the last layer.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
     pub dropout: f32,
     /// Epochs without a better perplexity on the validation set before training stops; 0 never stops early.
     #[serde(default, skip_serializing_if = "is_default")]

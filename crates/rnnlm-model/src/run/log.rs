@@ -1,8 +1,8 @@
-//! `metrics.jsonl`: one line per epoch.
+//! `metrics.jsonl`: one line per epoch, and within long epochs one for every thousand minibatches.
 //!
-//! A line is appended as soon as its epoch is complete. A save records length and digest of the file in
+//! A line is appended as soon as its minibatches are complete. A save records length and digest of the file in
 //! `trainer.safetensors` ([`LogRecord`]). A process that was killed may have left more lines, or a part of one. They are
-//! truncated when training resumes, because their epochs are trained again.
+//! truncated when training resumes, because their minibatches are trained again.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -6,7 +6,7 @@
 //! trainer.safetensors  parameters, carried state, optimizer, position: what exact resumption needs
 //! model.safetensors    the parameters alone, under PyTorch's names
 //! best.safetensors     the model with the best perplexity on the validation set, if there is one
-//! metrics.jsonl        one line per epoch
+//! metrics.jsonl        one line per epoch, and more within long epochs
 //! checkpoints/         earlier versions of trainer.safetensors, if they are kept
 //! ```
 //!

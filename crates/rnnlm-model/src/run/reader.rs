@@ -131,11 +131,21 @@ impl Run {
         &self.vocab_sha256
     }
 
-    /// Every line of `metrics.jsonl`.
+    /// The lines of `metrics.jsonl` for finished epochs.
     ///
     /// # Errors
     /// If the file cannot be read, or a line is damaged.
     pub fn metrics(&self) -> Result<Vec<Metrics>> {
+        let mut metrics = self.all_metrics()?;
+        metrics.retain(|line| line.minibatch.is_none());
+        Ok(metrics)
+    }
+
+    /// Every line of `metrics.jsonl`, also those within epochs.
+    ///
+    /// # Errors
+    /// As [`Run::metrics`].
+    pub fn all_metrics(&self) -> Result<Vec<Metrics>> {
         parse_metrics(&self.file(METRICS), &self.source.read(METRICS, MAX_LOG_BYTES)?)
     }
 
@@ -178,10 +188,15 @@ impl Run {
     /// Loads the model with the best perplexity on the validation set to a device.
     ///
     /// # Errors
-    /// [`Error::NotARun`] if the run has none; otherwise as [`Run::load`].
+    /// [`Error::NoBestModel`] if the run has none; otherwise as [`Run::load`].
     pub fn load_best<B: Recurrence>(&self, backend: &B, path: ExecutionPath) -> Result<LanguageModel<B>> {
         if !self.source.has(BEST) {
-            return Err(self.without(BEST));
+            let reason = match &self.config {
+                Config::Imported(_) => "it was imported",
+                Config::Trained(config) if config.validation.is_none() => "it was trained without a validation set",
+                Config::Trained(_) => "no epoch has a perplexity on the validation set yet",
+            };
+            return Err(Error::NoBestModel { path: self.path().to_owned(), reason });
         }
         self.load_file(BEST, backend, path)
     }

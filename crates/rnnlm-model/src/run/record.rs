@@ -10,8 +10,8 @@ use super::digest::{self, PLACEHOLDER};
 use super::disk::Disk;
 use super::files::{io_error, write_atomically};
 use super::options::RunOptions;
-use crate::config::is_default;
-use crate::{EpochReport, Error, ModelConfig, NonFinite, Result, TrainConfig};
+use crate::config::{is_default, shortest};
+use crate::{EpochProgress, EpochReport, Error, ModelConfig, NonFinite, Result, TrainConfig};
 
 /// The format version that this program writes to `config.json` and to weights files. It reads this version and all older
 /// ones.
@@ -69,7 +69,8 @@ impl ValidationRecord {
 }
 
 fn sha256_of_ids(ids: &[u32]) -> String {
-    digest::sha256_of(ids.iter().map(|id| id.to_le_bytes()))
+    // in blocks, because each update of a digest takes time
+    digest::sha256_of(ids.chunks(4096).map(|block| block.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>()))
 }
 
 /// The content of `config.json`: all settings of a run.
@@ -116,12 +117,18 @@ pub(crate) enum Config {
     Imported(ImportRecord),
 }
 
-/// One line of `metrics.jsonl`.
+/// One line of `metrics.jsonl`: an epoch, or its start up to a minibatch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Number of the epoch, from 1.
     pub epoch: u64,
-    /// Training perplexity of the epoch.
+    /// Completed minibatches of an epoch that is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minibatch: Option<usize>,
+    /// Minibatches of the whole epoch, if `minibatch` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_minibatches: Option<usize>,
+    /// Training perplexity of the epoch, or of its minibatches so far.
     pub perplexity: f64,
     /// Perplexity on the validation set, if there is one; `null` if it is not finite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,17 +139,47 @@ pub struct Metrics {
     /// Throughput in tokens per second.
     pub tokens_per_second: f64,
     /// Learning rate.
+    #[serde(serialize_with = "shortest")]
     pub lr: f32,
     /// Mean gradient norm before clipping.
     pub gradient_norm: f64,
-    /// Wall-clock seconds of the epoch.
+    /// Wall-clock seconds of the epoch, or of its minibatches so far.
     pub seconds: f64,
+}
+
+impl Metrics {
+    /// Epochs since the start of training, with the part of an epoch that is not finished.
+    pub fn epochs(&self) -> f64 {
+        match (self.minibatch, self.num_minibatches) {
+            (Some(minibatch), Some(all)) => (self.epoch as f64 - 1.0) + minibatch as f64 / all.max(1) as f64,
+            _ => self.epoch as f64,
+        }
+    }
+}
+
+impl From<&EpochProgress> for Metrics {
+    fn from(progress: &EpochProgress) -> Self {
+        Self {
+            epoch: progress.epoch,
+            minibatch: Some(progress.minibatch),
+            num_minibatches: Some(progress.num_minibatches),
+            perplexity: progress.perplexity.unwrap_or(f64::NAN),
+            val_perplexity: None,
+            val_perplexity_reason: None,
+            tokens_per_second: progress.tokens_per_second(),
+            lr: progress.lr,
+            gradient_norm: progress.gradient_norm.unwrap_or(f64::NAN),
+            seconds: progress.duration.as_secs_f64(),
+        }
+    }
 }
 
 impl From<&EpochReport> for Metrics {
     fn from(report: &EpochReport) -> Self {
         Self {
             epoch: report.epoch,
+            minibatch: None,
+            num_minibatches: None,
             perplexity: report.perplexity,
             val_perplexity: report.val_perplexity,
             val_perplexity_reason: report.val_perplexity.and_then(NonFinite::of),

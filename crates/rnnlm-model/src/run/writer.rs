@@ -24,7 +24,7 @@ use super::options::RunOptions;
 use super::reader::Run;
 use super::record::{Config, FORMAT_VERSION, Metrics, RunConfig};
 use super::weights::{self, WeightsFile};
-use crate::{EpochReport, Error, Position, Result, Snapshot, Trainer};
+use crate::{EpochProgress, EpochReport, Error, Position, Result, Snapshot, Trainer};
 
 /// A run that this process writes. No other process can write it at the same time.
 #[derive(Debug)]
@@ -193,10 +193,7 @@ impl RunWriter {
     /// a gigabyte, which is about seven million epochs, lines are dropped.
     pub fn log(&mut self, report: &EpochReport) {
         let line = serde_json::to_string(&Metrics::from(report)).expect("plain values are valid JSON");
-        self.log.add(&line);
-        if self.folder.is_writable() {
-            self.log.try_flush(&*self.disk);
-        }
+        self.add_line(&line);
     }
 
     /// The log of a resumed run, without the lines after the last save. Marks the checkpoints that are abandoned.
@@ -209,6 +206,19 @@ impl RunWriter {
         // before the lines are truncated that show what is abandoned
         branches::mark_abandoned(&*self.disk, &self.run, record)?;
         Log::resume(&*self.disk, metrics.to_owned(), record)
+    }
+
+    /// Appends a line for the part of an epoch, like [`RunWriter::log`].
+    pub fn log_progress(&mut self, progress: &EpochProgress) {
+        let line = serde_json::to_string(&Metrics::from(progress)).expect("plain values are valid JSON");
+        self.add_line(&line);
+    }
+
+    fn add_line(&mut self, line: &str) {
+        self.log.add(line);
+        if self.folder.is_writable() {
+            self.log.try_flush(&*self.disk);
+        }
     }
 
     /// Saves: the metrics, then the trainer's state, then the model, and the best model if it is pending. Each file is

@@ -12,7 +12,7 @@ use std::fmt::Debug;
 
 use rnnlm_tensor::{Backend, ViewMut};
 
-use crate::{Adjoint, Dims, Input, Layer, ParameterSet, Result, Tape};
+use crate::{Adjoint, Cell, Dims, Input, Layer, ParameterSet, Result, Tape};
 
 /// The implementation of the recurrent layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -47,6 +47,21 @@ pub trait Recurrence: Backend {
     /// # Errors
     /// If the device fails.
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<Self::Plan>>;
+
+    /// Whether the memory of the device is that of the host.
+    fn shares_host_memory(&self) -> bool {
+        false
+    }
+
+    /// The bytes of device memory that the plan of a layer takes once it is in use; 0 for a plan that is small.
+    fn plan_bytes(&self, _cell: Cell, _is_one_hot: bool, _dims: Dims) -> u128 {
+        0
+    }
+
+    /// The bytes of device memory that a multiplication `C[m, n] = A[m, k] · B[k, n]` keeps for the next one.
+    fn matmul_scratch_bytes(&self, _mk: [u128; 2], _n: usize) -> u128 {
+        0
+    }
 
     /// Fills the tape, starting from its initial state, like the reference path.
     ///

@@ -60,6 +60,11 @@ impl Buffer {
         Self::aligned(values, len)
     }
 
+    /// The bytes that [`Buffer::small`] allocates for `len` values.
+    pub(super) fn small_bytes(len: u128) -> u128 {
+        (len + (LINE - 1 + PREFETCH_SLACK) as u128) * size_of::<f32>() as u128
+    }
+
     /// The first `len` values from a cache line on. Moving the vector does not move its memory, so `start` stays valid.
     fn aligned(values: Vec<f32>, len: usize) -> Self {
         let start = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);

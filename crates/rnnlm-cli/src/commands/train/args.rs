@@ -13,7 +13,7 @@ use crate::args::{Compute, Format};
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::values::{
-    ScheduleName, at_least_one, below_one_f32, below_one_f64, cell, encoding, factor, init, line_ends,
+    ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, encoding, factor, init, line_ends,
     non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, sampling, schedule,
     token_kind,
 };
@@ -138,9 +138,10 @@ pub(crate) struct TrainArgs {
     /// Not supported: backpropagation through all earlier minibatches.
     #[arg(long, hide = true)]
     pub(crate) no_detach: bool,
-    /// Seed for initial weights, minibatches and dropout. The same seed gives the same bytes.
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
-    pub(crate) seed: u64,
+    /// Seed for initial weights, minibatches and dropout. The same seed gives the same bytes; `random` draws one and
+    /// prints it.
+    #[arg(long, value_name = "N|random", default_value = "0", help_heading = "Training")]
+    pub(crate) seed: Seed,
 
     /// Optimizer, with PyTorch's update rule.
     #[arg(long, default_value = "sgd", value_parser = optimizer, value_name = "sgd|adam|adamw|rmsprop",
@@ -223,18 +224,18 @@ pub(crate) struct TrainArgs {
     /// Start a new run with the weights, sizes and vocabulary of this run.
     #[arg(long, value_name = "RUN", help_heading = "Saving")]
     pub(crate) init_from: Option<PathBuf>,
-    /// Epochs between two checkpoints; with the suffix s, steps: 500s.
-    #[arg(long, value_name = "N|Ns", default_value = "10", help_heading = "Saving")]
+    /// Interval between two checkpoints: in epochs (10), in steps (500s; s does not mean seconds), in minutes (5min) or
+    /// in hours (1h). Of several, separated by commas, whichever ends first.
+    #[arg(long, value_name = "N|Ns|Nmin|Nh", default_value = Interval::DEFAULT, help_heading = "Saving")]
     pub(crate) checkpoint_every: Interval,
     /// Number of earlier checkpoints to keep, in the folder `checkpoints` of the run. To resume from one of them, copy
     /// it over `trainer.safetensors`.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Saving")]
     pub(crate) keep: usize,
 
-    /// Prefix of a sample; may be repeated. Escapes: \n, \t, \xNN for a byte, \u{…} for a character, \\ for a
-    /// backslash.
-    #[arg(long = "prefix", id = "prefix", value_name = "TEXT", default_values = ["time traveller", "traveller"],
-          help_heading = "Output")]
+    /// Prefix of a sample; may be repeated. Escapes: \n, \t, \xNN for a byte, \u{…} for a character, \\ for a backslash
+    /// [default: `time traveller` and `traveller` for timemachine and sample, the start of a line for other texts].
+    #[arg(long = "prefix", id = "prefix", value_name = "TEXT", help_heading = "Output")]
     pub(crate) prefixes: Vec<PrefixText>,
     /// File with the prefix of a sample, which is used as it is, with its last line end.
     #[arg(long, value_name = "FILE", conflicts_with = "prefix", help_heading = "Output")]
@@ -269,8 +270,8 @@ impl TrainArgs {
         Self::parse_from(["train"])
     }
 
-    /// The prefixes of the samples, from the command line or from a file.
-    pub(crate) fn sample_prefixes(&self) -> Result<Vec<PrefixText>> {
+    /// The prefixes of the samples that the user named, on the command line or in a file.
+    pub(crate) fn named_prefixes(&self) -> Result<Vec<PrefixText>> {
         match &self.prefix_file {
             Some(path) if path == Path::new("-") && self.corpus == "-" => {
                 Err(Failure::usage("--corpus and --prefix-file cannot both be standard input"))

@@ -3,66 +3,97 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rnnlm_model::{EpochReport, Error, NonFinite, Position, RunWriter, Trainer};
 use rnnlm_rnn::Recurrence;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
+use crate::human;
 use crate::progress::TrainingProgress;
-use crate::{human, signals};
 
-/// The interval between two checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interval {
-    Epochs(u64),
-    Steps(u64),
+/// The interval between two checkpoints: in epochs, in steps, in time, or whichever of them ends first.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Interval {
+    epochs: Option<u64>,
+    steps: Option<u64>,
+    minutes: Option<f64>,
 }
+
+impl Interval {
+    /// The default of `--checkpoint-every`.
+    pub(crate) const DEFAULT: &str = "10,10min";
+
+    /// `10 epochs or 10 minutes`.
+    pub(crate) fn describe(self) -> String {
+        let minutes = |minutes: f64| match minutes {
+            1.0 => "1 minute".to_owned(),
+            minutes => format!("{minutes} minutes"),
+        };
+        let epochs = self.epochs.map(|epochs| human::count(epochs, "epoch"));
+        let steps = self.steps.map(|steps| human::count(steps, "step"));
+        let parts: Vec<_> = [epochs, steps, self.minutes.map(minutes)].into_iter().flatten().collect();
+        parts.join(" or ")
+    }
+
+    /// Whether a checkpoint is due at `position`, `elapsed` after the last attempt.
+    fn is_due(self, position: Position, elapsed: Duration) -> bool {
+        let is_due = |epochs| position.minibatch == 0 && position.epoch.is_multiple_of(epochs);
+        self.epochs.is_some_and(is_due) || self.is_due_within_epoch(position.step, elapsed)
+    }
+
+    /// Whether a checkpoint is due after `step`, wherever that is in an epoch.
+    fn is_due_within_epoch(self, step: u64, elapsed: Duration) -> bool {
+        self.steps.is_some_and(|steps| step.is_multiple_of(steps))
+            || self.minutes.is_some_and(|minutes| elapsed.as_secs_f64() >= 60.0 * minutes)
+    }
+
+    /// Adds one part of the text.
+    fn add(&mut self, part: &str) -> Result<(), String> {
+        let count = |number: &str| match number.parse::<u64>() {
+            Ok(0) => Err("must be at least 1".to_owned()),
+            Ok(number) => Ok(number),
+            Err(_) => Err(format!("`{part}` is not an interval: {EXPECTED}")),
+        };
+        let minutes = |number: &str, scale: f64| match number.parse::<f64>() {
+            Ok(number) if number.is_finite() && number > 0.0 => Ok(number * scale),
+            Ok(_) => Err("must be above 0".to_owned()),
+            Err(_) => Err(format!("`{part}` is not an interval: {EXPECTED}")),
+        };
+        let is_repeated = if let Some(number) = part.strip_suffix("min") {
+            self.minutes.replace(minutes(number, 1.0)?).is_some()
+        } else if let Some(number) = part.strip_suffix('h') {
+            self.minutes.replace(minutes(number, 60.0)?).is_some()
+        } else if let Some(number) = part.strip_suffix('s') {
+            self.steps.replace(count(number)?).is_some()
+        } else {
+            self.epochs.replace(count(part)?).is_some()
+        };
+        if is_repeated { Err(format!("`{part}` is a second interval of the same unit")) } else { Ok(()) }
+    }
+}
+
+/// The units of an interval.
+const EXPECTED: &str = "expected epochs (10), steps (500s; s is not seconds), minutes (5min) or hours (1h)";
 
 impl FromStr for Interval {
     type Err = String;
 
-    /// Parses `10` as epochs and `500s` as steps.
+    /// Parses `10` as epochs, `500s` as steps, `5min` and `1h` as time, and several of them separated by commas.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, interval): (_, fn(u64) -> Self) = match text.strip_suffix('s') {
-            Some(number) => (number, Self::Steps),
-            None => (text, Self::Epochs),
-        };
-        match number.parse::<u64>() {
-            Ok(0) => Err("must be at least 1".to_owned()),
-            Ok(number) => Ok(interval(number)),
-            Err(_) => Err("expected a number of epochs such as 10, or of steps such as 500s".to_owned()),
-        }
+        let mut interval = Self::default();
+        text.split(',').try_for_each(|part| interval.add(part.trim()))?;
+        Ok(interval)
     }
 }
 
 impl fmt::Display for Interval {
     /// The text that [`Interval::from_str`] parses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Epochs(epochs) => write!(f, "{epochs}"),
-            Self::Steps(steps) => write!(f, "{steps}s"),
-        }
-    }
-}
-
-impl Interval {
-    /// Whether a checkpoint is due at `position`.
-    pub(crate) fn is_due(self, position: Position) -> bool {
-        match self {
-            Self::Epochs(epochs) => position.minibatch == 0 && position.epoch.is_multiple_of(epochs),
-            Self::Steps(steps) => position.step.is_multiple_of(steps),
-        }
-    }
-
-    /// A function for an epoch that starts at `step`, to be called after every step. It returns whether the epoch has
-    /// to pause, because a stop was requested or a checkpoint is due.
-    pub(crate) fn pause_check(self, step: u64) -> impl Fn() -> bool + Sync {
-        let step = AtomicU64::new(step);
-        move || {
-            let step = step.fetch_add(1, Ordering::Relaxed) + 1;
-            signals::stop_requested() || matches!(self, Self::Steps(steps) if step.is_multiple_of(steps))
-        }
+        let epochs = self.epochs.map(|epochs| epochs.to_string());
+        let steps = self.steps.map(|steps| format!("{steps}s"));
+        let minutes = self.minutes.map(|minutes| format!("{minutes}min"));
+        f.write_str(&[epochs, steps, minutes].into_iter().flatten().collect::<Vec<_>>().join(","))
     }
 }
 
@@ -70,49 +101,58 @@ impl Interval {
 #[derive(Debug)]
 pub(crate) struct Saver {
     pub(crate) writer: RunWriter,
-    pub(crate) interval: Interval,
+    interval: Interval,
     /// The position of the last checkpoint.
     saved: Option<Position>,
     /// Whether the last validation perplexity was not finite.
     validation_was_non_finite: bool,
-    /// Whether the last attempt failed.
-    last_attempt_failed: bool,
+    /// When the last attempt was.
+    last_attempt: Instant,
+    /// The errors of the last attempts, one for a checkpoint and one for the best model, each reported once.
+    reported: [Option<String>; 2],
 }
 
 impl Saver {
     /// A saver to `writer`, whose last checkpoint is at `saved`.
     pub(crate) fn new(writer: RunWriter, interval: Interval, saved: Option<Position>) -> Self {
-        Self { writer, interval, saved, validation_was_non_finite: false, last_attempt_failed: false }
+        let last_attempt = Instant::now();
+        Self { writer, interval, saved, validation_was_non_finite: false, last_attempt, reported: [None, None] }
+    }
+
+    /// Whether a checkpoint is due at `position`.
+    pub(crate) fn is_due(&self, position: Position) -> bool {
+        self.interval.is_due(position, self.last_attempt.elapsed())
+    }
+
+    /// Whether a checkpoint is due after `step`, before the end of its epoch.
+    pub(crate) fn is_due_within_epoch(&self, step: u64) -> bool {
+        self.interval.is_due_within_epoch(step, self.last_attempt.elapsed())
     }
 
     /// Saves a checkpoint.
     pub(crate) fn save<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
-        self.writer.save(trainer)?;
+        let saved = self.writer.save(trainer);
+        self.last_attempt = Instant::now();
+        saved?;
         self.saved = Some(trainer.position());
         Ok(())
     }
 
     /// Saves a checkpoint during training. An I/O error is a warning, because the next attempt may succeed.
     pub(crate) fn try_save<B: Recurrence>(&mut self, trainer: &Trainer<B>, progress: &TrainingProgress) -> Result<()> {
-        match self.writer.save(trainer) {
+        match self.save(trainer) {
             Ok(()) => {
-                if std::mem::take(&mut self.last_attempt_failed) {
-                    let saved = describe_checkpoint(Some(trainer.position()));
-                    progress.warn(&format!("saving works again: {saved} is saved"));
+                if self.reported[0].take().is_some() {
+                    progress.warn(&format!("saving works again: {} is saved", self.last_checkpoint()));
                 }
-                self.saved = Some(trainer.position());
                 Ok(())
             }
-            Err(error @ Error::Io { .. }) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                let kept = describe_checkpoint(self.saved);
-                progress.warn(&format!(
-                    "warning: {error}{cause}; {kept} is kept, training continues and retries at the next checkpoint"
-                ));
-                self.last_attempt_failed = true;
+            Err(Failure::Library(error @ Error::Io { .. })) => {
+                let kept = format!("{} is kept", self.last_checkpoint());
+                self.report(0, &error, &kept, progress);
                 Ok(())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -137,14 +177,28 @@ impl Saver {
         progress: &TrainingProgress,
     ) -> Result<()> {
         match self.writer.save_best(trainer) {
-            Err(error @ Error::Io { .. }) => {
-                let consequence =
-                    "the previous best model is kept, training continues and retries at the next checkpoint";
-                progress.warn(&format!("warning: {error}; {consequence}"));
+            Ok(()) => {
+                self.reported[1] = None;
                 Ok(())
             }
-            outcome => Ok(outcome?),
+            Err(error @ Error::Io { .. }) => {
+                self.report(1, &error, "the previous best model is kept", progress);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Reports the error of an attempt, unless the attempt before had the same error.
+    fn report(&mut self, index: usize, error: &Error, kept: &str, progress: &TrainingProgress) {
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        let error = format!("{error}{cause}");
+        if self.reported[index].as_ref() != Some(&error) {
+            progress.warn(&format!(
+                "warning: {error}; {kept}, training continues and retries at each checkpoint without another warning"
+            ));
+        }
+        self.reported[index] = Some(error);
     }
 
     /// Saves the last checkpoint of a run. An I/O error is an error, because there is no next attempt.
@@ -174,24 +228,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_is_epochs_or_steps() {
-        assert_eq!("10".parse(), Ok(Interval::Epochs(10)));
-        assert_eq!("500s".parse(), Ok(Interval::Steps(500)));
-        for text in ["10", "500s"] {
-            assert_eq!(text.parse::<Interval>().unwrap().to_string(), text);
+    fn an_interval_is_epochs_steps_or_a_time() {
+        let interval = Interval::default();
+        for (text, expected) in [
+            ("10", Interval { epochs: Some(10), ..interval }),
+            ("500s", Interval { steps: Some(500), ..interval }),
+            ("5min", Interval { minutes: Some(5.0), ..interval }),
+            ("0.5min", Interval { minutes: Some(0.5), ..interval }),
+            (Interval::DEFAULT, Interval { epochs: Some(10), minutes: Some(10.0), ..interval }),
+            ("1,20s,3min", Interval { epochs: Some(1), steps: Some(20), minutes: Some(3.0) }),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+            assert_eq!(expected.to_string(), text);
         }
-        for text in ["", "s", "0", "0s", "-1", "1.5", "10 epochs"] {
+        assert_eq!("2h, 7".parse(), Ok(Interval { epochs: Some(7), minutes: Some(120.0), ..interval }));
+        for text in ["", "s", "0", "0s", "0min", "-1h", "nanmin", "-1", "1.5", "10 epochs", "90sec", "5m", "10,", "1,2"]
+        {
             assert!(text.parse::<Interval>().is_err(), "{text:?}");
         }
+        assert!("90sec".parse::<Interval>().unwrap_err().contains("s is not seconds"));
     }
 
     #[test]
     fn a_checkpoint_is_due_at_multiples_of_the_interval() {
         let position = Position { epoch: 4, step: 15, ..Position::default() };
-        let due = |text: &str| text.parse::<Interval>().unwrap().is_due(position);
+        let due = |text: &str| text.parse::<Interval>().unwrap().is_due(position, Duration::from_secs(30));
         assert_eq!(["2", "3", "5s", "4s"].map(due), [true, false, true, false]);
-        // the second call is after step 6
-        let pauses = Interval::Steps(3).pause_check(4);
-        assert_eq!([pauses(), pauses(), pauses()], [false, true, false]);
+        assert_eq!(["0.5min", "1min", "3,1min", "3,0.1min"].map(due), [true, false, false, true]);
+        let within = Position { minibatch: 1, ..position };
+        assert!(!"2".parse::<Interval>().unwrap().is_due(within, Duration::MAX));
+        assert!("1h".parse::<Interval>().unwrap().is_due_within_epoch(1, Duration::from_secs(3600)));
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         sampling: args.sampling,
         reset_state: args.reset_state,
         init: args.init,
-        seed: args.seed,
+        seed: args.seed.value,
     })
 }
 

@@ -15,7 +15,7 @@ mod settings;
 mod split;
 
 use crate::failure::{Exit, Failure, Result};
-use crate::output;
+use crate::{output, progress};
 
 pub(crate) use self::args::TrainArgs;
 pub(crate) use self::settings::{ParseError, parse};
@@ -34,6 +34,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         );
         let hint = "raise --num-steps to let gradients flow further; --reset-state also drops the values of the state";
         return Err(Failure::usage(message).with_hint(hint));
+    }
+    if args.quiet {
+        progress::set_quiet();
     }
     match &args.resume {
         Some(run) => resume::run(args, run),

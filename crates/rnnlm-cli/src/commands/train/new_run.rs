@@ -15,14 +15,14 @@ use crate::failure::{Exit, Result};
 use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::run_folder::RunFolder;
-use crate::{corpora, disk_space, memory, signals};
+use crate::{corpora, default_prefix, disk_space, memory, signals};
 
 /// Trains a new run.
 pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let source = corpora::resolve(&args.corpus)?;
     let initial_run = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = config::train_config(args)?;
-    let prefixes = args.sample_prefixes()?;
+    let named_prefixes = args.named_prefixes()?;
     let cell = initial_run.as_ref().map_or(args.cell, |run| run.model().cell);
     let stem = format!("{}-{}", source.stem(), cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
@@ -38,12 +38,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         Some(run) => init_from::model_config(run, args)?,
         None => config::model_config(args, corpus.vocab.len()),
     };
-    // the session generates samples only with a model that can
-    let args = &TrainArgs { bidirectional: model.bidirectional, ..args.clone() };
     let record = CorpusRecord::new(&args.corpus, &corpus_options, &corpus);
     let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref(), args.encoding)?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
+    let prefixes = default_prefix::of_samples(named_prefixes, &config, &split.corpus.vocab);
     let task = NewRunTask { args, initial_run, corpus_options, split, prefixes, config, folder };
     compute::run_quietly(&args.compute, task)
 }
@@ -62,11 +61,11 @@ struct NewRunTask<'a> {
 impl Task for NewRunTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let Self { args, initial_run, corpus_options, split, prefixes, mut config, folder } = self;
-        let memory = memory::check_training(backend, &config.model, &config.train)?;
+        let path = args.compute.path.into();
+        let memory = memory::check_training(backend, &config.model, &config.train, path, split.num_tokens())?;
         let TrainConfig { sampling, batch_size, num_steps, seed, .. } = config.train;
         // an error if the text is too short for one minibatch
         Batches::new(sampling, split.training_ids(), batch_size, num_steps, seed, 0)?;
-        let path = args.compute.path.into();
         let mut trainer = Trainer::new(backend, &config.model, &config.train, path)?;
         disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
         if let Some(run) = &initial_run {
@@ -75,9 +74,9 @@ impl Task for NewRunTask<'_> {
             trainer.model_mut().parameters_mut().write(backend, &weights)?;
             config.init_from = Some(run.path().display().to_string());
         }
-        let progress = TrainingProgress::new(args.epochs, 0, args.sample_every, args.quiet);
-        let session = Session { args, split: &split, prefixes: &prefixes, progress };
-        session.print_header(&trainer, memory, &corpus_options);
+        let progress = TrainingProgress::new(args.epochs, args.quiet);
+        let session = Session { args, split: &split, prefixes: &prefixes, progress, memory };
+        session.print_header(&trainer, &corpus_options);
         if let Some(run) = &config.init_from {
             session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));
         }

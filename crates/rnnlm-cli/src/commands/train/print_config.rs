@@ -5,7 +5,7 @@ use toml::Value;
 use super::args::TrainArgs;
 use super::config;
 use super::settings::Origin;
-use crate::corpora;
+use crate::{corpora, default_prefix};
 
 /// Every setting with its value and its origin, under the headings of the help.
 pub(crate) fn print(args: &TrainArgs) -> String {
@@ -39,6 +39,7 @@ fn derived(args: &TrainArgs, name: &str) -> Option<Value> {
         "normalize" => Some(corpora::default_normalization(is_named).as_str().into()),
         "line_ends" => Some(corpora::default_line_ends(args.token).as_str().into()),
         "max_tokens" => Some(Value::Integer(corpora::default_max_tokens(is_named) as i64)),
+        "prefix" => default_prefix::of_book(&args.corpus).map(|prefixes| prefixes.to_vec().into()),
         name => config::value_in_use(&train, name),
     }
 }

@@ -16,7 +16,7 @@ use crate::corpora::{self, TextSource};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
-use crate::{disk_space, human, memory, signals};
+use crate::{default_prefix, disk_space, human, memory, signals};
 
 /// Resumes the run in `path`.
 pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
@@ -25,6 +25,12 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
     let settings = &args.settings;
     let corpus_name = if settings.is_explicit("corpus") { &args.corpus } else { &config.corpus.name };
     let source = corpora::resolve(corpus_name)?;
+    if !settings.is_explicit("corpus") && source.is_terminal() {
+        let run = path.display();
+        let hint = format!("rnnlm train --resume {run} --corpus FILE, or rnnlm train --resume {run} < FILE");
+        return Err(Failure::usage(format!("`{run}` was trained on standard input, which is a terminal now"))
+            .with_hint(format!("give it the same text again: {hint}")));
+    }
     require_same_settings(args, &source, &config, path)?;
     let args = &options::of_run(args, &config, path)?;
     let writer = writer.keep_checkpoints(args.keep);
@@ -42,7 +48,7 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
         let message = format!("the {schedule} schedule of this run ends at epoch {end}, not at epoch {epochs}");
         return Err(Failure::failed(message).with_hint("use --init-from to start a new run with its weights"));
     }
-    let prefixes = args.sample_prefixes()?;
+    let prefixes = default_prefix::of_samples(args.named_prefixes()?, &config, &split.corpus.vocab);
     signals::install()?;
     compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, prefixes, epochs })
 }
@@ -61,12 +67,13 @@ struct ResumeTask<'a> {
 impl Task for ResumeTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let Self { args, path, mut writer, config, split, prefixes, epochs } = self;
-        let memory = memory::check_training(backend, &config.model, &config.train)?;
+        let compute_path = args.compute.path.into();
+        let memory = memory::check_training(backend, &config.model, &config.train, compute_path, split.num_tokens())?;
         let TrainConfig { sampling, batch_size, num_steps, .. } = config.train;
         // an error if the text is too short for one minibatch
         Batches::new(sampling, split.training_ids(), batch_size, num_steps, 0, 0)?;
         let train = TrainConfig { epochs, ..config.train };
-        let mut trainer = Trainer::new(backend, &config.model, &train, args.compute.path.into())?;
+        let mut trainer = Trainer::new(backend, &config.model, &train, compute_path)?;
         disk_space::check(path, trainer.checkpoint_bytes())?;
         let is_restored = writer.restore(&mut trainer)?;
         let Position { epoch, minibatch, .. } = trainer.position();
@@ -86,9 +93,9 @@ impl Task for ResumeTask<'_> {
         let warnings = if position.step > 0 { options::changes(&config.options, &options) } else { Vec::new() };
         writer.raise_epochs(epochs)?;
         writer.set_options(options)?;
-        let progress = TrainingProgress::new(epochs, position.epoch, args.sample_every, args.quiet);
-        let session = Session { args, split: &split, prefixes: &prefixes, progress };
-        session.print_header(&trainer, memory, &config.corpus.options);
+        let progress = TrainingProgress::new(epochs, args.quiet);
+        let session = Session { args, split: &split, prefixes: &prefixes, progress, memory };
+        session.print_header(&trainer, &config.corpus.options);
         session.progress.info(&format!(
             "resume  {} after epoch {} and {}",
             path.display(),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rnnlm_model::{EpochReport, Generator, Metrics, Position, Run, Sampler, Trainer};
+use rnnlm_model::{EpochProgress, EpochReport, Generator, Metrics, Position, Run, Sampler, TrainConfig, Trainer};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{CorpusOptions, LineEndConversion, LineEndings, Normalization, TextEncoding};
 use serde_json::{Map, Value, json};
@@ -12,7 +12,9 @@ use super::checkpoint::Saver;
 use super::split::Split;
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Result};
+use crate::memory::Estimate;
 use crate::prefix::{Prefix, PrefixText, Unknown};
+use crate::process_memory::ProcessMemory;
 use crate::progress::{TrainingProgress, error_line};
 use crate::{chart, describe, human, output, signals};
 
@@ -29,19 +31,20 @@ pub(crate) struct Session<'a> {
     pub(crate) split: &'a Split,
     pub(crate) prefixes: &'a [PrefixText],
     pub(crate) progress: TrainingProgress,
+    pub(crate) memory: Estimate,
 }
 
 impl Session<'_> {
-    /// Prints what is trained, on what, and how. `memory` is in bytes.
-    pub(crate) fn print_header<B: Recurrence>(&self, trainer: &Trainer<B>, memory: u128, options: &CorpusOptions) {
+    /// Prints what is trained, on what, and how.
+    pub(crate) fn print_header<B: Recurrence>(&self, trainer: &Trainer<B>, options: &CorpusOptions) {
         let info = |text: &str| self.progress.info(text);
         info(&format!("text    {}", describe::text(&self.split.corpus, options)));
         let model = trainer.model();
         info(&format!(
-            "model   {}, {} parameters, {} of memory",
+            "model   {}, {} parameters, {}",
             describe::model(model.config()),
             human::thousands(model.parameters().layout().len() as u64),
-            human::bytes(memory)
+            describe::memory(self.memory)
         ));
         if model.config().bidirectional {
             info("warning: a bidirectional model reads the token that it predicts, so its perplexity is meaningless");
@@ -63,6 +66,7 @@ impl Session<'_> {
             };
             info(&format!("val     {}{patience}", human::count(ids.len() as u64, "token")));
         }
+        info(&format!("save    every {}", self.args.checkpoint_every.describe()));
         info(&format!("device  {}, {}", model.backend().name(), describe::execution_path(trainer.path())));
         let line_endings = self.split.corpus.text_format.line_endings;
         if line_endings != LineEndings::Lf && options.normalization != Normalization::Book {
@@ -80,7 +84,7 @@ impl Session<'_> {
 
     /// Trains from the position of `trainer` to the end of the last epoch, and prints the result.
     pub(crate) fn train<B: Recurrence>(self, mut trainer: Trainer<B>, mut saver: Saver) -> Result<Exit> {
-        for prefix in self.prefixes() {
+        for prefix in self.prefixes {
             if let Some(warning) = self.encode(prefix)?.warning {
                 self.progress.warn(&warning);
             }
@@ -89,6 +93,7 @@ impl Session<'_> {
             self.print_samples("untrained", &trainer, UNTRAINED_SAMPLE_TOKENS)?;
         }
         let start = Instant::now();
+        self.progress.start(self.done(&trainer)?);
         let mut reports = Vec::new();
         let outcome = self.run_epochs(&mut trainer, &mut saver, &mut reports);
         let seconds = start.elapsed().as_secs_f64();
@@ -96,26 +101,56 @@ impl Session<'_> {
         let run = saver.writer.run();
         // The chart is drawn after a failure, too. An error of the chart must not hide the outcome of the training.
         let metrics = match &outcome {
-            _ if trainer.position().epoch == 0 => Vec::new(),
-            Ok(()) => run.metrics()?,
-            Err(_) => run.metrics().unwrap_or_default(),
+            Ok(()) if trainer.position().epoch > 0 => run.all_metrics()?,
+            // in the first epoch there may be no line yet, and no file
+            _ => run.all_metrics().unwrap_or_default(),
         };
-        let chart_written = chart::svg(&metrics, &saver.writer);
-        outcome.map_err(|failure| failure.with_kept_model(run.path(), &saver.last_checkpoint()))?;
+        let chart_written = chart::write(&metrics, &saver.writer);
+        outcome.map_err(|failure| {
+            failure.with_kept_model(run.path(), &saver.last_checkpoint()).with_settings(trainer.config())
+        })?;
         let position = trainer.position();
         let is_interrupted = position.epoch < trainer.config().epochs && !trainer.should_stop_early();
         if is_interrupted {
-            error_line(&format!(
-                "interrupted after epoch {} of {} and {}; the model is saved in {}",
-                position.epoch,
-                trainer.config().epochs,
-                human::count(position.minibatch as u64, "minibatch step"),
-                run.path().display()
-            ));
+            let message = Self::interruption(&trainer, run, &saver.writer.config().corpus.name);
+            message.lines().for_each(error_line);
         }
         self.print_result(&trainer, run, &reports, &metrics, seconds)?;
         chart_written?;
         Ok(if is_interrupted { Exit::Interrupted } else { Exit::Success })
+    }
+
+    /// The epochs that `trainer` has done, with the part of the current one.
+    fn done<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<f64> {
+        let Position { epoch, minibatch, .. } = trainer.position();
+        if minibatch == 0 {
+            return Ok(epoch as f64);
+        }
+        let TrainConfig { batch_size, num_steps, .. } = *trainer.config();
+        let tokens = self.split.training_ids().len() as f64;
+        Ok(epoch as f64 + minibatch as f64 * (batch_size * num_steps) as f64 / tokens)
+    }
+
+    /// The message after a run that was interrupted: what is saved, and how to continue.
+    fn interruption<B: Recurrence>(trainer: &Trainer<B>, run: &Run, corpus: &str) -> String {
+        let position = trainer.position();
+        let steps = match trainer.progress() {
+            Some(EpochProgress { minibatch, num_minibatches, .. }) => {
+                let all = human::count(num_minibatches as u64, "minibatch step");
+                format!("{} of {all}", human::thousands(minibatch as u64))
+            }
+            None => human::count(position.minibatch as u64, "minibatch step"),
+        };
+        let run = run.path().display();
+        let corpus = match corpus {
+            "-" => " --corpus FILE`, where FILE has the text of standard input",
+            _ => "`",
+        };
+        let (epoch, epochs) = (position.epoch, trainer.config().epochs);
+        format!(
+            "interrupted after epoch {epoch} of {epochs} and {steps}\nthe model is saved in {run}\n\
+             continue with `rnnlm train --resume {run}{corpus}"
+        )
     }
 
     /// Runs epochs until all are done, there is no improvement, or a stop is requested. Saves checkpoints meanwhile and
@@ -129,8 +164,15 @@ impl Session<'_> {
         let epochs = trainer.config().epochs;
         let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.should_stop_early();
         while !is_done(trainer) && !signals::stop_requested() {
-            let pause_check = saver.interval.pause_check(trainer.position().step);
-            let mut report = trainer.epoch(self.split.training_ids(), &pause_check)?;
+            let mut step = trainer.position().step;
+            let mut report = trainer.epoch_with_progress(self.split.training_ids(), &mut |progress| {
+                step += 1;
+                self.progress.step(progress);
+                if progress.is_log_due {
+                    saver.writer.log_progress(progress);
+                }
+                signals::stop_requested() || saver.is_due_within_epoch(step)
+            })?;
             if let Some(report) = &mut report {
                 if trainer.validate(self.split.validation_ids(), report)? {
                     saver.try_save_best(trainer, &self.progress)?;
@@ -143,7 +185,7 @@ impl Session<'_> {
             if is_done(trainer) || signals::stop_requested() {
                 break;
             }
-            if saver.interval.is_due(trainer.position()) {
+            if saver.is_due(trainer.position()) {
                 self.check_finite(trainer)?;
                 saver.try_save(trainer, &self.progress)?;
             }
@@ -174,12 +216,7 @@ impl Session<'_> {
             squares.sum::<f64>().sqrt(),
             config.lr
         );
-        Err(Failure::Diverged { message, lr: config.lr, kept: None })
-    }
-
-    /// The prefixes of the samples; none for a bidirectional model, which cannot generate.
-    fn prefixes(&self) -> &[PrefixText] {
-        if self.args.bidirectional { &[] } else { self.prefixes }
+        Err(Failure::Diverged { message, lr: config.lr, settings: None, kept: None })
     }
 
     fn encode(&self, prefix: &PrefixText) -> Result<Prefix> {
@@ -202,9 +239,9 @@ impl Session<'_> {
         if self.args.quiet {
             return Ok(());
         }
-        for prefix in self.prefixes() {
+        for prefix in self.prefixes {
             let text = self.sample(trainer, prefix, num_tokens)?;
-            self.progress.text(&format!("{label}: {text}"));
+            self.progress.text(&format!("{label}: {}", without_line_start(&text)));
         }
         Ok(())
     }
@@ -218,25 +255,27 @@ impl Session<'_> {
         metrics: &[Metrics],
         seconds: f64,
     ) -> Result<()> {
-        let skipped = if reports.len() > WARM_UP_EPOCHS { WARM_UP_EPOCHS } else { 0 };
-        let mut rates: Vec<f64> = reports[skipped..].iter().map(EpochReport::tokens_per_second).collect();
-        let tokens_per_second = median(&mut rates);
+        let partial = trainer.progress();
+        let tokens_per_second = speed(reports, partial.as_ref());
         let mut samples = Map::new();
-        for prefix in self.prefixes() {
+        for prefix in self.prefixes {
             samples.insert(prefix.to_string(), self.sample(trainer, prefix, SAMPLE_TOKENS)?.into());
         }
         let device = trainer.model().backend().name();
         let position = trainer.position();
-        let perplexity = metrics.last().map(|epoch| epoch.perplexity);
+        let epochs: Vec<&Metrics> = metrics.iter().filter(|line| line.minibatch.is_none()).collect();
+        let perplexity =
+            epochs.last().map(|epoch| epoch.perplexity).or(partial.and_then(|progress| progress.perplexity));
         if self.args.format == Format::Json {
             return output::json(&json!({
                 "perplexity": perplexity,
-                "val_perplexity": metrics.last().and_then(|epoch| epoch.val_perplexity),
-                "val_perplexity_reason": metrics.last().and_then(|epoch| epoch.val_perplexity_reason),
+                "val_perplexity": epochs.last().and_then(|epoch| epoch.val_perplexity),
+                "val_perplexity_reason": epochs.last().and_then(|epoch| epoch.val_perplexity_reason),
                 "best": position.best.map(|best| json!({ "epoch": best.epoch, "val_perplexity": best.perplexity })),
                 "stopped_early": trainer.should_stop_early() && position.epoch < trainer.config().epochs,
                 "tokens_per_second": tokens_per_second,
                 "epochs": position.epoch,
+                "partial_epoch": partial.as_ref().map(Metrics::from),
                 "tokens_per_epoch": reports.last().map(|epoch| epoch.tokens),
                 "device": device,
                 "path": describe::execution_path(trainer.path()),
@@ -244,12 +283,20 @@ impl Session<'_> {
                 "run_dir": run.path().display().to_string(),
                 "parameters": trainer.model().parameters().layout().len(),
                 "seconds": seconds,
+                "memory_estimate": self.memory.host,
+                "peak_memory": ProcessMemory::of_this_process().map(|memory| memory.peak),
                 "samples": samples,
             }));
         }
         let speed = human::thousands(tokens_per_second.round() as u64);
         let perplexity = perplexity.map_or("unknown".to_owned(), human::perplexity);
-        let mut text = format!("perplexity {perplexity}, {speed} tokens/s on {device}\n");
+        let so_far = match partial {
+            Some(EpochProgress { minibatch, .. }) if epochs.is_empty() => {
+                format!(" over {}", human::count(minibatch as u64, "step"))
+            }
+            _ => String::new(),
+        };
+        let mut text = format!("perplexity {perplexity}{so_far}, {speed} tokens/s on {device}\n");
         if let Some(best) = position.best {
             let perplexity = human::perplexity(best.perplexity);
             text.push_str(&format!(
@@ -258,13 +305,28 @@ impl Session<'_> {
             ));
         }
         for sample in samples.values().filter_map(Value::as_str) {
-            text.push_str(&format!("{sample}\n"));
+            text.push_str(&format!("{}\n", without_line_start(sample)));
         }
-        if let Some(chart) = chart::terminal(metrics) {
-            text.push_str(&format!("perplexity by epoch\n{chart}\n"));
+        if let Some(chart) = chart::terminal(metrics, output::columns()) {
+            text.push_str(&format!("perplexity by epoch, logarithmic scale\n{chart}\n"));
         }
         text.push_str(&format!("run {}\n", run.path().display()));
         output::text(&text)
+    }
+}
+
+/// A sample without the line end that stands for the start of a line.
+fn without_line_start(sample: &str) -> &str {
+    sample.strip_prefix('\n').unwrap_or(sample)
+}
+
+/// The usual speed of an epoch, without those at the start; that of a part of an epoch if none is finished.
+fn speed(reports: &[EpochReport], partial: Option<&EpochProgress>) -> f64 {
+    let skipped = if reports.len() > WARM_UP_EPOCHS { WARM_UP_EPOCHS } else { 0 };
+    let mut rates: Vec<f64> = reports[skipped..].iter().map(EpochReport::tokens_per_second).collect();
+    match partial {
+        Some(progress) if rates.is_empty() => progress.tokens_per_second(),
+        _ => median(&mut rates),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The training tokens and the validation set, which is the end of the training text or another text.
 
-use rnnlm_model::ValidationRecord;
+use rnnlm_model::{TextTokens, ValidationRecord};
 use rnnlm_vocab::{Corpus, TextEncoding, UNKNOWN_ID};
 
 use crate::failure::{Failure, Result};
@@ -58,6 +58,11 @@ impl Split {
     /// The training tokens.
     pub(crate) fn training_ids(&self) -> &[u32] {
         &self.corpus.ids[..self.training_len]
+    }
+
+    /// The number of tokens of both.
+    pub(crate) fn num_tokens(&self) -> TextTokens {
+        TextTokens { training: self.training_ids().len(), validation: self.validation_ids().map_or(0, <[u32]>::len) }
     }
 
     /// The validation set, if there is one.

@@ -5,6 +5,7 @@ use rnnlm_tensor::cpu::matmul::{Epilogue, MatRef, PackedMatrix};
 use rnnlm_tensor::{Backend, Cpu, Layout, View, ViewMut};
 
 use super::rows::rows_of;
+use crate::Cell;
 use crate::operands::{Input, Weights};
 use crate::structure::RecurrentBlock;
 
@@ -82,6 +83,21 @@ impl PackedWeights {
             table: Vec::new(),
             input: None,
         }
+    }
+
+    /// The bytes of a layer's packed weights once they are in use, for an input of `input_size` features.
+    pub(super) fn num_bytes(cpu: &Cpu, cell: Cell, input_size: u128, is_one_hot: bool, hidden_size: usize) -> u128 {
+        let (isa, width) = (cpu.isa(), cell.num_gates().saturating_mul(hidden_size));
+        let packed_block = |block: &RecurrentBlock| {
+            let rows = block.rows(hidden_size).len();
+            let [forward, backward] = [(hidden_size, rows), (rows, hidden_size)];
+            PackedMatrix::num_bytes(isa, forward.0 as u128, forward.1)
+                + PackedMatrix::num_bytes(isa, backward.0 as u128, backward.1)
+        };
+        let bias = cpu.row_stride(width) as u128 * size_of::<f32>() as u128;
+        let input = if is_one_hot { input_size * bias } else { PackedMatrix::num_bytes(isa, input_size, width) };
+        let blocks = cell.recurrent_blocks();
+        blocks.iter().map(packed_block).sum::<u128>() + (blocks.len() * size_of::<PackedBlock>()) as u128 + bias + input
     }
 
     /// Packs the weights if `version` differs from what is packed. For a dense input, also writes its term of the

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use rnnlm_tensor::cpu::{Isa, Kernel, Lanes, work_splitting};
+use rnnlm_tensor::cpu::{Isa, Kernel, Lanes, matmul, work_splitting};
 use rnnlm_tensor::{Backend, Cpu, Tensor, View};
 
 use super::packed_weights::PackedWeights;
@@ -45,6 +45,22 @@ impl Recurrence for Cpu {
         let weights = PackedWeights::new(self, blocks, layer.cell.num_gates(), layer.hidden_size);
         let grad_hidden = GroupedRows::memory(self, rows_per_group, [dims.batch_size, dims.hidden_size])?;
         Ok(Some(CpuPlan { isa: self.isa(), cell, weights, grad_hidden, rows_per_group }))
+    }
+
+    fn shares_host_memory(&self) -> bool {
+        true
+    }
+
+    fn plan_bytes(&self, cell: Cell, is_one_hot: bool, dims: Dims) -> u128 {
+        let Dims { batch_size, input_size, hidden_size, .. } = dims;
+        let stride = self.row_stride(hidden_size);
+        let rows = GroupedRows::num_rows(rows_per_group(batch_size, self.threads()), batch_size, stride);
+        let grad_hidden = rows as u128 * stride as u128 * size_of::<f32>() as u128;
+        grad_hidden + PackedWeights::num_bytes(self, cell, input_size as u128, is_one_hot, hidden_size)
+    }
+
+    fn matmul_scratch_bytes(&self, [m, k]: [u128; 2], n: usize) -> u128 {
+        matmul::scratch_bytes(self, [m, k], n)
     }
 
     fn fused_forward(&self, plan: &mut CpuPlan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()> {

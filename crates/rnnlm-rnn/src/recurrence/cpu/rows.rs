@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use rnnlm_tensor::cpu::PAGE;
-use rnnlm_tensor::{Cpu, Layout, Tensor, View, ViewMut};
+use rnnlm_tensor::{Backend, Cpu, Layout, Tensor, View, ViewMut};
 
 use crate::Result;
 
@@ -60,9 +60,14 @@ pub(super) struct GroupedRows<'a> {
 }
 
 impl<'a> GroupedRows<'a> {
-    /// Rows of a group, padded by a page.
-    fn pitch(rows_per_group: usize, hidden_size: usize) -> usize {
-        rows_per_group + PAGE.div_ceil(hidden_size)
+    /// Rows of a group, padded by a page. `stride` is the distance between two rows.
+    fn pitch(rows_per_group: usize, stride: usize) -> usize {
+        rows_per_group + PAGE.div_ceil(stride)
+    }
+
+    /// The number of rows in that memory.
+    pub(super) fn num_rows(rows_per_group: usize, batch_size: usize, stride: usize) -> usize {
+        batch_size.div_ceil(rows_per_group).saturating_mul(Self::pitch(rows_per_group, stride))
     }
 
     /// Memory for such a matrix.
@@ -71,13 +76,13 @@ impl<'a> GroupedRows<'a> {
         rows_per_group: usize,
         [batch_size, hidden_size]: [usize; 2],
     ) -> Result<Tensor<Cpu>> {
-        let groups = batch_size.div_ceil(rows_per_group);
-        Ok(Tensor::padded(cpu, groups * Self::pitch(rows_per_group, hidden_size), hidden_size)?)
+        let rows = Self::num_rows(rows_per_group, batch_size, cpu.row_stride(hidden_size));
+        Ok(Tensor::padded(cpu, rows, hidden_size)?)
     }
 
     /// Borrows that memory.
     pub(super) fn new(memory: &'a mut Tensor<Cpu>, rows_per_group: usize) -> Self {
-        let pitch = Self::pitch(rows_per_group, memory.shape()[1]);
+        let pitch = Self::pitch(rows_per_group, memory.view().layout.stride);
         Self { rows: SharedRows::new(memory), rows_per_group, pitch }
     }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::blocking::PARALLEL_MIN_FLOPS;
 use super::operand::{Epilogue, MatRef, Store};
 use super::packed::LinearCache;
-use super::threading::Problem;
+use super::threading::{self, Problem};
 use crate::cpu::Cpu;
 use crate::{Layout, Transpose, View, ViewMut};
 
@@ -24,6 +24,11 @@ pub(in crate::cpu) fn gemm(
         Transpose::TN => (a.layout.rows, transposed(&a), row_major(&b)),
     };
     multiply(cpu, k, [a, b], accumulate, Epilogue::None, out);
+}
+
+/// The bytes of scratch memory that the threads of `cpu` keep for a multiplication `C[m, n] = A[m, k] · B[k, n]`.
+pub fn scratch_bytes(cpu: &Cpu, [m, k]: [u128; 2], n: usize) -> u128 {
+    threading::scratch_bytes(cpu.isa(), cpu.threads(), [m, k], n)
 }
 
 /// `out = x·weightᵀ + bias`.

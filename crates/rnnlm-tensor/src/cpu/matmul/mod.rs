@@ -59,6 +59,7 @@ mod single_row;
 mod tests;
 mod threading;
 
+pub use gemm::scratch_bytes;
 pub(super) use gemm::{gemm, linear, linear_packed};
 pub use operand::{Epilogue, MatRef};
 pub use packed::{LinearCache, PackedMatrix};

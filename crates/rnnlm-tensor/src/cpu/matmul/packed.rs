@@ -37,6 +37,12 @@ impl PackedMatrix {
         Self { isa, k, n, padding: 0, values: Buffer::small(PanelLayout::new(isa, n).padded_cols() * k) }
     }
 
+    /// The bytes of memory that [`PackedMatrix::new`] allocates. Counted in 128 bits, so that sizes beyond any memory give
+    /// their true number.
+    pub fn num_bytes(isa: Isa, k: u128, n: usize) -> u128 {
+        Buffer::small_bytes(PanelLayout::new(isa, n).padded_cols() as u128 * k)
+    }
+
     /// The same for outputs, biases and tables whose rows have `padding` spare elements ([`crate::Layout::padding`]): whole
     /// vectors are stored faster.
     #[must_use]

@@ -18,6 +18,14 @@ thread_local! {
     static COLUMN_BLOCKS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
+/// The bytes of packed blocks of `B` that all threads keep for `C[m, n] = A[m, k] · B[k, n]`. Less is used if `B` is read in
+/// place.
+pub(super) fn scratch_bytes(isa: Isa, threads: usize, [m, k]: [u128; 2], n: usize) -> u128 {
+    let is_split = threads > 1 && 2 * m * k * n as u128 >= PARALLEL_MIN_FLOPS as u128;
+    let parts = if is_split { m.min(threads as u128) } else { 1 };
+    parts * PackedMatrix::num_bytes(isa, k.min(KC as u128), n)
+}
+
 /// `C[rows, cols] = A[rows, k] · B[k, cols]`, to be split among threads.
 #[derive(Clone, Copy)]
 pub(super) struct Problem<'a> {

@@ -8,6 +8,7 @@ use clap::{ArgAction, ArgMatches, Command};
 use toml::Value;
 
 use super::names::{flag, is_file_setting, variable};
+use crate::values::Seed;
 
 /// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +102,9 @@ fn value(matches: &ArgMatches, name: &str, is_list: bool) -> Option<Value> {
     if let Ok(Some(&value)) = matches.try_get_one::<u64>(name) {
         return Some(integer(value));
     }
+    if let Ok(Some(seed)) = matches.try_get_one::<Seed>(name) {
+        return Some(integer(seed.value));
+    }
     if let Ok(Some(value)) = matches.try_get_one::<f32>(name) {
         // through the shortest decimal text, so that 0.1 does not become 0.10000000149011612
         return number(value.to_string());
@@ -110,5 +114,9 @@ fn value(matches: &ArgMatches, name: &str, is_list: bool) -> Option<Value> {
     }
     let texts = matches.get_raw(name).into_iter().flatten();
     let mut texts = texts.map(|text| Value::String(text.to_string_lossy().into_owned()));
-    if is_list { Some(Value::Array(texts.collect())) } else { texts.next() }
+    if !is_list {
+        return texts.next();
+    }
+    let texts: Vec<Value> = texts.collect();
+    (!texts.is_empty()).then_some(Value::Array(texts))
 }
