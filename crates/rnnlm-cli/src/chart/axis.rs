@@ -65,8 +65,12 @@ pub(super) fn epoch_ticks(range: &Range<f64>, count: usize) -> Vec<f64> {
     ticks
 }
 
-/// `120`, `0.3`.
+/// `120`, `0.3`, and two significant digits for the start of a first epoch: `0.0057`.
 pub(super) fn epoch_label(tick: f64) -> String {
+    if tick > 0.0 && tick < 0.1 {
+        let two_digits = format!("{tick:.1e}").parse().unwrap_or(tick);
+        return f64::to_string(&two_digits);
+    }
     let rounded = (tick * 10.0).round() / 10.0;
     rounded.to_string()
 }
@@ -100,5 +104,6 @@ mod tests {
             ["0.2", "0.4", "0.6", "0.8", "1"]
         );
         assert_eq!(epoch_ticks(&(1.0..1.0), 5), [1.0]);
+        assert_eq!([0.0, 0.00574, 0.099, 0.1, 0.25].map(epoch_label), ["0", "0.0057", "0.099", "0.1", "0.3"]);
     }
 }

@@ -5,47 +5,19 @@
 
 mod axis;
 mod braille;
+mod curves;
 mod svg;
 mod terminal;
 
 use rnnlm_model::{Metrics, RunWriter};
 
+pub(crate) use self::curves::Curves;
 use self::svg::Series;
 pub(crate) use self::terminal::terminal;
 use crate::failure::{Failure, Result};
 
 /// The chart in the folder of a run.
 const FILE_NAME: &str = "perplexity.svg";
-
-/// Perplexities by epoch, in the order of the epochs.
-type Points = Vec<(f64, f64)>;
-
-/// The curves of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Curves {
-    training: Points,
-    /// Empty without a validation set.
-    validation: Points,
-}
-
-impl Curves {
-    /// Whether there is nothing to draw.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.training.is_empty() && self.validation.is_empty()
-    }
-
-    /// The curves in the lines of a `metrics.jsonl`: by whole epochs or, if fewer than two are finished, by minibatches. A
-    /// perplexity that is not finite is left out.
-    pub(crate) fn new(metrics: &[Metrics]) -> Self {
-        let num_epochs = metrics.iter().filter(|line| line.minibatch.is_none()).count();
-        let lines = || metrics.iter().filter(|line| num_epochs < 2 || line.minibatch.is_none());
-        let points = |perplexity: fn(&Metrics) -> Option<f64>| {
-            let points = lines().filter_map(|line| Some((line.epochs(), perplexity(line)?)));
-            points.filter(|(_, perplexity)| perplexity.is_finite()).collect()
-        };
-        Self { training: points(|line| Some(line.perplexity)), validation: points(|line| line.val_perplexity) }
-    }
-}
 
 /// Writes `perplexity.svg` atomically into the folder of a run. Without epochs it writes nothing.
 pub(crate) fn write(metrics: &[Metrics], writer: &RunWriter) -> Result<()> {

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::Points;
 use super::axis::{epoch_label, epoch_ticks, perplexity_label, perplexity_ticks, range};
+use super::curves::Points;
 
 /// Colors that people with color vision deficiencies can distinguish, from the palette of Okabe and Ito.
 const COLORS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];

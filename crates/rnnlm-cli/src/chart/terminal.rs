@@ -4,7 +4,7 @@ use rnnlm_model::Metrics;
 
 use super::axis::{epoch_label, perplexity_label, perplexity_ticks, range};
 use super::braille::Canvas;
-use super::{Curves, Points};
+use super::curves::{Curves, Points};
 
 /// The most columns of a chart.
 const MAX_COLUMNS: usize = 80;

@@ -5,7 +5,6 @@ use rnnlm_tensor::cpu::matmul::{Epilogue, MatRef, PackedMatrix};
 use rnnlm_tensor::{Backend, Cpu, Layout, View, ViewMut};
 
 use super::rows::rows_of;
-use crate::Cell;
 use crate::operands::{Input, Weights};
 use crate::structure::RecurrentBlock;
 
@@ -85,9 +84,16 @@ impl PackedWeights {
         }
     }
 
-    /// The bytes of a layer's packed weights once they are in use, for an input of `input_size` features.
-    pub(super) fn num_bytes(cpu: &Cpu, cell: Cell, input_size: u128, is_one_hot: bool, hidden_size: usize) -> u128 {
-        let (isa, width) = (cpu.isa(), cell.num_gates().saturating_mul(hidden_size));
+    /// The bytes of a layer's packed weights once they are in use, for an input of `input_size` features. `blocks` and
+    /// `num_gates` are those of the layer's cell.
+    pub(super) fn num_bytes(
+        cpu: &Cpu,
+        (blocks, num_gates): (&[RecurrentBlock], usize),
+        input_size: u128,
+        is_one_hot: bool,
+        hidden_size: usize,
+    ) -> u128 {
+        let (isa, width) = (cpu.isa(), num_gates.saturating_mul(hidden_size));
         let packed_block = |block: &RecurrentBlock| {
             let rows = block.rows(hidden_size).len();
             let [forward, backward] = [(hidden_size, rows), (rows, hidden_size)];
@@ -96,7 +102,6 @@ impl PackedWeights {
         };
         let bias = cpu.row_stride(width) as u128 * size_of::<f32>() as u128;
         let input = if is_one_hot { input_size * bias } else { PackedMatrix::num_bytes(isa, input_size, width) };
-        let blocks = cell.recurrent_blocks();
         blocks.iter().map(packed_block).sum::<u128>() + (blocks.len() * size_of::<PackedBlock>()) as u128 + bias + input
     }
 

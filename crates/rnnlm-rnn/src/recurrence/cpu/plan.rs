@@ -56,7 +56,8 @@ impl Recurrence for Cpu {
         let stride = self.row_stride(hidden_size);
         let rows = GroupedRows::num_rows(rows_per_group(batch_size, self.threads()), batch_size, stride);
         let grad_hidden = rows as u128 * stride as u128 * size_of::<f32>() as u128;
-        grad_hidden + PackedWeights::num_bytes(self, cell, input_size as u128, is_one_hot, hidden_size)
+        let recurrent = (cell.recurrent_blocks(), cell.num_gates());
+        grad_hidden + PackedWeights::num_bytes(self, recurrent, input_size as u128, is_one_hot, hidden_size)
     }
 
     fn matmul_scratch_bytes(&self, [m, k]: [u128; 2], n: usize) -> u128 {
