@@ -39,6 +39,7 @@ mod operands;
 mod parameters;
 mod recurrence;
 mod stack;
+mod starts;
 mod structure;
 mod tape;
 

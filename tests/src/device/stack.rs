@@ -200,7 +200,7 @@ fn tapes<B: Recurrence>(backend: &B, stack: &Stack, memory: &StackMemory<B>) -> 
         Ok(LayerOutputs {
             gates: tape.gates.to_vec(backend)?,
             hidden: tape.output().to_vec(backend)?,
-            cell: tape.cell.view().rows(tape.all_next()).to_vec(backend)?,
+            cell: tape.cell_output().to_vec(backend)?,
             candidate: tape.candidate.to_vec(backend)?,
             grad_gates: Vec::new(),
             grad_hidden: Vec::new(),

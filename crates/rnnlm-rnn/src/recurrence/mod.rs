@@ -48,6 +48,14 @@ pub trait Recurrence: Backend {
     /// If the device fails.
     fn plan(&self, layer: &Layer, dims: Dims) -> Result<Option<Self::Plan>>;
 
+    /// Whether the fused path can start sequences inside a minibatch ([`StackMemory::set_starts`]); if not, the reference path
+    /// runs instead.
+    ///
+    /// [`StackMemory::set_starts`]: crate::StackMemory::set_starts
+    fn has_fused_starts(&self) -> bool {
+        false
+    }
+
     /// Fills the tape, starting from its initial state, like the reference path.
     ///
     /// # Errors
