@@ -1,7 +1,8 @@
 //! The cases of recurrent layers: sizes on both sides of every block size, and random values for them.
 //!
 //! Every cell has cases with T in {1, 2, 35}, N in {1, 3, 32, 70}, H in {1, 7, 8, 9, 33, 64, 128, 256, 515}, V in
-//! {2, 28, 1000} and D other than H; zero and non-zero initial states; gates saturated at ±40; a NaN; several minibatches.
+//! {2, 28, 1000} and D other than H; zero and non-zero initial states; gates saturated at ±40; a NaN; several minibatches;
+//! and sequences that start inside a minibatch.
 
 use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
 
@@ -30,6 +31,10 @@ pub enum Condition {
     Saturated,
     /// One input value of one row is NaN.
     Nan,
+    /// Sequences that start inside the minibatch, some of them at the first step.
+    Starts,
+    /// Sequences that start inside the minibatch, none of them at the first step.
+    LateStarts,
     /// Three minibatches with the state carried between them; the last one is compared.
     Carried,
 }
@@ -61,7 +66,7 @@ const PROBED_UNIT: usize = 0;
 /// T, N, width, H, L, bidirectional, condition.
 type Sizes = (usize, usize, Width, usize, usize, bool, Condition);
 
-const SIZES: [Sizes; 15] = [
+const SIZES: [Sizes; 20] = [
     (1, 1, Width::Dense(3), 1, 1, false, Condition::State),
     (2, 3, Width::Dense(5), 7, 1, false, Condition::State),
     (35, 1, Width::OneHot(2), 8, 1, false, Condition::ZeroState),
@@ -76,6 +81,11 @@ const SIZES: [Sizes; 15] = [
     (2, 3, Width::OneHot(28), 33, 1, false, Condition::Carried),
     (2, 3, Width::Dense(5), 7, 2, false, Condition::State),
     (35, 3, Width::OneHot(2), 8, 2, true, Condition::State),
+    (35, 3, Width::Dense(5), 9, 1, false, Condition::Starts),
+    (35, 3, Width::OneHot(28), 8, 2, false, Condition::Starts),
+    (35, 3, Width::OneHot(2), 33, 1, false, Condition::LateStarts),
+    (2, 32, Width::Dense(4), 7, 2, false, Condition::LateStarts),
+    (35, 70, Width::OneHot(28), 7, 1, false, Condition::Starts), // several groups of rows on the CPU
     MANY_ROWS,
 ];
 
@@ -162,6 +172,8 @@ impl StackCase {
             Condition::Saturated => " saturated",
             Condition::Nan => " NaN",
             Condition::Carried => " 3 minibatches",
+            Condition::Starts => " starts",
+            Condition::LateStarts => " late starts",
         });
         shape
     }
@@ -171,6 +183,11 @@ impl StackCase {
         let (Width::Dense(input_size) | Width::OneHot(input_size)) = self.width;
         let (hidden_size, num_layers, bidirectional) = (self.hidden_size, self.num_layers, self.bidirectional);
         StackConfig { cell: self.cell, input_size, hidden_size, num_layers, bidirectional }
+    }
+
+    /// Whether sequences start inside the minibatch.
+    pub fn has_starts(&self) -> bool {
+        matches!(self.condition, Condition::Starts | Condition::LateStarts)
     }
 
     /// The number of hidden values, T·N·H: a measure of the time a case takes.
@@ -198,12 +215,29 @@ impl StackCase {
             hidden: draw.uniform(states, start),
             cell: draw.uniform(if self.cell.storage().cell_state { states } else { 0 }, start),
             grad_output: draw.uniform(rows * config.output_size(), 1.0),
+            starts: Vec::new(),
             carries_state: true,
         };
+        if self.has_starts() {
+            inputs.starts = self.starts(&mut draw);
+        }
         if let (Condition::Nan, Features::Dense(x)) = (self.condition, &mut inputs.minibatches[0]) {
             x[nan_index(rows, config.input_size)] = f32::NAN;
         }
         Ok(inputs)
+    }
+
+    /// A quarter of all rows. Row 1 also starts at the second step, and at the first one if any row does; row 0 does not, so
+    /// that it reads its initial state.
+    fn starts(&self, draw: &mut Draw) -> Vec<bool> {
+        let n = self.batch_size;
+        let mut starts: Vec<bool> = draw.ids(self.num_steps * n, 4).iter().map(|&id| id == 0).collect();
+        starts[..n].fill(false);
+        if self.condition == Condition::Starts {
+            starts[..n].iter_mut().skip(1).step_by(3).for_each(|start| *start = true);
+        }
+        starts[n + 1] = true;
+        starts
     }
 
     fn features(&self, rows: usize, draw: &mut Draw) -> Features {
@@ -245,6 +279,11 @@ fn sign(index: usize) -> f32 {
     if index.is_multiple_of(2) { 1.0 } else { -1.0 }
 }
 
+/// Adds or removes the start of row 0 at the second step.
+pub(crate) fn flip_start(starts: &mut [bool], batch_size: usize) {
+    starts[batch_size] = !starts[batch_size];
+}
+
 /// The index of the first feature of row 1 at a step in the second quarter.
 fn nan_index(rows: usize, width: usize) -> usize {
     (rows / 4 / 3 * 3 + 1) * width
@@ -261,6 +300,7 @@ impl StackInputs {
         let last = self.minibatches.len() - 1;
         match (perturbation, &mut self.minibatches[last]) {
             (Perturbation::StateDropped, _) => self.carries_state = false,
+            (Perturbation::Start, _) => flip_start(&mut self.starts, self.batch_size),
             (Perturbation::Sign, _) => self.grad_output[PROBED_UNIT] *= -1.0,
             (Perturbation::Nan, Features::Dense(x)) => {
                 let value =
@@ -307,9 +347,15 @@ mod tests {
         };
         assert_eq!(set(vocab_size), [2, 28, 1000].into());
         assert!(SIZES.iter().all(|sizes| !matches!(sizes.2, Width::Dense(d) if d == sizes.3)));
-        for condition in
-            [Condition::State, Condition::ZeroState, Condition::Saturated, Condition::Nan, Condition::Carried]
-        {
+        for condition in [
+            Condition::State,
+            Condition::ZeroState,
+            Condition::Saturated,
+            Condition::Nan,
+            Condition::Carried,
+            Condition::Starts,
+            Condition::LateStarts,
+        ] {
             assert!(SIZES.iter().any(|sizes| sizes.6 == condition), "{condition:?}");
         }
     }

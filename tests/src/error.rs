@@ -54,7 +54,9 @@ pub enum Error {
 impl From<rnnlm_rnn::Error> for Error {
     fn from(error: rnnlm_rnn::Error) -> Self {
         match error {
-            rnnlm_rnn::Error::NoFusedPath { .. } => Self::NotChecked(error.to_string()),
+            rnnlm_rnn::Error::NoFusedPath { .. } | rnnlm_rnn::Error::NoFusedStarts { .. } => {
+                Self::NotChecked(error.to_string())
+            }
             _ => Self::Rnn(error),
         }
     }

@@ -173,6 +173,11 @@ impl Golden {
         self.name.ends_with("saturated")
     }
 
+    /// `T·N` flags of the rows that start a sequence; empty if the file has none.
+    pub fn starts(&self) -> Vec<bool> {
+        self.ids("starts").map(|flags| flags.iter().map(|&flag| flag != 0).collect()).unwrap_or_default()
+    }
+
     /// The shape and values of a float tensor.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub struct Target {
     pub device: Arc<dyn Device>,
     /// The same path with another number of threads; none for a GPU.
     pub with_threads: Option<Threads>,
+    /// Whether the path can start sequences inside a minibatch.
+    pub has_starts: bool,
     /// The same backend with automatic selection of the path, if some layers have no fused path.
     pub automatic: Option<Arc<dyn Device>>,
     /// The largest case that is run, in hidden values: T·N·H. Larger ones take too long on an emulated device.
@@ -123,7 +125,7 @@ fn add_gpus(paths: &mut Paths) -> std::result::Result<(), String> {
 /// A GPU on one path.
 fn gpu_target(name: &str, path: &str, device: Arc<dyn Device>, max_volume: usize) -> Target {
     let (backend, path) = (name.to_owned(), path.to_owned());
-    Target { backend, path, device, with_threads: None, automatic: None, max_volume }
+    Target { backend, path, device, with_threads: None, has_starts: false, automatic: None, max_volume }
 }
 
 impl Paths {
@@ -131,8 +133,9 @@ impl Paths {
     fn add_gpu(&mut self, name: &str, suffix: &str, on: impl Fn(ExecutionPath) -> Arc<dyn Device>, max_volume: usize) {
         let target = |label: &str, path| gpu_target(name, &format!("{label}{suffix}"), on(path), max_volume);
         self.operations.push(target("operations", ExecutionPath::Reference));
+        let reference = Target { has_starts: true, ..target("reference", ExecutionPath::Reference) };
         let fused = Target { automatic: Some(on(ExecutionPath::Auto)), ..target("fused", ExecutionPath::Fused) };
-        self.others.extend([target("reference", ExecutionPath::Reference), fused]);
+        self.others.extend([reference, fused]);
     }
 }
 
@@ -146,6 +149,7 @@ fn cpu(name: &str, isa: Isa, path: ExecutionPath) -> Result<Target> {
         path: name.to_owned(),
         device,
         with_threads: Some(with_threads),
+        has_starts: true,
         automatic: None,
         max_volume: usize::MAX,
     })

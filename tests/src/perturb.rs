@@ -19,6 +19,8 @@ pub enum Perturbation {
     Nan,
     /// The state is not carried from one minibatch to the next.
     StateDropped,
+    /// A row starts a sequence at another step, or continues one.
+    Start,
     /// Two neighbours in a sequence are exchanged.
     Order,
     /// One id becomes another.
@@ -37,6 +39,7 @@ impl fmt::Display for Perturbation {
             Self::Sign => "a sign flipped",
             Self::Nan => "a NaN instead of a number, or the reverse",
             Self::StateDropped => "the state not carried",
+            Self::Start => "a start added or removed",
             Self::Order => "two neighbours exchanged",
             Self::Id => "an id changed",
             Self::Scalar => "the scalar argument changed",

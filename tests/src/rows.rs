@@ -24,6 +24,7 @@ impl StackInputs {
             hidden: select(&self.hidden, n, rows, self.config.hidden_size),
             cell: select(&self.cell, n, rows, self.config.hidden_size),
             grad_output: select(&self.grad_output, n, rows, self.config.output_size()),
+            starts: select(&self.starts, n, rows, 1),
             ..self.clone()
         }
     }

@@ -35,6 +35,15 @@ pub enum Error {
         /// The device.
         device: String,
     },
+    /// The device's fused path cannot start sequences inside a minibatch.
+    #[error("the fused path on {device} cannot start sequences inside a minibatch, the reference path can")]
+    NoFusedStarts {
+        /// The device.
+        device: String,
+    },
+    /// Starts inside a minibatch for a stack that also reads it in reverse.
+    #[error("a bidirectional stack cannot start sequences inside a minibatch")]
+    BidirectionalStarts,
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] rnnlm_tensor::Error),

@@ -40,6 +40,7 @@ mod operands;
 mod parameters;
 mod recurrence;
 mod stack;
+mod starts;
 mod structure;
 mod tape;
 

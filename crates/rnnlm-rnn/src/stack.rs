@@ -74,6 +74,10 @@ pub struct StackMemory<B: Recurrence> {
     num_lower_layers: usize,
     /// Whether [`Stack::backward`] computes the gradient of the initial state.
     initial_gradients: bool,
+    /// The path that was requested.
+    path: ExecutionPath,
+    /// `T·N` flags of the last [`StackMemory::set_starts`], in the form of the device.
+    starts: Vec<u32>,
 }
 
 /// What a layer reads of the layer below it, where that is not simply its output.
@@ -117,6 +121,8 @@ pub(crate) struct LayerMemory<B: Recurrence> {
     tape: Tape<B>,
     adjoint: Adjoint<B>,
     plan: Option<B::Plan>,
+    /// Whether the plan is not used, because it cannot start sequences inside a minibatch.
+    is_plan_disabled: bool,
 }
 
 impl<B: Recurrence> StackMemory<B> {
@@ -152,6 +158,43 @@ impl<B: Recurrence> StackMemory<B> {
         Ok(())
     }
 
+    /// Sets the rows that start a sequence, such as a document, until the next call. `starts` has `T·N` flags in the order of
+    /// the input's rows, step by step. Where row `n` starts at step `t`, step `t` reads zeros instead of the state of row `n`
+    /// in every layer, and no gradient flows back to the step before, or to the initial state if `t = 0`. `None`, as
+    /// initially, carries every state through all steps.
+    ///
+    /// The flags apply to [`Stack::forward`] and to the [`Stack::backward`] that reverses it; in between, they must not
+    /// change. The first call with flags allocates memory: a copy of the states of every step. On a device whose fused path
+    /// has no starts ([`Recurrence::has_fused_starts`]), [`ExecutionPath::Auto`] takes the reference path while they are set.
+    ///
+    /// # Errors
+    /// If the stack is bidirectional, if there are not `T·N` flags, if the path is [`ExecutionPath::Fused`] and has no
+    /// starts, or if the device fails or is out of memory.
+    pub fn set_starts(&mut self, backend: &B, starts: Option<&[bool]>) -> Result<()> {
+        let mut disables_plans = false;
+        if let Some(flags) = starts {
+            if self.layers.iter().any(|layer| layer.tape.direction() == Direction::Reverse) {
+                return Err(Error::BidirectionalStarts);
+            }
+            let expected = self.layers[0].tape.dims().rows();
+            if flags.len() != expected {
+                let (op, what, found) = ("set_starts", "flags", flags.len());
+                return Err(rnnlm_tensor::Error::Length { op, what, expected, found }.into());
+            }
+            disables_plans = !backend.has_fused_starts();
+            if disables_plans && self.path == ExecutionPath::Fused {
+                return Err(Error::NoFusedStarts { device: backend.name() });
+            }
+            self.starts.clear();
+            self.starts.extend(flags.iter().copied().map(u32::from));
+        }
+        for layer in &mut self.layers {
+            layer.is_plan_disabled = disables_plans;
+            layer.tape.set_starts(backend, starts.and(Some(&self.starts)))?;
+        }
+        Ok(())
+    }
+
     /// Applies dropout to the output of layer `lower`, if there is a mask.
     fn apply_dropout(&mut self, backend: &B, lower: usize) -> Result<()> {
         let Some(mask) = self.between.mask_above(lower) else { return Ok(()) };
@@ -163,7 +206,7 @@ impl<B: Recurrence> StackMemory<B> {
 
     /// The path in use: fused only if every layer is.
     pub fn path(&self) -> ExecutionPath {
-        if self.layers.iter().all(|layer| layer.plan.is_some()) {
+        if self.layers.iter().all(|layer| layer.plan.is_some() && !layer.is_plan_disabled) {
             ExecutionPath::Fused
         } else {
             ExecutionPath::Reference
@@ -239,6 +282,7 @@ impl Stack {
                 tape: Tape::new(backend, widths, layer.direction, dims)?,
                 adjoint: Adjoint::new(backend, widths, dims)?,
                 plan,
+                is_plan_disabled: false,
             });
         }
         let (rows, width) = (num_steps * batch_size, self.config.output_size());
@@ -254,6 +298,8 @@ impl Stack {
             grad_between: [Tensor::padded(backend, rows, between)?, Tensor::padded(backend, rows, between)?],
             num_lower_layers: self.config.num_layers - 1,
             initial_gradients: true,
+            path,
+            starts: Vec::new(),
         })
     }
 
@@ -325,7 +371,7 @@ impl Stack {
                 let input = between.input(input, below, index);
                 let pass = Pass { layer: &self.layers[position], parameters, input };
                 let output = if is_top { grad_output } else { above.view() };
-                let LayerMemory { tape, adjoint, plan } = &mut rest[0];
+                let LayerMemory { tape, adjoint, plan, is_plan_disabled } = &mut rest[0];
                 adjoint.detach(backend)?;
                 let gradients = Gradients {
                     output: output.cols(direction * h..(direction + 1) * h),
@@ -338,8 +384,8 @@ impl Stack {
                     initial_state: *initial_gradients,
                 };
                 match plan {
-                    Some(plan) => backend.fused_backward(plan, &pass, tape, gradients)?,
-                    None => reference::backward(backend, &pass, tape, gradients)?,
+                    Some(plan) if !*is_plan_disabled => backend.fused_backward(plan, &pass, tape, gradients)?,
+                    _ => reference::backward(backend, &pass, tape, gradients)?,
                 }
             }
             if let Some(mask) = index.checked_sub(1).and_then(|lower| between.mask_above(lower)) {
@@ -356,12 +402,12 @@ impl<B: Recurrence> LayerMemory<B> {
     fn forward(&mut self, backend: &B, pass: &Pass<'_, B>, state: &mut State<B>, position: usize) -> Result<()> {
         let n = self.tape.dims().batch_size;
         let (rows, initial, last) = (position * n..(position + 1) * n, self.tape.initial(), self.tape.last());
-        let Self { tape, adjoint, plan } = self;
+        let Self { tape, adjoint, plan, is_plan_disabled } = self;
         ops::copy(backend, state.hidden.view().rows(rows.clone()), tape.hidden.view_mut().rows(initial.clone()))?;
         ops::copy(backend, state.cell.view().rows(rows.clone()), tape.cell.view_mut().rows(initial))?;
         match plan {
-            Some(plan) => backend.fused_forward(plan, pass, tape)?,
-            None => reference::forward(backend, pass, tape, adjoint)?,
+            Some(plan) if !*is_plan_disabled => backend.fused_forward(plan, pass, tape)?,
+            _ => reference::forward(backend, pass, tape, adjoint)?,
         }
         ops::copy(backend, tape.hidden.view().rows(last.clone()), state.hidden.view_mut().rows(rows.clone()))?;
         Ok(ops::copy(backend, tape.cell.view().rows(last), state.cell.view_mut().rows(rows))?)

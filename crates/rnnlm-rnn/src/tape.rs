@@ -8,6 +8,7 @@ use rnnlm_tensor::{Backend, Tensor, View, ViewMut, ops};
 
 use crate::Result;
 use crate::direction::Direction;
+use crate::starts::Starts;
 use crate::structure::Widths;
 
 /// The sizes of one layer and minibatch.
@@ -38,13 +39,20 @@ pub struct Tape<B: Backend> {
     /// `[T·N, G·H]`, activated gates; no columns for an Elman cell, whose only gate is the hidden state. A fused backward pass
     /// may overwrite them.
     pub gates: Tensor<B>,
-    /// `[(T+1)·N, H]`, hidden states; one block is the initial state, see [`Tape::previous`] and [`Tape::next`].
+    /// `[(T+1)·N, H]`, hidden states as steps read them; one block is the initial state, see [`Tape::previous`] and
+    /// [`Tape::next`]. A row is zero where a sequence starts ([`StackMemory::set_starts`]). The states after each step are
+    /// [`Tape::output`].
+    ///
+    /// [`StackMemory::set_starts`]: crate::StackMemory::set_starts
     pub hidden: Tensor<B>,
-    /// `[(T+1)·N, H]`, cell states of an LSTM, in the order of `hidden`; else no columns.
+    /// `[(T+1)·N, H]`, cell states of an LSTM, in the order of `hidden`; else no columns. The states after each step are
+    /// [`Tape::cell_output`].
     pub cell: Tensor<B>,
     /// `[T·N, H]`, the recurrent term of a GRU's candidate: `W_hn h + b_hn`, or `r ∘ h` in the reset-before form; else no
     /// columns.
     pub candidate: Tensor<B>,
+    /// `None` until the first call with starts.
+    pub(crate) starts: Option<Starts<B>>,
 }
 
 impl<B: Backend> Tape<B> {
@@ -61,7 +69,46 @@ impl<B: Backend> Tape<B> {
             hidden: Tensor::padded(backend, states, widths.hidden)?,
             cell: Tensor::padded(backend, states, widths.cell)?,
             candidate: Tensor::padded(backend, rows, widths.candidate)?,
+            starts: None,
         })
+    }
+
+    /// Sets the rows that start a sequence, `T·N` flags in the order of the steps; `None` for no starts. The first call with
+    /// flags allocates memory.
+    pub(crate) fn set_starts(&mut self, backend: &B, flags: Option<&[u32]>) -> Result<()> {
+        match (flags, &mut self.starts) {
+            (None, None) => Ok(()),
+            (None, Some(starts)) => {
+                starts.disable();
+                Ok(())
+            }
+            (Some(flags), starts) => {
+                let starts = match starts.take() {
+                    Some(existing) => starts.insert(existing),
+                    None => {
+                        let widths = [self.hidden.shape()[1], self.cell.shape()[1]];
+                        starts.insert(Starts::new(backend, self.dims.rows(), widths)?)
+                    }
+                };
+                starts.enable(backend, flags)
+            }
+        }
+    }
+
+    /// Before step `t`: sets the state to zero in the rows that start a sequence.
+    pub(crate) fn reset_starts(&mut self, backend: &B, t: usize) -> Result<()> {
+        let (now, previous) = (self.step(t), self.previous(t));
+        let Some(Starts { mask, .. }) = Starts::enabled_mut(&mut self.starts) else { return Ok(()) };
+        ops::zero_rows(backend, mask, now.clone(), self.hidden.view_mut().rows(previous.clone()))?;
+        Ok(ops::zero_rows(backend, mask, now, self.cell.view_mut().rows(previous))?)
+    }
+
+    /// After step `t`: copies the state, which the next step may set to zero in some rows.
+    pub(crate) fn copy_output(&mut self, backend: &B, t: usize) -> Result<()> {
+        let (now, next) = (self.step(t), self.next(t));
+        let Some(Starts { hidden, cell, .. }) = Starts::enabled_mut(&mut self.starts) else { return Ok(()) };
+        ops::copy(backend, self.hidden.view().rows(next.clone()), hidden.view_mut().rows(now.clone()))?;
+        Ok(ops::copy(backend, self.cell.view().rows(next), cell.view_mut().rows(now))?)
     }
 
     /// The sizes.
@@ -117,7 +164,14 @@ impl<B: Backend> Tape<B> {
 
     /// `[T·N, H]`: the hidden states after each step, which are the layer's output.
     pub fn output(&self) -> View<'_, B> {
-        self.hidden.view().rows(self.all_next())
+        Starts::enabled(&self.starts)
+            .map_or_else(|| self.hidden.view().rows(self.all_next()), |starts| starts.hidden.view())
+    }
+
+    /// `[T·N, H]`: the cell states after each step of an LSTM; else no columns.
+    pub fn cell_output(&self) -> View<'_, B> {
+        Starts::enabled(&self.starts)
+            .map_or_else(|| self.cell.view().rows(self.all_next()), |starts| starts.cell.view())
     }
 
     /// The memory of `W_ih x + b_ih`: the gates, or the hidden states of a cell that stores no gates.
@@ -164,6 +218,14 @@ impl<B: Backend> Adjoint<B> {
             scratch: Tensor::padded(backend, n, widths.hidden)?,
             bias: Tensor::zeros(backend, 1, widths.gate_gradients)?,
         })
+    }
+
+    /// After the backward pass of step `t`: sets the gradients of the state before it to zero in the rows that start a
+    /// sequence.
+    pub(crate) fn reset_starts(&mut self, backend: &B, tape: &Tape<B>, t: usize) -> Result<()> {
+        let Some(Starts { mask, .. }) = Starts::enabled(&tape.starts) else { return Ok(()) };
+        ops::zero_rows(backend, mask, tape.step(t), self.hidden.view_mut())?;
+        Ok(ops::zero_rows(backend, mask, tape.step(t), self.cell.view_mut())?)
     }
 
     /// Sets the gradients of the final state to zero: the state is detached between minibatches, as `detach_()` does.

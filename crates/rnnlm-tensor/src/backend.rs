@@ -195,6 +195,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// If an id is not below `V`, or the device fails.
     fn scatter_add_rows(&self, a: View<'_, Self>, ids: &Self::Indices, table: ViewMut<'_, Self>) -> Result<()>;
 
+    /// `out[r, :] = 0` for every row with `mask[range.start + r] ≠ 0`; the range has as many elements as `out` has rows.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn zero_rows(&self, mask: &Self::Indices, range: Range<usize>, out: ViewMut<'_, Self>) -> Result<()>;
+
     /// `out = φ(out)`; `out` has any shape.
     ///
     /// # Errors

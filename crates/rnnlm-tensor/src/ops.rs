@@ -216,6 +216,17 @@ pub fn scatter_add_rows<B: Backend>(
     backend.scatter_add_rows(a, ids, table)
 }
 
+/// `out[r, :] = 0` for every row with `mask[range.start + r] ≠ 0`, as `out.masked_fill_(mask[range], 0)`.
+///
+/// # Errors
+/// If the range does not have the length `rows` or exceeds the mask, or the device fails.
+pub fn zero_rows<B: Backend>(backend: &B, mask: &B::Indices, range: Range<usize>, out: ViewMut<'_, B>) -> Result<()> {
+    let available = backend.indices_len(mask).saturating_sub(range.start);
+    check_len("zero_rows", "flags", out.layout.rows, range.len())?;
+    check_len("zero_rows", "flags", range.len(), range.len().min(available))?;
+    backend.zero_rows(mask, range, out)
+}
+
 /// `out = φ(out)`, elementwise.
 ///
 /// # Errors

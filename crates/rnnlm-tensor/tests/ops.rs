@@ -225,6 +225,20 @@ fn a_nonfinite_step_skips_its_update_and_all_later_ones() -> Check {
 }
 
 #[test]
+fn zero_rows_selects_rows_by_a_range_of_the_mask() -> Check {
+    let mut out = matrix(3, 3, &[1.0, 2.0, 3.0, f32::NAN, f32::INFINITY, 6.0, 7.0, 8.0, 9.0]);
+    let mask = ids(&[1, 0, 1, 7, 0]);
+    // rows 1 and 2 have the flags 1 and 7; the last column is outside the view
+    ops::zero_rows(&cpu(), &mask, 1..4, out.view_mut().cols(0..2))?;
+    assert_eq!(out.to_vec(&cpu())?, [1.0, 2.0, 3.0, 0.0, 0.0, 6.0, 0.0, 0.0, 9.0]);
+    let error = ops::zero_rows(&cpu(), &mask, 1..3, out.view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "zero_rows: 3 flags are needed, 2 were given");
+    let error = ops::zero_rows(&cpu(), &mask, 3..6, out.view_mut()).unwrap_err();
+    assert_eq!(error.to_string(), "zero_rows: 3 flags are needed, 2 were given");
+    Ok(())
+}
+
+#[test]
 fn copy_indices_copies_a_range_and_checks_its_end() -> Check {
     let (all, mut some) = (ids(&[4, 5, 6, 7]), ids(&[0, 0]));
     cpu().copy_indices(&all, 1, &mut some)?;

@@ -210,6 +210,11 @@ const ROW_WISE: &[(&str, Operation)] = &[
         ops::gather_rows(case.cpu, case.table_of_rows().view(), &case.ids(ENTRIES), out.view_mut()).unwrap();
         out.into_rows()
     }),
+    ("zero_rows", |case| {
+        let (mut out, mask) = (case.matrix(1), case.ids(2));
+        ops::zero_rows(case.cpu, &mask, 0..mask.len(), out.view_mut()).unwrap();
+        out.into_rows()
+    }),
     ("softmax_cross_entropy", softmax_cross_entropy),
 ];
 

@@ -8,6 +8,7 @@ use rnnlm_vocab::{Minibatch, Sampling};
 
 use super::model::{config, layout as model_layout};
 use super::quantities::Axes;
+use crate::cases::flip_start;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
 use crate::device::{
@@ -24,6 +25,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
     match golden::all() {
         Ok(all) => {
             let selected = all.into_iter().filter(|golden| golden.volume() <= target.max_volume);
+            let selected = selected.filter(|golden| target.has_starts || golden.starts().is_empty());
             selected.map(|golden| check(target, Arc::new(golden))).collect()
         }
         Err(error) => vec![unreadable(target, error.to_string())],
@@ -60,6 +62,8 @@ fn check(target: &Target, golden: Arc<Golden>) -> Check {
     };
     let subject = format!("{} {kind}", golden.case.cell);
     let shape = shape(&golden);
+    let mut layer_perturbations = vec![Perturbation::LastGate, Perturbation::Nan];
+    layer_perturbations.extend((!golden.starts().is_empty()).then_some(Perturbation::Start));
     let training_tolerance = trajectory_tolerance(&golden.case);
     let tolerance = if golden.is_saturated() { tolerance::GOLDEN_SATURATED } else { tolerance::GOLDEN };
     match golden.case.kind {
@@ -69,6 +73,7 @@ fn check(target: &Target, golden: Arc<Golden>) -> Check {
                 let inputs = layer_inputs(&golden, perturbation)?;
                 layer_quantities(&golden, &device.stack(&inputs)?)
             }),
+            perturbations: layer_perturbations,
             ..row(target, Family::Golden, subject, shape, tolerance)
         },
         Kind::Model => Check {
@@ -100,8 +105,8 @@ fn trajectory_tolerance(case: &Case) -> Tolerance {
 
 fn shape(golden: &Golden) -> String {
     let case = &golden.case;
-    let width =
-        if case.kind == Kind::Layer { format!("D{}", case.input_size) } else { format!("V{}", case.vocab_size) };
+    let is_dense = case.input_size > 0;
+    let width = if is_dense { format!("D{}", case.input_size) } else { format!("V{}", case.vocab_size) };
     let mut shape = format!("T{} N{} {width} H{}", case.num_steps, case.batch_size, case.hidden_size);
     if case.embedding_size > 0 {
         shape.push_str(&format!(" E{}", case.embedding_size));
@@ -111,6 +116,9 @@ fn shape(golden: &Golden) -> String {
     }
     if case.bidirectional {
         shape.push_str(" bidirectional");
+    }
+    if !golden.starts().is_empty() {
+        shape.push_str(" starts");
     }
     if golden.is_saturated() {
         shape.push_str(" saturated");
@@ -161,9 +169,18 @@ fn flat(golden: &Golden, layout: &ParameterLayout) -> Result<Vec<f32>> {
 fn layer_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<StackInputs> {
     let config = stack_config(golden)?;
     let (_, layout) = crate::device::layout(config)?;
-    let (mut x, mut parameters) = (golden.floats("input")?.1.to_vec(), flat(golden, &layout)?);
+    let mut features = match golden.floats("input") {
+        Ok((_, x)) => Features::Dense(x.to_vec()),
+        Err(_) => Features::OneHot(golden.ids("ids")?.to_vec()),
+    };
+    let (mut hidden, mut parameters) = (golden.optional("state.hidden"), flat(golden, &layout)?);
+    let mut starts = golden.starts();
     match perturbation {
-        Some(Perturbation::Nan) => x[0] = f32::NAN,
+        Some(Perturbation::Nan) => match &mut features {
+            Features::Dense(x) => x[0] = f32::NAN,
+            Features::OneHot(_) => hidden[0] = f32::NAN,
+        },
+        Some(Perturbation::Start) => flip_start(&mut starts, golden.case.batch_size),
         // Large enough to activate an inactive ReLU unit.
         Some(_) => last_biases(&layout, config, &mut parameters).iter_mut().for_each(|bias| *bias += 8.0),
         None => {}
@@ -173,10 +190,11 @@ fn layer_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<S
         num_steps: golden.case.num_steps,
         batch_size: golden.case.batch_size,
         parameters,
-        minibatches: vec![Features::Dense(x)],
-        hidden: golden.optional("state.hidden"),
+        minibatches: vec![features],
+        hidden,
         cell: golden.optional("state.cell"),
         grad_output: golden.floats("grad_output")?.1.to_vec(),
+        starts,
         carries_state: true,
     })
 }
@@ -207,7 +225,7 @@ fn expected_layer(golden: &Golden) -> Result<StackOutputs> {
         hidden: golden.optional("expected.state.hidden"),
         cell: golden.optional("expected.state.cell"),
         gradients: golden.parameters(&layout, "expected.grad.")?,
-        grad_input: Some(golden.floats("expected.grad.input")?.1.to_vec()),
+        grad_input: golden.floats("expected.grad.input").ok().map(|(_, values)| values.to_vec()),
     })
 }
 

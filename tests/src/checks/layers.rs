@@ -28,10 +28,12 @@ enum Pass {
 pub(super) fn checks(reference: &Target, target: &Target) -> Vec<Check> {
     let both = |target: &Target, case| both(reference, target, case);
     let cases = || Cell::ALL.into_iter().flat_map(StackCase::all).filter(|case| case.volume() <= target.max_volume);
-    let mut checks: Vec<Check> = cases().flat_map(|case| both(target, case)).collect();
+    let own_cases = cases().filter(|case| target.has_starts || !case.has_starts());
+    let mut checks: Vec<Check> = own_cases.flat_map(|case| both(target, case)).collect();
     if let Some(device) = &target.automatic {
         let path = target.path.replace("fused", "automatic");
-        let automatic = Target { path, device: Arc::clone(device), ..target.clone() };
+        let automatic = Target { path, device: Arc::clone(device), has_starts: true, ..target.clone() };
+        checks.extend(cases().filter(StackCase::has_starts).flat_map(|case| both(&automatic, case)));
         checks.extend(Cell::ALL.into_iter().flat_map(|cell| both(&automatic, StackCase::beyond_one_launch(cell))));
     }
     checks
@@ -124,6 +126,7 @@ pub(super) fn perturbed(case: &StackCase, perturbation: Option<Perturbation>) ->
 pub(super) fn forward_perturbations(case: &StackCase) -> Vec<Perturbation> {
     let mut all = vec![Perturbation::LastGate, Perturbation::FirstStep, Perturbation::Nan];
     all.extend((case.condition == Condition::Carried).then_some(Perturbation::StateDropped));
+    all.extend(case.has_starts().then_some(Perturbation::Start));
     all
 }
 
@@ -134,6 +137,13 @@ pub(super) fn backward_perturbations(case: &StackCase) -> Vec<Perturbation> {
         Condition::Carried => {
             vec![Perturbation::Sign, Perturbation::LastGate, Perturbation::FirstStep, Perturbation::StateDropped]
         }
+        Condition::Starts | Condition::LateStarts => vec![
+            Perturbation::Sign,
+            Perturbation::LastGate,
+            Perturbation::FirstStep,
+            Perturbation::Nan,
+            Perturbation::Start,
+        ],
         // ReLU is piecewise linear: a small change of a bias does not change the gradients of a single step.
         _ if case.num_steps == 1 && case.cell == Cell::Rnn(Nonlinearity::Relu) => {
             vec![Perturbation::Sign, Perturbation::FirstStep, Perturbation::Nan]

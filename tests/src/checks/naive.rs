@@ -33,6 +33,7 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             return vec![y.values, new_losses.values, sum.values, Matrix::new(&state[1]).values];
         }
         Operation::ScatterAddRows => y.each(|r, c, old| old + sum_where(ids, r, |row| a.at(row, c))),
+        Operation::ZeroRows => y.each(|r, _, old| if ids[r] == 0 { old } else { 0.0 }),
         Operation::Activate(activation) => y.each(|_, _, old| activate(activation, old)),
         Operation::ActivateBackward(activation) => y.each(|r, c, old| old * derivative(activation, a.at(r, c))),
         Operation::SoftmaxCrossEntropy => {

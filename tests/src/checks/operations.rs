@@ -120,6 +120,7 @@ fn name(operation: Operation) -> String {
         Operation::ScatterAddColumns => "scatter_add_columns".to_owned(),
         Operation::GatherRows => "gather_rows".to_owned(),
         Operation::ScatterAddRows => "scatter_add_rows".to_owned(),
+        Operation::ZeroRows => "zero_rows".to_owned(),
         Operation::SoftmaxCrossEntropy => "softmax_cross_entropy".to_owned(),
         Operation::Sum => "sum".to_owned(),
         Operation::SumSquares => "sum_squares".to_owned(),
@@ -168,6 +169,8 @@ fn perturbations(case: &Case) -> Vec<Perturbation> {
         }
         // A small change of a saturated input has no effect.
         Operation::Activate(_) if case.setting == Setting::Extreme => vec![Perturbation::Sign, Perturbation::Nan],
+        // The first row keeps its values.
+        Operation::ZeroRows => vec![Perturbation::Input, Perturbation::Id, Perturbation::Nan],
         // The mask drops the first element, which is the only one of the smallest case.
         Operation::Dropout if case.shape[0] == 1 => vec![Perturbation::Nan],
         Operation::Dropout => vec![Perturbation::Scalar, Perturbation::Nan],
@@ -263,6 +266,10 @@ impl Case {
             ..Operands::default()
         };
         operands.state = self.state(&mut draw);
+        if self.operation == Operation::ZeroRows {
+            operands.ids = draw.ids(rows, 3);
+            operands.ids[0] = 0;
+        }
         match (self.operation, self.setting) {
             (Operation::SoftmaxCrossEntropy, Setting::Extreme) => {
                 operands.losses = self.block([rows, 1], &mut draw);
@@ -304,7 +311,11 @@ impl Case {
     fn perturb(&self, perturbation: Perturbation, operands: &mut Operands) {
         let in_place = matches!(
             self.operation,
-            Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::Clamp | Operation::Dropout
+            Operation::Activate(_)
+                | Operation::SoftmaxCrossEntropy
+                | Operation::Clamp
+                | Operation::Dropout
+                | Operation::ZeroRows
         );
         let (row, col) = match self.operation {
             // Only the entries that the ids select are read.
@@ -325,6 +336,7 @@ impl Case {
             Perturbation::Input if value.is_nan() => *value = 0.5,
             Perturbation::Input => *value = *value * 0.99 + 0.1,
             Perturbation::Scalar => operands.scalar *= 1.01,
+            Perturbation::Id if self.operation == Operation::ZeroRows => operands.ids[0] = 1,
             Perturbation::Id => operands.ids[0] = (operands.ids[0] + 1) % self.entries() as u32,
             _ => {}
         }

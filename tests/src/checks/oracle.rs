@@ -102,6 +102,7 @@ pub(super) fn network(inputs: &StackInputs) -> Result<Network> {
         input: input(&inputs.minibatches[0]),
         num_steps: inputs.num_steps,
         batch_size: inputs.batch_size,
+        starts: inputs.starts.clone(),
     })
 }
 

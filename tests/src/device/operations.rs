@@ -34,6 +34,8 @@ pub enum Operation {
     GatherRows,
     /// [`ops::scatter_add_rows`].
     ScatterAddRows,
+    /// [`ops::zero_rows`].
+    ZeroRows,
     /// [`ops::activate`].
     Activate(Activation),
     /// [`ops::activate_backward`].
@@ -107,7 +109,7 @@ pub(crate) fn mask(probability: f32) -> Mask {
 
 impl Operation {
     /// All operations. The checks are created from this list.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Fill,
         Self::Copy,
         Self::Axpy,
@@ -126,6 +128,7 @@ impl Operation {
         Self::ScatterAddColumns,
         Self::GatherRows,
         Self::ScatterAddRows,
+        Self::ZeroRows,
         Self::Activate(Activation::Tanh),
         Self::Activate(Activation::Relu),
         Self::Activate(Activation::Sigmoid),
@@ -204,7 +207,7 @@ pub struct Operands {
     pub losses: Block,
     /// An optimizer's state. The first block is also a gradient factor, a sum of rows or a bias.
     pub state: [Block; 2],
-    /// Ids or targets.
+    /// Ids, targets or flags.
     pub ids: Vec<u32>,
     /// `alpha`, a value, a scale, a norm, a bound, a probability or a learning rate.
     pub scalar: f32,
@@ -241,6 +244,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         }
         Operation::GatherRows => ops::gather_rows(backend, a, &ids, y)?,
         Operation::ScatterAddRows => ops::scatter_add_rows(backend, a, &ids, y)?,
+        Operation::ZeroRows => ops::zero_rows(backend, &all, 1..operands.ids.len() + 1, y)?,
         Operation::Activate(activation) => ops::activate(backend, activation, y)?,
         Operation::ActivateBackward(activation) => ops::activate_backward(backend, activation, a, y)?,
         Operation::SoftmaxCrossEntropy => {

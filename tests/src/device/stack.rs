@@ -33,6 +33,8 @@ pub struct StackInputs {
     pub cell: Vec<f32>,
     /// `[T·N, directions·H]`: ∂loss/∂output for the last minibatch.
     pub grad_output: Vec<f32>,
+    /// `T·N` flags of the rows that start a sequence, in every minibatch; empty for no starts.
+    pub starts: Vec<bool>,
     /// Whether the state is carried; false only as a perturbation.
     pub carries_state: bool,
 }
@@ -134,6 +136,9 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Stac
     let mut parameters = ParameterSet::zeros(backend, &layout)?;
     parameters.write(backend, &inputs.parameters)?;
     let mut memory = stack.memory(backend, path, [inputs.num_steps, inputs.batch_size])?;
+    if !inputs.starts.is_empty() {
+        memory.set_starts(backend, Some(&inputs.starts))?;
+    }
     let mut state = stack.zero_state(backend, inputs.batch_size)?;
     state.hidden.write(backend, &inputs.hidden)?;
     state.cell.write(backend, &inputs.cell)?;
@@ -200,7 +205,7 @@ fn tapes<B: Recurrence>(backend: &B, stack: &Stack, memory: &StackMemory<B>) -> 
         Ok(LayerOutputs {
             gates: tape.gates.to_vec(backend)?,
             hidden: tape.output().to_vec(backend)?,
-            cell: tape.cell.view().rows(tape.all_next()).to_vec(backend)?,
+            cell: tape.cell_output().to_vec(backend)?,
             candidate: tape.candidate.to_vec(backend)?,
             grad_gates: Vec::new(),
             grad_hidden: Vec::new(),

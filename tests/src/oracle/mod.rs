@@ -34,6 +34,8 @@ pub struct Network {
     pub num_steps: usize,
     /// `N`.
     pub batch_size: usize,
+    /// `[T·N]`: whether a row continues from zeros at a step; empty if none does.
+    pub starts: Vec<bool>,
 }
 
 /// The results of a layer, in the order of time for both directions.
@@ -60,7 +62,7 @@ impl Network {
         let mut input = self.input.clone();
         for pair in self.layers.chunks(self.directions) {
             let first = traces.len();
-            traces.extend(pair.iter().map(|layer| forward(layer, &input, self.num_steps, self.batch_size)));
+            traces.extend(pair.iter().map(|layer| self.forward_layer(layer, &input)));
             input = Input::Dense(concatenated(&traces[first..], self.num_steps * self.batch_size));
         }
         traces
@@ -78,6 +80,43 @@ impl Network {
             layer.cell.clone_from(&trace.final_cell);
         }
     }
+
+    /// Runs a layer over the whole sequence, one row of the minibatch after the other.
+    fn forward_layer(&self, layer: &Layer, input: &Input) -> Trace {
+        let (num_steps, batch_size, h) = (self.num_steps, self.batch_size, layer.hidden_size);
+        let zeros = |width: usize| vec![0.0; num_steps * batch_size * width];
+        let is_gru = matches!(layer.kind, Kind::GruAfter | Kind::GruBefore);
+        let is_lstm = layer.kind == Kind::Lstm;
+        let mut trace = Trace {
+            gates: zeros(layer.kind.gates() * h),
+            hidden: zeros(h),
+            cell: zeros(if is_lstm { h } else { 0 }),
+            candidate: zeros(if is_gru { h } else { 0 }),
+            ..Trace::default()
+        };
+        for n in 0..batch_size {
+            let mut hidden = layer.hidden[n * h..(n + 1) * h].to_vec();
+            let mut cell = if is_lstm { layer.cell[n * h..(n + 1) * h].to_vec() } else { Vec::new() };
+            for taken in 0..num_steps {
+                let t = if layer.reverse { num_steps - 1 - taken } else { taken };
+                let row = t * batch_size + n;
+                if self.starts.get(row) == Some(&true) {
+                    hidden.fill(0.0);
+                    cell.fill(0.0);
+                }
+                let result = step(layer, input, row, &hidden, &cell);
+                put(&mut trace.gates, row, &result.gates);
+                put(&mut trace.hidden, row, &result.hidden);
+                put(&mut trace.cell, row, &result.cell);
+                put(&mut trace.candidate, row, &result.candidate);
+                hidden = result.hidden;
+                cell = result.cell;
+            }
+            trace.final_hidden.extend(hidden);
+            trace.final_cell.extend(cell);
+        }
+        trace
+    }
 }
 
 /// The hidden states of both directions, row by row.
@@ -90,39 +129,6 @@ fn concatenated(traces: &[Trace], rows: usize) -> Vec<f64> {
         }
     }
     joined
-}
-
-/// Runs a layer over the whole sequence, one row of the minibatch after the other.
-fn forward(layer: &Layer, input: &Input, num_steps: usize, batch_size: usize) -> Trace {
-    let h = layer.hidden_size;
-    let zeros = |width: usize| vec![0.0; num_steps * batch_size * width];
-    let is_gru = matches!(layer.kind, Kind::GruAfter | Kind::GruBefore);
-    let is_lstm = layer.kind == Kind::Lstm;
-    let mut trace = Trace {
-        gates: zeros(layer.kind.gates() * h),
-        hidden: zeros(h),
-        cell: zeros(if is_lstm { h } else { 0 }),
-        candidate: zeros(if is_gru { h } else { 0 }),
-        ..Trace::default()
-    };
-    for n in 0..batch_size {
-        let mut hidden = layer.hidden[n * h..(n + 1) * h].to_vec();
-        let mut cell = if is_lstm { layer.cell[n * h..(n + 1) * h].to_vec() } else { Vec::new() };
-        for taken in 0..num_steps {
-            let t = if layer.reverse { num_steps - 1 - taken } else { taken };
-            let row = t * batch_size + n;
-            let result = step(layer, input, row, &hidden, &cell);
-            put(&mut trace.gates, row, &result.gates);
-            put(&mut trace.hidden, row, &result.hidden);
-            put(&mut trace.cell, row, &result.cell);
-            put(&mut trace.candidate, row, &result.candidate);
-            hidden = result.hidden;
-            cell = result.cell;
-        }
-        trace.final_hidden.extend(hidden);
-        trace.final_cell.extend(cell);
-    }
-    trace
 }
 
 /// One step of one row.

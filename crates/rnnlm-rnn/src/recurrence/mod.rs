@@ -63,6 +63,14 @@ pub trait Recurrence: Backend {
         0
     }
 
+    /// Whether the fused path can start sequences inside a minibatch ([`StackMemory::set_starts`]); if not, the reference path
+    /// runs instead.
+    ///
+    /// [`StackMemory::set_starts`]: crate::StackMemory::set_starts
+    fn has_fused_starts(&self) -> bool {
+        false
+    }
+
     /// Fills the tape, starting from its initial state, like the reference path.
     ///
     /// # Errors

@@ -9,14 +9,31 @@
 //! ```
 //!
 //! *Dive into Deep Learning* derives this in "Backpropagation Through Time" (8.7 in the Chinese edition, 9.7 in the English
-//! one). Gradients stop at the first step of the minibatch: the carried state is a constant. The book's symbols:
+//! one). Gradients stop at the first step of the minibatch: the carried state is a constant.
+//!
+//! Sequences may also start inside a minibatch ([`StackMemory::set_starts`]). Let `s_t` be a column of `N` flags, 1 for a row
+//! that starts at step `t`. Step `t` reads `h′_{t−1}` instead of `h_{t−1}`, and an LSTM likewise `c′_{t−1}`:
+//!
+//! ```text
+//! forward                                      backward
+//! h′_{t−1} = (1 − s_t) ∘ h_{t−1}               ∂h_{t−1} = (1 − s_t) ∘ ∂h′_{t−1}
+//! h_t = cell(a_t, h′_{t−1})                    ∂a_t, ∂h′_{t−1} = cell′(∂h_t)
+//!                                              ∂W_hh = Σ ∂a_tᵀ h′_{t−1}
+//! ```
+//!
+//! `h′` overwrites `h` in `tape.hidden`, so that a cell reads the same memory with and without starts; [`Tape::output`] has
+//! a copy of `h`. A zero is a selection and not a product, so a NaN of one sequence does not reach the next one.
+//!
+//! [`StackMemory::set_starts`]: crate::StackMemory::set_starts
+//!
+//! The book's symbols:
 //!
 //! | book | here | shape | PyTorch |
 //! |---|---|---|---|
 //! | `X_t` | `input`, rows [`Tape::step`]`(t)` | `[N, D]` | `input[t]` |
-//! | `H_t` | `tape.hidden`, rows [`Tape::next`]`(t)` | `[N, H]` | `output[t]` |
+//! | `H_t` | [`Tape::output`], rows [`Tape::step`]`(t)` | `[N, H]` | `output[t]` |
 //! | `H_{t−1}` | `tape.hidden`, rows [`Tape::previous`]`(t)` | `[N, H]` | |
-//! | `C_t` (LSTM) | `tape.cell`, rows [`Tape::next`]`(t)` | `[N, H]` | `c_n` |
+//! | `C_t` (LSTM) | [`Tape::cell_output`], rows [`Tape::step`]`(t)` | `[N, H]` | `c_n` |
 //! | `R_t`, `Z_t`, `H̃_t` (GRU) | `tape.gates`: reset, update, new | `[N, H]` each | `r, z, n` |
 //! | `I_t`, `F_t`, `C̃_t`, `O_t` (LSTM) | `tape.gates`: input, forget, cell, output | `[N, H]` each | `i, f, g, o` |
 //! | `W_xh`, `W_xr` … | `weight_ihᵀ`, a block of `H` rows a gate | `[G·H, D]` | `weight_ih_l0` |
@@ -41,7 +58,9 @@ pub(crate) fn forward<B: Backend>(
     project_input(backend, pass, tape)?;
     let weights = pass.layer.weights(pass.parameters);
     for t in tape.direction().steps(tape.dims().num_steps) {
+        tape.reset_starts(backend, t)?;
         pass.layer.cell.forward_step(backend, &weights, t, tape, scratch)?;
+        tape.copy_output(backend, t)?;
     }
     Ok(())
 }
@@ -68,6 +87,7 @@ pub(crate) fn backward<B: Backend>(
     for t in tape.direction().steps(tape.dims().num_steps).rev() {
         ops::axpy(backend, 1.0, gradients.output.rows(tape.step(t)), adjoint.hidden.view_mut())?;
         pass.layer.cell.backward_step(backend, &weights, t, tape, adjoint)?;
+        adjoint.reset_starts(backend, tape, t)?;
     }
     parameter_gradients(backend, pass, tape, &mut gradients)
 }

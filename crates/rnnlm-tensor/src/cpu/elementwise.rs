@@ -58,6 +58,12 @@ pub(super) fn add_row(row: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
     out += &ArrayView2::from(row);
 }
 
+pub(super) fn zero_rows(mask: &[u32], out: ViewMut<'_, Cpu>) {
+    let mut out = ArrayViewMut2::from(out);
+    let rows = out.rows_mut().into_iter().zip(mask);
+    rows.filter(|&(_, &flag)| flag != 0).for_each(|(mut row, _)| row.fill(0.0));
+}
+
 /// NaN stays NaN, as `f32::clamp` guarantees.
 pub(super) fn clamp(bound: f32, out: ViewMut<'_, Cpu>) {
     ArrayViewMut2::from(out).mapv_inplace(|value| value.clamp(-bound, bound));

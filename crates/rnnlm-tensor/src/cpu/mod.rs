@@ -184,6 +184,11 @@ impl Backend for Cpu {
         gather::add_rows(a, ids, table)
     }
 
+    fn zero_rows(&self, mask: &Vec<u32>, range: Range<usize>, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::zero_rows(&mask[range], out);
+        Ok(())
+    }
+
     fn activate(&self, activation: Activation, out: ViewMut<'_, Self>) -> Result<()> {
         self.run(|| elementwise::activate(activation, out));
         Ok(())

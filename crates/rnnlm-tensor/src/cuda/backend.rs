@@ -141,6 +141,11 @@ impl Backend for Cuda {
         self.kernels().scatter_add(a.into(), ids.address, Table::of_rows(table), table.rows)
     }
 
+    fn zero_rows(&self, mask: &Indices, range: Range<usize>, out: ViewMut<'_, Self>) -> Result<()> {
+        let mask = mask.address + (range.start * size_of::<u32>()) as u64;
+        self.kernels().zero_rows(mask, out.into())
+    }
+
     fn activate(&self, activation: Activation, out: ViewMut<'_, Self>) -> Result<()> {
         self.kernels().activate(activation, out.into())
     }

@@ -86,6 +86,7 @@ pub(super) struct Kernels {
     axpy: Kernel,
     multiply: Kernel,
     add_row: Kernel,
+    zero_rows: Kernel,
     activate: Kernel,
     activate_backward: Kernel,
     clamp: Kernel,
@@ -129,6 +130,7 @@ impl Kernels {
             axpy: kernel("axpy")?,
             multiply: kernel("multiply")?,
             add_row: kernel("add_row")?,
+            zero_rows: kernel("zero_rows")?,
             activate: kernel("activate")?,
             activate_backward: kernel("activate_backward")?,
             clamp: kernel("clamp")?,
@@ -183,6 +185,10 @@ impl Kernels {
 
     pub(super) fn add_row(&self, row: Matrix, out: Matrix) -> Result<()> {
         self.run(&self.add_row, per_element(out), [row, out].map(Argument::Matrix))
+    }
+
+    pub(super) fn zero_rows(&self, mask: u64, out: Matrix) -> Result<()> {
+        self.run(&self.zero_rows, per_element(out), [Argument::Pointer(mask), Argument::Matrix(out)])
     }
 
     pub(super) fn activate(&self, activation: Activation, out: Matrix) -> Result<()> {

@@ -50,7 +50,8 @@ pub(crate) fn backward_step<B: Backend>(
     tape: &Tape<B>,
     adjoint: &mut Adjoint<B>,
 ) -> Result<()> {
-    let (now, h) = (tape.step(t), tape.hidden.view().rows(tape.next(t)));
+    let now = tape.step(t);
+    let h = tape.output().rows(now.clone());
     // ∂z_t = ∂h_t ∘ φ′(h_t)
     ops::copy(backend, adjoint.hidden.view(), adjoint.gates.view_mut().rows(now.clone()))?;
     ops::activate_backward(backend, activation, h, adjoint.gates.view_mut().rows(now.clone()))?;

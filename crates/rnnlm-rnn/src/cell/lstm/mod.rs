@@ -74,7 +74,7 @@ pub(crate) fn backward_step<B: Backend>(
         ops::multiply(backend, a, b, accumulate, out)
     };
     // ∂o (before its σ′) = ∂h_t ∘ tanh(c_t)
-    ops::copy(backend, tape.cell.view().rows(tape.next(t)), scratch.view_mut())?;
+    ops::copy(backend, tape.cell_output().rows(now.clone()), scratch.view_mut())?;
     ops::activate(backend, Activation::Tanh, scratch.view_mut())?;
     multiply(hidden.view(), scratch.view(), false, o)?;
     // ∂c_t += ∂h_t ∘ o ∘ (1 − tanh²(c_t)); `hidden` is overwritten

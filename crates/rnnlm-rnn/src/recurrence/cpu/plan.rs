@@ -10,6 +10,7 @@ use super::packed_weights::PackedWeights;
 use super::rows::{GroupedRows, SharedRows, rows_of};
 use super::step::{BackwardContext, BackwardStep, ForwardContext, ForwardStep, FusedCell, Strides};
 use crate::recurrence::{Gradients, Pass, Recurrence, reference};
+use crate::starts::Starts;
 use crate::{Cell, Dims, Direction, Input, Layer, Result, Tape};
 
 /// A group has at least this many rows, where there are enough: a single row reads the weights for too little arithmetic.
@@ -64,6 +65,10 @@ impl Recurrence for Cpu {
         matmul::scratch_bytes(self, [m, k], n)
     }
 
+    fn has_fused_starts(&self) -> bool {
+        true
+    }
+
     fn fused_forward(&self, plan: &mut CpuPlan, pass: &Pass<'_, Self>, tape: &mut Tape<Self>) -> Result<()> {
         if let Input::OneHot(ids) = pass.input {
             check_ids(ids, pass.layer.input_size)?;
@@ -81,6 +86,11 @@ impl Recurrence for Cpu {
             hidden: SharedRows::new(&mut tape.hidden),
             cell_state: SharedRows::new(&mut tape.cell),
             candidate: SharedRows::new(&mut tape.candidate),
+            starts: Starts::enabled_mut(&mut tape.starts).map(|starts| ForwardStarts {
+                mask: &starts.mask,
+                hidden: SharedRows::new(&mut starts.hidden),
+                cell_state: SharedRows::new(&mut starts.cell),
+            }),
         };
         let Steps { dims, direction } = forward.steps;
         let step = |num_before, group: &_| forward.step(direction.step(num_before, dims.num_steps), group);
@@ -199,6 +209,14 @@ struct Forward<'a> {
     hidden: SharedRows<'a>,
     cell_state: SharedRows<'a>,
     candidate: SharedRows<'a>,
+    starts: Option<ForwardStarts<'a>>,
+}
+
+/// [`Starts`] while groups run their steps.
+struct ForwardStarts<'a> {
+    mask: &'a [u32],
+    hidden: SharedRows<'a>,
+    cell_state: SharedRows<'a>,
 }
 
 impl Forward<'_> {
@@ -207,21 +225,44 @@ impl Forward<'_> {
         let [before, after] = self.steps.states(t, group);
         let rows = self.steps.rows(t, group);
         let context = ForwardContext { isa, strides, weights, input, rows: rows.clone() };
-        // SAFETY: groups are disjoint ranges of the batch, so no other task accesses these rows, and within this task the
-        // states before and after a step are different blocks
+        // SAFETY: groups are disjoint ranges of the batch, so no other task accesses these rows
+        let hidden_before = unsafe { self.hidden.rows_mut(before.clone()) };
+        // SAFETY: as above
+        let cell_before = unsafe { self.cell_state.rows_mut(before) };
+        if let Some(starts) = &self.starts {
+            let flags = &starts.mask[rows.clone()];
+            zero_rows(flags, hidden_before, strides.state);
+            zero_rows(flags, cell_before, strides.state);
+        }
+        // SAFETY: as above, and within this task the states before and after a step are different blocks
         let step = unsafe {
             ForwardStep {
                 context,
                 gates: self.gates.rows_mut(rows.clone()),
-                hidden_before: self.hidden.rows_mut(before.clone()),
+                hidden_before,
                 hidden: self.hidden.rows_mut(after.clone()),
-                cell_before: self.cell_state.rows_mut(before),
-                cell: self.cell_state.rows_mut(after),
-                candidate: self.candidate.rows_mut(rows),
+                cell_before,
+                cell: self.cell_state.rows_mut(after.clone()),
+                candidate: self.candidate.rows_mut(rows.clone()),
             }
         };
         self.cell.forward(step);
+        if let Some(starts) = &self.starts {
+            // SAFETY: as above; the step has returned the states after it
+            let [hidden, cell] = unsafe { [self.hidden.rows_mut(after.clone()), self.cell_state.rows_mut(after)] };
+            // SAFETY: as above
+            let copies = unsafe { [starts.hidden.rows_mut(rows.clone()), starts.cell_state.rows_mut(rows)] };
+            let [hidden_copy, cell_copy] = copies;
+            hidden_copy.copy_from_slice(hidden);
+            cell_copy.copy_from_slice(cell);
+        }
     }
+}
+
+/// Sets the rows whose flag is not 0 to zero.
+fn zero_rows(flags: &[u32], rows: &mut [f32], stride: usize) {
+    let rows = rows.chunks_exact_mut(stride).zip(flags);
+    rows.filter(|&(_, &flag)| flag != 0).for_each(|(row, _)| row.fill(0.0));
 }
 
 /// The backward pass, shared by the groups.
@@ -245,30 +286,37 @@ struct Backward<'a> {
 impl Backward<'_> {
     fn step(&self, t: usize, group: &Range<usize>) {
         let Self { isa, weights, strides, tape, .. } = *self;
-        let [before, after] = self.steps.states(t, group);
+        let [before, _] = self.steps.states(t, group);
         let rows = self.steps.rows(t, group);
         // only the initial state is before the first step
         let needs_previous = self.initial_state || t != self.steps.direction.first(self.steps.dims.num_steps);
         let context = BackwardContext { isa, strides, weights, m: group.len(), needs_previous };
-        let (hidden, cell, candidate) = (tape.hidden.view(), tape.cell.view(), tape.candidate.view());
+        let Tape { hidden, cell, candidate, .. } = tape;
         // SAFETY: groups are disjoint ranges of the batch, so no other task accesses these rows
         let step = unsafe {
             BackwardStep {
                 context,
                 gates: self.gates.rows_mut(rows.clone()),
-                hidden_before: rows_of(&hidden, before.clone()),
-                hidden: rows_of(&hidden, after.clone()),
-                cell_before: rows_of(&cell, before),
-                cell: rows_of(&cell, after),
-                candidate: rows_of(&candidate, rows.clone()),
+                hidden_before: rows_of(&hidden.view(), before.clone()),
+                hidden: rows_of(&tape.output(), rows.clone()),
+                cell_before: rows_of(&cell.view(), before),
+                cell: rows_of(&tape.cell_output(), rows.clone()),
+                candidate: rows_of(&candidate.view(), rows.clone()),
                 grad_hidden: self.grad_hidden.rows_mut(group),
                 grad_cell: self.grad_cell.rows_mut(group.clone()),
                 grad_candidate: self.grad_candidate.rows_mut(rows.clone()),
                 scratch: self.scratch.rows_mut(group.clone()),
             }
         };
-        isa.run(AddRows { rows: self.output.rows(rows), out: step.grad_hidden, stride: strides.state });
+        isa.run(AddRows { rows: self.output.rows(rows.clone()), out: step.grad_hidden, stride: strides.state });
         self.cell.backward(step);
+        if let Some(starts) = Starts::enabled(&tape.starts) {
+            let flags = &starts.mask[rows];
+            // SAFETY: as above; the step has returned the gradients of the state before it
+            let [hidden, cell] = unsafe { [self.grad_hidden.rows_mut(group), self.grad_cell.rows_mut(group.clone())] };
+            zero_rows(flags, hidden, strides.state);
+            zero_rows(flags, cell, strides.state);
+        }
     }
 }
 

@@ -27,6 +27,12 @@ KERNEL(256) add_row(Matrix row, Matrix out) {
   if (e.exists) out.at(e.row, e.col) += row.at(0, e.col);
 }
 
+// A selection, not a product: a NaN becomes zero, too.
+KERNEL(256) zero_rows(const unsigned* mask, Matrix out) {
+  const Element e = thread_element(out);
+  if (e.exists && mask[e.row]) out.at(e.row, e.col) = 0.0f;
+}
+
 // Numbered as by the host's `activation_code`.
 enum Activation { TANH, RELU, SIGMOID };
 

@@ -1,0 +1,53 @@
+//! Sequences that start inside a minibatch.
+
+use rnnlm_tensor::{Backend, Tensor};
+
+use crate::Result;
+
+/// Which rows start a sequence at which step, and the states after each step. Those of the tape become zero where the next
+/// step starts a sequence.
+#[derive(Debug)]
+pub(crate) struct Starts<B: Backend> {
+    /// False while the memory is only kept for later.
+    is_enabled: bool,
+    /// `T·N` flags, step by step: not 0 for a row that starts a sequence.
+    pub(crate) mask: B::Indices,
+    /// `[T·N, H]`: the hidden states after each step.
+    pub(crate) hidden: Tensor<B>,
+    /// `[T·N, H]`: the cell states after each step of an LSTM; else no columns.
+    pub(crate) cell: Tensor<B>,
+}
+
+impl<B: Backend> Starts<B> {
+    /// No starts, for `rows` rows with hidden and cell states of these widths.
+    pub(crate) fn new(backend: &B, rows: usize, [hidden, cell]: [usize; 2]) -> Result<Self> {
+        Ok(Self {
+            is_enabled: false,
+            mask: backend.allocate_indices(rows)?,
+            hidden: Tensor::padded(backend, rows, hidden)?,
+            cell: Tensor::padded(backend, rows, cell)?,
+        })
+    }
+
+    /// Enables the starts with these flags.
+    pub(crate) fn enable(&mut self, backend: &B, flags: &[u32]) -> Result<()> {
+        backend.write_indices(flags, &mut self.mask)?;
+        self.is_enabled = true;
+        Ok(())
+    }
+
+    /// Disables the starts, but keeps the memory.
+    pub(crate) fn disable(&mut self) {
+        self.is_enabled = false;
+    }
+
+    /// The starts that are enabled.
+    pub(crate) fn enabled(starts: &Option<Self>) -> Option<&Self> {
+        starts.as_ref().filter(|starts| starts.is_enabled)
+    }
+
+    /// The starts that are enabled, to write.
+    pub(crate) fn enabled_mut(starts: &mut Option<Self>) -> Option<&mut Self> {
+        starts.as_mut().filter(|starts| starts.is_enabled)
+    }
+}
