@@ -55,6 +55,9 @@ pub enum Error {
     /// Generation with a bidirectional model.
     #[error("a bidirectional model cannot generate: its backward layers need future tokens")]
     BidirectionalGeneration,
+    /// Scoring documents with a bidirectional model.
+    #[error("a bidirectional model cannot score: its backward layers read the token that is scored")]
+    BidirectionalScoring,
     /// Generation from an empty prefix.
     #[error("the prefix is empty, generation needs at least one token")]
     EmptyPrefix,

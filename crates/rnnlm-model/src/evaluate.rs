@@ -1,23 +1,25 @@
-//! Evaluation: a text is read as one sequence from the zero state, and every token after the first is scored.
+//! Evaluation: the negative log likelihood of a text that is read as one sequence, and the probabilities of single tokens.
 
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::Minibatch;
 
-use crate::{Error, LanguageModel, Result};
-
-/// Steps that are scored together: enough for an efficient output matmul, few enough for the cache.
-pub(crate) const CHUNK_STEPS: usize = 128;
+use crate::{Error, Generator, LanguageModel, Result, Scorer};
 
 /// The score of a text.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// Scored tokens: all but the first.
+    /// Scored tokens.
     pub tokens: usize,
     /// Sum of the negative log likelihoods, in nats.
     pub nats: f64,
 }
 
 impl Evaluation {
+    /// Adds a token with this log-probability.
+    pub fn add(&mut self, log_probability: f32) {
+        self.tokens += 1;
+        self.nats -= f64::from(log_probability);
+    }
+
     /// Mean negative log likelihood per token.
     pub fn nats_per_token(&self) -> f64 {
         self.nats / self.tokens as f64
@@ -35,34 +37,53 @@ impl Evaluation {
 }
 
 impl<B: Recurrence> LanguageModel<B> {
-    /// Scores `ids` as one sequence from the zero state.
+    /// Scores `ids` as one sequence from the zero state. The first token is only read.
     ///
     /// # Errors
     /// If there are fewer than two ids, an id is not below **V**, or the device fails.
     pub fn evaluate(&self, ids: &[u32]) -> Result<Evaluation> {
-        let Some(tokens) = ids.len().checked_sub(1).filter(|&tokens| tokens > 0) else {
-            return Err(Error::NothingToScore { tokens: ids.len() });
-        };
-        self.backend().run(|| {
-            let mut state = self.zero_state(1)?;
-            let mut nats = 0.0;
-            let mut workspace = self.workspace(CHUNK_STEPS.min(tokens), 1)?;
-            for start in (0..tokens).step_by(CHUNK_STEPS) {
-                let steps = CHUNK_STEPS.min(tokens - start);
-                if steps != workspace.rows() {
-                    workspace = self.workspace(steps, 1)?;
-                }
-                let minibatch = Minibatch {
-                    inputs: ids[start..start + steps].to_vec(),
-                    targets: ids[start + 1..=start + steps].to_vec(),
-                    num_steps: steps,
-                    batch_size: 1,
-                };
-                workspace.load(self.backend(), &minibatch)?;
-                self.forward(&mut workspace, &mut state)?;
-                nats += f64::from(self.score(&mut workspace)?) * steps as f64;
+        let mut evaluation = Evaluation::default();
+        self.score_sequence(ids, &mut |log_probability| evaluation.add(log_probability))?;
+        Ok(evaluation)
+    }
+
+    /// The natural logarithm of the probability of each token after the first, given all tokens before it, for one sequence
+    /// from the zero state: one value fewer than there are `ids`.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::evaluate`].
+    pub fn log_probabilities(&self, ids: &[u32]) -> Result<Vec<f32>> {
+        let mut log_probabilities = Vec::with_capacity(ids.len());
+        self.score_sequence(ids, &mut |log_probability| log_probabilities.push(log_probability))?;
+        Ok(log_probabilities)
+    }
+
+    fn score_sequence(&self, ids: &[u32], emit: &mut (dyn FnMut(f32) + Send)) -> Result<()> {
+        match ids {
+            [context, tokens @ ..] if !tokens.is_empty() => {
+                Scorer::of_any(self).score(*context, &[tokens], &mut |_, score| emit(score.log_probability))
             }
-            Ok(Evaluation { tokens, nats })
+            ids => Err(Error::NothingToScore { tokens: ids.len() }),
+        }
+    }
+
+    /// The probability of every token after `ids`, a sequence from the zero state: `softmax` of the logits, **V** values.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrefix`] without ids; [`Error::BidirectionalGeneration`] for a bidirectional model; otherwise if an id
+    /// is not below **V**, or the device fails.
+    pub fn next_distribution(&self, ids: &[u32]) -> Result<Vec<f64>> {
+        let (last, before) = ids.split_last().ok_or(Error::EmptyPrefix)?;
+        let mut generator = Generator::new(self)?;
+        self.backend().run(|| {
+            for &id in before {
+                generator.read(id)?;
+            }
+            let logits = generator.read(*last)?;
+            let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            let weights: Vec<f64> = logits.iter().map(|&logit| libm::exp(f64::from(logit) - largest)).collect();
+            let sum: f64 = weights.iter().sum();
+            Ok(weights.into_iter().map(|weight| weight / sum).collect())
         })
     }
 }

@@ -79,6 +79,7 @@ mod queue;
 mod report;
 mod rng;
 mod run;
+mod scorer;
 mod trainer;
 mod workspace;
 
@@ -104,6 +105,7 @@ pub use run::{
     ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunOptions, RunWriter, System,
     UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
+pub use scorer::{Scorer, TokenDetails, TokenScore};
 pub use trainer::{AfterStep, Trainer};
 pub use workspace::Workspace;
 /// The crates below this one, for items that are not re-exported above.

@@ -24,6 +24,9 @@ pub struct LanguageModel<B: Recurrence> {
     logits_bytes: usize,
 }
 
+/// What [`LanguageModel::target_losses`] calls with the logits of some rows.
+pub(crate) type InspectLogits<'a, B> = dyn FnMut(Range<usize>, View<'_, B>) -> Result<()> + 'a;
+
 /// The layers of a model, and the layout of their parameters.
 struct Layers {
     layout: ParameterLayout,
@@ -195,7 +198,7 @@ impl<B: Recurrence> LanguageModel<B> {
     /// As [`LanguageModel::loss`].
     pub fn output_and_loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
         ops::fill(&self.backend, 0.0, gradients.flat_mut())?;
-        self.losses(workspace, Some(gradients))
+        self.losses(workspace, Some(gradients), None)
     }
 
     /// Like [`LanguageModel::loss`], without gradients.
@@ -203,15 +206,32 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// As [`LanguageModel::loss`].
     pub fn score(&self, workspace: &mut Workspace<B>) -> Result<f32> {
-        self.losses(workspace, None)?;
+        self.target_losses(workspace, None)?;
         self.read_mean_loss(workspace)
     }
 
+    /// The loss of every target, in the workspace. `inspect` is called with the logits of each chunk of rows.
+    pub(crate) fn target_losses(
+        &self,
+        workspace: &mut Workspace<B>,
+        inspect: Option<&mut InspectLogits<'_, B>>,
+    ) -> Result<()> {
+        self.losses(workspace, None, inspect)
+    }
+
     /// Logits, losses and gradients, chunk by chunk, so that the logits of a large vocabulary are never all in memory.
-    fn losses(&self, workspace: &mut Workspace<B>, mut gradients: Option<&mut ParameterSet<B>>) -> Result<()> {
+    fn losses(
+        &self,
+        workspace: &mut Workspace<B>,
+        mut gradients: Option<&mut ParameterSet<B>>,
+        mut inspect: Option<&mut InspectLogits<'_, B>>,
+    ) -> Result<()> {
         let scale = 1.0 / workspace.rows() as f32;
         for rows in workspace.chunks() {
-            self.logits(workspace, rows.clone())?;
+            let logits = self.logits(workspace, rows.clone())?;
+            if let Some(inspect) = inspect.as_deref_mut() {
+                inspect(rows.clone(), logits)?;
+            }
             let Workspace { targets, memory, logits, losses, grad_output, .. } = &mut *workspace;
             let chunk = 0..rows.len();
             let losses = losses.view_mut().rows(rows.clone());

@@ -99,6 +99,15 @@ impl<B: Recurrence> Workspace<B> {
         Ok(self.memory.set_dropout_mask(backend, mask)?)
     }
 
+    /// Sets the rows of the minibatch that start a document, `T·N` flags step by step: their state is zero, and no gradient
+    /// flows to the step before. `None`, as initially, starts none.
+    ///
+    /// # Errors
+    /// If the model is bidirectional, the number of flags is not `T·N`, or the device fails.
+    pub fn set_starts(&mut self, backend: &B, starts: Option<&[bool]>) -> Result<()> {
+        Ok(self.memory.set_starts(backend, starts)?)
+    }
+
     /// The number of rows of a minibatch, `T·N`.
     pub fn rows(&self) -> usize {
         self.num_steps * self.batch_size

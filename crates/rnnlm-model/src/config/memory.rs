@@ -7,8 +7,8 @@ use rnnlm_vocab::Sampling;
 
 use super::model::ModelConfig;
 use super::train::TrainConfig;
-use crate::evaluate::CHUNK_STEPS;
 use crate::output::{KEEP_PACKED_MAX_ROWS, LOGITS_BYTES};
+use crate::scorer::MAX_STEPS;
 
 const FLOAT: u128 = size_of::<f32>() as u128;
 const ID_BYTES: u128 = size_of::<u32>() as u128;
@@ -100,11 +100,10 @@ impl ModelConfig {
             + queue
             + self.matmul_scratch_bytes(backend, rows);
 
-        // every save scores one minibatch; a validation set is scored in chunks, the last of which has another size
-        let steps = if text.validation > 1 { CHUNK_STEPS } else { CHUNK_STEPS.min(train.num_steps) };
+        // every save scores one minibatch; a validation set is scored in chunks
+        let steps = if text.validation > 1 { MAX_STEPS } else { MAX_STEPS.min(train.num_steps) };
         let chunk = self.workspace_bytes(backend, path, [steps, 1], false);
-        let chunks = if text.validation > 1 { 2 } else { 1 };
-        let scoring = chunks * chunk.tensors + chunk.plans;
+        let scoring = chunk.tensors + chunk.plans;
         let sample = self.workspace_bytes(backend, path, [1, 1], false);
 
         let stored = self.num_stored_values();

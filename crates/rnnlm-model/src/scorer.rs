@@ -1,0 +1,317 @@
+//! Scoring of documents: the log-probability of every token, many documents at a time.
+//!
+//! ```text
+//! documents  d₁ … dₙ           each is predicted from the zero state and a context token
+//! rows       d₁ d₄ │ d₂ │ d₃ d₅ longest first, each to the row with the fewest tokens
+//! chunks     T steps of N rows  one forward pass each; the state starts anew where a document starts
+//! ```
+//!
+//! A row's result does not depend on the other rows, and a state that starts anew has the bits of the zero state, so the
+//! scores of a document are the same bits in every group.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::{ControlFlow, Range};
+
+use rnnlm_rnn::{Recurrence, State};
+use rnnlm_tensor::View;
+use rnnlm_vocab::Minibatch;
+
+use crate::{Error, LanguageModel, Result, Workspace};
+
+/// The most documents that are scored at a time by default.
+const DEFAULT_BATCH_SIZE: usize = 64;
+/// Steps of a chunk with a single row: enough for an efficient output matmul, few enough for the cache.
+pub(crate) const MAX_STEPS: usize = 128;
+/// Rows of a chunk, `T·N`, that fill the cache: with more rows, a chunk has fewer steps.
+const CHUNK_ROWS: usize = 2048;
+/// [`Scorer::score_all`] collects documents up to this many tokens, and then scores them as a group.
+const GROUP_TOKENS: usize = 1 << 16;
+
+/// The score of one token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenScore {
+    /// The natural logarithm of the token's probability, given the tokens before it.
+    pub log_probability: f32,
+    /// What [`Scorer::with_details`] adds.
+    pub details: Option<TokenDetails>,
+}
+
+/// A token among all tokens that the model could have expected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenDetails {
+    /// 1 for the most probable token. Of equally probable tokens, the smaller id is first.
+    pub rank: u32,
+    /// The entropy of the predicted distribution, `−Σ p ln p`, in nats.
+    pub entropy: f64,
+}
+
+/// Computes the log-probability of every token of documents.
+///
+/// ```
+/// use rnnlm_model::{Cpu, ExecutionPath, Init, LanguageModel, ModelConfig, Scorer};
+///
+/// let vocab_size = 5;
+/// let mut model = LanguageModel::new(&Cpu::new(1)?, &ModelConfig::book(vocab_size), ExecutionPath::Auto)?;
+/// model.initialize(Init::Uniform, 0)?;
+/// let context = 0;
+/// let mut total = [0.0; 2];
+/// Scorer::new(&model)?.score(context, &[&[1, 2, 3, 0], &[4, 0]], &mut |document, score| {
+///     total[document] += f64::from(score.log_probability);
+/// })?;
+/// assert!(total[0] < 0.0 && total[1] < 0.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Scorer<'a, B: Recurrence> {
+    model: &'a LanguageModel<B>,
+    max_batch_size: usize,
+    has_details: bool,
+    /// The memory of the last chunk, for the next one of the same size.
+    chunk: Option<Chunk<B>>,
+}
+
+impl<'a, B: Recurrence> Scorer<'a, B> {
+    /// A scorer for at most 64 documents at a time.
+    ///
+    /// # Errors
+    /// [`Error::BidirectionalScoring`] for a bidirectional model, which reads the token that it predicts.
+    pub fn new(model: &'a LanguageModel<B>) -> Result<Self> {
+        if model.config().bidirectional {
+            return Err(Error::BidirectionalScoring);
+        }
+        Ok(Self::of_any(model))
+    }
+
+    /// Like [`Scorer::new`], also for a bidirectional model, whose scores are no probabilities of the text.
+    pub(crate) fn of_any(model: &'a LanguageModel<B>) -> Self {
+        Self { model, max_batch_size: DEFAULT_BATCH_SIZE, has_details: false, chunk: None }
+    }
+
+    /// Limits the documents that are scored at a time, at least 1. The limit does not affect scores.
+    #[must_use]
+    pub fn with_batch_size(self, documents: usize) -> Self {
+        Self { max_batch_size: documents.max(1), ..self }
+    }
+
+    /// Adds [`TokenDetails`] to every score. Reading the logits takes time.
+    #[must_use]
+    pub fn with_details(self) -> Self {
+        Self { has_details: true, ..self }
+    }
+
+    /// Scores all tokens of `documents`. Each document is predicted from the zero state and the token `context`. Calls `emit`
+    /// with the index of a document and the score of its next token; documents alternate.
+    ///
+    /// # Errors
+    /// If an id is not below **V**, or the device fails.
+    pub fn score(
+        &mut self,
+        context: u32,
+        documents: &[&[u32]],
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
+        let backend = self.model.backend().clone();
+        backend.run(|| self.score_rows(Rows::new(documents, context, self.max_batch_size), emit))
+    }
+
+    /// Scores documents of any number in groups of some ten thousand tokens, so that the memory depends on the longest
+    /// document, not on their number. Calls `emit` with each document and the scores of its tokens, in order, until it
+    /// returns [`ControlFlow::Break`].
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn score_all<D: AsRef<[u32]>>(
+        &mut self,
+        context: u32,
+        documents: impl IntoIterator<Item = D>,
+        mut emit: impl FnMut(D, Vec<TokenScore>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut documents = documents.into_iter().peekable();
+        while documents.peek().is_some() {
+            let mut tokens = 0;
+            let mut group = Vec::new();
+            while let Some(document) = documents.next_if(|_| tokens < GROUP_TOKENS) {
+                tokens += document.as_ref().len();
+                group.push(document);
+            }
+            let ids: Vec<&[u32]> = group.iter().map(AsRef::as_ref).collect();
+            let mut scores: Vec<Vec<TokenScore>> = ids.iter().map(|ids| Vec::with_capacity(ids.len())).collect();
+            self.score(context, &ids, &mut |document, score| scores[document].push(score))?;
+            if group.into_iter().zip(scores).try_for_each(|(document, scores)| emit(document, scores)).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn score_rows(&mut self, mut rows: Rows<'_>, emit: &mut dyn FnMut(usize, TokenScore)) -> Result<()> {
+        let batch_size = rows.batch_size();
+        let max_steps = (CHUNK_ROWS / batch_size).clamp(1, MAX_STEPS);
+        // powers of two, so that groups of similar documents use the same memory
+        let num_steps = rows.num_steps.next_power_of_two().min(max_steps);
+        let chunk = match self.chunk.take() {
+            Some(chunk) if chunk.size() == [num_steps, batch_size] => self.chunk.insert(chunk),
+            _ => self.chunk.insert(Chunk::new(self.model, [num_steps, batch_size])?),
+        };
+        let mut state = self.model.zero_state(batch_size)?;
+        for first in (0..rows.num_steps).step_by(num_steps) {
+            rows.fill(chunk);
+            chunk.run(self.model, &mut state, first == 0, self.has_details)?;
+            chunk.emit(emit);
+        }
+        Ok(())
+    }
+}
+
+/// The memory of a chunk of `T` steps of `N` rows.
+#[derive(Debug)]
+struct Chunk<B: Recurrence> {
+    workspace: Workspace<B>,
+    minibatch: Minibatch,
+    /// The document of each target; `None` after the last document of a row.
+    documents: Vec<Option<usize>>,
+    /// Whether the document starts with this target.
+    starts: Vec<bool>,
+    /// The negative log-probability of each target.
+    losses: Vec<f32>,
+    /// Empty unless requested.
+    details: Vec<TokenDetails>,
+}
+
+impl<B: Recurrence> Chunk<B> {
+    fn new(model: &LanguageModel<B>, [num_steps, batch_size]: [usize; 2]) -> Result<Self> {
+        let rows = num_steps * batch_size;
+        Ok(Self {
+            workspace: model.workspace(num_steps, batch_size)?,
+            minibatch: Minibatch::new(batch_size, num_steps),
+            documents: vec![None; rows],
+            starts: vec![false; rows],
+            losses: vec![0.0; rows],
+            details: Vec::new(),
+        })
+    }
+
+    /// `[T, N]`.
+    fn size(&self) -> [usize; 2] {
+        [self.minibatch.num_steps, self.minibatch.batch_size]
+    }
+
+    /// The forward pass and the losses, from `state`, which is zero in the first chunk.
+    fn run(&mut self, model: &LanguageModel<B>, state: &mut State<B>, is_first: bool, has_details: bool) -> Result<()> {
+        let Self { workspace, minibatch, starts, losses, details, .. } = self;
+        let backend = model.backend();
+        // the state before the first step is zero anyway, and some devices are faster without starts
+        let first_step = if is_first { minibatch.batch_size } else { 0 };
+        let has_starts = starts[first_step..].contains(&true);
+        workspace.set_starts(backend, has_starts.then_some(starts))?;
+        workspace.load(backend, minibatch)?;
+        model.forward(workspace, state)?;
+        details.clear();
+        let mut describe = |rows: Range<usize>, logits: View<'_, B>| {
+            let width = logits.shape()[1];
+            let logits = logits.to_vec(backend)?;
+            let targets = &minibatch.targets[rows];
+            details.extend(logits.chunks_exact(width).zip(targets).map(|(row, &target)| TokenDetails::of(row, target)));
+            Ok(())
+        };
+        model.target_losses(workspace, has_details.then_some(&mut describe))?;
+        Ok(backend.read(workspace.losses.view().buffer, 0, losses)?)
+    }
+
+    /// Calls `emit` with every score, step by step.
+    fn emit(&self, emit: &mut dyn FnMut(usize, TokenScore)) {
+        for (index, (document, &loss)) in self.documents.iter().zip(&self.losses).enumerate() {
+            if let &Some(document) = document {
+                emit(document, TokenScore { log_probability: -loss, details: self.details.get(index).copied() });
+            }
+        }
+    }
+}
+
+impl TokenDetails {
+    /// The details of `target`, given the logits of all tokens.
+    fn of(logits: &[f32], target: u32) -> Self {
+        let target = target as usize;
+        let own = logits[target];
+        let is_before = |&(id, logit): &(usize, &f32)| *logit > own || (*logit == own && id < target);
+        let rank = 1 + logits.iter().enumerate().filter(is_before).count() as u32;
+        let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let [mut sum, mut weighted] = [0.0; 2];
+        for &logit in logits {
+            let difference = f64::from(logit) - largest;
+            let weight = libm::exp(difference);
+            sum += weight;
+            // 0 · −∞ counts as 0
+            weighted += if weight > 0.0 { weight * difference } else { 0.0 };
+        }
+        Self { rank, entropy: libm::log(sum) - weighted / sum }
+    }
+}
+
+/// Documents on the rows of a batch, and how far each row has been read.
+struct Rows<'a> {
+    documents: &'a [&'a [u32]],
+    context: u32,
+    rows: Vec<Row>,
+    /// Tokens of the longest row.
+    num_steps: usize,
+}
+
+/// The documents of a row, and the next token.
+#[derive(Clone, Default)]
+struct Row {
+    documents: Vec<usize>,
+    /// Index in `documents`.
+    document: usize,
+    /// Index in the document.
+    token: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// As many rows as can be about equally long, at most `max_batch_size`.
+    fn new(documents: &'a [&'a [u32]], context: u32, max_batch_size: usize) -> Self {
+        let mut order: Vec<usize> = (0..documents.len()).filter(|&index| !documents[index].is_empty()).collect();
+        order.sort_by_key(|&index| Reverse(documents[index].len()));
+        let longest = order.first().map_or(1, |&index| documents[index].len());
+        let total: usize = order.iter().map(|&index| documents[index].len()).sum();
+        let batch_size = (1 << (total / longest).max(1).ilog2()).min(max_batch_size);
+
+        let mut rows = vec![Row::default(); batch_size];
+        let mut shortest: BinaryHeap<_> = (0..batch_size).map(|row| Reverse((0, row))).collect();
+        for index in order {
+            let Some(mut top) = shortest.peek_mut() else { break };
+            let Reverse((tokens, row)) = &mut *top;
+            *tokens += documents[index].len();
+            rows[*row].documents.push(index);
+        }
+        let num_steps = shortest.iter().map(|Reverse((tokens, _))| *tokens).max().unwrap_or(0);
+        Self { documents, context, rows, num_steps }
+    }
+
+    fn batch_size(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Moves the next steps of every row to `chunk`.
+    fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) {
+        let Chunk { minibatch, documents, starts, .. } = chunk;
+        let batch_size = self.rows.len();
+        for (n, row) in self.rows.iter_mut().enumerate() {
+            for index in (n..starts.len()).step_by(batch_size) {
+                let document = row.documents.get(row.document).copied();
+                let ids = document.map_or(&[][..], |document| self.documents[document]);
+                let previous = row.token.checked_sub(1).map(|previous| ids[previous]);
+                documents[index] = document;
+                starts[index] = document.is_some() && row.token == 0;
+                minibatch.inputs[index] = previous.unwrap_or(self.context);
+                minibatch.targets[index] = ids.get(row.token).copied().unwrap_or(self.context);
+                row.token += 1;
+                if row.token >= ids.len() {
+                    row.document += 1;
+                    row.token = 0;
+                }
+            }
+        }
+    }
+}

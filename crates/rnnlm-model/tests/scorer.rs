@@ -1,0 +1,130 @@
+//! Scoring documents: the same bits in every group, and the probabilities that decoding token by token gives.
+
+use std::ops::ControlFlow;
+
+use rnnlm_model::{
+    Cell, Cpu, Error, ExecutionPath, Generator, Init, LanguageModel, ModelConfig, Nonlinearity, Scorer, SplitMix64,
+    TokenScore,
+};
+
+const VOCAB_SIZE: usize = 9;
+const CONTEXT: u32 = 0;
+const RNN: Cell = Cell::Rnn(Nonlinearity::Tanh);
+const GRU: Cell = Cell::Gru { reset_after: true };
+
+fn model(cell: Cell, num_layers: usize, embedding_size: usize) -> LanguageModel<Cpu> {
+    let config = ModelConfig { cell, hidden_size: 12, num_layers, embedding_size, ..ModelConfig::book(VOCAB_SIZE) };
+    let mut model = LanguageModel::new(&Cpu::new(2).unwrap(), &config, ExecutionPath::Auto).unwrap();
+    model.initialize(Init::Uniform, 5).unwrap();
+    model
+}
+
+fn models() -> impl Iterator<Item = LanguageModel<Cpu>> {
+    let shapes = [(1, 0), (2, 0), (2, 7)];
+    [RNN, GRU, Cell::Lstm].into_iter().flat_map(move |cell| shapes.map(|(l, e)| model(cell, l, e)))
+}
+
+/// Documents of these lengths.
+fn documents(lengths: &[usize]) -> Vec<Vec<u32>> {
+    let mut random = SplitMix64::new(1);
+    let mut id = || (random.next_u64() % VOCAB_SIZE as u64) as u32;
+    lengths.iter().map(|&length| (0..length).map(|_| id()).collect()).collect()
+}
+
+fn scores(scorer: &mut Scorer<'_, Cpu>, documents: &[&[u32]]) -> Vec<Vec<TokenScore>> {
+    let mut scores = vec![Vec::new(); documents.len()];
+    scorer.score(CONTEXT, documents, &mut |document, score| scores[document].push(score)).unwrap();
+    scores
+}
+
+#[test]
+fn a_document_has_the_same_bits_alone_and_among_others() {
+    let documents = documents(&[1, 40, 7, 0, 3, 3, 190, 12, 64, 65, 1, 33, 128, 20]);
+    let documents: Vec<&[u32]> = documents.iter().map(Vec::as_slice).collect();
+    for model in models() {
+        let mut scorer = Scorer::new(&model).unwrap().with_details();
+        let expected: Vec<_> = documents.iter().map(|&document| scores(&mut scorer, &[document]).remove(0)).collect();
+        for (document, scores) in documents.iter().zip(&expected) {
+            assert_eq!(document.len(), scores.len());
+        }
+        for batch_size in [1, 2, 3, 64] {
+            let mut scorer = Scorer::new(&model).unwrap().with_details().with_batch_size(batch_size);
+            assert_eq!(scores(&mut scorer, &documents), expected, "{:?}, {batch_size} documents", model.config());
+        }
+        let mut plain = Scorer::new(&model).unwrap();
+        for (without, with) in scores(&mut plain, &documents).iter().flatten().zip(expected.iter().flatten()) {
+            assert_eq!((without.log_probability, without.details), (with.log_probability, None));
+        }
+    }
+}
+
+#[test]
+fn scores_are_the_probabilities_of_decoding() {
+    let documents = documents(&[30, 17, 1]);
+    let documents: Vec<&[u32]> = documents.iter().map(Vec::as_slice).collect();
+    for model in models() {
+        let mut scorer = Scorer::new(&model).unwrap().with_details();
+        for (document, scores) in documents.iter().zip(scores(&mut scorer, &documents)) {
+            let mut generator = Generator::new(&model).unwrap();
+            let mut previous = CONTEXT;
+            for (&id, score) in document.iter().zip(scores) {
+                let logits: Vec<f64> = generator.read(previous).unwrap().iter().map(|&logit| logit.into()).collect();
+                let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+                let log_probabilities: Vec<f64> = logits.iter().map(|logit| logit - sum.ln()).collect();
+                let own = log_probabilities[id as usize];
+                // float32 logits of about 1 have an error of about 1e-7, and so has their loss
+                assert!((f64::from(score.log_probability) - own).abs() < 1e-6, "{} and {own}", score.log_probability);
+                let details = score.details.unwrap();
+                let entropy: f64 = log_probabilities.iter().map(|ln| -ln.exp() * ln).sum();
+                assert!((details.entropy - entropy).abs() < 1e-9, "{} and {entropy}", details.entropy);
+                let before = logits.iter().filter(|&&logit| logit > logits[id as usize]).count();
+                assert_eq!(details.rank as usize, before + 1);
+                previous = id;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sequence_is_scored_like_a_document_after_its_first_token() {
+    let model = model(Cell::Lstm, 2, 0);
+    let ids = documents(&[300]).remove(0);
+    let mut scorer = Scorer::new(&model).unwrap();
+    let mut expected = Vec::new();
+    scorer.score(ids[0], &[&ids[1..]], &mut |_, score| expected.push(score.log_probability)).unwrap();
+    assert_eq!(model.log_probabilities(&ids).unwrap(), expected);
+    let evaluation = model.evaluate(&ids).unwrap();
+    assert_eq!((evaluation.tokens, evaluation.nats), (299, expected.iter().map(|&ln| -f64::from(ln)).sum()));
+    let next = model.next_distribution(&ids[..300 - 1]).unwrap();
+    assert!((next.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{next:?}");
+    let last = f64::from(expected[298]).exp();
+    assert!((next[ids[299] as usize] - last).abs() < 1e-6, "{next:?} and {last}");
+}
+
+#[test]
+fn any_number_of_documents_is_scored_in_order_until_the_caller_stops() {
+    let model = model(GRU, 1, 0);
+    let documents = documents(&[50; 2000]);
+    let mut scorer = Scorer::new(&model).unwrap();
+    let mut seen = 0;
+    let emit = |document: &Vec<u32>, scores: Vec<TokenScore>| {
+        assert_eq!((document, scores.len()), (&documents[seen], 50));
+        seen += 1;
+        if seen == 1500 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    scorer.score_all(CONTEXT, &documents, emit).unwrap();
+    assert_eq!(seen, 1500);
+}
+
+#[test]
+fn what_cannot_be_scored_is_an_error() {
+    let bidirectional = ModelConfig { bidirectional: true, ..ModelConfig::book(3) };
+    let model = LanguageModel::new(&Cpu::new(1).unwrap(), &bidirectional, ExecutionPath::Auto).unwrap();
+    assert!(matches!(Scorer::new(&model), Err(Error::BidirectionalScoring)));
+    let model = self::model(RNN, 1, 0);
+    let mut scorer = Scorer::new(&model).unwrap();
+    assert!(scorer.score(CONTEXT, &[&[VOCAB_SIZE as u32]], &mut |_, _| {}).is_err());
+    scorer.score(CONTEXT, &[&[], &[]], &mut |_, _| panic!("no token")).unwrap();
+    assert!(matches!(model.evaluate(&[1]), Err(Error::NothingToScore { tokens: 1 })));
+    assert!(matches!(model.next_distribution(&[]), Err(Error::EmptyPrefix)));
+}
