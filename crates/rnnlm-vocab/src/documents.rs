@@ -76,6 +76,26 @@ impl Documents {
     pub(crate) fn has_eos(self, kind: TokenKind) -> bool {
         self.raw_end_token(kind) == Some(EOS_TOKEN)
     }
+
+    /// The id of the end token in a vocabulary of `reserved` reserved tokens, or the reason why it has none. `id_of`
+    /// finds the id of a token in raw form.
+    pub(crate) fn end_token(
+        self,
+        kind: TokenKind,
+        reserved: usize,
+        id_of: impl FnOnce(&[u8]) -> Option<u32>,
+    ) -> Result<Option<u32>, String> {
+        let Some(raw) = self.raw_end_token(kind) else { return Ok(None) };
+        let is_eos = raw == EOS_TOKEN;
+        match id_of(raw.as_bytes()) {
+            Some(id) if !is_eos || id as usize <= reserved => Ok(Some(id)),
+            _ => {
+                let token = kind.escape(raw.as_bytes());
+                let place = if is_eos { "the reserved tokens" } else { "the vocabulary" };
+                Err(format!("`documents` is `{self}`, but {token:?} is not in {place}"))
+            }
+        }
+    }
 }
 
 impl fmt::Display for Documents {

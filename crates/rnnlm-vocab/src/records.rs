@@ -25,7 +25,7 @@ const FIELD_SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
 /// use rnnlm_vocab::looks_like_records;
 ///
 /// assert!(looks_like_records(&"Ada Lovelace\nGrace Hopper\n".repeat(5)));
-/// assert!(!looks_like_records(&"It was a dark and stormy night; the rain fell in\n".repeat(10)));
+/// assert!(!looks_like_records(&"It was a dark and stormy night;\nthe rain fell in torrents,\n".repeat(5)));
 /// ```
 pub fn looks_like_records(text: &str) -> bool {
     let lines: Vec<&str> = text.lines().take(MAX_LINES).collect();

@@ -4,8 +4,8 @@
 //! of the text by descending frequency. Tokens of equal frequency are in order of first occurrence.
 
 mod documents;
+mod index;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 
 use crate::documents::{Documents, EOS_TOKEN};
@@ -16,6 +16,8 @@ use crate::reader::invalid_utf8_in;
 use crate::text::{Piece, TextFormat, TextSize};
 use crate::tokenize::{TokenKind, Tokenizer};
 use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
+
+pub(crate) use index::Index;
 
 /// The maximum number of tokens in a vocabulary. It is ten times what large word-level corpora need, and it bounds the
 /// memory that reading a damaged file can allocate.
@@ -284,7 +286,7 @@ impl Vocab {
                 return Err(to_error(reason));
             }
         }
-        let end_token = documents::end_token(documents, kind, reserved, &index).map_err(to_error)?;
+        let end_token = documents.end_token(kind, reserved, |raw| index.get(raw)).map_err(to_error)?;
         if documents.has_eos(kind) {
             index.remove(EOS_TOKEN.as_bytes());
         }
@@ -365,47 +367,5 @@ impl Encoding {
         memory.reserve(&mut self.ids)?;
         self.ids.push(id);
         Ok(())
-    }
-}
-
-/// A map from raw tokens to ids. One-byte tokens, the great majority in texts of characters or bytes, are looked up in a
-/// table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Index {
-    one_byte: Box<[Option<u32>; 256]>,
-    longer: HashMap<Box<[u8]>, u32>,
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Self { one_byte: Box::new([None; 256]), longer: HashMap::new() }
-    }
-}
-
-impl Index {
-    pub(crate) fn get(&self, raw: &[u8]) -> Option<u32> {
-        match raw {
-            [byte] => self.one_byte[usize::from(*byte)],
-            _ => self.longer.get(raw).copied(),
-        }
-    }
-
-    /// Removes a token of several bytes.
-    fn remove(&mut self, raw: &[u8]) {
-        self.longer.remove(raw);
-    }
-
-    /// Maps `raw` to `id`. If `raw` has an id already, leaves it unchanged and returns it.
-    pub(crate) fn insert(&mut self, raw: &[u8], id: u32) -> Option<u32> {
-        let existing = self.get(raw);
-        if existing.is_none() {
-            match raw {
-                [byte] => self.one_byte[usize::from(*byte)] = Some(id),
-                _ => {
-                    self.longer.insert(raw.into(), id);
-                }
-            }
-        }
-        existing
     }
 }

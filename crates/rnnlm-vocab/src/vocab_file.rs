@@ -1,8 +1,9 @@
 //! Stage 2, files: reading and writing a vocabulary as `vocab.json`.
 //!
 //! The file is one JSON object with the fields `format_version`, `token_kind`, `normalization`, `line_ends` (the
-//! conversion of line ends; absent if they are kept), `documents` and the id `end_token` (absent if texts are streams), `text_format` (line endings and byte order mark of the text that
-//! the vocabulary was built on), `reserved` (number of reserved tokens after `<unk>`), `tokens` in id order, and their
+//! conversion of line ends; absent if they are kept), `documents` (the division of texts; absent if they are streams),
+//! `end_token` (its id; absent without documents), `text_format` (line endings and byte order mark of the text that the
+//! vocabulary was built on), `reserved` (number of reserved tokens after `<unk>`), `tokens` in id order, and their
 //! `frequencies`. The file is untrusted input: no size in it decides an allocation, and no content causes a panic.
 //!
 //! Version 2 adds `line_ends` and the normalization `lower`, version 3 adds `documents` and `end_token`. A vocabulary is

@@ -230,7 +230,7 @@ impl DocumentScan {
             self.scan.push(&mut tokenizer, part, memory, &mut count)?;
         }
         tokenizer.finish(&mut |token| count(token, memory))?;
-        let fits = tokens + 1 <= max_tokens - self.kept;
+        let fits = tokens < max_tokens - self.kept; // with the end token
         self.is_full = tokens > 0 && !fits;
         let is_first = self.kept == 0;
         Ok(if fits || is_first { max_tokens - self.kept } else { 0 })

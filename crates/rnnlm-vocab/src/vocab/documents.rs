@@ -1,7 +1,7 @@
 //! Stage 2, documents: the end token of a vocabulary, and encoding one document.
 
-use super::{Encoding, Index, Parts, Vocab};
-use crate::documents::{Documents, EOS_TOKEN};
+use super::{Encoding, Parts, Vocab};
+use crate::documents::Documents;
 use crate::error::{Error, Result};
 use crate::normalize::{Extent, LineEndConversion, Normalization};
 use crate::text::Piece;
@@ -12,7 +12,7 @@ impl Vocab {
     ///
     /// # Errors
     ///
-    /// [`Error::VocabContent`] if the vocabulary does not have the end token: `\n`, or [`EOS_TOKEN`] among the reserved
+    /// [`Error::VocabContent`] if the vocabulary does not have the end token: `\n`, or [`EOS_TOKEN`](crate::EOS_TOKEN) among the reserved
     /// tokens.
     pub fn with_documents(self, documents: Documents) -> Result<Self> {
         let Self { kind, normalization, line_ends, text_format, reserved, tokens, frequencies, .. } = self;
@@ -63,7 +63,7 @@ impl Vocab {
     /// normalization, which accept any bytes.
     pub fn encode_document(&self, document: &[u8]) -> Result<Encoding> {
         let ends_line = |&byte: &u8| byte == b'\n' || byte == b'\r' && self.line_ends == LineEndConversion::Lf;
-        let line_end = document.iter().position(|byte| ends_line(byte));
+        let line_end = document.iter().position(ends_line);
         if let (Documents::Lines, Some(offset)) = (self.documents, line_end) {
             return Err(Error::LineEndInDocument { offset: offset as u64 });
         }
@@ -84,19 +84,4 @@ impl Vocab {
         encoding.ids.extend(self.end_token);
         Ok(encoding)
     }
-}
-
-/// The id of the end token, or the reason why the vocabulary is inconsistent.
-pub(super) fn end_token(
-    documents: Documents,
-    kind: TokenKind,
-    reserved: usize,
-    index: &Index,
-) -> Result<Option<u32>, String> {
-    let Some(raw) = documents.raw_end_token(kind) else { return Ok(None) };
-    let escaped = kind.escape(raw.as_bytes());
-    let must = if raw == EOS_TOKEN { "be reserved" } else { "be in the vocabulary" };
-    let needed = || format!("with `documents` `{documents}`, {escaped:?} must {must}");
-    let id = index.get(raw.as_bytes()).ok_or_else(needed)?;
-    if raw == EOS_TOKEN && id as usize > reserved { Err(needed()) } else { Ok(Some(id)) }
 }
