@@ -8,10 +8,14 @@
 //! input is the next token. The layout is time-major: row `n` at step `t` is element `t * N + n`, so the ids of one
 //! step are contiguous.
 
+mod documents;
+
 use serde::{Deserialize, Serialize};
 
+use crate::document_index::DocumentSet;
 use crate::error::{Error, Result};
 use crate::rng::SplitMix64;
+use documents::DocumentStream;
 
 /// The strategy that cuts a corpus into minibatches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -69,16 +73,18 @@ pub struct Batches<'a> {
     num_steps: usize,
     offset: usize,
     num_minibatches: usize,
-    row_starts: RowStarts,
+    row_starts: RowStarts<'a>,
 }
 
 /// Where row `n` of minibatch `i` starts in the corpus.
 #[derive(Clone, Debug)]
-enum RowStarts {
+enum RowStarts<'a> {
     /// At `offset + n * row_length + i * T`.
     Sequential { row_length: usize },
     /// At element `i * N + n` of this list.
     Random(Vec<usize>),
+    /// As `Sequential`, in a stream of documents instead of the corpus.
+    Documents { row_length: usize, stream: DocumentStream<'a> },
 }
 
 impl<'a> Batches<'a> {
@@ -138,12 +144,59 @@ impl<'a> Batches<'a> {
         Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
     }
 
+    /// The minibatches of `epoch` over documents, by sequential partitioning. Seed and epoch decide the order of the
+    /// documents, or with `shuffle: false` the offset.
+    ///
+    /// The documents form a stream: the end token, then each document with its end token. So the first token of each
+    /// document is predicted from an end token. The stream is split into N rows as by [`Batches::sequential`]. It is not
+    /// stored: the order takes 8 bytes a document.
+    ///
+    /// Every epoch leaves out the tokens that do not fill a minibatch. If the documents are shuffled, these are different
+    /// ones in each epoch, and the offset is 0. In the order of the text, the offset is drawn from `0..=T`.
+    ///
+    /// ```
+    /// use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Documents};
+    ///
+    /// let options = CorpusOptions { documents: Documents::Lines, ..CorpusOptions::default() };
+    /// let corpus = Corpus::from_bytes(b"ada\ngrace\nmary\nannie\n", &options)?;
+    /// let documents = corpus.document_set(0..corpus.documents.len()).unwrap();
+    /// let (batch_size, num_steps, seed, epoch, shuffle) = (1, 10, 0, 0, true);
+    /// for minibatch in Batches::documents(documents, batch_size, num_steps, seed, epoch, shuffle)? {
+    ///     println!("{:?}", corpus.vocab.decode(&minibatch.inputs)?);
+    /// }
+    /// # Ok::<(), rnnlm_vocab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Zero`], [`Error::BatchOverflow`], [`Error::CorpusTooShort`].
+    pub fn documents(
+        documents: DocumentSet<'a>,
+        batch_size: usize,
+        num_steps: usize,
+        seed: u64,
+        epoch: u64,
+        shuffle: bool,
+    ) -> Result<Self> {
+        let corpus = documents.ids();
+        check_sizes(corpus.len(), batch_size, num_steps)?;
+        let mut rng = SplitMix64::with_index(seed, epoch);
+        let (stream, offset) = match shuffle {
+            true => (DocumentStream::shuffled(documents, &mut rng), 0),
+            false => (DocumentStream::in_order(documents), rng.below(num_steps as u64 + 1) as usize),
+        };
+        let row_length = (corpus.len() - offset) / batch_size; // the stream has one token more than the corpus
+        let num_minibatches = row_length / num_steps;
+        let row_starts = RowStarts::Documents { row_length, stream };
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+    }
+
     /// Number of minibatches in the epoch, at least 1.
     pub fn num_minibatches(&self) -> usize {
         self.num_minibatches
     }
 
-    /// Number of tokens that this epoch skips at the start of the corpus.
+    /// Number of tokens that this epoch skips at the start of the corpus, or of the stream of documents.
     pub fn offset(&self) -> usize {
         self.offset
     }
@@ -166,19 +219,33 @@ impl<'a> Batches<'a> {
         }
         for row in 0..self.batch_size {
             let start = self.row_start(index, row);
-            let tokens = &self.corpus[start..=start + self.num_steps];
-            for (step, pair) in tokens.windows(2).enumerate() {
-                minibatch.inputs[step * self.batch_size + row] = pair[0];
-                minibatch.targets[step * self.batch_size + row] = pair[1];
+            if let RowStarts::Documents { stream, .. } = &self.row_starts {
+                self.fill_row(stream.tokens(start).take(self.num_steps + 1), row, minibatch);
+            } else {
+                let tokens = &self.corpus[start..=start + self.num_steps];
+                self.fill_row(tokens.iter().copied(), row, minibatch);
             }
         }
         Ok(())
     }
 
-    /// The index in the corpus where `row` of minibatch `index` starts.
+    /// Writes T + 1 tokens into a row: the inputs and the targets.
+    fn fill_row(&self, mut tokens: impl Iterator<Item = u32>, row: usize, minibatch: &mut Minibatch) {
+        let mut input = tokens.next().unwrap_or_default();
+        for (step, target) in tokens.enumerate() {
+            let index = step * self.batch_size + row;
+            minibatch.inputs[index] = input;
+            minibatch.targets[index] = target;
+            input = target;
+        }
+    }
+
+    /// The index in the corpus, or in the stream of documents, where `row` of minibatch `index` starts.
     fn row_start(&self, index: usize, row: usize) -> usize {
         match &self.row_starts {
-            RowStarts::Sequential { row_length } => self.offset + row * row_length + index * self.num_steps,
+            RowStarts::Sequential { row_length } | RowStarts::Documents { row_length, .. } => {
+                self.offset + row * row_length + index * self.num_steps
+            }
             RowStarts::Random(starts) => starts[index * self.batch_size + row],
         }
     }

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 
+use crate::documents::{Documents, EOS_TOKEN};
 use crate::error::{Error, Result};
 use crate::memory::{MemoryUse, Stop, distinct_token_bytes};
 use crate::normalize::{LineEndConversion, Normalization};
@@ -18,6 +19,8 @@ pub(crate) struct VocabBuilder {
     kind: TokenKind,
     normalization: Normalization,
     line_ends: LineEndConversion,
+    documents: Documents,
+    /// Number of reserved tokens, including [`EOS_TOKEN`].
     reserved: usize,
     index: Index,
     /// Raw tokens by provisional id.
@@ -25,6 +28,9 @@ pub(crate) struct VocabBuilder {
     /// Occurrences by provisional id.
     counts: Vec<u64>,
 }
+
+/// The provisional id of [`EOS_TOKEN`] if it is the end token. It is not in the index, because a text never has it.
+const EOS_ID: u32 = 1;
 
 /// A vocabulary and the mapping from provisional ids.
 pub(crate) struct Built {
@@ -40,22 +46,31 @@ impl VocabBuilder {
         kind: TokenKind,
         normalization: Normalization,
         line_ends: LineEndConversion,
+        documents: Documents,
         reserved: &[String],
     ) -> Result<Self> {
+        let has_eos = documents.has_eos(kind);
         let mut builder = Self {
             kind,
             normalization,
             line_ends,
-            reserved: reserved.len(),
+            documents,
+            reserved: reserved.len() + usize::from(has_eos),
             index: Index::default(),
             tokens: Vec::new(),
             counts: Vec::new(),
         };
         builder.add(UNKNOWN_TOKEN.as_bytes())?;
+        if has_eos {
+            builder.push(EOS_TOKEN.as_bytes())?;
+        }
         for token in reserved {
             let error = |reason: &str| Error::Reserved { token: token.clone(), reason: reason.to_owned() };
             if let Some(reason) = invalid_reserved_reason(kind, token) {
                 return Err(error(reason));
+            }
+            if has_eos && token == EOS_TOKEN {
+                return Err(error("is always in the vocabulary, as the end token of documents"));
             }
             match builder.index.get(kind.unescape(token)) {
                 Some(UNKNOWN_ID) => return Err(error("is always in the vocabulary, with id 0")),
@@ -79,19 +94,42 @@ impl VocabBuilder {
         Ok(id)
     }
 
+    /// Counts one end of a document and returns the provisional id of the end token.
+    pub(crate) fn count_end(&mut self, memory: &mut MemoryUse) -> Result<u32, Stop> {
+        match self.documents.raw_end_token(self.kind) {
+            Some(end) if end != EOS_TOKEN => self.count(end.as_bytes(), memory),
+            _ => {
+                self.counts[EOS_ID as usize] += 1;
+                Ok(EOS_ID)
+            }
+        }
+    }
+
     fn add(&mut self, raw: &[u8]) -> Result<u32> {
+        let id = self.push(raw)?;
+        self.index.insert(raw, id);
+        Ok(id)
+    }
+
+    /// Appends a token that is not looked up.
+    fn push(&mut self, raw: &[u8]) -> Result<u32> {
         let found = self.tokens.len();
         let id = u32::try_from(found).map_err(|_| Error::TooManyTokens { found, limit: MAX_TOKENS })?;
-        self.index.insert(raw, id);
         self.tokens.push(raw.into());
         self.counts.push(0);
         Ok(id)
     }
 
-    /// Builds the vocabulary. Tokens with fewer than `min_freq` occurrences become `<unk>`.
+    /// Builds the vocabulary. Tokens with fewer than `min_freq` occurrences become `<unk>`, except for the end token. So
+    /// does a token of the text that is written like a reserved end token.
     pub(crate) fn finish(self, min_freq: u64, text_format: TextFormat) -> Result<Built> {
         let fixed = self.reserved + 1;
-        let mut order: Vec<usize> = (fixed..self.tokens.len()).filter(|&id| self.counts[id] >= min_freq).collect();
+        let end = self.documents.raw_end_token(self.kind);
+        let is_kept = |&id: &usize| match end {
+            Some(end) if *self.tokens[id] == *end.as_bytes() => end != EOS_TOKEN,
+            _ => self.counts[id] >= min_freq,
+        };
+        let mut order: Vec<usize> = (fixed..self.tokens.len()).filter(is_kept).collect();
         order.sort_by_key(|&id| Reverse(self.counts[id])); // a stable sort keeps ties in order of first occurrence
         order.splice(..0, 0..fixed);
         if order.len() > MAX_TOKENS {
@@ -107,8 +145,8 @@ impl VocabBuilder {
             frequencies[id as usize] += count;
         }
         let tokens = order.iter().map(|&id| self.kind.escape(&self.tokens[id]).into()).collect();
-        let Self { kind, normalization, line_ends, reserved, .. } = self;
-        let parts = Parts { kind, normalization, line_ends, text_format, reserved, tokens, frequencies };
+        let Self { kind, normalization, line_ends, documents, reserved, .. } = self;
+        let parts = Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies };
         let vocab = Vocab::from_parts(parts)?;
         Ok(Built { vocab, renumbering, tokens: self.tokens })
     }

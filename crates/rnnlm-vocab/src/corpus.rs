@@ -1,5 +1,8 @@
 //! Stages 1 and 2 combined: reading a text in one pass and encoding it.
 
+mod scan;
+mod validation;
+
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
@@ -7,16 +10,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::VocabBuilder;
+use crate::document_index::{DocumentIndex, DocumentSet};
+use crate::documents::Documents;
 use crate::encoding::TextEncoding;
-use crate::error::{Error, Result};
-use crate::memory::{MemoryUse, Stop};
-use crate::normalize::{DroppedLetters, Extent, LineEndConversion, Normalization};
+use crate::error::Result;
+use crate::normalize::{DroppedLetters, LineEndConversion, Normalization};
 use crate::reader::{Interpretation, TextReader};
 use crate::source::Source;
 use crate::text::{TextFormat, TextSize};
-use crate::tokenize::{TokenKind, Tokenizer};
+use crate::tokenize::TokenKind;
 use crate::unknown::{UNKNOWN_ID, UnknownTokens};
 use crate::vocab::{Encoding, Vocab};
+use scan::{Scan, Scanned, Token};
 
 /// Options for building a vocabulary from a text. The defaults are the book's: characters, normalized, the whole text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +38,12 @@ pub struct CorpusOptions {
     pub encoding: TextEncoding,
     /// Tokens with fewer occurrences in the whole text become `<unk>`. 0 and 1 keep all tokens.
     pub min_freq: u64,
+    /// How the text is divided into documents. Files that do not have it imply none.
+    #[serde(skip_serializing_if = "Documents::is_none")]
+    pub documents: Documents,
     /// Maximum number of ids to keep, from the start of the text; 0 keeps all. The vocabulary is built on the whole text
-    /// in any case.
+    /// in any case. Only whole documents are kept, with their end tokens; if the first one alone is longer, its first
+    /// tokens are kept, without an end token.
     pub max_tokens: usize,
     /// Tokens that get the ids after `<unk>`, whether or not they occur in the text.
     pub reserved: Vec<String>,
@@ -43,8 +52,14 @@ pub struct CorpusOptions {
 /// An encoded text and its vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corpus {
-    /// The ids of the first `max_tokens` tokens, or of all tokens.
+    /// The ids of the first `max_tokens` tokens, or of all tokens. Each document is followed by the end token.
     pub ids: Vec<u32>,
+    /// Where the documents are in `ids`. Documents without a token after the normalization are left out.
+    pub documents: DocumentIndex,
+    /// Number of documents of the whole text that have no token after the normalization.
+    pub empty_documents: u64,
+    /// Whether the text is read as a stream but [looks like records](crate::looks_like_records).
+    pub looks_like_records: bool,
     /// The vocabulary, built on the whole text or given by the caller.
     pub vocab: Vocab,
     /// The format of the text.
@@ -58,7 +73,7 @@ pub struct Corpus {
     pub source_bytes: u64,
     /// The size of the whole text after normalization and decoding.
     pub text: TextSize,
-    /// Number of tokens in the whole text.
+    /// Number of tokens in the whole text, with end tokens.
     pub tokens: u64,
     /// The tokens of `ids` that were encoded as `UNKNOWN_ID`.
     pub unknown: UnknownTokens,
@@ -72,17 +87,18 @@ impl Corpus {
     /// # Errors
     ///
     /// [`Error::Read`], [`Error::InvalidUtf8`], [`Error::InvalidEncoding`], [`Error::TooLarge`], [`Error::Empty`],
-    /// [`Error::Reserved`], [`Error::TooManyTokens`].
+    /// [`Error::Reserved`], [`Error::TooManyTokens`], [`Error::TooManyDocuments`].
     pub fn read(source: Source<'_>, options: &CorpusOptions) -> Result<Self> {
         build(source, options)
     }
 
-    /// Reads a text and encodes its first `max_tokens` tokens (0: all) with an existing vocabulary. `encoding` is that
-    /// of the text, unless a byte order mark determines it.
+    /// Reads a text and encodes its first `max_tokens` tokens (0: all) with an existing vocabulary, which also decides
+    /// how the text is divided into documents. `encoding` is that of the text, unless a byte order mark determines it.
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], [`Error::InvalidUtf8`], [`Error::InvalidEncoding`], [`Error::TooLarge`], [`Error::Empty`].
+    /// [`Error::Read`], [`Error::InvalidUtf8`], [`Error::InvalidEncoding`], [`Error::TooLarge`], [`Error::Empty`],
+    /// [`Error::TooManyDocuments`].
     pub fn encode(source: Source<'_>, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Self> {
         encode(source, vocab, max_tokens, encoding)
     }
@@ -142,8 +158,9 @@ impl Corpus {
     }
 
     /// The size of the tokens in this range of `ids` in the normalized text: the denominators of bits per character and
-    /// bits per byte. A token that became `<unk>` counts with its original size. A word includes the space before it,
-    /// except for the first word of the corpus, so the sizes of adjacent ranges add up.
+    /// bits per byte. A token that became `<unk>` counts with its original size, and an end token with that of
+    /// [`Documents::separator`]. A word includes the space before it, except for the first word of the corpus or of a
+    /// document, so the sizes of adjacent ranges add up.
     ///
     /// # Panics
     ///
@@ -153,26 +170,39 @@ impl Corpus {
         let is_unknown = |ids: &[u32]| ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
         let unknown = self.unknown.sizes(is_unknown(&self.ids[..range.start]), is_unknown(&self.ids[range.clone()]));
         let known = self.ids[range.clone()].iter().filter(|&&id| id != UNKNOWN_ID).map(|&id| self.vocab.size_of(id));
-        let separators = range.filter(|&index| index > 0).map(|_| separator_size(self.vocab.kind()));
+        let separators = range.filter_map(|index| {
+            let previous = self.ids[index.checked_sub(1)?];
+            Some(TextSize::of(self.vocab.separator(Some(previous), self.ids[index]).as_bytes()))
+        });
         known.chain(unknown).chain(separators).for_each(|part| size += part);
         size
     }
-}
 
-fn separator_size(kind: TokenKind) -> TextSize {
-    TextSize::of(kind.separator().as_bytes())
+    /// The documents in this range of [`Corpus::documents`]; `None` if the text is one stream.
+    ///
+    /// # Panics
+    ///
+    /// If the range exceeds the documents.
+    pub fn document_set(&self, documents: Range<usize>) -> Option<DocumentSet<'_>> {
+        let end_token = self.vocab.end_token()?;
+        Some(DocumentSet::new(&self.ids, &self.documents, documents, end_token))
+    }
 }
 
 fn build(source: Source<'_>, options: &CorpusOptions) -> Result<Corpus> {
-    let CorpusOptions { kind, normalization, line_ends, encoding, min_freq, max_tokens, ref reserved } = *options;
-    let mut builder = VocabBuilder::new(kind, normalization, line_ends, reserved)?;
+    let CorpusOptions { kind, normalization, line_ends, encoding, documents, min_freq, max_tokens, ref reserved } =
+        *options;
+    let mut builder = VocabBuilder::new(kind, normalization, line_ends, documents, reserved)?;
     let mut ids = Vec::new();
     let mut memory = source.memory();
     let mut reader = source.into_reader(interpretation(kind, normalization, encoding))?;
-    let tokenizer = Tokenizer::new(kind, normalization, line_ends, Extent::Lines);
-    let scanned = scan(&mut reader, tokenizer, kind, normalization, &mut memory, |token, memory| {
-        let provisional = builder.count(token, memory)?;
-        if max_tokens == 0 || ids.len() < max_tokens {
+    let scan = Scan { kind, normalization, line_ends, documents, max_tokens };
+    let scanned = scan.read(&mut reader, &mut memory, |token, is_kept, memory| {
+        let provisional = match token {
+            Token::Raw(token) => builder.count(token, memory)?,
+            Token::End => builder.count_end(memory)?,
+        };
+        if is_kept {
             memory.reserve(&mut ids)?;
             ids.push(provisional);
         }
@@ -189,22 +219,29 @@ fn build(source: Source<'_>, options: &CorpusOptions) -> Result<Corpus> {
             unknown.try_record(raw, kind, &mut memory).map_err(|excess| excess.in_text(&reader))?;
         }
     }
-    Ok(scanned.into_corpus(&reader, Encoding { ids, unknown }, built.vocab))
+    Ok(into_corpus(scanned, &reader, Encoding { ids, unknown }, built.vocab))
 }
 
 fn encode(source: Source<'_>, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Corpus> {
     let (kind, normalization) = (vocab.kind(), vocab.normalization());
+    let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
     let mut encoded = Encoding::default();
     let mut memory = source.memory();
     let mut reader = source.into_reader(interpretation(kind, normalization, encoding))?;
-    let tokenizer = vocab.tokenizer(Extent::Lines);
-    let scanned = scan(&mut reader, tokenizer, kind, normalization, &mut memory, |token, memory| {
-        if max_tokens == 0 || encoded.ids.len() < max_tokens {
-            encoded.try_add(token, &vocab, memory)?;
+    let scan = Scan { kind, normalization, line_ends, documents, max_tokens };
+    let scanned = scan.read(&mut reader, &mut memory, |token, is_kept, memory| {
+        match (token, vocab.end_token()) {
+            _ if !is_kept => {}
+            (Token::Raw(token), _) => encoded.try_add(token, &vocab, memory)?,
+            (Token::End, None) => {}
+            (Token::End, Some(end)) => {
+                memory.reserve(&mut encoded.ids)?;
+                encoded.ids.push(end);
+            }
         }
         Ok(())
     })?;
-    Ok(scanned.into_corpus(&reader, encoded, vocab))
+    Ok(into_corpus(scanned, &reader, encoded, vocab))
 }
 
 /// Only byte tokens without normalization do not require a text.
@@ -215,66 +252,24 @@ fn interpretation(kind: TokenKind, normalization: Normalization, encoding: TextE
     }
 }
 
-/// Counts from one pass over a text.
-#[derive(Default)]
-struct Scanned {
-    tokens: u64,
-    text: TextSize,
-    dropped_letters: DroppedLetters,
-}
-
-impl Scanned {
-    fn into_corpus(self, reader: &TextReader<'_>, encoding: Encoding, vocab: Vocab) -> Corpus {
-        let Self { tokens, text, dropped_letters } = self;
-        let Encoding { mut ids, unknown } = encoding;
-        ids.shrink_to_fit();
-        Corpus {
-            ids,
-            vocab,
-            text_format: reader.format(),
-            encoding: reader.encoding(),
-            is_likely_utf_16: reader.is_likely_utf_16(),
-            source_bytes: reader.bytes_read(),
-            text,
-            tokens,
-            unknown,
-            dropped_letters,
-        }
+fn into_corpus(scanned: Scanned, reader: &TextReader<'_>, encoding: Encoding, vocab: Vocab) -> Corpus {
+    let Scanned { tokens, text, dropped_letters, mut documents, empty_documents, looks_like_records } = scanned;
+    let Encoding { mut ids, unknown } = encoding;
+    ids.shrink_to_fit();
+    documents.shrink_to_fit();
+    Corpus {
+        ids,
+        documents,
+        empty_documents,
+        looks_like_records,
+        vocab,
+        text_format: reader.format(),
+        encoding: reader.encoding(),
+        is_likely_utf_16: reader.is_likely_utf_16(),
+        source_bytes: reader.bytes_read(),
+        text,
+        tokens,
+        unknown,
+        dropped_letters,
     }
-}
-
-/// Calls `sink` with every raw token of a text and counts them.
-fn scan(
-    reader: &mut TextReader<'_>,
-    mut tokenizer: Tokenizer,
-    kind: TokenKind,
-    normalization: Normalization,
-    memory: &mut MemoryUse,
-    mut sink: impl FnMut(&[u8], &mut MemoryUse) -> Result<(), Stop>,
-) -> Result<Scanned> {
-    let mut tokens = 0;
-    while let Some(piece) = reader.next()? {
-        // the piece can end in a word that grows with every piece
-        let pending = if kind == TokenKind::Word { 2 * (tokenizer.pending_bytes() + piece.len()) as u64 } else { 0 };
-        let outcome = memory.check(pending).map_err(Stop::from).and_then(|()| {
-            tokenizer.push(piece, &mut |token| {
-                tokens += 1;
-                sink(token, memory)
-            })
-        });
-        outcome.map_err(|stop| stop.in_text(reader))?;
-    }
-    let outcome = tokenizer.finish(&mut |token| {
-        tokens += 1;
-        sink(token, memory)
-    });
-    outcome.map_err(|stop| stop.in_text(reader))?;
-    if tokens == 0 {
-        return Err(Error::Empty { name: reader.name().to_owned(), bytes: reader.bytes_read(), kind, normalization });
-    }
-    let mut text = tokenizer.size();
-    let separator = separator_size(kind);
-    text.characters += separator.characters * (tokens - 1);
-    text.bytes += separator.bytes * (tokens - 1);
-    Ok(Scanned { tokens, text, dropped_letters: tokenizer.dropped_letters().clone() })
 }

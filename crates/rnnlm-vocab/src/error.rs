@@ -139,6 +139,46 @@ pub enum Error {
         /// Number of tokens in the vocabulary.
         vocab_size: usize,
     },
+    /// A document of a stream is longer than the limit.
+    #[error("the document at line {line} of `{name}` has at least {}, the limit is {limit}", count(*bytes, "byte"))]
+    DocumentTooLarge {
+        /// The name that the caller gave the stream.
+        name: String,
+        /// The line where the document starts, counted from 1.
+        line: u64,
+        /// Number of bytes read of it.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A text has more documents than an index can have.
+    #[error("`{name}` has more than {limit} documents")]
+    TooManyDocuments {
+        /// The path, or the name that the caller gave the text.
+        name: String,
+        /// The maximum.
+        limit: usize,
+    },
+    /// A document has a line end, but each line is a document.
+    #[error("the document has a line end at offset {offset}, but each line is a document")]
+    LineEndInDocument {
+        /// The offset of the line end in bytes, counted from 0.
+        offset: u64,
+    },
+    /// The documents cannot be divided into a training and a validation set.
+    #[error(
+        "a validation set of {fraction} of the documents needs at least 2 distinct documents, the text has {}, {distinct} \
+         distinct",
+        count(*documents as u64, "document")
+    )]
+    TooFewDocuments {
+        /// Fraction of the documents in the validation set.
+        fraction: f64,
+        /// Number of documents.
+        documents: usize,
+        /// Number of distinct documents: 0 or 1.
+        distinct: usize,
+    },
     /// A size of a minibatch is 0.
     #[error("`{name}` is 0, must be at least 1")]
     Zero {

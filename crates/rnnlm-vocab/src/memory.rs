@@ -7,6 +7,8 @@ use crate::reader::TextReader;
 #[derive(Debug)]
 pub(crate) enum Stop {
     Excess(Excess),
+    /// The text has more documents than this.
+    TooManyDocuments(usize),
     Error(Error),
 }
 
@@ -15,6 +17,7 @@ impl Stop {
     pub(crate) fn in_text(self, reader: &TextReader<'_>) -> Error {
         match self {
             Self::Excess(excess) => excess.in_text(reader),
+            Self::TooManyDocuments(limit) => Error::TooManyDocuments { name: reader.name().to_owned(), limit },
             Self::Error(error) => error,
         }
     }

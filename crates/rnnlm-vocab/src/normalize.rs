@@ -207,6 +207,12 @@ impl Normalizer {
         Self { has_line_separator: true, ..self }
     }
 
+    /// Starts another text after [`Normalizer::finish`]. The letters dropped so far stay counted.
+    pub(crate) fn restart(&mut self) {
+        self.after_return = false;
+        self.book = BookLine { gap: false, keeps_gap: self.extent == Extent::Prefix };
+    }
+
     /// Normalizes the next piece of a text. In bytes, only line ends are converted.
     pub(crate) fn push<'a>(&'a mut self, piece: Piece<'a>) -> Piece<'a> {
         self.text.clear();

@@ -93,13 +93,41 @@ pub(crate) enum Piece<'a> {
     Bytes(&'a [u8]),
 }
 
-impl Piece<'_> {
+/// The maximum length of a part of a piece, in bytes.
+const PART_BYTES: usize = 1 << 16;
+
+impl<'a> Piece<'a> {
     /// The length in bytes.
     pub(crate) fn len(self) -> usize {
+        self.as_bytes().len()
+    }
+
+    pub(crate) fn as_bytes(self) -> &'a [u8] {
         match self {
-            Self::Text(text) => text.len(),
-            Self::Bytes(bytes) => bytes.len(),
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
         }
+    }
+
+    /// The piece in parts of a bounded length, so that normalizing a long one takes little memory.
+    pub(crate) fn parts(self) -> impl Iterator<Item = Self> {
+        let mut rest = self;
+        std::iter::from_fn(move || {
+            let (part, others) = match rest {
+                Self::Text(text) => {
+                    let is_end = |&end: &usize| text.is_char_boundary(end);
+                    let end = (0..=text.len().min(PART_BYTES)).rev().find(is_end).unwrap_or(0);
+                    let (part, others) = text.split_at(end);
+                    (Self::Text(part), Self::Text(others))
+                }
+                Self::Bytes(bytes) => {
+                    let (part, others) = bytes.split_at(bytes.len().min(PART_BYTES));
+                    (Self::Bytes(part), Self::Bytes(others))
+                }
+            };
+            rest = others;
+            (part.len() > 0).then_some(part)
+        })
     }
 }
 

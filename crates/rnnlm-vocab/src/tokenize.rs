@@ -167,6 +167,11 @@ impl Tokenizer {
         words.finish(size, sink)
     }
 
+    /// Starts another text after [`Tokenizer::finish`]. Sizes and dropped letters add up over all texts.
+    pub(crate) fn restart(&mut self) {
+        self.normalizer.restart();
+    }
+
     /// Calls `sink` with every token of a whole text.
     pub(crate) fn tokenize<E>(
         mut self,

@@ -95,6 +95,17 @@ impl UnknownTokens {
         Ok(())
     }
 
+    /// The unknown tokens of a text in order, in raw form.
+    pub(crate) fn raw_tokens(&self, kind: TokenKind) -> impl Iterator<Item = &[u8]> {
+        let raw = move |index: usize| self.distinct.get(index).map(|unknown| kind.unescape(&unknown.token));
+        self.occurrences.iter().map(move |&index| raw(index).unwrap_or(UNKNOWN_TOKEN.as_bytes()))
+    }
+
+    /// The occurrences, to reorder them with the ids of a corpus.
+    pub(crate) fn occurrences_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.occurrences
+    }
+
     /// The sizes in the text of `count` unknown tokens after the first `skipped` ones.
     pub(crate) fn sizes(&self, skipped: usize, count: usize) -> impl Iterator<Item = TextSize> {
         let size_of_literal = TextSize::of(UNKNOWN_TOKEN.as_bytes());

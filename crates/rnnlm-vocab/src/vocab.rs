@@ -3,9 +3,12 @@
 //! Id 0 is `<unk>`, which replaces every token that is not in the vocabulary. Reserved tokens follow, then the tokens
 //! of the text by descending frequency. Tokens of equal frequency are in order of first occurrence.
 
-use std::collections::HashMap;
+mod documents;
+mod index;
+
 use std::convert::Infallible;
 
+use crate::documents::{Documents, EOS_TOKEN};
 use crate::error::{Error, Result, count};
 use crate::memory::{Excess, MemoryUse};
 use crate::normalize::{Extent, LineEndConversion, Normalization};
@@ -13,6 +16,8 @@ use crate::reader::invalid_utf8_in;
 use crate::text::{Piece, TextFormat, TextSize};
 use crate::tokenize::{TokenKind, Tokenizer};
 use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
+
+pub(crate) use index::Index;
 
 /// The maximum number of tokens in a vocabulary. It is ten times what large word-level corpora need, and it bounds the
 /// memory that reading a damaged file can allocate.
@@ -27,10 +32,13 @@ pub struct Vocab {
     kind: TokenKind,
     normalization: Normalization,
     line_ends: LineEndConversion,
+    documents: Documents,
+    end_token: Option<u32>,
     text_format: TextFormat,
     reserved: usize,
     tokens: Vec<Box<str>>,
     frequencies: Vec<u64>,
+    /// The tokens of a text: all tokens, except for a reserved end token.
     index: Index,
 }
 
@@ -39,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) kind: TokenKind,
     pub(crate) normalization: Normalization,
     pub(crate) line_ends: LineEndConversion,
+    pub(crate) documents: Documents,
     pub(crate) text_format: TextFormat,
     pub(crate) reserved: usize,
     pub(crate) tokens: Vec<Box<str>>,
@@ -56,7 +65,8 @@ pub struct Encoding {
 
 impl Vocab {
     /// A vocabulary of these tokens, in id order and as written in a vocabulary file. All frequencies are 0, because no
-    /// text is counted. Line ends are kept; [`Vocab::with_line_ends`] changes that.
+    /// text is counted. Line ends are kept; [`Vocab::with_line_ends`] changes that. Texts are streams;
+    /// [`Vocab::with_documents`] changes that.
     ///
     /// # Errors
     ///
@@ -82,8 +92,9 @@ impl Vocab {
             return Err(Error::TooManyTokens { found: tokens.len(), limit: MAX_TOKENS });
         }
         let (frequencies, text_format) = (vec![0; tokens.len()], TextFormat::default());
-        let line_ends = LineEndConversion::Keep;
-        Self::from_parts(Parts { kind, normalization, line_ends, text_format, reserved, tokens, frequencies })
+        let (line_ends, documents) = (LineEndConversion::Keep, Documents::None);
+        let parts = Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies };
+        Self::from_parts(parts)
     }
 
     /// This vocabulary with another conversion of line ends.
@@ -118,7 +129,7 @@ impl Vocab {
         self.text_format
     }
 
-    /// Number of reserved tokens after `<unk>`.
+    /// Number of reserved tokens after `<unk>`, including [`EOS_TOKEN`] if it is the end token.
     pub fn reserved(&self) -> usize {
         self.reserved
     }
@@ -130,6 +141,9 @@ impl Vocab {
 
     /// The id of a token, given as written in a vocabulary file; `None` if it is not in the vocabulary.
     pub fn id(&self, token: &str) -> Option<u32> {
+        if self.documents.has_eos(self.kind) && token == EOS_TOKEN {
+            return self.end_token;
+        }
         let id = self.index.get(self.kind.unescape(token))?;
         (self.token(id) == Some(token)).then_some(id)
     }
@@ -199,7 +213,7 @@ impl Vocab {
 
     /// Encodes a text without normalizing it. This is the inverse of [`Vocab::decode_bytes`] for any sequence of ids
     /// that tokenization can produce. With characters or bytes it cannot produce `<unk>` or reserved tokens of several
-    /// characters.
+    /// characters. It never produces [`EOS_TOKEN`] as an end token.
     ///
     /// # Errors
     ///
@@ -213,7 +227,8 @@ impl Vocab {
         Ok(self.encode_as(piece, tokenizer))
     }
 
-    /// Decodes ids to text, with a space between words. Invalid UTF-8 becomes U+FFFD; [`Vocab::decode_bytes`] keeps it.
+    /// Decodes ids to text, with a space between words. An end token becomes [`Documents::separator`], without spaces at
+    /// its sides. Invalid UTF-8 becomes U+FFFD; [`Vocab::decode_bytes`] keeps it.
     ///
     /// # Errors
     ///
@@ -223,7 +238,7 @@ impl Vocab {
         Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    /// Decodes ids to the bytes of the text, with a space between words.
+    /// Decodes ids to the bytes of the text, as [`Vocab::decode`] does.
     ///
     /// # Errors
     ///
@@ -232,12 +247,16 @@ impl Vocab {
         let mut bytes = Vec::with_capacity(ids.len());
         for (index, &id) in ids.iter().enumerate() {
             let token = self.token(id).ok_or(Error::IdOutOfRange { id, vocab_size: self.len() })?;
-            if index > 0 {
-                bytes.extend_from_slice(self.kind.separator().as_bytes());
-            }
-            bytes.extend_from_slice(self.kind.unescape(token));
+            let previous = index.checked_sub(1).map(|previous| ids[previous]);
+            bytes.extend_from_slice(self.separator(previous, id).as_bytes());
+            bytes.extend_from_slice(self.text_of_token(id, token));
         }
         Ok(bytes)
+    }
+
+    /// The text of a token when it is decoded.
+    fn text_of_token<'a>(&'a self, id: u32, token: &'a str) -> &'a [u8] {
+        if Some(id) == self.end_token { self.documents.separator().as_bytes() } else { self.kind.unescape(token) }
     }
 
     /// The id of a raw token, [`UNKNOWN_ID`] if it is not in the vocabulary.
@@ -245,23 +264,44 @@ impl Vocab {
         self.index.get(raw).unwrap_or(UNKNOWN_ID)
     }
 
+    /// The raw form of a token; `None` if the id is out of range.
+    pub(crate) fn raw_token(&self, id: u32) -> Option<&[u8]> {
+        self.token(id).map(|token| self.kind.unescape(token))
+    }
+
     /// The size of a token in the text, without separators.
     pub(crate) fn size_of(&self, id: u32) -> TextSize {
-        self.token(id).map_or(TextSize::default(), |token| TextSize::of(self.kind.unescape(token)))
+        self.token(id).map_or(TextSize::default(), |token| TextSize::of(self.text_of_token(id, token)))
     }
 
     /// Makes a vocabulary of `parts` after checking that they are consistent.
     pub(crate) fn from_parts(parts: Parts) -> Result<Self> {
-        let Parts { kind, normalization, line_ends, text_format, reserved, tokens, frequencies } = parts;
-        check_fields(kind, reserved, &tokens, &frequencies).map_err(|reason| Error::VocabContent { reason })?;
+        let Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies } = parts;
+        let to_error = |reason| Error::VocabContent { reason };
+        check_fields(kind, reserved, &tokens, &frequencies).map_err(to_error)?;
         let mut index = Index::default();
         for (id, token) in tokens.iter().enumerate() {
             if let Some(first) = index.insert(kind.unescape(token), id as u32) {
                 let reason = format!("`tokens`[{id}] repeats `tokens`[{first}], which is `{token}`");
-                return Err(Error::VocabContent { reason });
+                return Err(to_error(reason));
             }
         }
-        Ok(Self { kind, normalization, line_ends, text_format, reserved, tokens, frequencies, index })
+        let end_token = documents.end_token(kind, reserved, |raw| index.get(raw)).map_err(to_error)?;
+        if documents.has_eos(kind) {
+            index.remove(EOS_TOKEN.as_bytes());
+        }
+        Ok(Self {
+            kind,
+            normalization,
+            line_ends,
+            documents,
+            end_token,
+            text_format,
+            reserved,
+            tokens,
+            frequencies,
+            index,
+        })
     }
 }
 
@@ -327,42 +367,5 @@ impl Encoding {
         memory.reserve(&mut self.ids)?;
         self.ids.push(id);
         Ok(())
-    }
-}
-
-/// A map from raw tokens to ids. One-byte tokens, the great majority in texts of characters or bytes, are looked up in a
-/// table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Index {
-    one_byte: Box<[Option<u32>; 256]>,
-    longer: HashMap<Box<[u8]>, u32>,
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Self { one_byte: Box::new([None; 256]), longer: HashMap::new() }
-    }
-}
-
-impl Index {
-    pub(crate) fn get(&self, raw: &[u8]) -> Option<u32> {
-        match raw {
-            [byte] => self.one_byte[usize::from(*byte)],
-            _ => self.longer.get(raw).copied(),
-        }
-    }
-
-    /// Maps `raw` to `id`. If `raw` has an id already, leaves it unchanged and returns it.
-    pub(crate) fn insert(&mut self, raw: &[u8], id: u32) -> Option<u32> {
-        let existing = self.get(raw);
-        if existing.is_none() {
-            match raw {
-                [byte] => self.one_byte[usize::from(*byte)] = Some(id),
-                _ => {
-                    self.longer.insert(raw.into(), id);
-                }
-            }
-        }
-        existing
     }
 }

@@ -1,11 +1,13 @@
 //! Stage 2, files: reading and writing a vocabulary as `vocab.json`.
 //!
 //! The file is one JSON object with the fields `format_version`, `token_kind`, `normalization`, `line_ends` (the
-//! conversion of line ends; absent if they are kept), `text_format` (line endings and byte order mark of the text that
-//! the vocabulary was built on), `reserved` (number of reserved tokens after `<unk>`), `tokens` in id order, and their
+//! conversion of line ends; absent if they are kept), `documents` (the division of texts; absent if they are streams),
+//! `end_token` (its id; absent without documents), `text_format` (line endings and byte order mark of the text that the
+//! vocabulary was built on), `reserved` (number of reserved tokens after `<unk>`), `tokens` in id order, and their
 //! `frequencies`. The file is untrusted input: no size in it decides an allocation, and no content causes a panic.
 //!
-//! Version 2 adds `line_ends` and the normalization `lower`. A vocabulary that uses neither is written as version 1.
+//! Version 2 adds `line_ends` and the normalization `lower`, version 3 adds `documents` and `end_token`. A vocabulary is
+//! written in the oldest version that has what it uses.
 
 use std::fmt;
 use std::io::Read;
@@ -15,6 +17,7 @@ use std::path::Path;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::documents::Documents;
 use crate::error::{Error, Result};
 use crate::normalize::{LineEndConversion, Normalization};
 use crate::source::open;
@@ -23,7 +26,7 @@ use crate::tokenize::TokenKind;
 use crate::vocab::{MAX_TOKENS, Parts, Vocab};
 
 /// The newest `format_version` of a `vocab.json` that this library writes and reads.
-pub const VOCAB_FORMAT_VERSION: u64 = 2;
+pub const VOCAB_FORMAT_VERSION: u64 = 3;
 
 /// The size limit of a `vocab.json`, for writing and reading.
 const MAX_BYTES: u64 = 1 << 28;
@@ -35,6 +38,10 @@ struct Written<'a> {
     normalization: Normalization,
     #[serde(skip_serializing_if = "LineEndConversion::is_keep")]
     line_ends: LineEndConversion,
+    #[serde(skip_serializing_if = "Documents::is_none")]
+    documents: Documents,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_token: Option<u32>,
     text_format: TextFormat,
     reserved: usize,
     tokens: Vec<&'a str>,
@@ -59,6 +66,10 @@ struct Stored {
     normalization: Normalization,
     #[serde(default, deserialize_with = "line_ends")]
     line_ends: LineEndConversion,
+    #[serde(default, deserialize_with = "documents")]
+    documents: Documents,
+    #[serde(default, deserialize_with = "end_token")]
+    end_token: Option<u32>,
     #[serde(deserialize_with = "text_format")]
     text_format: TextFormat,
     #[serde(deserialize_with = "reserved")]
@@ -78,10 +89,16 @@ impl Vocab {
     pub fn to_json(&self) -> Result<String> {
         let is_version_1 = self.line_ends().is_keep() && self.normalization() != Normalization::Lower;
         let written = Written {
-            format_version: if is_version_1 { 1 } else { VOCAB_FORMAT_VERSION },
+            format_version: match self.documents() {
+                Documents::None if is_version_1 => 1,
+                Documents::None => 2,
+                Documents::Lines | Documents::BlankLines => 3,
+            },
             token_kind: self.kind(),
             normalization: self.normalization(),
             line_ends: self.line_ends(),
+            documents: self.documents(),
+            end_token: self.end_token(),
             text_format: self.text_format(),
             reserved: self.reserved(),
             tokens: self.tokens().collect(),
@@ -100,7 +117,8 @@ impl Vocab {
     /// # Errors
     ///
     /// [`Error::VocabTooLarge`], [`Error::VocabSyntax`], [`Error::VocabVersion`] for a newer format version, and
-    /// [`Error::VocabContent`] if a token is repeated, `<unk>` is missing, or a token does not match the token kind.
+    /// [`Error::VocabContent`] if a token is repeated, `<unk>` is missing, a token does not match the token kind, or the
+    /// end token is not that of the documents.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         if json.len() as u64 > MAX_BYTES {
             return Err(Error::VocabTooLarge { limit: MAX_BYTES });
@@ -114,15 +132,24 @@ impl Vocab {
             return Err(Error::VocabContent { reason: "`format_version` is 0, versions start at 1".to_owned() });
         }
         let stored: Stored = serde_json::from_slice(json).map_err(Error::VocabSyntax)?;
-        Self::from_parts(Parts {
+        let vocab = Self::from_parts(Parts {
             kind: stored.token_kind,
             normalization: stored.normalization,
             line_ends: stored.line_ends,
+            documents: stored.documents,
             text_format: stored.text_format,
             reserved: stored.reserved,
             tokens: stored.tokens,
             frequencies: stored.frequencies,
-        })
+        })?;
+        if stored.end_token != vocab.end_token() {
+            let id = |id: Option<u32>| id.map_or("absent".to_owned(), |id| id.to_string());
+            let (found, expected) = (id(stored.end_token), id(vocab.end_token()));
+            let documents = vocab.documents();
+            let reason = format!("`end_token` is {found}, but it must be {expected} with `documents` `{documents}`");
+            return Err(Error::VocabContent { reason });
+        }
+        Ok(vocab)
     }
 
     /// Reads the `vocab.json` at `path`.
@@ -158,6 +185,14 @@ fn normalization<'de, D: Deserializer<'de>>(value: D) -> Result<Normalization, D
 
 fn line_ends<'de, D: Deserializer<'de>>(value: D) -> Result<LineEndConversion, D::Error> {
     named("line_ends", value)
+}
+
+fn documents<'de, D: Deserializer<'de>>(value: D) -> Result<Documents, D::Error> {
+    named("documents", value)
+}
+
+fn end_token<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u32>, D::Error> {
+    named("end_token", value)
 }
 
 fn text_format<'de, D: Deserializer<'de>>(value: D) -> Result<TextFormat, D::Error> {

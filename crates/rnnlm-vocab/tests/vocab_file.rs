@@ -94,10 +94,10 @@ fn a_vocabulary_is_written_in_the_oldest_format_that_has_its_fields() {
 
 #[test]
 fn a_newer_format_version_is_refused_before_other_fields_are_read() {
-    let later = json!({ "format_version": 3, "tokens": { "the": 1 }, "merges": [] });
+    let later = json!({ "format_version": 4, "tokens": { "the": 1 }, "merges": [] });
     assert_eq!(
         read(&later).unwrap_err().to_string(),
-        "the vocabulary has `format_version` 3, this version reads up to 2"
+        "the vocabulary has `format_version` 4, this version reads up to 3"
     );
     let zero = error_after(|json| json["format_version"] = json!(0));
     assert_eq!(zero, "the vocabulary is inconsistent: `format_version` is 0, versions start at 1");

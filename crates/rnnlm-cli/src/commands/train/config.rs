@@ -2,7 +2,7 @@
 //! flags; a flag of another one is an error before training starts.
 
 use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
-use rnnlm_vocab::CorpusOptions;
+use rnnlm_vocab::{CorpusOptions, Documents};
 use toml::Value;
 
 use super::args::TrainArgs;
@@ -20,6 +20,7 @@ pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOpt
         encoding: args.encoding,
         min_freq: args.min_freq,
         max_tokens: args.max_tokens.unwrap_or(source.default_max_tokens()),
+        documents: Documents::None,
         reserved: Vec::new(),
     }
 }

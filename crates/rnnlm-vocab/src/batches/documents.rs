@@ -1,0 +1,66 @@
+//! Stage 3, minibatches of documents: the stream of an epoch, which is not stored.
+
+use crate::document_index::{DocumentSet, Offsets};
+use crate::rng::SplitMix64;
+
+/// The stream of an epoch: an end token, then the documents in some order, each with its end token.
+#[derive(Clone, Debug)]
+pub(super) struct DocumentStream<'a> {
+    documents: DocumentSet<'a>,
+    /// The order of the documents, unless it is that of the text.
+    order: Option<Order>,
+}
+
+#[derive(Clone, Debug)]
+struct Order {
+    /// The documents in their order.
+    documents: Vec<u32>,
+    /// Number of tokens up to the end of each document, in this order.
+    ends: Offsets,
+}
+
+impl<'a> DocumentStream<'a> {
+    /// The documents in the order of the text.
+    pub(super) fn in_order(documents: DocumentSet<'a>) -> Self {
+        Self { documents, order: None }
+    }
+
+    /// The documents in a random order.
+    pub(super) fn shuffled(documents: DocumentSet<'a>, rng: &mut SplitMix64) -> Self {
+        let mut order: Vec<u32> = (0..documents.len() as u32).collect();
+        rng.shuffle(&mut order);
+        let mut ends = Offsets::with_capacity(order.len());
+        let mut end = 0;
+        for &document in &order {
+            end += documents.document(document as usize).len() as u64;
+            ends.push(end);
+        }
+        Self { documents, order: Some(Order { documents: order, ends }) }
+    }
+
+    /// The tokens of the stream from index `start` on.
+    pub(super) fn tokens(&self, start: usize) -> impl Iterator<Item = u32> {
+        let first = (start == 0).then_some(self.documents.end_token());
+        let mut index = start.saturating_sub(1); // in the documents, which follow the first end token
+        let mut number = self.order.as_ref().map_or(0, |order| order.ends.count_up_to(index as u64));
+        let runs = std::iter::from_fn(move || {
+            let run = self.run(number, index)?;
+            number += 1;
+            index += run.len();
+            Some(run)
+        });
+        first.into_iter().chain(runs.flatten().copied())
+    }
+
+    /// The tokens from `index` to the end of document `number` in the order; in the order of the text, to the end of all
+    /// documents.
+    fn run(&self, number: usize, index: usize) -> Option<&'a [u32]> {
+        match &self.order {
+            None => self.documents.ids().get(index..).filter(|run| !run.is_empty()),
+            Some(Order { documents, ends }) => {
+                let document = self.documents.document(*documents.get(number)? as usize);
+                Some(&document[document.len() - (ends.get(number) as usize - index)..])
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Stage 2, documents: the end token of a vocabulary, and encoding one document.
+
+use super::{Encoding, Parts, Vocab};
+use crate::documents::Documents;
+use crate::error::{Error, Result};
+use crate::normalize::{Extent, LineEndConversion, Normalization};
+use crate::text::Piece;
+use crate::tokenize::TokenKind;
+
+impl Vocab {
+    /// This vocabulary with another division of texts into documents.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VocabContent`] if the vocabulary does not have the end token: `\n`, or [`EOS_TOKEN`](crate::EOS_TOKEN) among the reserved
+    /// tokens.
+    pub fn with_documents(self, documents: Documents) -> Result<Self> {
+        let Self { kind, normalization, line_ends, text_format, reserved, tokens, frequencies, .. } = self;
+        Self::from_parts(Parts {
+            kind,
+            normalization,
+            line_ends,
+            documents,
+            text_format,
+            reserved,
+            tokens,
+            frequencies,
+        })
+    }
+
+    /// How texts are divided into documents.
+    pub fn documents(&self) -> Documents {
+        self.documents
+    }
+
+    /// The id of the token that ends a document; `None` if texts are streams.
+    pub fn end_token(&self) -> Option<u32> {
+        self.end_token
+    }
+
+    /// The text between two adjacent tokens when they are decoded: a space between words, empty before and after an end
+    /// token and before the first token.
+    pub fn separator(&self, previous: Option<u32>, next: u32) -> &'static str {
+        let is_end = |id: u32| Some(id) == self.end_token;
+        if previous.is_none_or(is_end) || is_end(next) { "" } else { self.kind().separator() }
+    }
+
+    /// Encodes one document: its tokens, then the end token, if the vocabulary has one. A document may be empty.
+    ///
+    /// ```
+    /// use rnnlm_vocab::{Corpus, CorpusOptions, Documents};
+    ///
+    /// let options = CorpusOptions { documents: Documents::Lines, ..CorpusOptions::default() };
+    /// let vocab = Corpus::from_bytes(b"anna\nhannah\n", &options)?.vocab;
+    /// assert_eq!(vocab.decode(&vocab.encode_document(b"Hanna")?.ids)?, "hanna\n");
+    /// assert_eq!(vocab.encode_document(b"")?.ids, [vocab.end_token().unwrap()]);
+    /// # Ok::<(), rnnlm_vocab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LineEndInDocument`] with [`Documents::Lines`], and [`Error::InvalidUtf8`] except for byte tokens without
+    /// normalization, which accept any bytes.
+    pub fn encode_document(&self, document: &[u8]) -> Result<Encoding> {
+        let ends_line = |&byte: &u8| byte == b'\n' || byte == b'\r' && self.line_ends == LineEndConversion::Lf;
+        let line_end = document.iter().position(ends_line);
+        if let (Documents::Lines, Some(offset)) = (self.documents, line_end) {
+            return Err(Error::LineEndInDocument { offset: offset as u64 });
+        }
+        let piece = match (self.kind, self.normalization) {
+            (TokenKind::Byte, Normalization::None) => Piece::Bytes(document),
+            _ => Piece::Text(super::text_of(document, "the document")?),
+        };
+        let mut encoding = Encoding::default();
+        let mut tokenizer = self.tokenizer(Extent::Lines);
+        for part in piece.parts() {
+            match tokenizer.push(part, &mut |token| encoding.add(token, self)) {
+                Ok(()) => {}
+            }
+        }
+        match tokenizer.finish(&mut |token| encoding.add(token, self)) {
+            Ok(()) => {}
+        }
+        encoding.ids.extend(self.end_token);
+        Ok(encoding)
+    }
+}
