@@ -66,6 +66,7 @@ pub struct Generator<'a, B: Recurrence> {
     state: State<B>,
     step: Minibatch,
     logits: Vec<f32>,
+    end_token: Option<u32>,
 }
 
 impl<'a, B: Recurrence> Generator<'a, B> {
@@ -83,7 +84,14 @@ impl<'a, B: Recurrence> Generator<'a, B> {
             state: model.zero_state(1)?,
             step: Minibatch::new(1, 1),
             logits: vec![0.0; model.config().vocab_size],
+            end_token: None,
         })
+    }
+
+    /// Starts a document from the zero state wherever this token is read: the end token of the vocabulary.
+    #[must_use]
+    pub fn with_end_token(self, end_token: Option<u32>) -> Self {
+        Self { end_token, ..self }
     }
 
     /// Reads one token and returns the logits of the next one.
@@ -92,6 +100,9 @@ impl<'a, B: Recurrence> Generator<'a, B> {
     /// If the id is not below **V**, or the device fails.
     pub fn read(&mut self, id: u32) -> Result<&[f32]> {
         let backend = self.model.backend();
+        if Some(id) == self.end_token {
+            self.state.reset(backend)?;
+        }
         self.step.inputs[0] = id;
         self.workspace.load(backend, &self.step)?;
         self.model.forward(&mut self.workspace, &mut self.state)?;

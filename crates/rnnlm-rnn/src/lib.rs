@@ -48,7 +48,7 @@ pub use cell::{Cell, Nonlinearity};
 pub use direction::Direction;
 pub use error::{Error, Result};
 pub use layer::{Layer, RecurrentParameters};
-pub use memory::StackBytes;
+pub use memory::{StackBytes, StackUse};
 pub use operands::{Input, Weights};
 pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
 #[cfg(feature = "cuda")]

@@ -21,16 +21,26 @@ pub struct StackBytes {
     pub plans: u128,
 }
 
+/// What a stack computes, as far as its memory depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackUse {
+    /// Whether the input is one-hot.
+    pub is_one_hot: bool,
+    /// Whether there is dropout between layers.
+    pub has_dropout: bool,
+    /// Whether sequences start inside a minibatch.
+    pub has_starts: bool,
+}
+
 impl StackConfig {
     /// The memory that [`Stack::memory`](crate::Stack::memory) allocates for sequences of `num_steps` steps of `batch_size`
-    /// rows. `is_one_hot` is the kind of input, and `has_dropout` whether there is a dropout mask.
+    /// rows, and that its use adds.
     pub fn memory_bytes<B: Recurrence>(
         &self,
         backend: &B,
         path: ExecutionPath,
         [num_steps, batch_size]: [usize; 2],
-        is_one_hot: bool,
-        has_dropout: bool,
+        StackUse { is_one_hot, has_dropout, has_starts }: StackUse,
     ) -> StackBytes {
         let [input_size, hidden_size, num_steps, batch_size] =
             [self.input_size, self.hidden_size, num_steps, batch_size].map(bounded);
@@ -46,7 +56,10 @@ impl StackConfig {
         // the initial state, and the gradients of the states with an intermediate value
         let per_sequence = 3 * padded(hidden) + 2 * padded(cell);
         let values = rows * per_row + batch_size as u128 * per_sequence + gate_gradients as u128;
-        let layer = FLOAT * values + TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<B>>() as u128;
+        // the flags, and a copy of the states of every step
+        let starts = if has_starts { rows * (1 + padded(hidden) + padded(cell)) } else { 0 };
+        let layer =
+            FLOAT * (values + starts) + TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<B>>() as u128;
 
         let joined = if self.bidirectional { layers } else { 0 };
         let dropped = if has_dropout { layers.saturating_sub(1) } else { 0 };
@@ -84,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_tensors_of_every_cell_are_counted() {
-        let cpu = Cpu::new(1).unwrap();
+        let (cpu, one_hot) = (Cpu::new(1).unwrap(), StackUse { is_one_hot: true, ..StackUse::default() });
         for cell in Cell::ALL {
             let config = StackConfig { cell, input_size: 7, hidden_size: 5, num_layers: 1, bidirectional: false };
             let stack = Stack::new(&mut ParameterLayout::default(), config).unwrap();
@@ -103,7 +116,7 @@ mod tests {
                 &adjoint.bias,
             ];
             let values: usize = tensors.iter().map(|tensor: &&Tensor<Cpu>| tensor.view().buffer.len()).sum();
-            let counted = config.memory_bytes(&cpu, ExecutionPath::Reference, [3, 2], true, false);
+            let counted = config.memory_bytes(&cpu, ExecutionPath::Reference, [3, 2], one_hot);
             let overhead = TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<Cpu>>() as u128;
             assert_eq!(counted.tensors - overhead, 4 * values as u128, "{}", cell.name());
             assert_eq!(counted.plans, 0);
@@ -115,9 +128,10 @@ mod tests {
         let cpu = Cpu::new(1).unwrap();
         let config =
             StackConfig { cell: Cell::Lstm, input_size: 64, hidden_size: 128, num_layers: 2, bidirectional: false };
+        let one_hot = StackUse { is_one_hot: true, ..StackUse::default() };
         let plans = |num_layers| {
             let config = StackConfig { num_layers, ..config };
-            config.memory_bytes(&cpu, ExecutionPath::Auto, [3, 2], true, false).plans
+            config.memory_bytes(&cpu, ExecutionPath::Auto, [3, 2], one_hot).plans
         };
         // W_hh forward and backward, [512, 128] each, and a table of 64 rows or W_ih of the second layer, [512, 128]
         let [lowest, higher] = [2 * 512 * 128 + 64 * 512, 3 * 512 * 128].map(|values| 4 * values as u128);

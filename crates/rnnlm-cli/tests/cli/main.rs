@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod devices;
+mod documents;
 mod import;
 mod memory;
 mod prefixes;
