@@ -224,23 +224,29 @@ impl<'a> Batches<'a> {
         for row in 0..self.batch_size {
             let start = self.row_start(index, row);
             if let RowStarts::Documents { stream, .. } = &self.row_starts {
-                self.fill_row(stream.tokens(start).take(self.num_steps + 1), row, minibatch);
+                self.fill_row(stream.runs(start), row, minibatch);
             } else {
-                let tokens = &self.corpus[start..=start + self.num_steps];
-                self.fill_row(tokens.iter().copied(), row, minibatch);
+                self.fill_row(std::iter::once(&self.corpus[start..]), row, minibatch);
             }
         }
         Ok(())
     }
 
-    /// Writes T + 1 tokens into a row: the inputs and the targets.
-    fn fill_row(&self, mut tokens: impl Iterator<Item = u32>, row: usize, minibatch: &mut Minibatch) {
-        let mut input = tokens.next().unwrap_or_default();
-        for (step, target) in tokens.enumerate() {
-            let index = step * self.batch_size + row;
-            minibatch.inputs[index] = input;
-            minibatch.targets[index] = target;
-            input = target;
+    /// Writes the first T + 1 tokens of some runs into a row: the inputs and the targets.
+    fn fill_row<'b>(&self, runs: impl Iterator<Item = &'b [u32]>, row: usize, minibatch: &mut Minibatch) {
+        let ids = self.batch_size * self.num_steps;
+        let mut index = row; // of the input of the next token
+        for run in runs {
+            for &token in run {
+                if index >= self.batch_size {
+                    minibatch.targets[index - self.batch_size] = token;
+                }
+                if index >= ids {
+                    return;
+                }
+                minibatch.inputs[index] = token;
+                index += self.batch_size;
+            }
         }
     }
 

@@ -13,6 +13,8 @@ use crate::vocab::{Encoding, Vocab};
 /// The byte order mark of UTF-8, which is removed at the start of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// Number of bytes that are split at a time.
+const PIECE_BYTES: usize = 1 << 16;
 /// The capacity of the buffer that is kept after a longer document, and the maximum length of blank lines after one.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -150,6 +152,7 @@ impl<R: BufRead> DocumentReader<R> {
         if bytes.is_empty() {
             return Ok(if splitter.finish(document) { Progress::Complete } else { Progress::End });
         }
+        let bytes = &bytes[..bytes.len().min(PIECE_BYTES)];
         let out_of_memory = |_| to_error(io::ErrorKind::OutOfMemory.into());
         document.try_reserve(bytes.len()).map_err(out_of_memory)?;
         let (consumed, is_complete) = splitter.push(bytes, document);

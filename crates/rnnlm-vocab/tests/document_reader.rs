@@ -13,10 +13,10 @@ fn reader<R: BufRead>(stream: R, documents: Documents) -> DocumentReader<R> {
 /// The documents as text, with line and offset.
 fn read_all<R: BufRead>(mut reader: DocumentReader<R>) -> Vec<(u64, u64, String)> {
     let mut found = Vec::new();
-    while let Some(document) = reader.read().unwrap() {
-        found.push((document.line(), document.offset(), document.text().unwrap().to_owned()));
+    while let Some(document) = reader.read().expect("a document or the end") {
+        found.push((document.line(), document.offset(), document.text().expect("UTF-8").to_owned()));
     }
-    assert!(reader.read().unwrap().is_none());
+    assert!(reader.read().expect("still the end").is_none());
     found
 }
 

@@ -10,7 +10,7 @@ fn options(kind: TokenKind, documents: Documents) -> CorpusOptions {
 }
 
 fn read(text: &str, options: &CorpusOptions) -> Corpus {
-    Corpus::from_bytes(text.as_bytes(), options).unwrap()
+    Corpus::from_bytes(text.as_bytes(), options).expect("a text with tokens")
 }
 
 fn tokens(vocab: &Vocab) -> Vec<&str> {
@@ -20,7 +20,7 @@ fn tokens(vocab: &Vocab) -> Vec<&str> {
 /// The decoded documents, with their end tokens.
 fn documents(corpus: &Corpus) -> Vec<String> {
     let set = corpus.document_set(0..corpus.documents.len()).expect("documents");
-    set.iter().map(|document| corpus.vocab.decode(document).unwrap()).collect()
+    set.iter().map(|document| corpus.vocab.decode(document).expect("ids of the corpus")).collect()
 }
 
 #[test]
@@ -223,12 +223,13 @@ fn text_that_looks_like_records_is_noticed_in_a_stream() {
 fn split(text: &str, kind: TokenKind, fraction: f64, seed: u64) -> [Vec<String>; 2] {
     let mut corpus = read(text, &CorpusOptions { min_freq: 2, ..options(kind, Documents::Lines) });
     let before = (corpus.ids.len(), corpus.documents.len(), corpus.text_size(0..corpus.ids.len()));
-    let num_training = corpus.split_documents(fraction, seed).unwrap();
+    let num_training = corpus.split_documents(fraction, seed).expect("distinct documents");
     let len = corpus.ids.len();
     assert_eq!((len, corpus.documents.len(), corpus.text_size(0..len)), before);
     [0..num_training, num_training..corpus.documents.len()].map(|range| {
-        let set = corpus.document_set(range).unwrap();
-        let mut documents: Vec<_> = set.iter().map(|ids| corpus.vocab.decode(ids).unwrap().trim().to_owned()).collect();
+        let set = corpus.document_set(range).expect("documents");
+        let decode = |ids: &[u32]| corpus.vocab.decode(ids).expect("ids of the corpus").trim().to_owned();
+        let mut documents: Vec<_> = set.iter().map(decode).collect();
         documents.sort();
         documents
     })
