@@ -1,8 +1,8 @@
 //! Stage 3, minibatches: cutting the ids of a corpus into inputs and targets.
 //!
-//! The two strategies, sequential partitioning and random sampling, are those of section 8.3 of the book. Each is a
-//! pure function of seed and epoch, and any minibatch can be read by index, so an interrupted run can resume within an
-//! epoch.
+//! The two strategies, sequential partitioning and random sampling, are those of section 8.3 of the book; a corpus of
+//! documents is partitioned sequentially after its documents are shuffled. Each is a pure function of seed and epoch,
+//! and any minibatch can be read by index, so an interrupted run can resume within an epoch.
 //!
 //! With **T** = `num_steps` and **N** = `batch_size`, a minibatch has T·N inputs and T·N targets. The target of an
 //! input is the next token. The layout is time-major: row `n` at step `t` is element `t * N + n`, so the ids of one

@@ -130,7 +130,9 @@ proptest! {
     fn decoding_restores_the_documents(text in texts(), options in options(), cut in any::<prop::sample::Index>()) {
         let Some(corpus) = corpus(&text, &CorpusOptions { min_freq: 0, ..options.clone() }) else { return Ok(()) };
         let complete = |document: &String| corpus.vocab.encode(document).unknown.count() == 0;
-        prop_assume!(documents(&text, &options).iter().all(complete)); // `<eos>` and `<unk>` as words are not decoded
+        if !documents(&text, &options).iter().all(complete) {
+            return Ok(()); // `<eos>` and `<unk>` as words are not decoded
+        }
         let decoded = corpus.vocab.decode(&corpus.ids).unwrap();
         let expected: String = contents(&corpus)
             .iter()
@@ -161,7 +163,7 @@ proptest! {
     fn a_split_does_not_depend_on_the_order_and_separates_documents(
         text in texts(), options in options(), fraction in 0.01..0.99_f64, seed in any::<u64>()
     ) {
-        prop_assume!(options.documents == Documents::Lines);
+        let options = CorpusOptions { documents: Documents::Lines, ..options };
         // a character that is a byte order mark in the first line only
         let mut lines = documents(&text.replace('\u{feff}', "x"), &options);
         let sets = |lines: &[String]| {
@@ -211,7 +213,10 @@ proptest! {
         };
         let corpus = Corpus::from_bytes(text.as_bytes(), &options).unwrap();
         let set = corpus.document_set(first.index(corpus.documents.len())..corpus.documents.len()).unwrap();
-        prop_assume!(set.ids().len() > n * t + t);
+        if set.ids().len() <= n * t + t {
+            prop_assert!(Batches::documents(set, n, t, seed, epoch, shuffle).is_err());
+            return Ok(());
+        }
         // one row of one step shows the whole stream
         let whole: Vec<Minibatch> = Batches::documents(set, 1, 1, seed, epoch, shuffle).unwrap().into_iter().collect();
         let offset = Batches::documents(set, 1, 1, seed, epoch, shuffle).unwrap().offset();

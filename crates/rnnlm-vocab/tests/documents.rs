@@ -219,6 +219,18 @@ fn text_that_looks_like_records_is_noticed_in_a_stream() {
     assert!(!read(&prose, &options(TokenKind::Char, Documents::None)).looks_like_records);
 }
 
+#[test]
+fn options_store_documents_only_if_there_are_any() {
+    let stored = |documents| serde_json::to_value(options(TokenKind::Char, documents)).unwrap();
+    assert!(stored(Documents::None).get("documents").is_none());
+    for documents in [Documents::Lines, Documents::BlankLines] {
+        assert_eq!(stored(documents)["documents"], documents.as_str());
+        let again: CorpusOptions = serde_json::from_value(stored(documents)).unwrap();
+        assert_eq!(again, options(TokenKind::Char, documents));
+    }
+    assert_eq!(serde_json::from_str::<CorpusOptions>("{}").unwrap().documents, Documents::None);
+}
+
 /// Training and validation set of a text of lines, as sorted documents without their ends.
 fn split(text: &str, kind: TokenKind, fraction: f64, seed: u64) -> [Vec<String>; 2] {
     let mut corpus = read(text, &CorpusOptions { min_freq: 2, ..options(kind, Documents::Lines) });
