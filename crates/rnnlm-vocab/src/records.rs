@@ -68,7 +68,7 @@ mod tests {
         let passwords = ["hunter2", "correct horse", "pa$$,word;", "qwerty!", "letmein", "Tr0ub4dor&3"];
         let log = [
             "081109 203518 148 INFO dfs.DataNode: Receiving block blk_-160899 src: /10.250.19.102:54106 dest: /10.250.19.102",
-            "081109 203519 29 INFO dfs.FSNamesystem: BLOCK* NameSystem.allocateBlock: /mnt/hadoop/mapred/system/job",
+            "081109 203519 29 INFO dfs.FSNamesystem: BLOCK* NameSystem.allocateBlock: blk_1608999687919862906 of 3 nodes",
             "081109 203521 19 WARN dfs.FSDataset: Unexpected error trying to delete block; BlockInfo not found",
         ];
         let table = [
