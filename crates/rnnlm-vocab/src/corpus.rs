@@ -13,6 +13,8 @@ use crate::builder::VocabBuilder;
 use crate::document_index::{DocumentIndex, DocumentSet};
 use crate::documents::Documents;
 use crate::encoding::TextEncoding;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::normalize::{DroppedLetters, LineEndConversion, Normalization};
 use crate::reader::{Interpretation, TextReader};
