@@ -123,10 +123,11 @@ fn print_tokens(
 ) -> Result<()> {
     let mut out = Output::stdout();
     let mut written = out.write(&vocab.decode_bytes(prefix)?);
-    let separator = vocab.kind().separator().as_bytes();
+    let mut previous = prefix.last().copied();
     generate(&mut |id| {
         let token = vocab.decode_bytes(&[id]).unwrap_or_default();
-        written = out.write(&[separator, &token].concat());
+        written = out.write(&[vocab.separator(previous, id).as_bytes(), &token].concat());
+        previous = Some(id);
         written.is_ok()
     })?;
     written.and_then(|()| out.finish()).map_err(Failure::StandardStream)
