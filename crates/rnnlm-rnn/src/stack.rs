@@ -59,8 +59,13 @@ impl Stack {
     ///
     /// # Errors
     /// If the device is out of memory, or `path` is `ExecutionPath::Fused` and a layer has no fused path.
-    pub fn memory<B: Recurrence>(&self, backend: &B, path: ExecutionPath, sizes: [usize; 2]) -> Result<StackMemory<B>> {
-        StackMemory::new(backend, self.config, &self.layers, path, sizes)
+    pub fn memory<B: Recurrence>(
+        &self,
+        backend: &B,
+        path: ExecutionPath,
+        [num_steps, batch_size]: [usize; 2],
+    ) -> Result<StackMemory<B>> {
+        StackMemory::new(backend, self.config, &self.layers, path, [num_steps, batch_size])
     }
 
     /// The output of the last forward pass, `[T·N, directions·H]`.
