@@ -87,11 +87,8 @@ impl<B: Recurrence> LanguageModel<B> {
             for &id in before {
                 generator.read(id)?;
             }
-            let logits = generator.read(*last)?;
-            let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            let weights: Vec<f64> = logits.iter().map(|&logit| libm::exp(f64::from(logit) - largest)).collect();
-            let sum: f64 = weights.iter().sum();
-            Ok(weights.into_iter().map(|weight| weight / sum).collect())
+            generator.read(*last)?;
+            Ok(generator.distribution())
         })
     }
 }

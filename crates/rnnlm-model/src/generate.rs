@@ -111,6 +111,14 @@ impl<'a, B: Recurrence> Generator<'a, B> {
         Ok(&self.logits)
     }
 
+    /// The probability of every token after those that were read: `softmax` of the logits, **V** values.
+    pub fn distribution(&self) -> Vec<f64> {
+        let largest = f64::from(self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let weights: Vec<f64> = self.logits.iter().map(|&logit| libm::exp(f64::from(logit) - largest)).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|weight| weight / sum).collect()
+    }
+
     /// Reads `prefix`, then generates `num_tokens` tokens and calls `emit` with each. Stops if `emit` returns `false`.
     ///
     /// # Errors

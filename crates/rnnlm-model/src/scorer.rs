@@ -31,6 +31,8 @@ const GROUP_TOKENS: usize = 1 << 16;
 /// The score of one token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenScore {
+    /// The token.
+    pub id: u32,
     /// The natural logarithm of the token's probability, given the tokens before it.
     pub log_probability: f32,
     /// What [`Scorer::with_details`] adds.
@@ -227,9 +229,11 @@ impl<B: Recurrence> Chunk<B> {
 
     /// Calls `emit` with every score, step by step.
     fn emit(&self, emit: &mut dyn FnMut(usize, TokenScore)) {
-        for (index, (document, &loss)) in self.documents.iter().zip(&self.losses).enumerate() {
+        let targets = self.minibatch.targets.iter().zip(&self.losses);
+        for (index, (document, (&id, &loss))) in self.documents.iter().zip(targets).enumerate() {
             if let &Some(document) = document {
-                emit(document, TokenScore { log_probability: -loss, details: self.details.get(index).copied() });
+                let details = self.details.get(index).copied();
+                emit(document, TokenScore { id, log_probability: -loss, details });
             }
         }
     }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod devices;
 mod documents;
+mod eval;
 mod import;
 mod memory;
 mod prefixes;
