@@ -10,7 +10,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use rnnlm_model::{Generator, Init, ModelConfig, OptimizerConfig, Sampler, Schedule, TrainConfig, Trainer};
+use rnnlm_model::{
+    Corpus, CorpusOptions, Documents, Generator, Init, ModelConfig, OptimizerConfig, Sampler, Schedule, TextIds,
+    TrainConfig, Trainer,
+};
 use rnnlm_rnn::{Cell, ExecutionPath};
 use rnnlm_tensor::Cpu;
 use rnnlm_tensor::cpu::Isa;
@@ -28,21 +31,25 @@ const HEADER: &str =
 /// A short training run of two epochs with two minibatches each.
 struct Run {
     name: &'static str,
+    /// Whether the text is divided into documents.
+    has_documents: bool,
     model: ModelConfig,
     train: TrainConfig,
 }
 
 /// Runs of a cell with batch sizes from 1 to 64, so that matrix multiplications with every tile shape occur, and with every
 /// part that computes: optimizers, initializations, schedules, clipping, dropout, validation and sampling.
-fn runs(cell: Cell) -> [Run; 4] {
+fn runs(cell: Cell) -> [Run; 5] {
     let book = TrainConfig { epochs: 2, seed: 1, ..TrainConfig::book() };
     let one_hot = Run {
         name: "one-hot",
+        has_documents: false,
         model: model_config(cell, 28, 256, 1),
         train: TrainConfig { batch_size: 32, num_steps: 8, ..book },
     };
     let embedding = Run {
         name: "embedding",
+        has_documents: false,
         model: ModelConfig { embedding_size: 24, ..model_config(cell, 1000, 300, 1) },
         train: TrainConfig {
             batch_size: 64,
@@ -59,6 +66,7 @@ fn runs(cell: Cell) -> [Run; 4] {
     };
     let two_layers = Run {
         name: "two-layers",
+        has_documents: false,
         model: ModelConfig { bidirectional: true, ..model_config(cell, 28, 100, 2) },
         train: TrainConfig {
             batch_size: 3,
@@ -72,6 +80,7 @@ fn runs(cell: Cell) -> [Run; 4] {
     };
     let one_row = Run {
         name: "one-row",
+        has_documents: false,
         model: ModelConfig { embedding_size: 33, tie_weights: true, ..model_config(cell, 28, 33, 1) },
         train: TrainConfig {
             batch_size: 1,
@@ -83,7 +92,13 @@ fn runs(cell: Cell) -> [Run; 4] {
             ..book
         },
     };
-    [one_hot, embedding, two_layers, one_row]
+    let documents = Run {
+        name: "documents",
+        has_documents: true,
+        model: model_config(cell, 28, 70, 2),
+        train: TrainConfig { batch_size: 5, num_steps: 9, ..book },
+    };
+    [one_hot, embedding, two_layers, one_row, documents]
 }
 
 impl Run {
@@ -92,12 +107,18 @@ impl Run {
         let vocab_size = self.model.vocab_size;
         let mut draw = Draw::new(0xD165);
         let corpus = draw.ids((2 * self.train.batch_size + 1) * self.train.num_steps + 1, vocab_size);
+        let documents_corpus = self.has_documents.then(|| documents(&corpus));
+        let num_documents = documents_corpus.as_ref().map_or(0, |corpus| corpus.documents.len());
         let validation_set = draw.ids(40, vocab_size);
         let mut hash = Sha256::new();
         let mut trainer = Trainer::new(cpu, &self.model, &self.train, ExecutionPath::Auto).unwrap();
         for _ in 0..self.train.epochs {
-            let mut report = trainer.epoch(&corpus, &|| false).unwrap().unwrap();
-            trainer.validate(Some(&validation_set), &mut report).unwrap();
+            let text = |documents: std::ops::Range<usize>, ids| match &documents_corpus {
+                Some(corpus) => TextIds::Documents(corpus.document_set(documents).unwrap()),
+                None => TextIds::Stream(ids),
+            };
+            let mut report = trainer.epoch(text(3..num_documents, &corpus), &|| false).unwrap().unwrap();
+            trainer.validate(Some(text(0..3, &validation_set)), &mut report).unwrap();
             for metric in [report.perplexity, report.gradient_norm, report.val_perplexity.unwrap()] {
                 hash.update(metric.to_le_bytes());
             }
@@ -117,6 +138,17 @@ impl Run {
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// These ids as letters, in documents of 1 to 12 letters. The vocabulary has at most 28 tokens.
+fn documents(ids: &[u32]) -> Corpus {
+    let letters = ids.iter().map(|id| char::from(b'a' + (id % 26) as u8));
+    let lines = letters.enumerate().flat_map(|(index, letter)| {
+        let is_end = index % 17 == 16 || index % 12 == 0;
+        [Some(letter), is_end.then_some('\n')].into_iter().flatten()
+    });
+    let options = CorpusOptions { documents: Documents::Lines, ..CorpusOptions::default() };
+    Corpus::from_bytes(lines.collect::<String>().as_bytes(), &options).unwrap()
 }
 
 /// The instruction sets of this CPU that give the same bits.

@@ -35,6 +35,7 @@ const MULTI_BLOCK: &str = "crates/rnnlm-rnn/src/recurrence/cuda/multi_block.cuh"
 const STEPWISE: &str = "crates/rnnlm-rnn/src/recurrence/cuda/stepwise.cu";
 const REDUCE: &str = "crates/rnnlm-tensor/src/cuda/kernels/reduce.cu";
 const GEMM: &str = "crates/rnnlm-tensor/src/cuda/kernels/gemm.cu";
+const ELEMENTWISE: &str = "crates/rnnlm-tensor/src/cuda/kernels/elementwise.cu";
 const PRIMITIVES: &str = "crates/rnnlm-tensor/src/cuda/kernels/primitives.cuh";
 
 const MUTATIONS: &[Mutation] = &[
@@ -127,6 +128,18 @@ const MUTATIONS: &[Mutation] = &[
         file: "crates/rnnlm-tensor/src/cuda/kernels/update.cu",
         change: Change::Source { from: "return factor.data[0] != factor.data[0];", to: "return false;" },
         filter: "lstm diverging T7 N4 V11 H16 4 steps cuda (emulated) fused",
+    },
+    Mutation {
+        description: "reset of a state without its last unit",
+        file: ELEMENTWISE,
+        change: Change::Source { from: "mask[e.row])", to: "mask[e.row] && e.col + 1 < out.cols)" },
+        filter: "lstm forward T35 N3 D5 H9 starts cuda (emulated) reference",
+    },
+    Mutation {
+        description: "reset of every row by the flag of the first",
+        file: ELEMENTWISE,
+        change: Change::Source { from: "mask[e.row])", to: "mask[0])" },
+        filter: "gru backward T35 N3 V2 H33 late starts cuda (emulated) reference",
     },
     Mutation {
         description: "matmul launched without its last block",

@@ -16,9 +16,12 @@ pub(crate) fn of_book(corpus: &str) -> Option<[&'static str; 2]> {
     TEXTS_OF_THE_BOOK.contains(&corpus).then_some(PREFIXES_OF_THE_BOOK)
 }
 
-/// The prefixes for a text: the book's for its text, else the start of a line. A vocabulary without line ends, such as
-/// one of words, starts with its most frequent token, which is what an empty prefix means.
+/// The prefixes for a text: the start of a document; else the book's for its text; else the start of a line. A stream
+/// without line ends, such as one of words, starts with its most frequent token, which is what an empty prefix means.
 pub(crate) fn of_text(corpus: &str, vocab: &Vocab) -> Vec<PrefixText> {
+    if vocab.end_token().is_some() {
+        return vec![PrefixText::literal("")];
+    }
     if let Some(prefixes) = of_book(corpus) {
         return prefixes.map(PrefixText::literal).to_vec();
     }

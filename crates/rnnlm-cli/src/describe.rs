@@ -1,8 +1,8 @@
 //! Describes a text, a model and a training configuration in a few words, for the first lines of a command's output.
 
-use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TextIds, TrainConfig};
 use rnnlm_rnn::ExecutionPath;
-use rnnlm_vocab::{Corpus, CorpusOptions, Normalization, TokenKind};
+use rnnlm_vocab::{Corpus, CorpusOptions, Documents, Normalization, TokenKind};
 
 use crate::human;
 use crate::memory::Estimate;
@@ -34,7 +34,20 @@ pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
             format!(", {} unknown ({rate})", human::thousands(count as u64))
         }
     };
-    format!("{amount}, {distinct}, {normalization}{unknown}")
+    let documents = match corpus.vocab.documents() {
+        Documents::None => String::new(),
+        _ => format!(" in {}", human::count(corpus.documents.len() as u64, "document")),
+    };
+    format!("{amount}{documents}, {distinct}, {normalization}{unknown}")
+}
+
+/// `1,200 tokens`; `1,200 tokens in 150 documents`.
+pub(crate) fn size(text: &TextIds<'_>) -> String {
+    let tokens = human::count(text.ids().len() as u64, "token");
+    match text {
+        TextIds::Stream(_) => tokens,
+        TextIds::Documents(documents) => format!("{tokens} in {}", human::count(documents.len() as u64, "document")),
+    }
 }
 
 /// `rnn tanh, 256 hidden units`; `gru reset-before, 2 layers, bidirectional, 64 hidden units`.

@@ -118,8 +118,11 @@ pub(crate) enum Unknown {
 /// A prefix as ids, and a warning if it contains unknown tokens.
 #[derive(Debug)]
 pub(crate) struct Prefix {
-    /// At least one id: an empty prefix becomes the most frequent token.
+    /// At least one id. A document begins with its context, the end token; an empty prefix of a stream becomes the most
+    /// frequent token.
     pub(crate) ids: Vec<u32>,
+    /// Number of ids at the start that are context, and not a part of the text.
+    context_len: usize,
     pub(crate) warning: Option<String>,
 }
 
@@ -145,11 +148,18 @@ impl Prefix {
                 }
             }),
         };
-        let mut ids = encoding.ids;
+        let mut ids: Vec<u32> = vocab.end_token().into_iter().collect();
+        let context_len = ids.len();
+        ids.append(&mut encoding.ids);
         if ids.is_empty() {
             ids.push(vocab.most_frequent_id());
         }
-        Ok(Self { ids, warning })
+        Ok(Self { ids, context_len, warning })
+    }
+
+    /// The ids without the context.
+    pub(crate) fn text(&self) -> &[u32] {
+        &self.ids[self.context_len..]
     }
 }
 

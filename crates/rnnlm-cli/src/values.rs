@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 
 use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
-use rnnlm_vocab::{LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
+use rnnlm_vocab::{Documents, LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
 
 /// The value with this name, or an error that lists the names.
 pub(crate) fn one_of<T: Copy>(text: &str, names: &[(&str, T)]) -> Result<T, String> {
@@ -25,6 +25,10 @@ pub(crate) fn normalization(text: &str) -> Result<Normalization, String> {
 
 pub(crate) fn line_ends(text: &str) -> Result<LineEndConversion, String> {
     one_of(text, &LineEndConversion::ALL.map(|value| (value.as_str(), value)))
+}
+
+pub(crate) fn documents(text: &str) -> Result<Documents, String> {
+    one_of(text, &Documents::ALL.map(|value| (value.as_str(), value)))
 }
 
 /// A text encoding, by one of its names on the web.

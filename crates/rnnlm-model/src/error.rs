@@ -55,6 +55,9 @@ pub enum Error {
     /// Generation with a bidirectional model.
     #[error("a bidirectional model cannot generate: its backward layers need future tokens")]
     BidirectionalGeneration,
+    /// Documents with minibatches that do not carry the state.
+    #[error("documents need sequential sampling with a carried state, not random sampling or a state that is reset")]
+    DocumentSampling,
     /// Scoring documents with a bidirectional model.
     #[error("a bidirectional model cannot score: its backward layers read the token that is scored")]
     BidirectionalScoring,

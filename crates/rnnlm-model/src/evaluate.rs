@@ -2,7 +2,7 @@
 
 use rnnlm_rnn::Recurrence;
 
-use crate::{Error, Generator, LanguageModel, Result, Scorer};
+use crate::{Error, Generator, LanguageModel, Result, Scorer, TextIds};
 
 /// The score of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,13 +37,21 @@ impl Evaluation {
 }
 
 impl<B: Recurrence> LanguageModel<B> {
-    /// Scores `ids` as one sequence from the zero state. The first token is only read.
+    /// Scores a text. A stream is one sequence from the zero state, whose first token is only read. Of documents, every token
+    /// is scored.
     ///
     /// # Errors
-    /// If there are fewer than two ids, an id is not below **V**, or the device fails.
-    pub fn evaluate(&self, ids: &[u32]) -> Result<Evaluation> {
+    /// If a stream has fewer than two ids, an id is not below **V**, or the device fails.
+    pub fn evaluate<'a>(&self, text: impl Into<TextIds<'a>>) -> Result<Evaluation> {
         let mut evaluation = Evaluation::default();
-        self.score_sequence(ids, &mut |log_probability| evaluation.add(log_probability))?;
+        match text.into() {
+            TextIds::Stream(ids) => self.score_sequence(ids, &mut |log_probability| evaluation.add(log_probability))?,
+            TextIds::Documents(documents) => {
+                let context = documents.end_token();
+                let documents: Vec<&[u32]> = documents.iter().collect();
+                Scorer::new(self)?.score(context, &documents, &mut |_, score| evaluation.add(score.log_probability))?;
+            }
+        }
         Ok(evaluation)
     }
 
@@ -79,11 +87,8 @@ impl<B: Recurrence> LanguageModel<B> {
             for &id in before {
                 generator.read(id)?;
             }
-            let logits = generator.read(*last)?;
-            let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            let weights: Vec<f64> = logits.iter().map(|&logit| libm::exp(f64::from(logit) - largest)).collect();
-            let sum: f64 = weights.iter().sum();
-            Ok(weights.into_iter().map(|weight| weight / sum).collect())
+            generator.read(*last)?;
+            Ok(generator.distribution())
         })
     }
 }

@@ -66,6 +66,7 @@ pub struct Generator<'a, B: Recurrence> {
     state: State<B>,
     step: Minibatch,
     logits: Vec<f32>,
+    end_token: Option<u32>,
 }
 
 impl<'a, B: Recurrence> Generator<'a, B> {
@@ -83,7 +84,14 @@ impl<'a, B: Recurrence> Generator<'a, B> {
             state: model.zero_state(1)?,
             step: Minibatch::new(1, 1),
             logits: vec![0.0; model.config().vocab_size],
+            end_token: None,
         })
+    }
+
+    /// Starts a document from the zero state wherever this token is read: the end token of the vocabulary.
+    #[must_use]
+    pub fn with_end_token(self, end_token: Option<u32>) -> Self {
+        Self { end_token, ..self }
     }
 
     /// Reads one token and returns the logits of the next one.
@@ -92,12 +100,23 @@ impl<'a, B: Recurrence> Generator<'a, B> {
     /// If the id is not below **V**, or the device fails.
     pub fn read(&mut self, id: u32) -> Result<&[f32]> {
         let backend = self.model.backend();
+        if Some(id) == self.end_token {
+            self.state.reset(backend)?;
+        }
         self.step.inputs[0] = id;
         self.workspace.load(backend, &self.step)?;
         self.model.forward(&mut self.workspace, &mut self.state)?;
         let logits = self.model.logits(&mut self.workspace, 0..1)?;
         backend.read(logits.buffer, 0, &mut self.logits)?;
         Ok(&self.logits)
+    }
+
+    /// The probability of every token after those that were read: `softmax` of the logits, **V** values.
+    pub fn distribution(&self) -> Vec<f64> {
+        let largest = f64::from(self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let weights: Vec<f64> = self.logits.iter().map(|&logit| libm::exp(f64::from(logit) - largest)).collect();
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|weight| weight / sum).collect()
     }
 
     /// Reads `prefix`, then generates `num_tokens` tokens and calls `emit` with each. Stops if `emit` returns `false`.

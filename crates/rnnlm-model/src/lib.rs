@@ -80,6 +80,7 @@ mod report;
 mod rng;
 mod run;
 mod scorer;
+mod text_ids;
 mod trainer;
 mod workspace;
 
@@ -99,13 +100,17 @@ pub use rnnlm_rnn::{
 #[cfg(feature = "cuda")]
 pub use rnnlm_tensor::Cuda;
 pub use rnnlm_tensor::{Backend, Cpu, Mask, Tensor};
-pub use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Encoding, Minibatch, Normalization, Sampling, TokenKind, Vocab};
+pub use rnnlm_vocab::{
+    Batches, Corpus, CorpusOptions, DocumentSet, Documents, Encoding, Minibatch, Normalization, Sampling, TokenKind,
+    Vocab,
+};
 pub use run::{
     Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportOptions, ImportRecord, ImportVocab,
     ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunOptions, RunWriter, System,
     UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
 pub use scorer::{Scorer, TokenDetails, TokenScore};
+pub use text_ids::TextIds;
 pub use trainer::{AfterStep, Trainer};
 pub use workspace::Workspace;
 /// The crates below this one, for items that are not re-exported above.

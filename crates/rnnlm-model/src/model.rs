@@ -134,6 +134,7 @@ impl<B: Recurrence> LanguageModel<B> {
             losses: Tensor::zeros(backend, rows, 1)?,
             grad_output: Tensor::padded(backend, rows, self.stack.config().output_size())?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,
+            starts: Vec::new(),
         })
     }
 

@@ -20,17 +20,19 @@ use rnnlm_vocab::Minibatch;
 use crate::{Error, LanguageModel, Result, Workspace};
 
 /// The most documents that are scored at a time by default.
-const DEFAULT_BATCH_SIZE: usize = 64;
+pub(crate) const DEFAULT_BATCH_SIZE: usize = 64;
 /// Steps of a chunk with a single row: enough for an efficient output matmul, few enough for the cache.
 pub(crate) const MAX_STEPS: usize = 128;
 /// Rows of a chunk, `T·N`, that fill the cache: with more rows, a chunk has fewer steps.
-const CHUNK_ROWS: usize = 2048;
+pub(crate) const CHUNK_ROWS: usize = 2048;
 /// [`Scorer::score_all`] collects documents up to this many tokens, and then scores them as a group.
 const GROUP_TOKENS: usize = 1 << 16;
 
 /// The score of one token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenScore {
+    /// The token.
+    pub id: u32,
     /// The natural logarithm of the token's probability, given the tokens before it.
     pub log_probability: f32,
     /// What [`Scorer::with_details`] adds.
@@ -148,17 +150,23 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
     fn score_rows(&mut self, mut rows: Rows<'_>, emit: &mut dyn FnMut(usize, TokenScore)) -> Result<()> {
         let batch_size = rows.batch_size();
         let max_steps = (CHUNK_ROWS / batch_size).clamp(1, MAX_STEPS);
-        // powers of two, so that groups of similar documents use the same memory
-        let num_steps = rows.num_steps.next_power_of_two().min(max_steps);
-        let chunk = match self.chunk.take() {
-            Some(chunk) if chunk.size() == [num_steps, batch_size] => self.chunk.insert(chunk),
-            _ => self.chunk.insert(Chunk::new(self.model, [num_steps, batch_size])?),
-        };
         let mut state = self.model.zero_state(batch_size)?;
-        for first in (0..rows.num_steps).step_by(num_steps) {
+        let mut first = 0;
+        while first < rows.num_steps {
+            let remaining = rows.num_steps - first;
+            let num_steps = match batch_size {
+                1 => remaining.min(max_steps),
+                // powers of two, so that groups of similar documents use the same memory; steps after the end do nothing
+                _ => rows.num_steps.next_power_of_two().min(max_steps),
+            };
+            let chunk = match self.chunk.take() {
+                Some(chunk) if chunk.size() == [num_steps, batch_size] => self.chunk.insert(chunk),
+                _ => self.chunk.insert(Chunk::new(self.model, [num_steps, batch_size])?),
+            };
             rows.fill(chunk);
             chunk.run(self.model, &mut state, first == 0, self.has_details)?;
             chunk.emit(emit);
+            first += num_steps;
         }
         Ok(())
     }
@@ -221,9 +229,11 @@ impl<B: Recurrence> Chunk<B> {
 
     /// Calls `emit` with every score, step by step.
     fn emit(&self, emit: &mut dyn FnMut(usize, TokenScore)) {
-        for (index, (document, &loss)) in self.documents.iter().zip(&self.losses).enumerate() {
+        let targets = self.minibatch.targets.iter().zip(&self.losses);
+        for (index, (document, (&id, &loss))) in self.documents.iter().zip(targets).enumerate() {
             if let &Some(document) = document {
-                emit(document, TokenScore { log_probability: -loss, details: self.details.get(index).copied() });
+                let details = self.details.get(index).copied();
+                emit(document, TokenScore { id, log_probability: -loss, details });
             }
         }
     }

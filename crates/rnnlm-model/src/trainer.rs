@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::workspace::MinibatchIds;
 use crate::{
     EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position, Result,
-    Schedule, Snapshot, StepReport, TrainConfig, Workspace,
+    Schedule, Snapshot, StepReport, TextIds, TrainConfig, Workspace,
 };
 
 /// A model in training: parameters, carried state, gradients, optimizer and progress.
@@ -27,6 +27,8 @@ pub struct Trainer<B: Recurrence> {
     position: Position,
     /// The part of the current epoch that this process trained before it was stopped.
     partial_epoch: PartialEpoch,
+    /// Memory for minibatches of documents, allocated by the first one.
+    minibatch: Option<Minibatch>,
 }
 
 /// What a call of [`Trainer::epoch`] calls after each step with the progress so far. It returns whether to stop.
@@ -63,6 +65,7 @@ impl<B: Recurrence> Trainer<B> {
             config: config.clone(),
             position: Position::default(),
             partial_epoch: PartialEpoch::default(),
+            minibatch: None,
             model,
         })
     }
@@ -175,7 +178,7 @@ impl<B: Recurrence> Trainer<B> {
     /// [`Error::Diverged`] if loss, perplexity or gradient norm is not finite, in which case the update is skipped; otherwise
     /// if an id is not below **V**, or the device fails.
     pub fn step(&mut self, minibatch: &Minibatch) -> Result<StepReport> {
-        self.run_stages(Some(minibatch))?;
+        self.run_stages(Some(minibatch), None)?;
         self.drain()
     }
 
@@ -183,14 +186,14 @@ impl<B: Recurrence> Trainer<B> {
     ///
     /// Nothing here waits for the device. The queue keeps the results until [`Trainer::drain`]. If they are not finite, the
     /// optimizer skips this update and all following ones.
-    fn run_stages(&mut self, minibatch: Option<&Minibatch>) -> Result<()> {
+    fn run_stages(&mut self, minibatch: Option<&Minibatch>, end_token: Option<u32>) -> Result<()> {
         let step = self.position.step + self.queue.len() as u64;
         let lr = self.config.lr_at(&self.position);
         let Self { model, config, workspace, state, gradients, optimizer, queue, .. } = self;
         let backend = &model.backend().clone();
         let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
 
-        workspace.begin_step(backend, ids, config, step, state)?; // 3 minibatch
+        workspace.begin_step(backend, ids, end_token, config, step, state)?; // 3 minibatch
         model.embed(workspace)?; //                                 4 input
         model.run_layers(workspace, state)?; //                     5 layers
         model.output_and_loss(workspace, gradients)?; //            6 output and loss
@@ -222,8 +225,12 @@ impl<B: Recurrence> Trainer<B> {
     ///
     /// # Errors
     /// As [`Trainer::step`], or if the corpus is too short for one minibatch.
-    pub fn epoch(&mut self, corpus: &[u32], stop: &(dyn Fn() -> bool + Sync)) -> Result<Option<EpochReport>> {
-        self.epoch_with_progress(corpus, &mut |_| stop())
+    pub fn epoch<'t>(
+        &mut self,
+        text: impl Into<TextIds<'t>>,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<EpochReport>> {
+        self.epoch_with_progress(text, &mut |_| stop())
     }
 
     /// Like [`Trainer::epoch`]; `after_step` is called with the progress so far, and stops the epoch if it returns `true`.
@@ -233,19 +240,18 @@ impl<B: Recurrence> Trainer<B> {
     ///
     /// # Errors
     /// As [`Trainer::epoch`].
-    pub fn epoch_with_progress(
+    pub fn epoch_with_progress<'t>(
         &mut self,
-        corpus: &[u32],
+        text: impl Into<TextIds<'t>>,
         after_step: &mut AfterStep<'_>,
     ) -> Result<Option<EpochReport>> {
-        let backend = self.model.backend().clone();
-        backend.run(|| self.run_epoch(corpus, after_step))
+        let (backend, text) = (self.model.backend().clone(), text.into());
+        backend.run(|| self.run_epoch(text, after_step))
     }
 
-    fn run_epoch(&mut self, corpus: &[u32], after_step: &mut AfterStep<'_>) -> Result<Option<EpochReport>> {
+    fn run_epoch(&mut self, text: TextIds<'_>, after_step: &mut AfterStep<'_>) -> Result<Option<EpochReport>> {
         let start = Instant::now();
-        let TrainConfig { sampling, batch_size, num_steps, seed, .. } = self.config;
-        let batches = Batches::new(sampling, corpus, batch_size, num_steps, seed, self.position.epoch)?;
+        let batches = self.config.batches(text, self.position.epoch)?;
         if self.position.minibatch == 0 {
             self.reset_state()?;
         }
@@ -255,7 +261,7 @@ impl<B: Recurrence> Trainer<B> {
         let mut last_results = start;
         for index in first..end {
             let known = self.position.minibatch;
-            let mut outcome = self.epoch_step(&batches, index, last_results);
+            let mut outcome = self.epoch_step(&batches, index, text.end_token(), last_results);
             if self.queue.len() == 0 {
                 last_results = Instant::now();
             }
@@ -282,9 +288,29 @@ impl<B: Recurrence> Trainer<B> {
 
     /// Trains on minibatch `index` of an epoch. Waits for the results if the queue is full, if the last ones are from before
     /// [`MAX_TIME_WITHOUT_RESULTS`], where a line of the metrics is due, and at the end of the epoch.
-    fn epoch_step(&mut self, batches: &Batches<'_>, index: usize, last_results: Instant) -> Result<()> {
-        self.queue.upload_if_empty(self.model.backend(), batches, index)?;
-        let outcome = self.run_stages(None);
+    fn epoch_step(
+        &mut self,
+        batches: &Batches<'_>,
+        index: usize,
+        end_token: Option<u32>,
+        last_results: Instant,
+    ) -> Result<()> {
+        let outcome = match end_token {
+            None => {
+                self.queue.upload_if_empty(self.model.backend(), batches, index)?;
+                self.run_stages(None, None)
+            }
+            // the host needs the ids to find the starts of documents
+            Some(_) => {
+                let TrainConfig { batch_size, num_steps, .. } = self.config;
+                let new = || Minibatch::new(batch_size, num_steps);
+                let mut minibatch = self.minibatch.take().unwrap_or_else(new);
+                let outcome = batches.fill(index, &mut minibatch).map_err(Error::from);
+                let outcome = outcome.and_then(|()| self.run_stages(Some(&minibatch), end_token));
+                self.minibatch = Some(minibatch);
+                outcome
+            }
+        };
         let done = index + 1;
         let is_due = done.is_multiple_of(LOG_MINIBATCHES) || done == batches.num_minibatches();
         if outcome.is_err() || is_due || self.queue.is_full() || last_results.elapsed() >= MAX_TIME_WITHOUT_RESULTS {
@@ -325,9 +351,13 @@ impl<B: Recurrence> Trainer<B> {
     ///
     /// # Errors
     /// If the text cannot be scored, or the device fails.
-    pub fn validate(&mut self, validation: Option<&[u32]>, report: &mut EpochReport) -> Result<bool> {
+    pub fn validate<'t, T: Into<TextIds<'t>>>(
+        &mut self,
+        validation: Option<T>,
+        report: &mut EpochReport,
+    ) -> Result<bool> {
         report.val_perplexity =
-            validation.map(|ids| Ok::<_, Error>(self.model.evaluate(ids)?.perplexity())).transpose()?;
+            validation.map(|text| Ok::<_, Error>(self.model.evaluate(text)?.perplexity())).transpose()?;
         if let Schedule::Plateau { patience, .. } = self.config.schedule {
             self.position.plateau.observe(report.val_perplexity.unwrap_or(report.perplexity), patience);
         }

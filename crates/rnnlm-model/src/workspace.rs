@@ -29,6 +29,8 @@ pub struct Workspace<B: Recurrence> {
     pub(crate) grad_output: Tensor<B>,
     /// `[1, 1]`: sum of `losses`.
     pub(crate) loss_sum: Tensor<B>,
+    /// The rows of the minibatch that start a document; empty for a stream.
+    pub(crate) starts: Vec<bool>,
 }
 
 /// The ids of a minibatch.
@@ -59,16 +61,23 @@ impl<B: Recurrence> Workspace<B> {
     }
 
     /// Stage 3 of training step `step`: loads the ids, sets the dropout mask of the step, and resets `state` if `config`
-    /// does not carry it from one minibatch to the next.
+    /// does not carry it from one minibatch to the next. A document starts wherever `end_token` is the input.
     pub(crate) fn begin_step(
         &mut self,
         backend: &B,
         ids: MinibatchIds<'_, B>,
+        end_token: Option<u32>,
         config: &TrainConfig,
         step: u64,
         state: &mut State<B>,
     ) -> Result<()> {
+        self.starts.clear();
+        if let (MinibatchIds::Host(minibatch), Some(end_token)) = (&ids, end_token) {
+            self.starts.extend(minibatch.inputs.iter().map(|&id| id == end_token));
+        }
         self.load_ids(backend, ids)?;
+        let has_starts = self.starts.contains(&true);
+        self.memory.set_starts(backend, has_starts.then_some(&self.starts))?;
         self.set_dropout(backend, config.dropout_mask(step))?;
         if config.resets_state() {
             state.reset(backend)?;

@@ -1,4 +1,5 @@
 //! Scoring documents: the same bits in every group, and the probabilities that decoding token by token gives.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::ops::ControlFlow;
 

@@ -32,10 +32,12 @@
 //! ```
 
 pub mod cell;
+mod config;
 mod direction;
 mod error;
 mod layer;
 mod memory;
+mod memory_size;
 mod operands;
 mod parameters;
 mod recurrence;
@@ -45,16 +47,18 @@ mod structure;
 mod tape;
 
 pub use cell::{Cell, Nonlinearity};
+pub use config::StackConfig;
 pub use direction::Direction;
 pub use error::{Error, Result};
 pub use layer::{Layer, RecurrentParameters};
-pub use memory::StackBytes;
+pub use memory::{StackMemory, State};
+pub use memory_size::{StackBytes, StackUse};
 pub use operands::{Input, Weights};
 pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
 #[cfg(feature = "cuda")]
 pub use recurrence::cuda::programs as cuda_programs;
 pub use recurrence::{ExecutionPath, Gradients, Pass, Recurrence};
-pub use stack::{Stack, StackConfig, StackMemory, State};
+pub use stack::Stack;
 pub use structure::{Operand, RecurrentBlock, Storage, Widths};
 pub use tape::{Adjoint, Dims, Tape};
 

@@ -1,129 +1,290 @@
-//! How much memory a stack takes, computed from its sizes before anything is allocated.
-//!
-//! Sizes are counted in 128 bits, so that absurd settings give an absurd number instead of a wrong one. Sizes of more than
-//! 2⁴⁰ count as 2⁴⁰, and products of a few of them fit.
+//! The state of a stack between minibatches, and the memory of its passes.
 
-use crate::stack::LayerMemory;
-use crate::structure::Widths;
-use crate::{Dims, ExecutionPath, Recurrence, StackConfig};
+use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut, ops};
 
-/// The tensors of a tape and an adjoint, empty ones included.
-const TENSORS_PER_LAYER: u128 = 10;
-/// What an allocation adds to the values of a tensor: the start of a cache line, and the allocator's own data.
-const ALLOCATION_BYTES: u128 = 80;
+use crate::config::StackConfig;
+use crate::recurrence::reference;
+use crate::{
+    Adjoint, Direction, Error, ExecutionPath, Gradients, Input, Layer, ParameterSet, Pass, Recurrence, Result, Tape,
+};
 
-/// The memory of a stack, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StackBytes {
-    /// Tapes, gradients and what connects the layers. It is in use as soon as it is allocated.
-    pub tensors: u128,
-    /// The plans of the fused path with their packed weights. It is in use after the first pass.
-    pub plans: u128,
+/// The recurrent state: for each layer and direction a matrix `[N, H]`, concatenated by rows.
+#[derive(Debug)]
+pub struct State<B: Backend> {
+    /// `[L·directions·N, H]`.
+    pub hidden: Tensor<B>,
+    /// `[L·directions·N, H]` for an LSTM, else no columns.
+    pub cell: Tensor<B>,
 }
 
-impl StackConfig {
-    /// The memory that [`Stack::memory`](crate::Stack::memory) allocates for sequences of `num_steps` steps of `batch_size`
-    /// rows. `is_one_hot` is the kind of input, and `has_dropout` whether there is a dropout mask.
-    pub fn memory_bytes<B: Recurrence>(
-        &self,
+impl<B: Backend> State<B> {
+    /// Sets the state to zero.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn reset(&mut self, backend: &B) -> Result<()> {
+        ops::fill(backend, 0.0, self.hidden.view_mut())?;
+        Ok(ops::fill(backend, 0.0, self.cell.view_mut())?)
+    }
+}
+
+/// The memory of a stack for sequences of `T` steps of `N` rows, allocated once.
+#[derive(Debug)]
+pub struct StackMemory<B: Recurrence> {
+    pub(crate) layers: Vec<LayerMemory<B>>,
+    pub(crate) between: Between<B>,
+    /// `[T·N, directions·H]`: the gradient of a layer's output and that of its input.
+    pub(crate) grad_between: [Tensor<B>; 2],
+    /// Layers below the last.
+    num_lower_layers: usize,
+    /// Whether the backward pass computes the gradient of the initial state.
+    pub(crate) initial_gradients: bool,
+    /// The path that was requested.
+    path: ExecutionPath,
+    /// `T·N` flags of the last [`StackMemory::set_starts`], in the form of the device.
+    starts: Vec<u32>,
+}
+
+/// What a layer reads of the layer below it, where that is not simply its output.
+#[derive(Debug)]
+pub(crate) struct Between<B: Backend> {
+    /// `[T·N, directions·H]` of each layer, if there are two directions: their outputs, concatenated by columns.
+    pub(crate) joined: Vec<Tensor<B>>,
+    /// The dropout mask between layers.
+    mask: Option<Mask>,
+    /// `[T·N, directions·H]` of each layer but the last: its output after dropout. Empty until the first mask.
+    dropped: Vec<Tensor<B>>,
+}
+
+impl<B: Recurrence> Between<B> {
+    /// The output of layer `index`, both directions.
+    pub(crate) fn output<'a>(&'a self, layers: &'a [LayerMemory<B>], index: usize) -> View<'a, B> {
+        match self.joined.get(index) {
+            Some(joined) => joined.view(),
+            None => layers[index].tape.output(),
+        }
+    }
+
+    /// The input of layer `index`, given the layers below it and the input of the stack.
+    pub(crate) fn input<'a>(&'a self, input: Input<'a, B>, below: &'a [LayerMemory<B>], index: usize) -> Input<'a, B> {
+        match (index.checked_sub(1), self.mask) {
+            (None, _) => input,
+            (Some(lower), None) => Input::Dense(self.output(below, lower)),
+            (Some(lower), Some(_)) => Input::Dense(self.dropped[lower].view()),
+        }
+    }
+
+    /// The mask between layer `lower` and the next.
+    pub(crate) fn mask_above(&self, lower: usize) -> Option<Mask> {
+        self.mask.map(|mask| Mask { layer: lower as u32, ..mask })
+    }
+}
+
+/// The memory of one layer and direction.
+#[derive(Debug)]
+pub(crate) struct LayerMemory<B: Recurrence> {
+    pub(crate) tape: Tape<B>,
+    pub(crate) adjoint: Adjoint<B>,
+    plan: Option<B::Plan>,
+    /// Whether the plan is not used, because it cannot start sequences inside a minibatch.
+    is_plan_disabled: bool,
+}
+
+impl<B: Recurrence> StackMemory<B> {
+    /// Memory for `num_steps` steps of `batch_size` rows.
+    pub(crate) fn new(
         backend: &B,
+        config: StackConfig,
+        layers: &[Layer],
         path: ExecutionPath,
         [num_steps, batch_size]: [usize; 2],
-        is_one_hot: bool,
-        has_dropout: bool,
-    ) -> StackBytes {
-        let [input_size, hidden_size, num_steps, batch_size] =
-            [self.input_size, self.hidden_size, num_steps, batch_size].map(bounded);
-        let [layers, directions] = [bounded(self.num_layers), self.num_directions()].map(|count| count as u128);
-        let output_size = self.num_directions() * hidden_size;
-        let rows = num_steps as u128 * batch_size as u128;
-        let padded = |cols: usize| backend.row_stride(cols) as u128;
+    ) -> Result<Self> {
+        let layers = layers.iter().map(|layer| LayerMemory::new(backend, layer, path, [num_steps, batch_size]));
+        let (rows, width) = (num_steps * batch_size, config.output_size());
+        let joined = if config.bidirectional { config.num_layers } else { 0 };
+        let between = if config.num_layers > 1 { width } else { 0 };
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            between: Between {
+                joined: (0..joined).map(|_| Tensor::padded(backend, rows, width)).collect::<Result<_, _>>()?,
+                mask: None,
+                dropped: Vec::new(),
+            },
+            grad_between: [Tensor::padded(backend, rows, between)?, Tensor::padded(backend, rows, between)?],
+            num_lower_layers: config.num_layers - 1,
+            initial_gradients: true,
+            path,
+            starts: Vec::new(),
+        })
+    }
 
-        let Widths { hidden, gates, cell, candidate, gate_gradients, candidate_gradient } =
-            self.cell.widths(hidden_size);
-        let per_row: u128 =
-            [hidden, gates, cell, candidate, gate_gradients, candidate_gradient].map(padded).iter().sum();
-        // the initial state, and the gradients of the states with an intermediate value
-        let per_sequence = 3 * padded(hidden) + 2 * padded(cell);
-        let values = rows * per_row + batch_size as u128 * per_sequence + gate_gradients as u128;
-        let layer = FLOAT * values + TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<B>>() as u128;
+    /// The tape of one layer and direction, in PyTorch's order.
+    pub fn tape(&self, index: usize) -> &Tape<B> {
+        &self.layers[index].tape
+    }
 
-        let joined = if self.bidirectional { layers } else { 0 };
-        let dropped = if has_dropout { layers.saturating_sub(1) } else { 0 };
-        let gradients = if layers > 1 { 2 } else { 0 };
-        let between = FLOAT * rows * padded(output_size) + ALLOCATION_BYTES;
+    /// The gradients of one layer and direction, in PyTorch's order.
+    pub fn adjoint(&self, index: usize) -> &Adjoint<B> {
+        &self.layers[index].adjoint
+    }
 
-        let plan = |input_size: usize, is_one_hot: bool| match path {
-            ExecutionPath::Reference => 0,
-            ExecutionPath::Auto | ExecutionPath::Fused => {
-                backend.plan_bytes(self.cell, is_one_hot, Dims { num_steps, batch_size, input_size, hidden_size })
+    /// Omits the gradient of the initial state from the backward pass, which saves a multiplication.
+    #[must_use]
+    pub fn without_initial_gradients(self) -> Self {
+        Self { initial_gradients: false, ..self }
+    }
+
+    /// Sets the dropout mask between layers, `dropout` of `torch.nn.{RNN,GRU,LSTM}`, until the next call; the index of the layer
+    /// is set here. `None` drops nothing.
+    ///
+    /// # Errors
+    /// If the device is out of memory.
+    pub fn set_dropout_mask(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
+        let Between { mask: current, dropped, .. } = &mut self.between;
+        let missing = if mask.is_some() { self.num_lower_layers.saturating_sub(dropped.len()) } else { 0 };
+        let [rows, width] = self.grad_between[0].shape();
+        for _ in 0..missing {
+            dropped.push(Tensor::padded(backend, rows, width)?);
+        }
+        *current = mask;
+        Ok(())
+    }
+
+    /// Sets the rows that start a sequence, such as a document, until the next call. `starts` has `T·N` flags in the order of
+    /// the input's rows, step by step. Where row `n` starts at step `t`, step `t` reads zeros instead of the state of row `n`
+    /// in every layer, and no gradient flows back to the step before, or to the initial state if `t = 0`. The output of the
+    /// step before keeps its gradient. `None`, the default, carries every state through all steps.
+    ///
+    /// The flags apply to [`Stack::forward`] and to the [`Stack::backward`] that reverses it; do not change them in between.
+    /// The first call with flags allocates a copy of the states of every step. If the device's fused path cannot start
+    /// sequences ([`Recurrence::has_fused_starts`]), [`ExecutionPath::Auto`] runs the reference path while flags are set.
+    ///
+    /// ```
+    /// # use rnnlm_rnn::{Cell, ExecutionPath, ParameterLayout, Stack, StackConfig};
+    /// # use rnnlm_tensor::Cpu;
+    /// # let cpu = Cpu::new(1)?;
+    /// # let config = StackConfig { cell: Cell::Lstm, input_size: 3, hidden_size: 4, num_layers: 2, bidirectional: false };
+    /// # let stack = Stack::new(&mut ParameterLayout::default(), config)?;
+    /// // two steps of two rows: the second row starts a sequence at the second step
+    /// let mut memory = stack.memory(&cpu, ExecutionPath::Auto, [2, 2])?;
+    /// memory.set_starts(&cpu, Some(&[false, false, false, true]))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`Stack::forward`]: crate::Stack::forward
+    /// [`Stack::backward`]: crate::Stack::backward
+    ///
+    /// # Errors
+    /// If the stack is bidirectional, if there are not `T·N` flags, if the path is [`ExecutionPath::Fused`] and cannot start
+    /// sequences, or if the device fails or is out of memory.
+    pub fn set_starts(&mut self, backend: &B, starts: Option<&[bool]>) -> Result<()> {
+        let mut disables_plans = false;
+        if let Some(flags) = starts {
+            if self.layers.iter().any(|layer| layer.tape.direction() == Direction::Reverse) {
+                return Err(Error::BidirectionalStarts);
             }
-        };
-        let lowest = plan(input_size, is_one_hot);
-        let higher = if layers > 1 { plan(output_size, false) } else { 0 };
-        StackBytes {
-            tensors: layers * directions * layer + (joined + dropped + gradients) * between,
-            plans: directions * (lowest + layers.saturating_sub(1) * higher),
+            let expected = self.layers[0].tape.dims().rows();
+            if flags.len() != expected {
+                let (op, what, found) = ("set_starts", "flags", flags.len());
+                return Err(rnnlm_tensor::Error::Length { op, what, expected, found }.into());
+            }
+            disables_plans = !backend.has_fused_starts();
+            if disables_plans && self.path == ExecutionPath::Fused {
+                return Err(Error::NoFusedStarts { device: backend.name() });
+            }
+            // all memory first, so that an error changes nothing
+            self.layers.iter_mut().try_for_each(|layer| layer.tape.allocate_starts(backend))?;
+            self.starts.clear();
+            self.starts.extend(flags.iter().copied().map(u32::from));
+        }
+        for layer in &mut self.layers {
+            layer.is_plan_disabled = disables_plans;
+            if let Some(memory) = &mut layer.tape.starts {
+                memory.set(backend, starts.and(Some(&self.starts)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies dropout to the output of layer `lower`, if there is a mask.
+    pub(crate) fn apply_dropout(&mut self, backend: &B, lower: usize) -> Result<()> {
+        let Some(mask) = self.between.mask_above(lower) else { return Ok(()) };
+        let Between { joined, dropped, .. } = &mut self.between;
+        let output = joined.get(lower).map_or_else(|| self.layers[lower].tape.output(), Tensor::view);
+        ops::copy(backend, output, dropped[lower].view_mut())?;
+        Ok(ops::dropout(backend, mask, dropped[lower].view_mut())?)
+    }
+
+    /// The path in use: fused only if every layer is.
+    pub fn path(&self) -> ExecutionPath {
+        if self.layers.iter().all(|layer| layer.plan.is_some() && !layer.is_plan_disabled) {
+            ExecutionPath::Fused
+        } else {
+            ExecutionPath::Reference
         }
     }
 }
 
-/// The bytes of a value.
-const FLOAT: u128 = size_of::<f32>() as u128;
-
-fn bounded(size: usize) -> usize {
-    size.min(1 << 40)
-}
-
-#[cfg(test)]
-mod tests {
-    use rnnlm_tensor::{Cpu, Tensor};
-
-    use super::*;
-    use crate::{Cell, ParameterLayout, Stack};
-
-    #[test]
-    fn the_tensors_of_every_cell_are_counted() {
-        let cpu = Cpu::new(1).unwrap();
-        for cell in Cell::ALL {
-            let config = StackConfig { cell, input_size: 7, hidden_size: 5, num_layers: 1, bidirectional: false };
-            let stack = Stack::new(&mut ParameterLayout::default(), config).unwrap();
-            let memory = stack.memory(&cpu, ExecutionPath::Reference, [3, 2]).unwrap();
-            let (tape, adjoint) = (memory.tape(0), memory.adjoint(0));
-            let tensors = [
-                &tape.gates,
-                &tape.hidden,
-                &tape.cell,
-                &tape.candidate,
-                &adjoint.gates,
-                &adjoint.candidate,
-                &adjoint.hidden,
-                &adjoint.cell,
-                &adjoint.scratch,
-                &adjoint.bias,
-            ];
-            let values: usize = tensors.iter().map(|tensor: &&Tensor<Cpu>| tensor.view().buffer.len()).sum();
-            let counted = config.memory_bytes(&cpu, ExecutionPath::Reference, [3, 2], true, false);
-            let overhead = TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<Cpu>>() as u128;
-            assert_eq!(counted.tensors - overhead, 4 * values as u128, "{}", cell.name());
-            assert_eq!(counted.plans, 0);
-        }
+impl<B: Recurrence> LayerMemory<B> {
+    /// Memory for `num_steps` steps of `batch_size` rows.
+    fn new(backend: &B, layer: &Layer, path: ExecutionPath, [num_steps, batch_size]: [usize; 2]) -> Result<Self> {
+        let dims = layer.dims(num_steps, batch_size);
+        let widths = layer.cell.widths(layer.hidden_size);
+        let plan = match path {
+            ExecutionPath::Reference => None,
+            ExecutionPath::Auto => backend.plan(layer, dims)?,
+            ExecutionPath::Fused => Some(backend.plan(layer, dims)?.ok_or_else(|| Error::NoFusedPath {
+                cell: layer.cell.name(),
+                hidden_size: layer.hidden_size,
+                device: backend.name(),
+            })?),
+        };
+        Ok(Self {
+            tape: Tape::new(backend, widths, layer.direction, dims)?,
+            adjoint: Adjoint::new(backend, widths, dims)?,
+            plan,
+            is_plan_disabled: false,
+        })
     }
 
-    #[test]
-    fn the_packed_weights_are_counted() {
-        let cpu = Cpu::new(1).unwrap();
-        let config =
-            StackConfig { cell: Cell::Lstm, input_size: 64, hidden_size: 128, num_layers: 2, bidirectional: false };
-        let plans = |num_layers| {
-            let config = StackConfig { num_layers, ..config };
-            config.memory_bytes(&cpu, ExecutionPath::Auto, [3, 2], true, false).plans
-        };
-        // W_hh forward and backward, [512, 128] each, and a table of 64 rows or W_ih of the second layer, [512, 128]
-        let [lowest, higher] = [2 * 512 * 128 + 64 * 512, 3 * 512 * 128].map(|values| 4 * values as u128);
-        for (found, expected) in [(plans(1), lowest), (plans(2) - plans(1), higher)] {
-            // padding and the gradient of the hidden state are a small part
-            assert!((expected..expected + expected / 10).contains(&found), "{found} {expected}");
+    /// Reads the layer's rows of the state, runs the forward pass and writes the final state back.
+    pub(crate) fn forward(
+        &mut self,
+        backend: &B,
+        pass: &Pass<'_, B>,
+        state: &mut State<B>,
+        position: usize,
+    ) -> Result<()> {
+        let n = self.tape.dims().batch_size;
+        let (rows, initial, last) = (position * n..(position + 1) * n, self.tape.initial(), self.tape.last());
+        let Self { tape, adjoint, plan, is_plan_disabled } = self;
+        ops::copy(backend, state.hidden.view().rows(rows.clone()), tape.hidden.view_mut().rows(initial.clone()))?;
+        ops::copy(backend, state.cell.view().rows(rows.clone()), tape.cell.view_mut().rows(initial))?;
+        match plan {
+            Some(plan) if !*is_plan_disabled => backend.fused_forward(plan, pass, tape)?,
+            _ => reference::forward(backend, pass, tape, adjoint)?,
+        }
+        ops::copy(backend, tape.hidden.view().rows(last.clone()), state.hidden.view_mut().rows(rows.clone()))?;
+        Ok(ops::copy(backend, tape.cell.view().rows(last), state.cell.view_mut().rows(rows))?)
+    }
+
+    /// From the gradient of the layer's output to the gradients of its parameters, of its input if `input` is given, and of
+    /// its initial state if `initial_state`. The final state is detached.
+    pub(crate) fn backward(
+        &mut self,
+        backend: &B,
+        pass: &Pass<'_, B>,
+        output: View<'_, B>,
+        parameters: &mut ParameterSet<B>,
+        input: Option<ViewMut<'_, B>>,
+        initial_state: bool,
+    ) -> Result<()> {
+        let Self { tape, adjoint, plan, is_plan_disabled } = self;
+        adjoint.detach(backend)?;
+        let gradients = Gradients { output, adjoint, parameters, input, initial_state };
+        match plan {
+            Some(plan) if !*is_plan_disabled => backend.fused_backward(plan, pass, tape, gradients),
+            _ => reference::backward(backend, pass, tape, gradients),
         }
     }
 }

@@ -29,16 +29,13 @@ impl<B: Backend> Starts<B> {
         })
     }
 
-    /// Enables the starts with these flags.
-    pub(crate) fn enable(&mut self, backend: &B, flags: &[u32]) -> Result<()> {
-        backend.write_indices(flags, &mut self.mask)?;
-        self.is_enabled = true;
+    /// Enables the starts with these flags, or disables them and keeps the memory.
+    pub(crate) fn set(&mut self, backend: &B, flags: Option<&[u32]>) -> Result<()> {
+        if let Some(flags) = flags {
+            backend.write_indices(flags, &mut self.mask)?;
+        }
+        self.is_enabled = flags.is_some();
         Ok(())
-    }
-
-    /// Disables the starts, but keeps the memory.
-    pub(crate) fn disable(&mut self) {
-        self.is_enabled = false;
     }
 
     /// The starts that are enabled.

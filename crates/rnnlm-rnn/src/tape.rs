@@ -51,7 +51,7 @@ pub struct Tape<B: Backend> {
     /// `[T·N, H]`, the recurrent term of a GRU's candidate: `W_hn h + b_hn`, or `r ∘ h` in the reset-before form; else no
     /// columns.
     pub candidate: Tensor<B>,
-    /// `None` until the first call with starts.
+    /// `None` until the first use.
     pub(crate) starts: Option<Starts<B>>,
 }
 
@@ -73,26 +73,13 @@ impl<B: Backend> Tape<B> {
         })
     }
 
-    /// Sets the rows that start a sequence, `T·N` flags in the order of the steps; `None` for no starts. The first call with
-    /// flags allocates memory.
-    pub(crate) fn set_starts(&mut self, backend: &B, flags: Option<&[u32]>) -> Result<()> {
-        match (flags, &mut self.starts) {
-            (None, None) => Ok(()),
-            (None, Some(starts)) => {
-                starts.disable();
-                Ok(())
-            }
-            (Some(flags), starts) => {
-                let starts = match starts.take() {
-                    Some(existing) => starts.insert(existing),
-                    None => {
-                        let widths = [self.hidden.shape()[1], self.cell.shape()[1]];
-                        starts.insert(Starts::new(backend, self.dims.rows(), widths)?)
-                    }
-                };
-                starts.enable(backend, flags)
-            }
+    /// Allocates the memory for starts, unless it is allocated.
+    pub(crate) fn allocate_starts(&mut self, backend: &B) -> Result<()> {
+        if self.starts.is_none() {
+            let widths = [self.hidden.shape()[1], self.cell.shape()[1]];
+            self.starts = Some(Starts::new(backend, self.dims.rows(), widths)?);
         }
+        Ok(())
     }
 
     /// Before step `t`: sets the state to zero in the rows that start a sequence.

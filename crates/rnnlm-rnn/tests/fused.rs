@@ -123,10 +123,18 @@ fn omitting_the_gradient_of_the_initial_state_changes_no_other_bit() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    for (hidden_size, batch_size) in [(40, 45), (64, 70)] {
-        for cell in fused_cells() {
+    const NUM_STEPS: usize = 5;
+    for (hidden_size, batch_size) in [(40, 45), (64, 70), (128, 70)] {
+        let starts: Vec<bool> = values(NUM_STEPS * batch_size, 6).iter().map(|&value| value > 0.6).collect();
+        for (cell, starts) in fused_cells().flat_map(|cell| [(cell, None), (cell, Some(&*starts))]) {
             let config = StackConfig { cell, input_size: 28, hidden_size, num_layers: 1, bidirectional: false };
-            let run = |threads| run(&Cpu::new(threads).unwrap(), ExecutionPath::Fused, config, [5, batch_size], true);
+            let run = |threads| {
+                let cpu = Cpu::new(threads).unwrap();
+                run_with(&cpu, ExecutionPath::Fused, config, [NUM_STEPS, batch_size], true, |mut memory| {
+                    memory.set_starts(&cpu, starts).unwrap();
+                    memory
+                })
+            };
             let (one, two, five) = (run(1), run(2), run(5));
             for other in [two, five] {
                 assert_eq!(one.output, other.output, "{} N {batch_size}", cell.name());

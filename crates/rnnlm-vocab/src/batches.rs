@@ -1,8 +1,8 @@
 //! Stage 3, minibatches: cutting the ids of a corpus into inputs and targets.
 //!
-//! The two strategies, sequential partitioning and random sampling, are those of section 8.3 of the book. Each is a
-//! pure function of seed and epoch, and any minibatch can be read by index, so an interrupted run can resume within an
-//! epoch.
+//! The two strategies, sequential partitioning and random sampling, are those of section 8.3 of the book; a corpus of
+//! documents is partitioned sequentially after its documents are shuffled. Each is a pure function of seed and epoch,
+//! and any minibatch can be read by index, so an interrupted run can resume within an epoch.
 //!
 //! With **T** = `num_steps` and **N** = `batch_size`, a minibatch has T·N inputs and T·N targets. The target of an
 //! input is the next token. The layout is time-major: row `n` at step `t` is element `t * N + n`, so the ids of one
@@ -83,7 +83,7 @@ enum RowStarts<'a> {
     Sequential { row_length: usize },
     /// At element `i * N + n` of this list.
     Random(Vec<usize>),
-    /// As `Sequential`, in a stream of documents instead of the corpus.
+    /// As `Sequential`, in a stream of documents.
     Documents { row_length: usize, stream: DocumentStream<'a> },
 }
 
@@ -148,11 +148,13 @@ impl<'a> Batches<'a> {
     /// documents, or with `shuffle: false` the offset.
     ///
     /// The documents form a stream: the end token, then each document with its end token. So the first token of each
-    /// document is predicted from an end token. The stream is split into N rows as by [`Batches::sequential`]. It is not
-    /// stored: the order takes 8 bytes a document.
+    /// document is predicted from an end token. The stream is split into N adjacent rows of equal length, a multiple of T.
+    /// As in [`Batches::sequential`], each row continues in the next minibatch. The stream is not stored: its order takes
+    /// 8 bytes a document.
     ///
-    /// Every epoch leaves out the tokens that do not fill a minibatch. If the documents are shuffled, these are different
-    /// ones in each epoch, and the offset is 0. In the order of the text, the offset is drawn from `0..=T`.
+    /// An epoch leaves out up to N·T - 1 tokens that do not fill a minibatch. If the documents are shuffled, these are at
+    /// the end of the stream, which differs between epochs. In the order of the text, the offset is drawn from all that
+    /// give the same number of minibatches, so every token is used in some epochs.
     ///
     /// ```
     /// use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Documents};
@@ -181,12 +183,14 @@ impl<'a> Batches<'a> {
         let corpus = documents.ids();
         check_sizes(corpus.len(), batch_size, num_steps)?;
         let mut rng = SplitMix64::with_index(seed, epoch);
+        // the stream has one token more than the corpus, and so has as many inputs as the corpus has tokens
+        let num_minibatches = corpus.len() / (batch_size * num_steps);
+        let row_length = num_minibatches * num_steps;
+        let left_out = corpus.len() - batch_size * row_length;
         let (stream, offset) = match shuffle {
             true => (DocumentStream::shuffled(documents, &mut rng), 0),
-            false => (DocumentStream::in_order(documents), rng.below(num_steps as u64 + 1) as usize),
+            false => (DocumentStream::in_order(documents), rng.below(left_out as u64 + 1) as usize),
         };
-        let row_length = (corpus.len() - offset) / batch_size; // the stream has one token more than the corpus
-        let num_minibatches = row_length / num_steps;
         let row_starts = RowStarts::Documents { row_length, stream };
         Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
     }
@@ -220,23 +224,29 @@ impl<'a> Batches<'a> {
         for row in 0..self.batch_size {
             let start = self.row_start(index, row);
             if let RowStarts::Documents { stream, .. } = &self.row_starts {
-                self.fill_row(stream.tokens(start).take(self.num_steps + 1), row, minibatch);
+                self.fill_row(stream.runs(start), row, minibatch);
             } else {
-                let tokens = &self.corpus[start..=start + self.num_steps];
-                self.fill_row(tokens.iter().copied(), row, minibatch);
+                self.fill_row(std::iter::once(&self.corpus[start..]), row, minibatch);
             }
         }
         Ok(())
     }
 
-    /// Writes T + 1 tokens into a row: the inputs and the targets.
-    fn fill_row(&self, mut tokens: impl Iterator<Item = u32>, row: usize, minibatch: &mut Minibatch) {
-        let mut input = tokens.next().unwrap_or_default();
-        for (step, target) in tokens.enumerate() {
-            let index = step * self.batch_size + row;
-            minibatch.inputs[index] = input;
-            minibatch.targets[index] = target;
-            input = target;
+    /// Writes the first T + 1 tokens of some runs into a row: the inputs and the targets.
+    fn fill_row<'b>(&self, runs: impl Iterator<Item = &'b [u32]>, row: usize, minibatch: &mut Minibatch) {
+        let ids = self.batch_size * self.num_steps;
+        let mut index = row; // of the input of the next token
+        for run in runs {
+            for &token in run {
+                if index >= self.batch_size {
+                    minibatch.targets[index - self.batch_size] = token;
+                }
+                if index >= ids {
+                    return;
+                }
+                minibatch.inputs[index] = token;
+                index += self.batch_size;
+            }
         }
     }
 

@@ -13,6 +13,8 @@ use crate::builder::VocabBuilder;
 use crate::document_index::{DocumentIndex, DocumentSet};
 use crate::documents::Documents;
 use crate::encoding::TextEncoding;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::normalize::{DroppedLetters, LineEndConversion, Normalization};
 use crate::reader::{Interpretation, TextReader};
@@ -167,14 +169,26 @@ impl Corpus {
     /// If the range exceeds `ids`.
     pub fn text_size(&self, range: Range<usize>) -> TextSize {
         let mut size = TextSize::default();
-        let is_unknown = |ids: &[u32]| ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
-        let unknown = self.unknown.sizes(is_unknown(&self.ids[..range.start]), is_unknown(&self.ids[range.clone()]));
+        let unknown = self.unknown_size(range.clone());
         let known = self.ids[range.clone()].iter().filter(|&&id| id != UNKNOWN_ID).map(|&id| self.vocab.size_of(id));
         let separators = range.filter_map(|index| {
             let previous = self.ids[index.checked_sub(1)?];
             Some(TextSize::of(self.vocab.separator(Some(previous), self.ids[index]).as_bytes()))
         });
-        known.chain(unknown).chain(separators).for_each(|part| size += part);
+        known.chain(separators).chain([unknown]).for_each(|part| size += part);
+        size
+    }
+
+    /// The size of the unknown tokens in this range of `ids`: the part of [`Corpus::text_size`] that no token represents.
+    ///
+    /// # Panics
+    ///
+    /// If the range exceeds `ids`.
+    pub fn unknown_size(&self, range: Range<usize>) -> TextSize {
+        let count = |ids: &[u32]| ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
+        let mut size = TextSize::default();
+        let unknown = self.unknown.sizes(count(&self.ids[..range.start]), count(&self.ids[range]));
+        unknown.for_each(|part| size += part);
         size
     }
 

@@ -16,7 +16,9 @@ use crate::vocab::{Encoding, Vocab};
 /// The byte order mark of UTF-8, which is removed at the start of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The capacity of the buffer that is kept after a longer document.
+/// Number of bytes that are split at a time.
+const PIECE_BYTES: usize = 1 << 16;
+/// The capacity of the buffer that is kept after a longer document, and the maximum length of blank lines after one.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// Reads the documents of a stream in UTF-8, or of any bytes. Only one document is in memory at a time.
@@ -105,22 +107,35 @@ impl<R: BufRead> DocumentReader<R> {
         self.document.shrink_to(KEPT_BYTES);
         loop {
             let progress = self.advance()?;
-            let (bytes, limit) = (self.document.len() as u64, self.max_bytes);
             let start = self.splitter.start();
-            let line = start.lines + 1;
-            if bytes > limit {
+            if let Some(bytes) = self.excess(progress) {
                 self.skips = progress == Progress::Incomplete;
-                return Err(Error::DocumentTooLarge { name: self.name.clone(), line, bytes, limit });
+                let (name, line, limit) = (self.name.clone(), start.lines + 1, self.max_bytes);
+                return Err(Error::DocumentTooLarge { name, line, bytes, limit });
             }
             match progress {
                 Progress::Incomplete => {}
                 Progress::End => return Ok(None),
                 Progress::Complete => {
                     let Self { name, document, .. } = self;
-                    return Ok(Some(Document { bytes: document, line, offset: start.offset, name }));
+                    return Ok(Some(Document { bytes: document, line: start.lines + 1, offset: start.offset, name }));
                 }
             }
         }
+    }
+
+    /// The length of the document if it is above the limit. Blank lines after it do not count, unless they are long.
+    fn excess(&self, progress: Progress) -> Option<u64> {
+        let is_above = |bytes: usize| bytes as u64 > self.max_bytes;
+        if !is_above(self.document.len()) {
+            return None;
+        }
+        let content = match progress {
+            Progress::Incomplete => self.splitter.content_len(&self.document),
+            Progress::Complete | Progress::End => self.document.len(),
+        };
+        let is_excess = is_above(content) || is_above(self.document.len().saturating_sub(KEPT_BYTES));
+        is_excess.then_some(self.document.len() as u64)
     }
 
     /// Reads what the stream has, up to the end of the document.
@@ -153,6 +168,7 @@ impl<R: BufRead> DocumentReader<R> {
         if bytes.is_empty() {
             return Ok(if splitter.finish(document) { Progress::Complete } else { Progress::End });
         }
+        let bytes = &bytes[..bytes.len().min(PIECE_BYTES)];
         let out_of_memory = |_| to_error(io::ErrorKind::OutOfMemory.into());
         document.try_reserve(bytes.len()).map_err(out_of_memory)?;
         let (consumed, is_complete) = splitter.push(bytes, document);

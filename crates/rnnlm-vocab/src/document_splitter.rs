@@ -75,9 +75,15 @@ impl Splitter {
         (consumed, false)
     }
 
+    /// The length of an unfinished document without the blank lines at its end.
+    pub(crate) fn content_len(&self, document: &[u8]) -> usize {
+        let is_separated = self.documents == Documents::BlankLines && is_blank(&document[self.line_start..]);
+        if is_separated { self.content } else { document.len() }
+    }
+
     /// Drops the content of an unfinished document that is too large, except for what decides where it ends.
     pub(crate) fn shrink(&mut self, document: &mut Vec<u8>) {
-        let is_in_content = !is_blank(&document[self.line_start.min(document.len())..]);
+        let is_in_content = !is_blank(&document[self.line_start..]);
         document.clear();
         document.push(b'x'); // a line of content, or the start of one
         (self.line_start, self.content) = if is_in_content { (0, 0) } else { (1, 1) };
@@ -113,8 +119,8 @@ impl Splitter {
 
     /// Completes the document at the end of the text. Returns whether there is one.
     pub(crate) fn finish(&mut self, document: &mut Vec<u8>) -> bool {
-        if self.documents == Documents::BlankLines && !document.is_empty() && is_blank(&document[self.line_start..]) {
-            document.truncate(self.content);
+        if !document.is_empty() {
+            document.truncate(self.content_len(document));
         }
         !document.is_empty()
     }

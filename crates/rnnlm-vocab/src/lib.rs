@@ -28,10 +28,32 @@
 //! 1. **Text.** [`Corpus`] reads a [`Source`] (a file, a stream or bytes) piece by piece, converts it to UTF-8, and
 //!    applies a [`LineEndConversion`] and a [`Normalization`].
 //! 2. **Tokens.** A [`TokenKind`] splits the text into characters, words or bytes. A [`Vocab`] maps tokens to ids and
-//!    back. It stores the token kind, the normalization and the conversion of line ends, so its `vocab.json` is enough
-//!    to encode other texts.
+//!    back. It stores the token kind, the normalization, the conversion of line ends and the division into documents,
+//!    so its `vocab.json` is enough to encode other texts.
 //! 3. **Minibatches.** [`Batches`] cuts the ids by sequential partitioning or random sampling. The same seed and epoch
 //!    always give the same minibatches, and any minibatch can be read by index.
+//!
+//! # Documents
+//!
+//! A text is one stream, or a sequence of independent [`Documents`]: its lines, or parts separated by blank lines. An
+//! end token follows each document. [`Corpus::split_documents`] selects a validation set that does not depend on the
+//! order of the text, [`Batches::documents`] shuffles the documents in every epoch, and [`DocumentReader`] reads the
+//! documents of a stream one by one.
+//!
+//! ```
+//! use rnnlm_vocab::{Batches, Corpus, CorpusOptions, Documents};
+//!
+//! # fn main() -> rnnlm_vocab::Result<()> {
+//! let options = CorpusOptions { documents: Documents::Lines, ..CorpusOptions::default() };
+//! let mut corpus = Corpus::from_bytes(b"ada\ngrace\nmary\nannie\nhedy\n", &options)?;
+//! let (seed, epoch, shuffle) = (0, 0, true);
+//! let num_training = corpus.split_documents(0.2, seed)?;
+//! let training = corpus.document_set(0..num_training).unwrap();
+//! let minibatch = Batches::documents(training, 1, 8, seed, epoch, shuffle)?.into_iter().next().unwrap();
+//! assert_eq!(Some(minibatch.inputs[0]), corpus.vocab.end_token()); // a document starts after an end token
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Nothing in this crate prints or reads the environment.
 //!

@@ -2,7 +2,9 @@
 
 use std::error::Error as _;
 
-use rnnlm_vocab::{Corpus, CorpusOptions, Error, LineEndConversion, LineEndings, Normalization, TokenKind, Vocab};
+use rnnlm_vocab::{
+    Corpus, CorpusOptions, Documents, Error, LineEndConversion, LineEndings, Normalization, TokenKind, Vocab,
+};
 use serde_json::{Value, json};
 
 fn valid() -> Value {
@@ -90,6 +92,103 @@ fn a_vocabulary_is_written_in_the_oldest_format_that_has_its_fields() {
     assert_eq!(written(LineEndConversion::Keep, Normalization::None), (1, None));
     assert_eq!(written(LineEndConversion::Lf, Normalization::Book), (2, Some("lf".to_owned())));
     assert_eq!(written(LineEndConversion::Keep, Normalization::Lower), (2, None));
+}
+
+#[test]
+fn documents_and_their_end_token_are_stored() {
+    for (kind, documents, stored) in [
+        (TokenKind::Char, Documents::Lines, json!({ "documents": "lines", "end_token": 2 })),
+        (TokenKind::Word, Documents::Lines, json!({ "documents": "lines", "end_token": 1 })),
+        (TokenKind::Byte, Documents::BlankLines, json!({ "documents": "blank-lines", "end_token": 1 })),
+    ] {
+        let options = CorpusOptions { kind, documents, ..CorpusOptions::default() };
+        let vocab = Corpus::from_bytes(b"aa", &options).unwrap().vocab;
+        let text = vocab.to_json().unwrap();
+        let json: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["format_version"], json!(3));
+        assert_eq!(json!({ "documents": json["documents"], "end_token": json["end_token"] }), stored);
+        let again = Vocab::from_json(text.as_bytes()).unwrap();
+        assert_eq!((again.documents(), again.end_token(), &again), (documents, vocab.end_token(), &vocab));
+    }
+    let stream = read(&valid()).unwrap();
+    assert_eq!((stream.documents(), stream.end_token()), (Documents::None, None));
+}
+
+#[test]
+fn an_inconsistent_end_token_is_reported() {
+    let error = |documents: &str, end_token: Value, tokens: Value, kind: &str| {
+        error_after(|json| {
+            json["documents"] = json!(documents);
+            json["end_token"] = end_token.clone();
+            json["token_kind"] = json!(kind);
+            json["frequencies"] = tokens.as_array().expect("a list").iter().map(|_| 1).collect();
+            json["tokens"] = tokens.clone();
+        })
+    };
+    let start = "the vocabulary is inconsistent: ";
+    let words = json!(["<unk>", "<eos>", "the"]);
+    let cases = [
+        ("lines", json!(2), words.clone(), "word", "`end_token` is 2, but it must be 1 with `documents` `lines`"),
+        (
+            "lines",
+            Value::Null,
+            words.clone(),
+            "word",
+            "`end_token` is absent, but it must be 1 with `documents` `lines`",
+        ),
+        ("none", json!(1), words.clone(), "word", "`end_token` is 1, but it must be absent with `documents` `none`"),
+        (
+            "blank-lines",
+            json!(2),
+            json!(["<unk>", "<s>", "<eos>"]),
+            "word",
+            "`documents` is `blank-lines`, but \"<eos>\" is not in the reserved tokens",
+        ),
+        (
+            "lines",
+            json!(2),
+            json!(["<unk>", "<s>", "a"]),
+            "char",
+            "`documents` is `lines`, but \"\\n\" is not in the vocabulary",
+        ),
+        (
+            "lines",
+            json!(2),
+            json!(["<unk>", "<s>", "<0x0D>"]),
+            "byte",
+            "`documents` is `lines`, but \"<0x0A>\" is not in the vocabulary",
+        ),
+        (
+            "lines",
+            json!(1),
+            json!(["<unk>", "<eos>", "<eos>"]),
+            "word",
+            "`tokens`[2] repeats `tokens`[1], which is `<eos>`",
+        ),
+    ];
+    for (documents, end_token, tokens, kind, expected) in cases {
+        assert_eq!(error(documents, end_token, tokens, kind), format!("{start}{expected}"));
+    }
+    let unknown = error("paragraphs", json!(1), words, "word");
+    assert!(
+        unknown.contains("`documents`: unknown variant `paragraphs`, expected one of `none`, `lines`"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn a_list_of_tokens_can_have_documents() {
+    let list = |tokens: &[&str], reserved| {
+        let tokens = tokens.iter().map(|&token| token.into()).collect();
+        Vocab::from_tokens_with_reserved(TokenKind::Char, Normalization::None, reserved, tokens).unwrap()
+    };
+    let lines = list(&["<unk>", "a", "\n"], 0).with_documents(Documents::Lines).unwrap();
+    assert_eq!((lines.end_token(), lines.encode_document(b"a").unwrap().ids), (Some(2), vec![1, 2]));
+    assert!(list(&["<unk>", "a"], 0).with_documents(Documents::Lines).is_err());
+    let blank = list(&["<unk>", "<pad>", "<eos>", "a"], 2).with_documents(Documents::BlankLines).unwrap();
+    assert_eq!((blank.end_token(), blank.encode_document(b"a").unwrap().ids), (Some(2), vec![3, 2]));
+    let stream = blank.clone().with_documents(Documents::None).unwrap();
+    assert_eq!((stream.id("<eos>"), stream.with_documents(Documents::BlankLines).unwrap()), (Some(2), blank));
 }
 
 #[test]

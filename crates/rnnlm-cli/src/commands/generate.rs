@@ -74,14 +74,14 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
         error_line(&format!("seed    {}", args.seed.value));
     }
     signals::install()?;
-    compute::run(&args.compute, GenerateTask { args, run, text, prefix: prefix.ids, sampler })
+    compute::run(&args.compute, GenerateTask { args, run, text, prefix, sampler })
 }
 
 struct GenerateTask<'a> {
     args: &'a GenerateArgs,
     run: Run,
     text: PrefixText,
-    prefix: Vec<u32>,
+    prefix: Prefix,
     sampler: Sampler,
 }
 
@@ -89,10 +89,10 @@ impl Task for GenerateTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let Self { args, run, text, prefix, mut sampler } = self;
         let model = args.model.load(&run, backend, &args.compute)?;
-        let mut generator = Generator::new(&model)?;
+        let mut generator = Generator::new(&model)?.with_end_token(run.vocab().end_token());
         let mut repetition = Repetition::default();
         let generate = |emit: &mut (dyn FnMut(u32) -> bool + Send)| {
-            generator.generate(&prefix, args.num_tokens, &mut sampler, &mut |id| {
+            generator.generate(&prefix.ids, args.num_tokens, &mut sampler, &mut |id| {
                 repetition.push(id);
                 emit(id) && !signals::stop_requested()
             })
@@ -102,9 +102,9 @@ impl Task for GenerateTask<'_> {
                 // the start of a line is only named by the line end before it
                 let is_default = args.prefix.is_none() && args.prefix_file.is_none();
                 let is_line_start = is_default && text == PrefixText::literal("\n");
-                print_tokens(run.vocab(), if is_line_start { &[] } else { &prefix }, generate)
+                print_tokens(run.vocab(), if is_line_start { &[] } else { prefix.text() }, generate)
             }
-            Format::Json => print_object(args, &text, run.vocab(), &prefix, generate),
+            Format::Json => print_object(args, &text, run.vocab(), prefix.text(), generate),
         }?;
         if args.temperature == 0.0 && repetition.is_loop() {
             error_line(
@@ -123,10 +123,11 @@ fn print_tokens(
 ) -> Result<()> {
     let mut out = Output::stdout();
     let mut written = out.write(&vocab.decode_bytes(prefix)?);
-    let separator = vocab.kind().separator().as_bytes();
+    let mut previous = prefix.last().copied();
     generate(&mut |id| {
         let token = vocab.decode_bytes(&[id]).unwrap_or_default();
-        written = out.write(&[separator, &token].concat());
+        written = out.write(&[vocab.separator(previous, id).as_bytes(), &token].concat());
+        previous = Some(id);
         written.is_ok()
     })?;
     written.and_then(|()| out.finish()).map_err(Failure::StandardStream)

@@ -8,6 +8,7 @@ mod devices;
 mod eval;
 mod generate;
 mod import;
+mod next;
 mod plot;
 mod train;
 
@@ -45,6 +46,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
+    Next(next::NextArgs),
     Plot(plot::PlotArgs),
     Import(import::ImportArgs),
     Corpus(corpus::CorpusArgs),
@@ -72,6 +74,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Generate(args)) => generate::run(args),
         Some(Command::Eval(args)) => eval::run(args),
+        Some(Command::Next(args)) => next::run(args),
         Some(Command::Plot(args)) => plot::run(args),
         Some(Command::Import(args)) => import::run(args),
         Some(Command::Corpus(args)) => corpus::run(args),

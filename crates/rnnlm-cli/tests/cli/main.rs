@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod devices;
+mod documents;
+mod eval;
 mod import;
 mod memory;
 mod prefixes;

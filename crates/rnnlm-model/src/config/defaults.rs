@@ -4,3 +4,8 @@
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+/// The default of a setting that is on unless the user turns it off.
+pub(crate) fn enabled() -> bool {
+    true
+}

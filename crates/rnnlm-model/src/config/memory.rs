@@ -2,13 +2,13 @@
 //!
 //! Sizes are counted in 128 bits, so that absurd settings give an absurd number instead of a wrong one.
 
-use rnnlm_rnn::{ExecutionPath, Recurrence, StackBytes};
+use rnnlm_rnn::{ExecutionPath, Recurrence, StackBytes, StackUse};
 use rnnlm_vocab::Sampling;
 
 use super::model::ModelConfig;
 use super::train::TrainConfig;
 use crate::output::{KEEP_PACKED_MAX_ROWS, LOGITS_BYTES};
-use crate::scorer::MAX_STEPS;
+use crate::scorer::{CHUNK_ROWS, DEFAULT_BATCH_SIZE, MAX_STEPS};
 
 const FLOAT: u128 = size_of::<f32>() as u128;
 const ID_BYTES: u128 = size_of::<u32>() as u128;
@@ -19,6 +19,9 @@ const TENSOR_SAVE_BYTES: u128 = 1024;
 /// A vocabulary entry in the copy that the run's writer keeps, and as JSON while it is written.
 const VOCAB_ENTRY_BYTES: u128 = 256;
 
+/// The order of an epoch, and where a document is in it.
+const DOCUMENT_ORDER_BYTES: u128 = 8;
+
 /// The number of tokens of a run's texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextTokens {
@@ -26,6 +29,8 @@ pub struct TextTokens {
     pub training: usize,
     /// Tokens of the validation set; 0 without one.
     pub validation: usize,
+    /// Training documents; 0 for a stream.
+    pub documents: usize,
 }
 
 /// The memory that a training run takes, in bytes, without what the process has in use before: the program and the texts.
@@ -88,8 +93,8 @@ impl ModelConfig {
         let states = 2 * self.state_len(train.batch_size);
         let sizes = [train.num_steps, train.batch_size];
         let rows = sizes.map(bounded).iter().product::<u128>();
-        let has_dropout = train.dropout > 0.0;
-        let training = self.workspace_bytes(backend, path, sizes, has_dropout);
+        let has_starts = text.documents > 0;
+        let training = self.workspace_bytes(backend, path, sizes, [train.dropout > 0.0, has_starts]);
         // the ids of a minibatch: in the sampler, and in the queue on the host and the device
         let queue = 6 * ID_BYTES * rows;
         let resident = (2 + buffers).saturating_mul(parameters * FLOAT)
@@ -101,10 +106,14 @@ impl ModelConfig {
             + self.matmul_scratch_bytes(backend, rows);
 
         // every save scores one minibatch; a validation set is scored in chunks
-        let steps = if text.validation > 1 { MAX_STEPS } else { MAX_STEPS.min(train.num_steps) };
-        let chunk = self.workspace_bytes(backend, path, [steps, 1], false);
+        let chunk = match text.validation {
+            0 | 1 => [MAX_STEPS.min(train.num_steps), 1],
+            _ if has_starts => [CHUNK_ROWS / DEFAULT_BATCH_SIZE, DEFAULT_BATCH_SIZE],
+            _ => [MAX_STEPS, 1],
+        };
+        let chunk = self.workspace_bytes(backend, path, chunk, [false, has_starts]);
         let scoring = chunk.tensors + chunk.plans;
-        let sample = self.workspace_bytes(backend, path, [1, 1], false);
+        let sample = self.workspace_bytes(backend, path, [1, 1], [false, false]);
 
         let stored = self.num_stored_values();
         let snapshot = parameters * (1 + buffers) + states;
@@ -116,7 +125,9 @@ impl ModelConfig {
         TrainingMemory {
             resident,
             scoring: scoring.max(sample.tensors + sample.plans),
-            host: bounded(self.vocab_size) * VOCAB_ENTRY_BYTES + (subsequences * size_of::<usize>()) as u128,
+            host: bounded(self.vocab_size) * VOCAB_ENTRY_BYTES
+                + (subsequences * size_of::<usize>()) as u128
+                + text.documents as u128 * DOCUMENT_ORDER_BYTES,
             saving,
         }
     }
@@ -127,14 +138,15 @@ impl ModelConfig {
         backend: &B,
         path: ExecutionPath,
         [num_steps, batch_size]: [usize; 2],
-        has_dropout: bool,
+        [has_dropout, has_starts]: [bool; 2],
     ) -> StackBytes {
         let padded = |cols: u128| backend.row_stride(cols as usize) as u128;
         let rows = bounded(num_steps) * bounded(batch_size);
         let [v, e] = [self.vocab_size, self.embedding_size].map(bounded);
         let output_size = bounded(self.stack().num_directions()) * bounded(self.hidden_size);
         let is_one_hot = self.embedding_size == 0;
-        let mut bytes = self.stack().memory_bytes(backend, path, [num_steps, batch_size], is_one_hot, has_dropout);
+        let usage = StackUse { is_one_hot, has_dropout, has_starts };
+        let mut bytes = self.stack().memory_bytes(backend, path, [num_steps, batch_size], usage);
         let chunk = rows.min(self.logits_rows());
         let embedded = if is_one_hot { 0 } else { 2 * rows * padded(e) };
         // inputs, targets and losses, and the gradient of the layers' output
@@ -211,7 +223,7 @@ mod tests {
     /// The estimate for a model of 7 tokens and 5 hidden units.
     fn estimate(train: &TrainConfig, path: ExecutionPath, validation: usize) -> TrainingMemory {
         let model = ModelConfig { hidden_size: 5, ..ModelConfig::book(7) };
-        let text = TextTokens { training: 1000, validation };
+        let text = TextTokens { training: 1000, validation, documents: 0 };
         model.training_memory(&Cpu::new(1).unwrap(), train, path, text)
     }
 
@@ -246,7 +258,7 @@ mod tests {
     fn absurd_sizes_give_an_absurd_number() {
         let model = ModelConfig { hidden_size: usize::MAX, num_layers: usize::MAX, ..ModelConfig::book(usize::MAX) };
         let train = TrainConfig { batch_size: usize::MAX, num_steps: usize::MAX, ..TrainConfig::book() };
-        let text = TextTokens { training: usize::MAX, validation: usize::MAX };
+        let text = TextTokens { training: usize::MAX, validation: usize::MAX, documents: usize::MAX };
         let memory = model.training_memory(&Cpu::new(1).unwrap(), &train, ExecutionPath::Auto, text);
         assert!(memory.shared_peak() > 1 << 100, "{memory:?}");
     }

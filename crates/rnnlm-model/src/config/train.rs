@@ -1,14 +1,14 @@
 //! The settings of a training run: minibatches, optimizer, learning rate, regularization and length.
 
 use rnnlm_tensor::Mask;
-use rnnlm_vocab::Sampling;
+use rnnlm_vocab::{Batches, Sampling};
 use serde::{Deserialize, Serialize};
 
-use super::defaults::is_default;
+use super::defaults::{enabled, is_default};
 use super::numbers::shortest;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
-use crate::{Error, Position, Result};
+use crate::{Error, Position, Result, TextIds};
 
 /// The most tokens of a minibatch, far beyond the memory of any machine, so that products with it do not overflow.
 const MAX_MINIBATCH: u128 = 1 << 40;
@@ -62,6 +62,9 @@ pub struct TrainConfig {
     pub sampling: Sampling,
     /// Whether every minibatch starts from the zero state, also with sequential sampling.
     pub reset_state: bool,
+    /// Whether each epoch shuffles the documents. A stream is never shuffled.
+    #[serde(default = "enabled", skip_serializing_if = "Clone::clone")]
+    pub shuffle: bool,
     /// Distribution of the initial parameters.
     pub init: Init,
     /// Seed of initialization, sampling and dropout.
@@ -86,6 +89,7 @@ impl TrainConfig {
             patience: 0,
             sampling: Sampling::Sequential,
             reset_state: false,
+            shuffle: true,
             init: Init::Uniform,
             seed: 0,
         }
@@ -94,6 +98,21 @@ impl TrainConfig {
     /// Whether every minibatch starts from the zero state. With random sampling, consecutive minibatches are unrelated.
     pub fn resets_state(&self) -> bool {
         self.reset_state || self.sampling == Sampling::Random
+    }
+
+    /// The minibatches of an epoch. Documents need sequential sampling with a carried state.
+    ///
+    /// # Errors
+    /// If the text is too short for one minibatch, or [`Error::DocumentSampling`].
+    pub fn batches<'a>(&self, text: impl Into<TextIds<'a>>, epoch: u64) -> Result<Batches<'a>> {
+        let Self { batch_size, num_steps, seed, .. } = *self;
+        Ok(match text.into() {
+            TextIds::Stream(ids) => Batches::new(self.sampling, ids, batch_size, num_steps, seed, epoch)?,
+            TextIds::Documents(_) if self.resets_state() => return Err(Error::DocumentSampling),
+            TextIds::Documents(documents) => {
+                Batches::documents(documents, batch_size, num_steps, seed, epoch, self.shuffle)?
+            }
+        })
     }
 
     /// The learning rate at a position.

@@ -67,6 +67,20 @@ fn resuming_after_any_step_gives_the_same_bytes() {
     }
 }
 
+#[test]
+fn resuming_documents_after_any_step_gives_the_same_bytes() {
+    for (model, set_model) in MODELS {
+        for shuffle in [true, false] {
+            let setting = Setting::documents(|model, train| {
+                set_model(model);
+                train.shuffle = shuffle;
+            });
+            let setting = Setting { validates: true, ..setting };
+            resume_after_every_step(&setting, &format!("{model}, documents, shuffled: {shuffle}"));
+        }
+    }
+}
+
 fn resume_after_every_step(setting: &Setting, name: &str) {
     let uninterrupted = setting.uninterrupted();
     let mut last = 0;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rnnlm_model::{
-    Corpus, CorpusOptions, CorpusRecord, Cpu, EpochReport, ExecutionPath, Metrics, ModelConfig, Result, RunConfig,
-    RunWriter, TrainConfig, Trainer,
+    Corpus, CorpusOptions, CorpusRecord, Cpu, Documents, EpochReport, ExecutionPath, Metrics, ModelConfig, Result,
+    RunConfig, RunWriter, TextIds, TrainConfig, Trainer,
 };
 
 const TEXT: &str = "a traveller in time is a traveller still and has to be fed at the usual hours of the day";
@@ -22,8 +22,17 @@ pub(crate) struct Setting {
 impl Setting {
     /// Three epochs of eight or nine minibatches, depending on the offset.
     pub(crate) fn new(change: impl FnOnce(&mut ModelConfig, &mut TrainConfig)) -> Self {
-        let options = CorpusOptions::default();
-        let corpus = Corpus::from_bytes(TEXT.repeat(3).as_bytes(), &options).unwrap();
+        Self::of_text(&TEXT.repeat(3), CorpusOptions::default(), change)
+    }
+
+    /// Like [`Setting::new`], where the words of the text are documents.
+    pub(crate) fn documents(change: impl FnOnce(&mut ModelConfig, &mut TrainConfig)) -> Self {
+        let options = CorpusOptions { documents: Documents::Lines, ..CorpusOptions::default() };
+        Self::of_text(&TEXT.repeat(3).replace(' ', "\n"), options, change)
+    }
+
+    fn of_text(text: &str, options: CorpusOptions, change: impl FnOnce(&mut ModelConfig, &mut TrainConfig)) -> Self {
+        let corpus = Corpus::from_bytes(text.as_bytes(), &options).unwrap();
         let mut model = ModelConfig { hidden_size: 5, num_layers: 2, ..ModelConfig::book(corpus.vocab.len()) };
         let mut train = TrainConfig { epochs: 3, batch_size: 3, num_steps: 10, ..TrainConfig::book() };
         change(&mut model, &mut train);
@@ -68,7 +77,11 @@ impl Setting {
         while left.load(Ordering::Relaxed) > 0 && trainer.position().epoch < self.config.train.epochs {
             let stop = || left.fetch_sub(1, Ordering::Relaxed) == 1;
             if let Some(mut report) = self.epoch(trainer, &stop) {
-                if trainer.validate(self.validates.then_some(&self.corpus.ids[..50]), &mut report).unwrap() {
+                let validation = self.validates.then(|| match self.corpus.document_set(0..9) {
+                    Some(documents) => TextIds::Documents(documents),
+                    None => TextIds::Stream(&self.corpus.ids[..50]),
+                });
+                if trainer.validate(validation, &mut report).unwrap() {
                     on_save(writer.save_best(trainer));
                 }
                 writer.log(&report);
@@ -77,7 +90,10 @@ impl Setting {
     }
 
     fn epoch(&self, trainer: &mut Trainer<Cpu>, stop: &(dyn Fn() -> bool + Sync)) -> Option<EpochReport> {
-        trainer.epoch(&self.corpus.ids, stop).unwrap()
+        match self.corpus.document_set(0..self.corpus.documents.len()) {
+            Some(documents) => trainer.epoch(documents, stop).unwrap(),
+            None => trainer.epoch(&self.corpus.ids, stop).unwrap(),
+        }
     }
 
     /// Trains to the end, saves, and returns the result.

@@ -6,6 +6,8 @@ use crate::rng::SplitMix64;
 /// The stream of an epoch: an end token, then the documents in some order, each with its end token.
 #[derive(Clone, Debug)]
 pub(super) struct DocumentStream<'a> {
+    /// The end token at the start.
+    first: [u32; 1],
     documents: DocumentSet<'a>,
     /// The order of the documents, unless it is that of the text.
     order: Option<Order>,
@@ -22,7 +24,7 @@ struct Order {
 impl<'a> DocumentStream<'a> {
     /// The documents in the order of the text.
     pub(super) fn in_order(documents: DocumentSet<'a>) -> Self {
-        Self { documents, order: None }
+        Self { first: [documents.end_token()], documents, order: None }
     }
 
     /// The documents in a random order.
@@ -35,12 +37,12 @@ impl<'a> DocumentStream<'a> {
             end += documents.document(document as usize).len() as u64;
             ends.push(end);
         }
-        Self { documents, order: Some(Order { documents: order, ends }) }
+        Self { first: [documents.end_token()], documents, order: Some(Order { documents: order, ends }) }
     }
 
-    /// The tokens of the stream from index `start` on.
-    pub(super) fn tokens(&self, start: usize) -> impl Iterator<Item = u32> {
-        let first = (start == 0).then_some(self.documents.end_token());
+    /// The tokens of the stream from index `start` on, in runs that are not empty.
+    pub(super) fn runs(&self, start: usize) -> impl Iterator<Item = &[u32]> {
+        let first = (start == 0).then_some(self.first.as_slice());
         let mut index = start.saturating_sub(1); // in the documents, which follow the first end token
         let mut number = self.order.as_ref().map_or(0, |order| order.ends.count_up_to(index as u64));
         let runs = std::iter::from_fn(move || {
@@ -49,7 +51,7 @@ impl<'a> DocumentStream<'a> {
             index += run.len();
             Some(run)
         });
-        first.into_iter().chain(runs.flatten().copied())
+        first.into_iter().chain(runs)
     }
 
     /// The tokens from `index` to the end of document `number` in the order; in the order of the text, to the end of all

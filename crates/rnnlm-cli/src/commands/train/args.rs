@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
-use rnnlm_vocab::{LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
+use rnnlm_vocab::{Documents, LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
 
 use super::checkpoint::Interval;
 use super::settings::{Preset, Settings};
@@ -13,7 +13,7 @@ use crate::args::{Compute, Format};
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::values::{
-    ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, encoding, factor, init, line_ends,
+    ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, documents, encoding, factor, init, line_ends,
     non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, sampling, schedule,
     token_kind,
 };
@@ -69,6 +69,11 @@ pub(crate) struct TrainArgs {
     /// Minimum count of a token; rarer tokens become `<unk>`.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
     pub(crate) min_freq: u64,
+    /// Documents of the text: each is read from the zero state, and its end is a token. `lines` is for records such as
+    /// names or log lines, `blank-lines` for paragraphs; `none` reads one stream, as the book does.
+    #[arg(long, default_value = "none", value_parser = documents, value_name = "none|lines|blank-lines",
+          help_heading = "Text")]
+    pub(crate) documents: Documents,
     /// Number of tokens to use, from the start of the text; 0 uses all [default: 10000 for named corpora, 0 for other
     /// texts].
     #[arg(long, value_name = "N", help_heading = "Text")]
@@ -135,6 +140,9 @@ pub(crate) struct TrainArgs {
     /// does.
     #[arg(long, help_heading = "Training")]
     pub(crate) reset_state: bool,
+    /// Train on documents in the order of the text instead of shuffling them in each epoch.
+    #[arg(long, help_heading = "Training")]
+    pub(crate) no_shuffle: bool,
     /// Not supported: backpropagation through all earlier minibatches.
     #[arg(long, hide = true)]
     pub(crate) no_detach: bool,
@@ -204,8 +212,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Schedule")]
     pub(crate) plateau_patience: Option<u64>,
 
-    /// Fraction of the tokens to use as the validation set, which is taken from the end of the text and scored after
-    /// every epoch.
+    /// Fraction of the text to use as the validation set, which is scored after every epoch. It is the end of the text;
+    /// of documents, those whose digest with the seed is below the fraction, wherever they are.
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = below_one_f64, allow_negative_numbers = true,
           help_heading = "Validation")]
     pub(crate) val_fraction: f64,
@@ -234,7 +242,8 @@ pub(crate) struct TrainArgs {
     pub(crate) keep: usize,
 
     /// Prefix of a sample; may be repeated. Escapes: \n, \t, \xNN for a byte, \u{…} for a character, \\ for a backslash
-    /// [default: `time traveller` and `traveller` for timemachine and sample, the start of a line for other texts].
+    /// [default: `time traveller` and `traveller` for timemachine and sample, the start of a line or document for other
+    /// texts].
     #[arg(long = "prefix", id = "prefix", value_name = "TEXT", help_heading = "Output")]
     pub(crate) prefixes: Vec<PrefixText>,
     /// File with the prefix of a sample, which is used as it is, with its last line end.

@@ -2,7 +2,7 @@
 //! flags; a flag of another one is an error before training starts.
 
 use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
-use rnnlm_vocab::{CorpusOptions, Documents};
+use rnnlm_vocab::{CorpusOptions, Documents, Sampling};
 use toml::Value;
 
 use super::args::TrainArgs;
@@ -20,7 +20,7 @@ pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOpt
         encoding: args.encoding,
         min_freq: args.min_freq,
         max_tokens: args.max_tokens.unwrap_or(source.default_max_tokens()),
-        documents: Documents::None,
+        documents: args.documents,
         reserved: Vec::new(),
     }
 }
@@ -55,6 +55,7 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         let message = format!("--patience {} needs a validation set", args.patience);
         return Err(Failure::usage(message).with_hint("add --val-fraction 0.1 or --val-corpus"));
     }
+    require_document_settings(args)?;
     Ok(TrainConfig {
         epochs: args.epochs,
         batch_size: args.batch_size,
@@ -70,9 +71,34 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         patience: args.patience,
         sampling: args.sampling,
         reset_state: args.reset_state,
+        shuffle: !args.no_shuffle,
         init: args.init,
         seed: args.seed.value,
     })
+}
+
+/// An error if documents are read in a way that needs one stream, or if a stream has a setting of documents.
+fn require_document_settings(args: &TrainArgs) -> Result<()> {
+    let documents = args.documents;
+    if documents == Documents::None {
+        return match args.no_shuffle {
+            true => Err(Failure::usage("--no-shuffle needs documents: a stream is never shuffled")
+                .with_hint("add --documents lines, or omit --no-shuffle")),
+            false => Ok(()),
+        };
+    }
+    let refused = [
+        ("--sampling random", args.sampling == Sampling::Random, "it cuts documents anywhere"),
+        ("--reset-state", args.reset_state, "the state starts anew with each document"),
+        ("--bidirectional", args.bidirectional, "it reads across the ends of documents"),
+    ];
+    match refused.into_iter().find(|(_, is_set, _)| *is_set) {
+        None => Ok(()),
+        Some((flag, _, reason)) => {
+            let message = format!("--documents {documents} and {flag} cannot be used together: {reason}");
+            Err(Failure::usage(message).with_hint("omit one of them"))
+        }
+    }
 }
 
 fn optimizer(args: &TrainArgs) -> Result<OptimizerConfig> {

@@ -1,13 +1,13 @@
 //! A new training run, with random initial weights or those of another run (`--init-from`).
 
-use rnnlm_model::{CorpusRecord, Run, RunConfig, TrainConfig, Trainer};
+use rnnlm_model::{CorpusRecord, Run, RunConfig, Trainer};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Batches, CorpusOptions};
+use rnnlm_vocab::CorpusOptions;
 
 use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
-use super::split::Split;
+use super::split::{Split, Validation};
 use super::{config, init_from, options};
 use crate::args::warn_if_untrained;
 use crate::compute::{self, Task};
@@ -39,7 +39,13 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         None => config::model_config(args, corpus.vocab.len()),
     };
     let record = CorpusRecord::new(&args.corpus, &corpus_options, &corpus);
-    let (split, validation) = Split::new(corpus, args.val_fraction, args.val_corpus.as_deref(), args.encoding)?;
+    let validation = Validation {
+        fraction: args.val_fraction,
+        seed: train.seed,
+        text: args.val_corpus.as_deref(),
+        encoding: args.encoding,
+    };
+    let (split, validation) = Split::new(corpus, validation)?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
     let prefixes = default_prefix::of_samples(named_prefixes, &config, &split.corpus.vocab);
@@ -63,9 +69,8 @@ impl Task for NewRunTask<'_> {
         let Self { args, initial_run, corpus_options, split, prefixes, mut config, folder } = self;
         let path = args.compute.path.into();
         let memory = memory::check_training(backend, &config.model, &config.train, path, split.num_tokens())?;
-        let TrainConfig { sampling, batch_size, num_steps, seed, .. } = config.train;
         // an error if the text is too short for one minibatch
-        Batches::new(sampling, split.training_ids(), batch_size, num_steps, seed, 0)?;
+        config.train.batches(split.training(), 0)?;
         let mut trainer = Trainer::new(backend, &config.model, &config.train, path)?;
         disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
         if let Some(run) = &initial_run {

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use rnnlm_model::{CorpusRecord, Error, Position, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Batches, Corpus, TextEncoding};
+use rnnlm_vocab::{Corpus, TextEncoding};
 
 use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
-use super::split::Split;
+use super::split::{Split, Validation};
 use super::{config, conflicts, options};
 use crate::compute::{self, Task};
 use crate::corpora::{self, TextSource};
@@ -69,15 +69,14 @@ impl Task for ResumeTask<'_> {
         let Self { args, path, mut writer, config, split, prefixes, epochs } = self;
         let compute_path = args.compute.path.into();
         let memory = memory::check_training(backend, &config.model, &config.train, compute_path, split.num_tokens())?;
-        let TrainConfig { sampling, batch_size, num_steps, .. } = config.train;
         // an error if the text is too short for one minibatch
-        Batches::new(sampling, split.training_ids(), batch_size, num_steps, 0, 0)?;
+        config.train.batches(split.training(), 0)?;
         let train = TrainConfig { epochs, ..config.train };
         let mut trainer = Trainer::new(backend, &config.model, &train, compute_path)?;
         disk_space::check(path, trainer.checkpoint_bytes())?;
         let is_restored = writer.restore(&mut trainer)?;
         let Position { epoch, minibatch, .. } = trainer.position();
-        let batches = Batches::new(sampling, split.training_ids(), batch_size, num_steps, train.seed, epoch)?;
+        let batches = train.batches(split.training(), epoch)?;
         if minibatch >= batches.num_minibatches() {
             let reason = format!("it is at minibatch {minibatch} of an epoch of {}", batches.num_minibatches());
             return Err(Error::Damaged { path: path.join("trainer.safetensors"), reason }.into());
@@ -161,7 +160,8 @@ fn split_again(corpus: Corpus, args: &TrainArgs, config: &RunConfig, encoding: T
         return Err(Failure::bad_model("the run has a different validation set")
             .with_hint("--val-fraction and --val-corpus are fixed when a run starts"));
     }
-    let (split, mut record) = Split::new(corpus, fraction, new_location.or(recorded_corpus), encoding)?;
+    let (seed, text) = (config.train.seed, new_location.or(recorded_corpus));
+    let (split, mut record) = Split::new(corpus, Validation { fraction, seed, text, encoding })?;
     if let (Some(record), Some(recorded)) = (&mut record, recorded) {
         record.corpus.clone_from(&recorded.corpus);
     }

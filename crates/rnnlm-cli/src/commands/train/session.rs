@@ -59,12 +59,12 @@ impl Session<'_> {
             describe::training(train),
             train.seed
         ));
-        if let Some(ids) = self.split.validation_ids() {
+        if let Some(text) = self.split.validation() {
             let patience = match train.patience {
                 0 => String::new(),
                 patience => format!(", stop after {} without improvement", human::count(patience, "epoch")),
             };
-            info(&format!("val     {}{patience}", human::count(ids.len() as u64, "token")));
+            info(&format!("val     {}{patience}", describe::size(&text)));
         }
         info(&format!("save    every {}", self.args.checkpoint_every.describe()));
         info(&format!("device  {}, {}", model.backend().name(), describe::execution_path(trainer.path())));
@@ -75,6 +75,9 @@ impl Session<'_> {
                 LineEndConversion::Lf => "are read as LF; --line-ends keep keeps them",
             };
             info(&format!("note    the text has {line_endings} line endings, which {treatment}"));
+        }
+        if self.split.corpus.looks_like_records {
+            info("note    the text looks like records; --documents lines trains on each line as a document");
         }
         let encoding = self.split.corpus.encoding;
         if encoding != TextEncoding::UTF_8 {
@@ -127,7 +130,7 @@ impl Session<'_> {
             return Ok(epoch as f64);
         }
         let TrainConfig { batch_size, num_steps, .. } = *trainer.config();
-        let tokens = self.split.training_ids().len() as f64;
+        let tokens = self.split.training().ids().len() as f64;
         Ok(epoch as f64 + minibatch as f64 * (batch_size * num_steps) as f64 / tokens)
     }
 
@@ -165,7 +168,7 @@ impl Session<'_> {
         let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.should_stop_early();
         while !is_done(trainer) && !signals::stop_requested() {
             let mut step = trainer.position().step;
-            let mut report = trainer.epoch_with_progress(self.split.training_ids(), &mut |progress| {
+            let mut report = trainer.epoch_with_progress(self.split.training(), &mut |progress| {
                 step += 1;
                 self.progress.step(progress);
                 if progress.is_log_due {
@@ -174,7 +177,7 @@ impl Session<'_> {
                 signals::stop_requested() || saver.is_due_within_epoch(step)
             })?;
             if let Some(report) = &mut report {
-                if trainer.validate(self.split.validation_ids(), report)? {
+                if trainer.validate(self.split.validation(), report)? {
                     saver.try_save_best(trainer, &self.progress)?;
                 }
                 saver.check_validation(report, &self.progress);
@@ -204,7 +207,7 @@ impl Session<'_> {
     fn check_finite<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
         let model = trainer.model();
         let config = trainer.config();
-        let evaluation = model.evaluate(&self.split.training_ids()[..=config.num_steps])?;
+        let evaluation = model.evaluate(&self.split.training().ids()[..=config.num_steps])?;
         if evaluation.perplexity().is_finite() {
             return Ok(());
         }
@@ -223,15 +226,18 @@ impl Session<'_> {
         Prefix::encode(&self.split.corpus.vocab, prefix, Unknown::Unk)
     }
 
-    /// Generates a sample greedily and returns it with its prefix.
+    /// Generates a sample greedily, at most to the end of a document, and returns it with its prefix.
     fn sample<B: Recurrence>(&self, trainer: &Trainer<B>, prefix: &PrefixText, num_tokens: usize) -> Result<String> {
-        let prefix = self.encode(prefix)?.ids;
-        let mut ids = prefix.clone();
-        Generator::new(trainer.model())?.generate(&prefix, num_tokens, &mut Sampler::Greedy, &mut |id| {
-            ids.push(id);
-            true
+        let vocab = &self.split.corpus.vocab;
+        let prefix = self.encode(prefix)?;
+        let mut ids = prefix.text().to_vec();
+        let mut generator = Generator::new(trainer.model())?.with_end_token(vocab.end_token());
+        generator.generate(&prefix.ids, num_tokens, &mut Sampler::Greedy, &mut |id| {
+            let is_end = Some(id) == vocab.end_token();
+            ids.extend((!is_end).then_some(id));
+            !is_end
         })?;
-        Ok(self.split.corpus.vocab.decode(&ids)?)
+        Ok(vocab.decode(&ids)?)
     }
 
     /// Prints a sample of each prefix as progress.

@@ -1,6 +1,6 @@
-//! The training tokens and the validation set, which is the end of the training text or another text.
+//! The training tokens and the validation set, which is a part of the training text or another text.
 
-use rnnlm_model::{TextTokens, ValidationRecord};
+use rnnlm_model::{TextIds, TextTokens, ValidationRecord};
 use rnnlm_vocab::{Corpus, TextEncoding, UNKNOWN_ID};
 
 use crate::failure::{Failure, Result};
@@ -10,42 +10,46 @@ use crate::{corpora, human};
 /// A text divided into training tokens and a validation set.
 #[derive(Debug)]
 pub(crate) struct Split {
+    /// The text. The validation set is at its end, unless it is another text.
     pub(crate) corpus: Corpus,
-    /// Number of training tokens, from the start of the text.
+    /// Number of training tokens, or of training documents.
     training_len: usize,
-    /// The ids of another text, if that is the validation set.
-    validation_text: Option<Vec<u32>>,
+    /// The other text that is the validation set.
+    validation_text: Option<Corpus>,
+}
+
+/// How the validation set is chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validation<'a> {
+    /// The fraction of the text; of documents, chosen by their content and the seed.
+    pub(crate) fraction: f64,
+    pub(crate) seed: u64,
+    /// The name of another text.
+    pub(crate) text: Option<&'a str>,
+    /// The encoding of the other text.
+    pub(crate) encoding: TextEncoding,
 }
 
 impl Split {
-    /// Uses the last `fraction` of the corpus as the validation set, or the text `other` in this encoding, or nothing.
+    /// Divides the corpus.
     ///
     /// # Errors
-    /// If the other text cannot be read, or the validation set has a single token.
-    pub(crate) fn new(
-        corpus: Corpus,
-        fraction: f64,
-        other: Option<&str>,
-        encoding: TextEncoding,
-    ) -> Result<(Self, Option<ValidationRecord>)> {
-        let validation_len = (corpus.ids.len() as f64 * fraction).round() as usize;
-        let mut split = Self { training_len: corpus.ids.len() - validation_len, corpus, validation_text: None };
-        if let Some(name) = other {
+    /// If the other text cannot be read, the validation set has a single token, or all documents are equal.
+    pub(crate) fn new(mut corpus: Corpus, validation: Validation<'_>) -> Result<(Self, Option<ValidationRecord>)> {
+        let Validation { fraction, seed, text, encoding } = validation;
+        let training_len = match corpus.vocab.end_token() {
+            None => corpus.ids.len() - (corpus.ids.len() as f64 * fraction).round() as usize,
+            Some(_) => corpus.split_documents(fraction, seed)?,
+        };
+        let mut split = Self { training_len, corpus, validation_text: None };
+        if let Some(name) = text {
             let text = corpora::resolve(name)?.encode(split.corpus.vocab.clone(), 0, encoding)?;
-            let unknown = text.ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
-            if unknown > 0 {
-                let count = human::count(unknown as u64, "token");
-                let rate = human::percent(unknown, text.ids.len());
-                let verb = if unknown == 1 { "is" } else { "are" };
-                error_line(&format!(
-                    "warning: {count} of `{name}` ({rate}) {verb} not in the vocabulary (read as <unk>)"
-                ));
-            }
-            split.validation_text = Some(text.ids);
+            warn_of_unknown_tokens(name, &text);
+            split.validation_text = Some(text);
         }
-        let record = split.validation_ids().map(|ids| ValidationRecord::new(fraction, other.map(str::to_owned), ids));
+        let record = split.validation().map(|ids| ValidationRecord::new(fraction, text.map(str::to_owned), ids.ids()));
         match &record {
-            Some(record) if record.tokens < 2 => {
+            Some(record) if record.tokens < 2 && split.corpus.vocab.end_token().is_none() => {
                 let count = human::count(record.tokens, "token");
                 let message =
                     format!("the validation set has {count}, but needs at least 2: the first token is not scored");
@@ -56,19 +60,55 @@ impl Split {
     }
 
     /// The training tokens.
-    pub(crate) fn training_ids(&self) -> &[u32] {
-        &self.corpus.ids[..self.training_len]
+    pub(crate) fn training(&self) -> TextIds<'_> {
+        let ids = || TextIds::Stream(&self.corpus.ids[..self.training_len]);
+        let documents = self.corpus.vocab.end_token().and_then(|_| self.corpus.document_set(0..self.training_len));
+        documents.map_or_else(ids, TextIds::Documents)
     }
 
     /// The number of tokens of both.
     pub(crate) fn num_tokens(&self) -> TextTokens {
-        TextTokens { training: self.training_ids().len(), validation: self.validation_ids().map_or(0, <[u32]>::len) }
+        TextTokens {
+            training: self.training().ids().len(),
+            validation: self.validation().map_or(0, |text| text.ids().len()),
+            documents: self.training().num_documents(),
+        }
     }
 
     /// The validation set, if there is one.
-    pub(crate) fn validation_ids(&self) -> Option<&[u32]> {
-        let rest = &self.corpus.ids[self.training_len..];
-        self.validation_text.as_deref().or((!rest.is_empty()).then_some(rest))
+    pub(crate) fn validation(&self) -> Option<TextIds<'_>> {
+        let text = match &self.validation_text {
+            Some(text) => self.whole(text),
+            None => self.rest(),
+        };
+        (!text.ids().is_empty()).then_some(text)
+    }
+
+    /// All of another text.
+    fn whole<'a>(&self, text: &'a Corpus) -> TextIds<'a> {
+        text.document_set(0..text.documents.len()).map_or(TextIds::Stream(&text.ids), TextIds::Documents)
+    }
+
+    /// What follows the training tokens.
+    fn rest(&self) -> TextIds<'_> {
+        let Self { corpus, training_len, .. } = self;
+        match corpus.vocab.end_token() {
+            None => TextIds::Stream(&corpus.ids[*training_len..]),
+            Some(_) => corpus
+                .document_set(*training_len..corpus.documents.len())
+                .map_or(TextIds::Stream(&[]), TextIds::Documents),
+        }
+    }
+}
+
+/// Prints a warning if the validation text has tokens that the vocabulary lacks.
+fn warn_of_unknown_tokens(name: &str, text: &Corpus) {
+    let unknown = text.ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
+    if unknown > 0 {
+        let count = human::count(unknown as u64, "token");
+        let rate = human::percent(unknown, text.ids.len());
+        let verb = if unknown == 1 { "is" } else { "are" };
+        error_line(&format!("warning: {count} of `{name}` ({rate}) {verb} not in the vocabulary (read as <unk>)"));
     }
 }
 
@@ -78,23 +118,46 @@ mod tests {
 
     use super::*;
 
-    fn corpus() -> Corpus {
-        Corpus::from_bytes(b"abcdefghij", &CorpusOptions::default()).expect("ten letters")
+    fn split(fraction: f64, options: &CorpusOptions, text: &[u8]) -> Result<(Split, Option<ValidationRecord>)> {
+        let corpus = Corpus::from_bytes(text, options).expect("a text");
+        Split::new(corpus, Validation { fraction, seed: 0, text: None, encoding: TextEncoding::UTF_8 })
     }
 
     #[test]
     fn the_last_tokens_are_the_validation_set() {
-        let (split, record) = Split::new(corpus(), 0.25, None, TextEncoding::UTF_8).expect("it is long enough");
-        let all = corpus().ids;
-        assert_eq!((split.training_ids(), split.validation_ids()), (&all[..7], Some(&all[7..])));
+        let split = |fraction| split(fraction, &CorpusOptions::default(), b"abcdefghij");
+        let (with, record) = split(0.25).expect("it is long enough");
+        let all = &with.corpus.ids;
+        assert_eq!((with.training().ids(), with.validation().map(|text| text.ids())), (&all[..7], Some(&all[7..])));
         assert_eq!(record.expect("there is a validation set").tokens, 3);
-        let (split, record) = Split::new(corpus(), 0.0, None, TextEncoding::UTF_8).expect("there is no validation set");
-        assert_eq!((split.training_ids(), split.validation_ids(), record), (&all[..], None, None));
+        let (without, record) = split(0.0).expect("there is no validation set");
+        assert_eq!((without.training().ids().len(), without.validation().is_none(), record), (10, true, None));
     }
 
     #[test]
     fn a_validation_set_of_one_token_is_refused() {
-        let error = Split::new(corpus(), 0.1, None, TextEncoding::UTF_8).expect_err("one token").to_string();
+        let error = split(0.1, &CorpusOptions::default(), b"abcdefghij").expect_err("one token").to_string();
         assert!(error.starts_with("the validation set has 1 token, but needs at least 2"), "{error}");
+    }
+
+    #[test]
+    fn documents_are_divided_whole_whatever_their_order() {
+        let options = CorpusOptions { documents: rnnlm_vocab::Documents::Lines, ..CorpusOptions::default() };
+        let names: Vec<String> =
+            (0..200).map(|n| format!("name {}\n", ["a", "bb", "ccc"].repeat(n % 5 + 1).concat())).collect();
+        let reversed: Vec<String> = names.iter().rev().cloned().collect();
+        let contents = |names: &[String]| {
+            let (split, _) = split(0.3, &options, names.concat().as_bytes()).expect("many names");
+            let text = |ids: TextIds<'_>| {
+                let text = split.corpus.vocab.decode(ids.ids()).expect("known ids");
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                lines.sort();
+                lines
+            };
+            [text(split.training()), text(split.validation().expect("a validation set"))]
+        };
+        let expected = contents(&names);
+        assert_eq!(contents(&reversed), expected);
+        assert_eq!(expected.concat().len(), 200);
     }
 }

@@ -227,7 +227,7 @@ impl Forward<'_> {
         let context = ForwardContext { isa, strides, weights, input, rows: rows.clone() };
         // SAFETY: groups are disjoint ranges of the batch, so no other task accesses these rows
         let hidden_before = unsafe { self.hidden.rows_mut(before.clone()) };
-        // SAFETY: as above
+        // SAFETY: the same rows of another matrix
         let cell_before = unsafe { self.cell_state.rows_mut(before) };
         if let Some(starts) = &self.starts {
             let flags = &starts.mask[rows.clone()];
@@ -249,12 +249,10 @@ impl Forward<'_> {
         self.cell.forward(step);
         if let Some(starts) = &self.starts {
             // SAFETY: as above; the step has returned the states after it
-            let [hidden, cell] = unsafe { [self.hidden.rows_mut(after.clone()), self.cell_state.rows_mut(after)] };
-            // SAFETY: as above
-            let copies = unsafe { [starts.hidden.rows_mut(rows.clone()), starts.cell_state.rows_mut(rows)] };
-            let [hidden_copy, cell_copy] = copies;
-            hidden_copy.copy_from_slice(hidden);
-            cell_copy.copy_from_slice(cell);
+            unsafe {
+                starts.hidden.rows_mut(rows.clone()).copy_from_slice(self.hidden.rows_mut(after.clone()));
+                starts.cell_state.rows_mut(rows).copy_from_slice(self.cell_state.rows_mut(after));
+            }
         }
     }
 }

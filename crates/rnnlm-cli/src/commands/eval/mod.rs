@@ -1,0 +1,191 @@
+//! `rnnlm eval`: computes the perplexity of texts. A stream is read as one sequence from the zero state, and each document
+//! of a run that was trained on documents from its own.
+
+mod result;
+
+use rnnlm_model::{NonFinite, Run, Scorer};
+use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::{Corpus, LineEndConversion, Normalization, TextEncoding, UNKNOWN_ID, Vocab};
+use serde_json::{Value, json};
+
+use self::result::EvalResult;
+use crate::args::{Compute, Format, SavedModel};
+use crate::compute::{self, Task};
+use crate::failure::{Exit, Failure, Result};
+use crate::prefix::Unknown;
+use crate::progress::error_line;
+use crate::values::encoding;
+use crate::{corpora, human, output};
+
+/// A share of unknown tokens above which a perplexity says little about the text.
+const MAX_UNKNOWN_SHARE: f64 = 0.05;
+
+const EXAMPLES: &str = "\
+Examples:
+  rnnlm eval runs/sample-rnn-1 --corpus sample --max-tokens 10000
+  rnnlm eval runs/sample-rnn-1 --corpus - < other.txt
+  rnnlm eval runs/names --corpus known.txt --corpus new.txt --format json";
+
+/// Evaluate a trained model on texts.
+///
+/// A text of a run without documents is one sequence, whose first token is only read. Every token of documents is
+/// scored, and their perplexity has an interval that covers the mean of all such documents with 95 % confidence.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    model: SavedModel,
+    /// Text to score: a named corpus, a path, or - for standard input. May be repeated.
+    #[arg(long = "corpus", value_name = "NAME|PATH|-", required = true)]
+    corpora: Vec<String>,
+    /// Encoding of the text, such as utf-16le, windows-1252 or shift_jis. A byte order mark overrides it.
+    #[arg(long, value_parser = encoding, value_name = "NAME", default_value = "utf-8")]
+    encoding: TextEncoding,
+    /// Number of tokens to score, from the start of each text; 0 scores all.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_tokens: usize,
+    /// What happens to tokens that are not in the vocabulary. They are easy to predict as `<unk>`, so the result is
+    /// also given without them.
+    #[arg(long, value_enum, default_value = "unk")]
+    unknown: Unknown,
+    /// Format of the result on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
+    let run = Run::open(&args.model.run)?;
+    if args.corpora.iter().filter(|name| *name == "-").count() > 1 {
+        return Err(Failure::usage("standard input can be named once: --corpus -"));
+    }
+    let mut texts = Vec::new();
+    for name in &args.corpora {
+        let corpus = corpora::resolve(name)?.encode(run.vocab().clone(), args.max_tokens, args.encoding)?;
+        warn_of_line_endings(&corpus, run.vocab());
+        require_known_tokens(args, name, &corpus)?;
+        texts.push((name.as_str(), corpus));
+    }
+    compute::run(&args.compute, EvalTask { args, run, texts })
+}
+
+/// Prints a warning if the text has other line endings than the training text, and both are kept.
+fn warn_of_line_endings(corpus: &Corpus, vocab: &Vocab) {
+    let are_tokens = vocab.normalization() != Normalization::Book && vocab.line_ends() == LineEndConversion::Keep;
+    let (found, trained) = (corpus.text_format.line_endings, vocab.text_format().line_endings);
+    if are_tokens && found != trained {
+        error_line(&format!("warning: the text has {found} line endings, the training text has {trained}"));
+    }
+}
+
+/// Treats unknown tokens as `--unknown` says: an error, or a warning if there are many.
+fn require_known_tokens(args: &EvalArgs, name: &str, corpus: &Corpus) -> Result<()> {
+    let (unknown, all) = (corpus.unknown.count(), corpus.ids.len());
+    if unknown == 0 {
+        return Ok(());
+    }
+    let found = format!("{} of `{name}` ({})", human::count(unknown as u64, "token"), human::percent(unknown, all));
+    let verb = if unknown == 1 { "is" } else { "are" };
+    let tokens = result::most_frequent(&corpus.unknown).join(" ");
+    if args.unknown == Unknown::Error {
+        return Err(Failure::failed(format!("{found} {verb} not in the vocabulary: {tokens}"))
+            .with_hint("--unknown unk scores them as <unk>, --unknown skip leaves them out"));
+    }
+    if unknown as f64 > MAX_UNKNOWN_SHARE * all as f64 {
+        error_line(&format!("warning: {found} {verb} not in the vocabulary: {tokens}"));
+    }
+    Ok(())
+}
+
+struct EvalTask<'a> {
+    args: &'a EvalArgs,
+    run: Run,
+    texts: Vec<(&'a str, Corpus)>,
+}
+
+impl Task for EvalTask<'_> {
+    fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
+        let model = self.args.model.load(&self.run, backend, &self.args.compute)?;
+        let mut results = Vec::new();
+        for (name, corpus) in &self.texts {
+            let text = Tokens::new(corpus, self.args.unknown)?;
+            let mut result = EvalResult::new(corpus, text.num_documents(), self.args.unknown);
+            let scorer = if model.config().bidirectional { None } else { Some(Scorer::new(&model)?) };
+            match scorer {
+                Some(mut scorer) => {
+                    let documents: Vec<&[u32]> = text.documents.iter().map(AsRef::as_ref).collect();
+                    scorer.score(text.context, &documents, &mut |document, score| result.add(document, score))?;
+                }
+                // its scores are no probabilities, but the book shows them
+                None => result.add_total(model.evaluate(&corpus.ids)?),
+            }
+            if let Some(reason) = NonFinite::of(result.perplexity()) {
+                error_line(&format!(
+                    "warning: the perplexity is {reason}: the outputs of the model overflow on `{name}`"
+                ));
+            }
+            results.push((*name, result));
+        }
+        print_results(self.args.format, &results)?;
+        Ok(Exit::Success)
+    }
+}
+
+/// The documents of a text, and the token that is read before each of them. A stream is one document, after its first
+/// token.
+struct Tokens {
+    context: u32,
+    documents: Vec<Box<[u32]>>,
+    is_stream: bool,
+}
+
+impl Tokens {
+    fn new(corpus: &Corpus, unknown: Unknown) -> Result<Self> {
+        let kept = |ids: &[u32]| -> Box<[u32]> {
+            let is_kept = |id: &u32| unknown != Unknown::Skip || *id != UNKNOWN_ID;
+            ids.iter().copied().filter(is_kept).collect()
+        };
+        if let Some(documents) = corpus.document_set(0..corpus.documents.len()) {
+            let context = documents.end_token();
+            return Ok(Self { context, documents: documents.iter().map(kept).collect(), is_stream: false });
+        }
+        match &*kept(&corpus.ids) {
+            [context, tokens @ ..] if !tokens.is_empty() => {
+                Ok(Self { context: *context, documents: vec![tokens.into()], is_stream: true })
+            }
+            ids => Err(rnnlm_model::Error::NothingToScore { tokens: ids.len() }.into()),
+        }
+    }
+
+    /// The number of documents; 0 for a stream.
+    fn num_documents(&self) -> usize {
+        if self.is_stream { 0 } else { self.documents.len() }
+    }
+}
+
+/// Prints the result of one text, or of each text and of all together.
+fn print_results(format: Format, results: &[(&str, EvalResult)]) -> Result<()> {
+    if let [(_, result)] = results {
+        return match format {
+            Format::Json => output::json(&result.to_json()),
+            Format::Text => output::line(&result.to_text()),
+        };
+    }
+    let mut total = EvalResult::default();
+    results.iter().for_each(|(_, result)| total.merge(result));
+    match format {
+        Format::Json => {
+            let texts = results.iter().map(|(name, result)| {
+                let mut object = result.to_json();
+                object["corpus"] = Value::from(*name);
+                object
+            });
+            output::json(&json!({ "texts": texts.collect::<Vec<_>>(), "total": total.to_json() }))
+        }
+        Format::Text => {
+            let blocks = results.iter().map(|(name, result)| format!("{name}\n{}\n", result.to_text()));
+            output::line(&format!("{}\nall texts\n{}", blocks.collect::<Vec<_>>().join("\n"), total.to_text()))
+        }
+    }
+}

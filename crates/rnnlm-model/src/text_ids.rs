@@ -1,0 +1,62 @@
+//! The ids of a text, as training and evaluation read them.
+
+use rnnlm_vocab::DocumentSet;
+
+/// The ids of a text: one stream, or documents.
+#[derive(Clone, Copy, Debug)]
+pub enum TextIds<'a> {
+    /// One sequence. Its state is carried from each minibatch to the next.
+    Stream(&'a [u32]),
+    /// Documents, each of which starts from the zero state with the end token as context.
+    Documents(DocumentSet<'a>),
+}
+
+impl<'a> TextIds<'a> {
+    /// All ids, with the end tokens of documents.
+    pub fn ids(&self) -> &'a [u32] {
+        match self {
+            Self::Stream(ids) => ids,
+            Self::Documents(documents) => documents.ids(),
+        }
+    }
+
+    /// The token that ends a document, and with which the next one starts; `None` for a stream.
+    pub fn end_token(&self) -> Option<u32> {
+        match self {
+            Self::Stream(_) => None,
+            Self::Documents(documents) => Some(documents.end_token()),
+        }
+    }
+
+    /// The number of documents; 0 for a stream.
+    pub fn num_documents(&self) -> usize {
+        match self {
+            Self::Stream(_) => 0,
+            Self::Documents(documents) => documents.len(),
+        }
+    }
+}
+
+impl<'a> From<&'a [u32]> for TextIds<'a> {
+    fn from(ids: &'a [u32]) -> Self {
+        Self::Stream(ids)
+    }
+}
+
+impl<'a> From<&'a Vec<u32>> for TextIds<'a> {
+    fn from(ids: &'a Vec<u32>) -> Self {
+        Self::Stream(ids)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u32; N]> for TextIds<'a> {
+    fn from(ids: &'a [u32; N]) -> Self {
+        Self::Stream(ids)
+    }
+}
+
+impl<'a> From<DocumentSet<'a>> for TextIds<'a> {
+    fn from(documents: DocumentSet<'a>) -> Self {
+        Self::Documents(documents)
+    }
+}

@@ -1,0 +1,30 @@
+//! The sizes of a stack.
+
+use crate::Cell;
+
+/// The sizes of a stack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StackConfig {
+    /// The cell of every layer.
+    pub cell: Cell,
+    /// **D** of the lowest layer.
+    pub input_size: usize,
+    /// **H** of every layer and direction.
+    pub hidden_size: usize,
+    /// **L**.
+    pub num_layers: usize,
+    /// Whether each layer has a second direction, which reads the sequence in reverse.
+    pub bidirectional: bool,
+}
+
+impl StackConfig {
+    /// 1, or 2 for a bidirectional stack.
+    pub fn num_directions(&self) -> usize {
+        if self.bidirectional { 2 } else { 1 }
+    }
+
+    /// The features of the stack's output: `directions · H`.
+    pub fn output_size(&self) -> usize {
+        self.num_directions() * self.hidden_size
+    }
+}
