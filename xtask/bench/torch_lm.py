@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The book's training and decoding in PyTorch, to compare rnnlm with on the same CPU or GPU. Prints one JSON object.
+"""The book's training, decoding and scoring in PyTorch, to compare rnnlm with on the same CPU or GPU. Prints one JSON object.
 
     python3 torch_lm.py --text timemachine.txt --seconds 3
     python3 torch_lm.py --text timemachine.txt --cell lstm --mode generate
@@ -186,6 +186,34 @@ def generate(options, model, device):
     return seconds, options.num_tokens
 
 
+def documents(ids, count):
+    """The documents of the row `score`, as tests/src/bin/bench/measure.rs cuts them: 20 to 200 tokens of the text."""
+    lengths = [20 + index * 7919 % 181 for index in range(count)]
+    starts = [index * 104_729 % (len(ids) - 200) for index in range(count)]
+    return [torch.tensor(ids[start : start + length]) for start, length in zip(starts, lengths)]
+
+
+@torch.inference_mode()
+def score(options, model, ids):
+    """Seconds of each round of scoring all documents in padded batches sorted by length, and tokens per round."""
+    texts, context = documents(ids, options.num_documents), 0
+    seconds = []
+    until = time.perf_counter() + options.seconds
+    while len(seconds) < options.epochs or time.perf_counter() < until:
+        start = time.perf_counter()
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        scores = torch.zeros(len(texts))
+        for first in range(0, len(order), options.batch_size):
+            batch = order[first : first + options.batch_size]
+            targets = nn.utils.rnn.pad_sequence([texts[index] for index in batch], padding_value=-1)
+            inputs = torch.cat([torch.full_like(targets[:1], context), targets[:-1]]).clamp(min=0)
+            logits, _ = model(inputs, zero_state(options, torch.device("cpu"), len(batch)))
+            losses = nn.functional.cross_entropy(logits, targets.flatten(), ignore_index=-1, reduction="none")
+            scores[batch] = -losses.reshape(targets.shape).sum(0)
+        seconds.append(time.perf_counter() - start)
+    return seconds, sum(len(text) for text in texts)
+
+
 def peak_memory():
     """The peak memory of this process in bytes, or None if the system does not report it."""
     try:
@@ -198,7 +226,7 @@ def peak_memory():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", required=True, help="a plain text file")
-    parser.add_argument("--mode", choices=["train", "generate"], default="train")
+    parser.add_argument("--mode", choices=["train", "generate", "score"], default="train")
     parser.add_argument("--row", choices=ROWS, default="book")
     parser.add_argument("--token", choices=["char", "word"], default="char")
     parser.add_argument("--cell", choices=CELLS, default="rnn")
@@ -208,6 +236,7 @@ def main():
     parser.add_argument("--vocab-size", type=int, default=0, help="minimum vocabulary size, for texts with fewer distinct tokens")
     parser.add_argument("--max-tokens", type=int, default=10_000, help="0 for the whole text")
     parser.add_argument("--num-tokens", type=int, default=1000, help="tokens per round of decoding")
+    parser.add_argument("--num-documents", type=int, default=1000, help="documents per round of scoring")
     parser.add_argument("--epochs", type=int, default=10, help="minimum number of epochs or rounds")
     parser.add_argument("--seconds", type=float, default=0, help="minimum time")
     parser.add_argument("--warm-up", type=int, default=2, help="epochs or rounds that are excluded")
@@ -228,6 +257,8 @@ def main():
     model = LanguageModel(options, vocab_size).to(device)
     if options.mode == "train":
         seconds, perplexities, tokens = train(options, model, ids, device)
+    elif options.mode == "score":
+        (seconds, tokens), perplexities = score(options, model, ids), [None]
     else:
         (seconds, tokens), perplexities = generate(options, model, device), [None]
     rates = [tokens / second for second in seconds[options.warm_up :]]

@@ -24,7 +24,7 @@ pub(crate) const DEFAULT_BATCH_SIZE: usize = 64;
 /// Steps of a chunk with a single row: enough for an efficient output matmul, few enough for the cache.
 pub(crate) const MAX_STEPS: usize = 128;
 /// Rows of a chunk, `T·N`, that fill the cache: with more rows, a chunk has fewer steps.
-pub(crate) const CHUNK_ROWS: usize = 2048;
+pub(crate) const CHUNK_ROWS: usize = 1024;
 /// [`Scorer::score_all`] collects documents up to this many tokens, and then scores them as a group.
 const GROUP_TOKENS: usize = 1 << 16;
 

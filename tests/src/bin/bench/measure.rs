@@ -1,11 +1,11 @@
-//! One measurement, in a separate process to get its peak memory: epochs of training or rounds of decoding, alternating with
+//! One measurement, in a separate process to get its peak memory: epochs of training or rounds of decoding or scoring, alternating with
 //! the fastest linked matrix multiplication.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array2, Axis, linalg::general_mat_mul};
-use rnnlm_model::{Generator, Init, LanguageModel, Sampler, Trainer};
+use rnnlm_model::{Generator, Init, LanguageModel, Sampler, Scorer, Trainer};
 use rnnlm_tensor::{Backend, Cpu, Tensor, Transpose, ops};
 use rnnlm_vocab::{Corpus, CorpusOptions};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ const WARM_UP: usize = 2;
 const SLICES: u32 = 4;
 /// Tokens per round of decoding.
 const ROUND_TOKENS: usize = 1000;
+/// Documents per round of scoring.
+const NUM_DOCUMENTS: usize = 1000;
 /// Rows and columns of the matrix multiplication that measures the machine's peak speed.
 const GEMM_SIZE: usize = 1024;
 /// The time of matrix multiplications after each slice, as a fraction of the slice.
@@ -73,7 +75,37 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
             };
             in_slices(&cpu, slice, size.flops(vocab_size), path, round)
         }
+        Work::Score => {
+            let mut model = LanguageModel::new(&cpu, &size.model(vocab_size), rnnlm_rnn::ExecutionPath::Auto)?;
+            model.initialize(Init::Uniform, 0)?;
+            let path = path_name(model.workspace(1, 1)?.memory().path());
+            let documents = documents(&corpus.ids)?;
+            let tokens: usize = documents.iter().map(|document| document.len()).sum();
+            let mut scorer = Scorer::new(&model)?.with_batch_size(size.batch_size);
+            let round = || {
+                let start = Instant::now();
+                let mut sums = vec![0.0; documents.len()];
+                scorer.score(0, &documents, &mut |document, score| {
+                    sums[document] += f64::from(score.log_probability);
+                })?;
+                std::hint::black_box(sums);
+                Ok(tokens as f64 / start.elapsed().as_secs_f64())
+            };
+            in_slices(&cpu, slice, size.flops(vocab_size), path, round)
+        }
     }
+}
+
+/// Documents of 20 to 200 tokens, cut from anywhere in the text, as `xtask/bench/torch_lm.py` cuts them.
+fn documents(ids: &[u32]) -> Result<Vec<&[u32]>, Failure> {
+    let positions = ids.len().checked_sub(200).filter(|&positions| positions > 0);
+    let positions =
+        positions.ok_or_else(|| format!("scoring needs more than 200 tokens, the text has {}", ids.len()))?;
+    let document = |index: usize| {
+        let start = index * 104_729 % positions;
+        &ids[start..start + 20 + index * 7919 % 181]
+    };
+    Ok((0..NUM_DOCUMENTS).map(document).collect())
 }
 
 fn path_name(path: rnnlm_rnn::ExecutionPath) -> &'static str {
