@@ -107,7 +107,7 @@ pub(crate) struct ScoreArgs {
           conflicts_with_all = ["file", "format", "tokens", "text", "nbest", "above", "fail_above"])]
     calibrate: Option<PathBuf>,
     /// Share of normal documents beyond the threshold, such as 0.01.
-    #[arg(long, value_name = "Q", requires = "calibrate", value_parser = below_one_f64, help_heading = "Thresholds")]
+    #[arg(long, value_name = "Q", value_parser = below_one_f64, help_heading = "Thresholds")]
     pub(super) quantile: Option<f64>,
     /// Print only documents whose surprisal is above X.
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = threshold, help_heading = "Thresholds")]
@@ -149,6 +149,10 @@ impl ScoreArgs {
 
     /// An error if flags contradict each other.
     pub(super) fn check(&self) -> Result<()> {
+        // `requires` of clap has no effect next to FILE, with which --calibrate conflicts
+        if self.quantile.is_some() && self.calibrate.is_none() {
+            return Err(Failure::usage("--quantile needs --calibrate FILE, the normal documents"));
+        }
         let is_table = self.nbest.is_none() && matches!(self.format, ScoreFormat::Tsv | ScoreFormat::Jsonl);
         let format = self.format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         for (name, is_given) in [("--tokens", self.tokens), ("--text", self.text)] {

@@ -3,7 +3,7 @@
 use rnnlm_model::Scorer;
 use rnnlm_rnn::Recurrence;
 
-use super::args::ScoreArgs;
+use super::args::{ScoreArgs, ScoreFormat};
 use super::document::{EncodedDocument, Encoder, Kept, ScoredDocument, Scores};
 use super::feed::Feed;
 use super::format::Format;
@@ -190,7 +190,8 @@ impl<'a, B: Recurrence> Session<'a, B> {
         if let Some(warning) = summary.warning() {
             error_line(&warning);
         }
-        if summary.documents > 0 {
+        let has_own_summary = matches!(args.format, ScoreFormat::Kenlm | ScoreFormat::Srilm);
+        if summary.documents > 0 && !has_own_summary {
             note(summary.text());
         }
         let words = args.threshold_unit().words();

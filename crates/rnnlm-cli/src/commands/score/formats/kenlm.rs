@@ -16,12 +16,14 @@ pub(crate) struct Kenlm<'a> {
     total: f64,
     total_of_unknown: f64,
     tokens: u64,
+    /// Unknown tokens, scored or not.
     unknown: u64,
+    scored_unknown: u64,
 }
 
 impl<'a> Kenlm<'a> {
     pub(crate) fn new(vocab: &'a Vocab) -> Self {
-        Self { vocab, total: 0.0, total_of_unknown: 0.0, tokens: 0, unknown: 0 }
+        Self { vocab, total: 0.0, total_of_unknown: 0.0, tokens: 0, unknown: 0, scored_unknown: 0 }
     }
 }
 
@@ -33,14 +35,16 @@ impl Format for Kenlm<'_> {
             self.tokens += 1;
             if token.id == UNKNOWN_ID {
                 self.total_of_unknown += log10;
-                self.unknown += 1;
+                self.scored_unknown += 1;
             }
             // kenlm prints as many digits as a number of single precision has
             out.add(format_args!("{name}={} 0 {}\t", token.id, log10 as f32))
         })?;
         let total = Base::Ten.convert(scored.scores.log_probability);
         self.total += total;
-        out.add(format_args!("Total: {} OOV: {}\n", total as f32, scored.document.unknown.count()))
+        let unknown = scored.document.unknown.count() as u64;
+        self.unknown += unknown;
+        out.add(format_args!("Total: {} OOV: {unknown}\n", total as f32))
     }
 
     fn finish(&mut self, out: &mut Sink) -> Result<()> {
@@ -48,7 +52,7 @@ impl Format for Kenlm<'_> {
         out.add(format_args!(
             "Perplexity including OOVs:\t{}\nPerplexity excluding OOVs:\t{}\nOOVs:\t{}\nTokens:\t{}\n",
             perplexity(self.total, self.tokens),
-            perplexity(self.total - self.total_of_unknown, self.tokens - self.unknown),
+            perplexity(self.total - self.total_of_unknown, self.tokens - self.scored_unknown),
             self.unknown,
             self.tokens
         ))

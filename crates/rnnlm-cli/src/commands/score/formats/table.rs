@@ -9,7 +9,7 @@ use super::super::format::{Format, Setting};
 use super::super::sink::Sink;
 use super::super::unit::{Base, NormalizeBy, Unit};
 use crate::escapes::Escapes;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 /// Digits of the model's digest in each JSON object.
 const SHORT_DIGEST: usize = 12;
@@ -104,14 +104,17 @@ impl Format for Jsonl<'_> {
         let (document, nats) = (&scored.document, scored.scores.log_probability);
         if self.0.has_tokens {
             return scored.for_each_token(self.0.vocab, &mut |token| {
-                let row = TokenRow::new(document.index, &token);
-                let mut object = object_of(&row);
-                if self.0.unit.base != Base::E {
-                    let converted = self.0.unit.base.convert(f64::from(token.log_probability));
-                    object.insert(self.0.unit.column(), shortest(converted as f32));
+                let mut row = TokenRow::new(document.index, &token);
+                let converted = || Some(self.0.unit.base.convert(f64::from(token.log_probability)) as f32);
+                match self.0.unit.base {
+                    Base::E => {}
+                    Base::Two => row.logprob_2 = converted(),
+                    Base::Ten => row.logprob_10 = converted(),
                 }
-                object.insert("model".to_owned(), model.into());
-                out.add(format_args!("{}\n", Value::Object(object)))
+                row.model = model;
+                // not through a `Value`, whose numbers have the digits of double precision
+                let object = serde_json::to_string(&row).map_err(|error| Failure::failed(error.to_string()))?;
+                out.add(format_args!("{object}\n"))
             });
         }
         let counts = &document.counts;
@@ -148,11 +151,16 @@ struct TokenRow<'a> {
     char_end: usize,
     /// In nats.
     logprob: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprob_2: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprob_10: Option<f32>,
     surprisal_bits: f32,
     /// 1 for the most probable token.
     rank: u32,
     entropy_bits: f32,
     unknown: bool,
+    model: &'a str,
 }
 
 impl<'a> TokenRow<'a> {
@@ -167,21 +175,13 @@ impl<'a> TokenRow<'a> {
             char_start: token.characters[0],
             char_end: token.characters[1],
             logprob: token.log_probability,
+            logprob_2: None,
+            logprob_10: None,
             surprisal_bits: Base::Two.convert(0.0 - f64::from(token.log_probability)) as f32,
             rank,
             entropy_bits: Base::Two.convert(entropy) as f32,
             unknown: token.id == UNKNOWN_ID,
+            model: "",
         }
     }
-}
-
-/// A number of single precision with the digits that it needs.
-fn shortest(value: f32) -> Value {
-    serde_json::from_str(&value.to_string()).unwrap_or(Value::Null)
-}
-
-fn object_of(row: &TokenRow<'_>) -> Map<String, Value> {
-    // as text, because a value would have the digits of double precision
-    let text = serde_json::to_string(row).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
 }
