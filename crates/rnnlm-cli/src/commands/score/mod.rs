@@ -76,7 +76,7 @@ impl Task for ScoreTask<'_> {
         };
         print_context(args, &encoder);
         let feed = open(args, &encoder)?;
-        let format = format(args, &encoder, digest);
+        let format = choose_format(args, &encoder, digest);
         Session::new(args, encoder, scorer, kept)?.run(&feed, format)
     }
 }
@@ -146,7 +146,7 @@ fn print_context(args: &ScoreArgs, encoder: &Encoder<'_>) {
 }
 
 /// The format of the results; `None` for a calibration, which prints no documents.
-fn format<'a>(args: &ScoreArgs, encoder: &Encoder<'a>, model: String) -> Option<Box<dyn Format + 'a>> {
+fn choose_format<'a>(args: &ScoreArgs, encoder: &Encoder<'a>, model: String) -> Option<Box<dyn Format + 'a>> {
     let vocab = encoder.vocab;
     let mut other = Vec::new();
     if args.unknown == Unknown::Skip {
