@@ -40,7 +40,7 @@ use crate::signals;
 
 /// The memory that scoring a document takes at most, as a multiple of its bytes. With scores of tokens it is
 /// [`BYTES_PER_BYTE_OF_TOKENS`].
-const BYTES_PER_BYTE: u64 = 12;
+const BYTES_PER_BYTE: u64 = 16;
 const BYTES_PER_BYTE_OF_TOKENS: u64 = 40;
 
 pub(crate) fn run(args: &ScoreArgs) -> Result<Exit> {
