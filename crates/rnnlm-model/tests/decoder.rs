@@ -12,12 +12,12 @@ use rnnlm_model::{
 const VOCAB_SIZE: usize = 11;
 const END: u32 = 4;
 
-fn model(cell: Cell, num_layers: usize, threads: usize) -> LanguageModel<Cpu> {
+fn model(cell: Cell, num_layers: usize, threads: usize, scale: f32) -> LanguageModel<Cpu> {
     let config = ModelConfig { cell, hidden_size: 20, num_layers, ..ModelConfig::book(VOCAB_SIZE) };
     let mut model = LanguageModel::new(&Cpu::new(threads).unwrap(), &config, ExecutionPath::Auto).unwrap();
     model.initialize(Init::Normal, 3).unwrap();
     // larger weights, so that the tokens before make a difference
-    let values: Vec<f32> = model.parameters().to_vec(model.backend()).unwrap().iter().map(|x| 20.0 * x).collect();
+    let values: Vec<f32> = model.parameters().to_vec(model.backend()).unwrap().iter().map(|x| scale * x).collect();
     let backend = model.backend().clone();
     model.parameters_mut().write(&backend, &values).unwrap();
     model
@@ -25,7 +25,7 @@ fn model(cell: Cell, num_layers: usize, threads: usize) -> LanguageModel<Cpu> {
 
 fn models(threads: usize) -> impl Iterator<Item = LanguageModel<Cpu>> {
     let cells = [Cell::Rnn(Nonlinearity::Tanh), Cell::Gru { reset_after: true }, Cell::Lstm];
-    cells.into_iter().flat_map(move |cell| [1, 2].map(|num_layers| model(cell, num_layers, threads)))
+    cells.into_iter().flat_map(move |cell| [1, 2].map(|num_layers| model(cell, num_layers, threads, 20.0)))
 }
 
 /// The prefix of text `index`, and its number of tokens.
@@ -111,7 +111,7 @@ fn a_decoder_gives_the_tokens_of_the_generator() {
 
 #[test]
 fn log_probabilities_are_those_of_the_model() {
-    let model = model(Cell::Lstm, 1, 1);
+    let model = model(Cell::Lstm, 1, 1, 20.0);
     let (prefix, _) = text(3);
     let tokens = decode(&model, 2, &[3, 1]).remove(&3).unwrap();
     let mut ids = prefix.clone();
@@ -133,7 +133,7 @@ fn document_start(ids: &[u32]) -> usize {
 
 #[test]
 fn invalid_requests_are_errors_that_leave_the_others_alone() {
-    let model = model(Cell::Lstm, 1, 1);
+    let model = model(Cell::Lstm, 1, 1, 20.0);
     let mut decoder = Decoder::new(&model, 1).unwrap();
     let request = |prefix: &[u32]| Request { prefix: prefix.to_vec(), sampler: Sampler::greedy(), logprobs: None };
     assert!(matches!(decoder.admit(request(&[])), Err(Error::EmptyPrefix)));
@@ -148,7 +148,7 @@ fn invalid_requests_are_errors_that_leave_the_others_alone() {
 
 #[test]
 fn penalties_forget_the_document_before_an_end_token() {
-    let model = model(Cell::Gru { reset_after: true }, 1, 1);
+    let model = model(Cell::Gru { reset_after: true }, 1, 1, 100.0);
     let ids = |prefix: &[u32]| {
         let settings = ChainSettings { repetition_penalty: 5.0, ..ChainSettings::default() };
         let mut sampler = Sampler::from_chain(Chain::from_settings(&settings).unwrap(), SplitMix64::new(1));

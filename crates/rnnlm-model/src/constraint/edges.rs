@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rnnlm_vocab::Vocab;
 
-use super::UNREACHABLE;
 use super::automaton::{ByteAutomaton, ByteState};
 use crate::Result;
+
+/// The distance of a state from which no match can be reached.
+pub(super) const UNREACHABLE: u32 = u32::MAX;
 
 /// A token that may follow in a state, and the state after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,14 +17,12 @@ use std::sync::Arc;
 use rnnlm_vocab::Vocab;
 
 use self::automaton::ByteAutomaton;
-use self::edges::{Edge, TokenBytes};
+use self::edges::{Edge, TokenBytes, UNREACHABLE};
 use crate::sampler::Candidates;
 use crate::{Error, Result};
 
 /// The number of edges of an automaton over tokens, 8 bytes each, above which an expression is refused.
 const MAX_EDGES: usize = 1 << 25;
-/// The distance of a state from which no match can be reached.
-const UNREACHABLE: u32 = u32::MAX;
 
 /// A regular expression over the tokens of a vocabulary.
 ///
