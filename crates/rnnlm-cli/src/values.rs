@@ -129,6 +129,24 @@ pub(crate) fn non_negative_f64(text: &str) -> Result<f64, String> {
     number(text, |x: f64| x.is_finite() && x >= 0.0, "must be finite and at least 0")
 }
 
+pub(crate) fn positive_f64(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x.is_finite() && x > 0.0, "must be finite and above 0")
+}
+
+pub(crate) fn finite_f64(text: &str) -> Result<f64, String> {
+    number(text, f64::is_finite, "must be finite")
+}
+
+/// A fraction in double precision above 0, such as a factor that reduces the learning rate.
+pub(crate) fn positive_fraction(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x > 0.0 && x <= 1.0, "must be above 0 and at most 1")
+}
+
+/// A fraction in double precision.
+pub(crate) fn unit_interval(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| (0.0..=1.0).contains(&x), "must be between 0 and 1")
+}
+
 /// A probability or a decay rate in single precision.
 pub(crate) fn below_one_f32(text: &str) -> Result<f32, String> {
     number(text, |x: f32| (0.0..1.0).contains(&x), "must be at least 0 and below 1")
@@ -137,9 +155,4 @@ pub(crate) fn below_one_f32(text: &str) -> Result<f32, String> {
 /// A fraction or a decay rate in double precision.
 pub(crate) fn below_one_f64(text: &str) -> Result<f64, String> {
     number(text, |x: f64| (0.0..1.0).contains(&x), "must be at least 0 and below 1")
-}
-
-/// A factor that reduces the learning rate.
-pub(crate) fn factor(text: &str) -> Result<f64, String> {
-    number(text, |x: f64| x > 0.0 && x <= 1.0, "must be above 0 and at most 1")
 }

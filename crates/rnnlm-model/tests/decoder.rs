@@ -41,7 +41,7 @@ fn sampler(index: u64) -> Sampler {
     let settings = ChainSettings {
         temperature: 0.9,
         frequency_penalty: 0.1,
-        top_p: if index % 2 == 0 { 1.0 } else { 0.9 },
+        top_p: if index.is_multiple_of(2) { 1.0 } else { 0.9 },
         ..ChainSettings::default()
     };
     Sampler::from_chain(Chain::from_settings(&settings).unwrap(), SplitMix64::of_sample(7, 0, index)).without(Some(0))
@@ -114,7 +114,7 @@ fn log_probabilities_are_those_of_the_model() {
     let model = model(Cell::Lstm, 1, 1, 20.0);
     let (prefix, _) = text(3);
     let tokens = decode(&model, 2, &[3, 1]).remove(&3).unwrap();
-    let mut ids = prefix.clone();
+    let mut ids = prefix;
     for token in tokens.iter().take_while(|token| token.id != END) {
         let expected = model.next_distribution(&ids[document_start(&ids)..]).unwrap();
         let found = token.log_probability.unwrap();

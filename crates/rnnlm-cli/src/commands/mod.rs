@@ -43,7 +43,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
-    Generate(generate::GenerateArgs),
+    Generate(Box<generate::GenerateArgs>),
     Eval(eval::EvalArgs),
     Plot(plot::PlotArgs),
     Import(import::ImportArgs),
