@@ -136,6 +136,7 @@ impl Failure {
                 E::Setting { .. }
                 | E::TiedSizes { .. }
                 | E::Temperature(_)
+                | E::Regex { .. }
                 | E::FewerEpochs { .. }
                 | E::VocabMismatch { .. },
             ) => Exit::Usage,
@@ -187,6 +188,10 @@ impl Failure {
             Self::Library(E::NeverTrained { .. }) => hint("use --init-from to train from its weights"),
             Self::Library(E::VocabMismatch { .. }) => hint("omit the flag; the vocabulary defines how text is read"),
             Self::Library(E::Import { reason, .. }) => vec![import_hint(reason)],
+            Self::Library(E::NoCandidates) => hint("allow more tokens: leave out --ban, or add --allow-unknown"),
+            Self::Library(E::Regex { .. }) => {
+                hint("the tokens of the vocabulary have to spell the text; vocab.json of the run lists them")
+            }
             Self::Library(E::NotARun { .. }) => hint("`rnnlm train` creates runs, by default in runs/"),
             _ => Vec::new(),
         }

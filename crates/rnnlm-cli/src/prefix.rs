@@ -29,6 +29,11 @@ impl PrefixText {
         Ok(Self(source.read_to_end()?))
     }
 
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// As text. Bytes that are not UTF-8 become U+FFFD.
     pub(crate) fn to_text(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()

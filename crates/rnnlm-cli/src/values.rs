@@ -129,6 +129,24 @@ pub(crate) fn non_negative_f64(text: &str) -> Result<f64, String> {
     number(text, |x: f64| x.is_finite() && x >= 0.0, "must be finite and at least 0")
 }
 
+pub(crate) fn positive_f64(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x.is_finite() && x > 0.0, "must be finite and above 0")
+}
+
+pub(crate) fn finite_f64(text: &str) -> Result<f64, String> {
+    number(text, f64::is_finite, "must be finite")
+}
+
+/// A fraction in double precision above 0, such as a factor that reduces the learning rate.
+pub(crate) fn positive_fraction(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| x > 0.0 && x <= 1.0, "must be above 0 and at most 1")
+}
+
+/// A fraction in double precision.
+pub(crate) fn unit_interval(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| (0.0..=1.0).contains(&x), "must be between 0 and 1")
+}
+
 /// A probability or a decay rate in single precision.
 pub(crate) fn below_one_f32(text: &str) -> Result<f32, String> {
     number(text, |x: f32| (0.0..1.0).contains(&x), "must be at least 0 and below 1")
@@ -139,17 +157,7 @@ pub(crate) fn below_one_f64(text: &str) -> Result<f64, String> {
     number(text, |x: f64| (0.0..1.0).contains(&x), "must be at least 0 and below 1")
 }
 
-/// The weight of a model in a mixture.
-pub(crate) fn from_zero_to_one(text: &str) -> Result<f64, String> {
-    number(text, |x: f64| (0.0..=1.0).contains(&x), "must be from 0 to 1")
-}
-
 /// A value that others are compared with; it may be infinite.
 pub(crate) fn threshold(text: &str) -> Result<f64, String> {
     number(text, |x: f64| !x.is_nan(), "must be a number")
-}
-
-/// A factor that reduces the learning rate.
-pub(crate) fn factor(text: &str) -> Result<f64, String> {
-    number(text, |x: f64| x > 0.0 && x <= 1.0, "must be above 0 and at most 1")
 }

@@ -45,7 +45,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
-    Generate(generate::GenerateArgs),
+    Generate(Box<generate::GenerateArgs>),
     Eval(eval::EvalArgs),
     Score(Box<score::ScoreArgs>),
     Next(next::NextArgs),

@@ -9,7 +9,7 @@ use super::unit::{Base, NormalizeBy, Unit};
 use crate::args::{Compute, SavedModel};
 use crate::failure::{Failure, Result};
 use crate::prefix::Unknown;
-use crate::values::{below_one_f64, from_zero_to_one, threshold};
+use crate::values::{below_one_f64, threshold, unit_interval};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,7 +100,7 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "FILE", requires = "lambda", help_heading = "N-best lists")]
     pub(super) mix: Option<PathBuf>,
     /// Weight X of this model in a mixture.
-    #[arg(long, value_name = "X", requires = "mix", value_parser = from_zero_to_one, help_heading = "N-best lists")]
+    #[arg(long, value_name = "X", requires = "mix", value_parser = unit_interval, help_heading = "N-best lists")]
     pub(super) lambda: Option<f64>,
     /// Score the normal documents in FILE, and print the smallest threshold that at most a share of them exceeds.
     #[arg(long, value_name = "FILE|-", requires = "quantile", help_heading = "Thresholds",

@@ -13,9 +13,9 @@ use crate::args::{Compute, Format};
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::values::{
-    ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, documents, encoding, factor, init, line_ends,
-    non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, sampling, schedule,
-    token_kind,
+    ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, documents, encoding, init, line_ends,
+    non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, positive_fraction,
+    sampling, schedule, token_kind,
 };
 
 const EXAMPLES: &str = "\
@@ -159,7 +159,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) lr: Option<f32>,
-    /// Momentum factor, for sgd and rmsprop [default: 0].
+    /// Momentum positive_fraction, for sgd and rmsprop [default: 0].
     #[arg(long, value_name = "X", value_parser = below_one_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) momentum: Option<f32>,
@@ -199,14 +199,14 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Schedule")]
     pub(crate) step_size: Option<u64>,
     /// Factor of each reduction, for step and exponential [default: 0.1 for step].
-    #[arg(long, value_name = "X", value_parser = factor, allow_negative_numbers = true, help_heading = "Schedule")]
+    #[arg(long, value_name = "X", value_parser = positive_fraction, allow_negative_numbers = true, help_heading = "Schedule")]
     pub(crate) gamma: Option<f64>,
     /// Learning rate after the last epoch, for cosine [default: 0].
     #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
           help_heading = "Schedule")]
     pub(crate) min_lr: Option<f64>,
     /// Factor of each reduction, for plateau [default: 0.1].
-    #[arg(long, value_name = "X", value_parser = factor, allow_negative_numbers = true, help_heading = "Schedule")]
+    #[arg(long, value_name = "X", value_parser = positive_fraction, allow_negative_numbers = true, help_heading = "Schedule")]
     pub(crate) plateau_factor: Option<f64>,
     /// Epochs without improvement before the rate is reduced, for plateau [default: 10].
     #[arg(long, value_name = "N", help_heading = "Schedule")]
