@@ -67,6 +67,23 @@ pub enum Error {
     /// A sampling temperature that is negative or not finite.
     #[error("`temperature` is {0}, it must be a finite number, 0 for greedy")]
     Temperature(f64),
+    /// A choice among no tokens.
+    #[error("no token may come next: all of them are banned or excluded")]
+    NoCandidates,
+    /// A request to a decoder that has no free slot.
+    #[error("all {slots} slots of the decoder are in use")]
+    NoFreeSlot {
+        /// The number of slots.
+        slots: usize,
+    },
+    /// A regular expression that cannot constrain generated text.
+    #[error("the regular expression `{pattern}` {reason}")]
+    Regex {
+        /// The expression.
+        pattern: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// A snapshot without a buffer that the optimizer needs.
     #[error("the optimizer's `{name}` is missing")]
     OptimizerState {
@@ -190,4 +207,11 @@ pub enum Error {
     /// An error of a tensor operation.
     #[error(transparent)]
     Tensor(#[from] rnnlm_tensor::Error),
+}
+
+impl Error {
+    /// A setting with an invalid value.
+    pub(crate) fn setting(name: &'static str, value: impl ToString, needed: &'static str) -> Self {
+        Self::Setting { name, value: value.to_string(), needed }
+    }
 }

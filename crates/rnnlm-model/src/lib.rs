@@ -30,7 +30,7 @@
 //! let model = run.load(&device, ExecutionPath::Auto)?;
 //! let mut generated = Vec::new();
 //! let prefix = run.vocab().encode_prefix("the t").ids;
-//! Generator::new(&model)?.generate(&prefix, 12, &mut Sampler::Greedy, &mut |id| {
+//! Generator::new(&model)?.generate(&prefix, 12, &mut Sampler::greedy(), &mut |id| {
 //!     generated.push(id);
 //!     true
 //! })?;
@@ -51,6 +51,9 @@
 //! | [`LanguageModel`] | one-hot or embedded input, recurrent layers, output layer; the book's `RNNModel` |
 //! | [`Trainer`] | the training loop; the book's `train_ch8` |
 //! | [`Generator`] | generates text; the book's `predict_ch8` |
+//! | [`Decoder`] | generates many texts as one batch, each with a [`Sampler`] |
+//! | [`sampler`], [`BeamSearch`] | filters of the next token; the most probable texts |
+//! | [`Continuation`], [`TokenRegex`] | where a text ends; what it has to match |
 //! | [`Run`], [`RunWriter`] | reads and writes the folder of a run |
 //! | [`Cpu`], `Cuda` | devices |
 //!
@@ -63,7 +66,11 @@
 //!
 //! - `cuda`: NVIDIA GPUs, as `Cuda`. The build needs no CUDA; the driver is loaded at run time. Off by default.
 
+pub mod beam;
 mod config;
+mod constraint;
+mod continuation;
+mod decoder;
 mod embedding;
 mod error;
 mod evaluate;
@@ -79,15 +86,20 @@ mod queue;
 mod report;
 mod rng;
 mod run;
+pub mod sampler;
 mod scorer;
 mod text_ids;
 mod trainer;
 mod workspace;
 
+pub use beam::BeamSearch;
 pub use config::{Init, ModelConfig, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig, TrainingMemory};
+pub use constraint::{Constraint, TokenRegex};
+pub use continuation::{Continuation, Finish, StopConditions};
+pub use decoder::{DecodedToken, Decoder, Request, Slot};
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;
-pub use generate::{Generator, Sampler};
+pub use generate::Generator;
 pub use import_error::ImportError;
 pub use model::LanguageModel;
 pub use optimizer::Optimizer;
@@ -109,6 +121,7 @@ pub use run::{
     ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunOptions, RunWriter, System,
     UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
+pub use sampler::Sampler;
 pub use scorer::{Scorer, TokenDetails, TokenScore};
 pub use text_ids::TextIds;
 pub use trainer::{AfterStep, Trainer};

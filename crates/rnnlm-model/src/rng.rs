@@ -18,6 +18,16 @@ impl SplitMix64 {
         Self { state: seed }
     }
 
+    /// The generator of sample `sample` of prefix `prefix`. Sample 0 of prefix 0 has the generator [`SplitMix64::new`]. The
+    /// initial state of all others is a hash of the three numbers, so that neighboring numbers give unrelated streams.
+    pub fn of_sample(seed: u64, prefix: u64, sample: u64) -> Self {
+        if (prefix, sample) == (0, 0) {
+            return Self::new(seed);
+        }
+        let hash = |number: u64| Self::new(number).next_u64();
+        Self::new(hash(hash(seed ^ hash(prefix)) ^ hash(sample)))
+    }
+
     /// The next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -43,5 +53,21 @@ mod tests {
             16_408_922_859_458_223_821,
         ];
         assert_eq!(published.map(|_| rng.next_u64()), published);
+    }
+
+    #[test]
+    fn every_sample_of_every_prefix_has_its_own_stream() {
+        let mut first: Vec<u64> = Vec::new();
+        for seed in 0..8 {
+            for prefix in 0..8 {
+                first.extend((0..8).map(|sample| SplitMix64::of_sample(seed, prefix, sample).next_u64()));
+            }
+        }
+        let count = first.len();
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), count);
+        assert_eq!(SplitMix64::of_sample(5, 0, 0), SplitMix64::new(5));
+        assert_ne!(SplitMix64::of_sample(5, 0, 1), SplitMix64::of_sample(5, 1, 0));
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
             let mut generator = Generator::new(&model)?;
             let round = || {
                 let start = Instant::now();
-                generator.generate(&[0], ROUND_TOKENS, &mut Sampler::Greedy, &mut |_| true)?;
+                generator.generate(&[0], ROUND_TOKENS, &mut Sampler::greedy(), &mut |_| true)?;
                 Ok(ROUND_TOKENS as f64 / start.elapsed().as_secs_f64())
             };
             in_slices(&cpu, slice, size.flops(vocab_size), path, round)
