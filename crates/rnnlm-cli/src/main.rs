@@ -18,6 +18,7 @@ mod corpora;
 mod default_prefix;
 mod describe;
 mod disk_space;
+mod escapes;
 mod failure;
 mod human;
 mod memory;
@@ -30,6 +31,7 @@ mod run_folder;
 mod signals;
 mod status_line;
 mod terminal;
+mod unknown_tokens;
 mod values;
 
 use std::ffi::OsString;

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use rnnlm_vocab::{Encoding, Normalization, TokenKind, UNKNOWN_ID, Vocab};
 
 use crate::corpora::TextSource;
+use crate::escapes::Escapes;
 use crate::failure::{Failure, Result};
 
 /// The text of a prefix, with its escapes resolved.
@@ -87,20 +88,7 @@ fn push_char(c: char, bytes: &mut Vec<u8>) {
 
 impl fmt::Display for PrefixText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '\n' => f.write_str("\\n")?,
-                    '\t' => f.write_str("\\t")?,
-                    '\\' => f.write_str("\\\\")?,
-                    c if c.is_ascii_control() => write!(f, "\\x{:02x}", c as u32)?,
-                    c if c.is_control() => write!(f, "\\u{{{:x}}}", c as u32)?,
-                    c => write!(f, "{c}")?,
-                }
-            }
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
-        }
-        Ok(())
+        Escapes(&self.0).fmt(f)
     }
 }
 

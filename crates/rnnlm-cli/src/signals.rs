@@ -21,12 +21,31 @@ const STOP: [c_int; 3] = [SIGINT, SIGTERM, SIGHUP];
 #[cfg(not(unix))]
 const STOP: [c_int; 2] = [SIGINT, SIGTERM];
 
+/// The signals that request a stop, without those that the parent process chose to ignore: `nohup` and background jobs of
+/// scripts ignore some of them.
+fn handled() -> impl Iterator<Item = c_int> {
+    let ignored = ignored();
+    STOP.into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
+}
+
+/// Makes the signals that request a stop end the program immediately, for a command that has nothing to save and can wait
+/// for its input or for the reader of its output.
+pub(crate) fn install_immediate() -> Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    let mut signals = handled();
+    let installed = signals.try_for_each(|signal| {
+        flag::register_conditional_shutdown(signal, Exit::Interrupted as c_int, always.clone()).map(drop)
+    });
+    installed.map_err(cannot_install)
+}
+
+fn cannot_install(error: io::Error) -> Failure {
+    Failure::failed(format!("cannot install the signal handler: {error}")).with_hint("try again")
+}
+
 /// Installs the handlers of signals that request a stop.
 pub(crate) fn install() -> Result<()> {
-    let ignored = ignored();
-    let is_handled = |signal: &c_int| ignored >> (signal - 1) & 1 == 0;
-    // `nohup` and background jobs of scripts ignore some of them
-    let installed = STOP.into_iter().filter(is_handled).try_for_each(|signal| {
+    let installed = handled().try_for_each(|signal| {
         // the flag is still unset when the first signal arrives here
         flag::register_conditional_shutdown(signal, Exit::Interrupted as c_int, STOP_REQUESTED.clone())?;
         request_stop(signal)
@@ -34,8 +53,7 @@ pub(crate) fn install() -> Result<()> {
     #[cfg(unix)]
     // the system repeats this signal every second
     let installed = installed.and_then(|()| request_stop(SIGXCPU));
-    installed
-        .map_err(|error| Failure::failed(format!("cannot install the signal handler: {error}")).with_hint("try again"))
+    installed.map_err(cannot_install)
 }
 
 fn request_stop(signal: c_int) -> io::Result<()> {

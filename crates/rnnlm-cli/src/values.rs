@@ -139,6 +139,16 @@ pub(crate) fn below_one_f64(text: &str) -> Result<f64, String> {
     number(text, |x: f64| (0.0..1.0).contains(&x), "must be at least 0 and below 1")
 }
 
+/// The weight of a model in a mixture.
+pub(crate) fn from_zero_to_one(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| (0.0..=1.0).contains(&x), "must be from 0 to 1")
+}
+
+/// A value that others are compared with; it may be infinite.
+pub(crate) fn threshold(text: &str) -> Result<f64, String> {
+    number(text, |x: f64| !x.is_nan(), "must be a number")
+}
+
 /// A factor that reduces the learning rate.
 pub(crate) fn factor(text: &str) -> Result<f64, String> {
     number(text, |x: f64| x > 0.0 && x <= 1.0, "must be above 0 and at most 1")

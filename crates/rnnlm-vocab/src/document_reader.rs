@@ -1,13 +1,16 @@
 //! Stage 1, documents: reading the documents of a stream one by one, each as soon as its end is read.
 
 use std::fmt;
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 
 use crate::document_splitter::Splitter;
 use crate::documents::Documents;
 use crate::error::{Error, Result};
 use crate::normalize::LineEndConversion;
 use crate::reader::invalid_utf8_in;
+use crate::source;
 use crate::vocab::{Encoding, Vocab};
 
 /// The byte order mark of UTF-8, which is removed at the start of a stream.
@@ -52,6 +55,19 @@ pub struct Document<'a> {
     line: u64,
     offset: u64,
     name: &'a str,
+}
+
+impl DocumentReader<BufReader<File>> {
+    /// A reader of the file at `path`, as [`DocumentReader::new`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::Folder`], [`Error::Device`], [`Error::Read`].
+    pub fn open(path: impl AsRef<Path>, documents: Documents, line_ends: LineEndConversion) -> Result<Self> {
+        let path = path.as_ref();
+        let (file, _) = source::open(path)?;
+        Ok(Self::new(BufReader::new(file), path.display().to_string(), documents, line_ends))
+    }
 }
 
 impl<R: BufRead> DocumentReader<R> {

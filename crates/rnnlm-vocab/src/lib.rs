@@ -116,7 +116,7 @@ pub use stats::most_frequent;
 pub use text::{LineEndings, TextFormat, TextSize};
 pub use tokenize::TokenKind;
 pub use unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownToken, UnknownTokens};
-pub use vocab::{Encoding, MAX_TOKENS, Vocab};
+pub use vocab::{ContextKind, DocumentFrame, DocumentToken, Encoding, MAX_TOKENS, Vocab};
 pub use vocab_file::VOCAB_FORMAT_VERSION;
 
 /// Runs the examples of the crate's README as doctests.

@@ -4,7 +4,9 @@
 //! of the text by descending frequency. Tokens of equal frequency are in order of first occurrence.
 
 mod documents;
+mod frame;
 mod index;
+mod tokens;
 
 use std::convert::Infallible;
 
@@ -17,7 +19,9 @@ use crate::text::{Piece, TextFormat, TextSize};
 use crate::tokenize::{TokenKind, Tokenizer};
 use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
 
+pub use frame::{ContextKind, DocumentFrame};
 pub(crate) use index::Index;
+pub use tokens::DocumentToken;
 
 /// The maximum number of tokens in a vocabulary. It is ten times what large word-level corpora need, and it bounds the
 /// memory that reading a damaged file can allocate.

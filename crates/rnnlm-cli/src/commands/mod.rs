@@ -10,6 +10,7 @@ mod generate;
 mod import;
 mod next;
 mod plot;
+mod score;
 mod train;
 
 use std::ffi::OsString;
@@ -23,11 +24,11 @@ pub(crate) use self::train::ParseError;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    success
-  1    error: file, text, memory, device, standard input or output
+  1    error: file, text, memory, device, standard input or output; or a document beyond `score --fail-above`
   2    invalid command line or setting
   3    training diverged; the last good model is kept
   4    a run or model file is damaged, incompatible or from a newer version
-  130  interrupted by Ctrl-C or SIGTERM, after saving
+  130  interrupted by Ctrl-C or SIGTERM, after saving if there is something to save
 
 Results go to standard output, progress and errors to standard error. NO_COLOR disables colors.";
 
@@ -46,6 +47,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Eval(eval::EvalArgs),
+    Score(Box<score::ScoreArgs>),
     Next(next::NextArgs),
     Plot(plot::PlotArgs),
     Import(import::ImportArgs),
@@ -74,6 +76,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Train(args)) => train::run(args),
         Some(Command::Generate(args)) => generate::run(args),
         Some(Command::Eval(args)) => eval::run(args),
+        Some(Command::Score(args)) => score::run(args),
         Some(Command::Next(args)) => next::run(args),
         Some(Command::Plot(args)) => plot::run(args),
         Some(Command::Import(args)) => import::run(args),

@@ -9,6 +9,7 @@ mod memory;
 mod prefixes;
 mod progress;
 mod runs;
+mod score;
 mod settings;
 mod signals;
 mod support;

@@ -160,6 +160,24 @@ impl Run {
         Ok(trainer.position(&self.file(TRAINER))?.step == 0 && config.init_from.is_none())
     }
 
+    /// The digest of the last saved model, or of the best one: the SHA-256 that its file contains. `None` if there is no such
+    /// model.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is damaged.
+    pub fn model_sha256(&self, is_best: bool) -> Result<Option<String>> {
+        let read = |name| weights::read_metadata(&self.source, name, self.model());
+        if is_best {
+            return Ok(read(BEST)?.map(|metadata| metadata.sha256));
+        }
+        // the trainer has the digest of a model that a crash kept from being written
+        let saved = read(TRAINER)?.and_then(|metadata| metadata.trainer).and_then(|trainer| trainer.saved_with);
+        match saved {
+            Some(saved) => Ok(Some(saved.model_sha256)),
+            None => Ok(read(MODEL)?.map(|metadata| metadata.sha256)),
+        }
+    }
+
     /// Loads the last saved model to a device. Nothing is written.
     ///
     /// If a crash during a save left a `model.safetensors` that is older than `trainer.safetensors`, the model comes from the

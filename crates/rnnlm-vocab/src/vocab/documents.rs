@@ -62,11 +62,7 @@ impl Vocab {
     /// [`Error::LineEndInDocument`] with [`Documents::Lines`], and [`Error::InvalidUtf8`] except for byte tokens without
     /// normalization, which accept any bytes.
     pub fn encode_document(&self, document: &[u8]) -> Result<Encoding> {
-        let ends_line = |&byte: &u8| byte == b'\n' || byte == b'\r' && self.line_ends == LineEndConversion::Lf;
-        let line_end = document.iter().position(ends_line);
-        if let (Documents::Lines, Some(offset)) = (self.documents, line_end) {
-            return Err(Error::LineEndInDocument { offset: offset as u64 });
-        }
+        self.check_line_ends(document)?;
         let piece = match (self.kind, self.normalization) {
             (TokenKind::Byte, Normalization::None) => Piece::Bytes(document),
             _ => Piece::Text(super::text_of(document, "the document")?),
@@ -83,5 +79,16 @@ impl Vocab {
         }
         encoding.ids.extend(self.end_token);
         Ok(encoding)
+    }
+
+    /// An error if documents are lines and this one has a line end.
+    pub(super) fn check_line_ends(&self, document: &[u8]) -> Result<()> {
+        let ends_line = |&byte: &u8| byte == b'\n' || byte == b'\r' && self.line_ends == LineEndConversion::Lf;
+        match document.iter().position(ends_line) {
+            Some(offset) if self.documents == Documents::Lines => {
+                Err(Error::LineEndInDocument { offset: offset as u64 })
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -14,11 +14,9 @@ use crate::compute::{self, Task};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::Unknown;
 use crate::progress::error_line;
+use crate::unknown_tokens::MAX_UNKNOWN_SHARE;
 use crate::values::encoding;
 use crate::{corpora, human, output};
-
-/// A share of unknown tokens above which a perplexity says little about the text.
-const MAX_UNKNOWN_SHARE: f64 = 0.05;
 
 const EXAMPLES: &str = "\
 Examples:

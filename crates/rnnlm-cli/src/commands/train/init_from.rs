@@ -11,9 +11,8 @@ use crate::corpora::TextSource;
 use crate::failure::Result;
 use crate::human;
 use crate::progress::error_line;
+use crate::unknown_tokens::MAX_UNKNOWN_SHARE;
 
-/// The fraction of unknown tokens above which the text does not fit the vocabulary.
-const MAX_UNKNOWN_FRACTION: f64 = 0.05;
 /// The maximum number of unknown tokens in the warning.
 const MAX_EXAMPLES: usize = 8;
 
@@ -53,7 +52,7 @@ pub(crate) fn read_corpus(run: &Run, args: &TrainArgs, source: &TextSource) -> R
 /// Prints a warning if the vocabulary of the other run lacks so many tokens of the text that it probably does not fit.
 fn warn_of_unknown_tokens(run: &Run, corpus: &Corpus) {
     let (unknown, all) = (corpus.unknown.count(), corpus.ids.len());
-    if unknown as f64 <= MAX_UNKNOWN_FRACTION * all as f64 {
+    if unknown as f64 <= MAX_UNKNOWN_SHARE * all as f64 {
         return;
     }
     let mut distinct: Vec<_> = corpus.unknown.distinct().iter().collect();
