@@ -1,8 +1,8 @@
 //! Errors of the server, and errors of a request in OpenAI's form.
 
+use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -90,10 +90,6 @@ impl ApiError {
 
     pub(crate) fn with_code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
-    }
-
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
     }
 
     /// The body.

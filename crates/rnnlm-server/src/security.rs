@@ -26,7 +26,9 @@ pub(crate) async fn check(State(state): State<Arc<AppState>>, request: Request, 
         return ApiError::new(StatusCode::FORBIDDEN, message).with_code("unknown_host").into_response();
     }
     let is_open = OPEN_PATHS.contains(&request.uri().path()) || request.method() == Method::OPTIONS;
-    if !is_open && !config.api_keys.is_empty() && !has_key(request.headers().get(header::AUTHORIZATION), &config.api_keys)
+    if !is_open
+        && !config.api_keys.is_empty()
+        && !has_key(request.headers().get(header::AUTHORIZATION), &config.api_keys)
     {
         let error = ApiError::new(StatusCode::UNAUTHORIZED, "a valid key is needed: `Authorization: Bearer KEY`");
         let mut response = error.with_code("invalid_api_key").into_response();

@@ -40,6 +40,7 @@ pub(crate) struct TextJob {
     pub(crate) deadline: Instant,
     pub(crate) events: async_mpsc::UnboundedSender<TextEvent>,
     /// Counts the request in the queue until its last text ends.
+    #[expect(dead_code, reason = "its drop frees the place")]
     pub(crate) ticket: Arc<Ticket>,
 }
 

@@ -157,11 +157,8 @@ impl<B: Recurrence> Work<'_, B> {
             finish(&job, &mut continuation);
             return;
         }
-        let request = Request {
-            prefix: self.prefix(&job.prompt),
-            sampler: job.sampler.clone(),
-            logprobs: job.logprobs,
-        };
+        let request =
+            Request { prefix: self.prefix(&job.prompt), sampler: job.sampler.clone(), logprobs: job.logprobs };
         match self.decoder.admit(request) {
             Ok(slot) => {
                 self.active.insert(slot, Active { job, continuation, num_reported: 0 });
@@ -214,9 +211,8 @@ impl<B: Recurrence> Work<'_, B> {
             .map(Vec::as_slice)
             .collect();
         let mut scores = vec![Vec::new(); group.len()];
-        let scorer = Scorer::new(self.model).map(|scorer| {
-            if scoring.job.has_details { scorer.with_details() } else { scorer }
-        });
+        let scorer =
+            Scorer::new(self.model).map(|scorer| if scoring.job.has_details { scorer.with_details() } else { scorer });
         let outcome = scorer.and_then(|mut scorer| {
             scorer.score(scoring.job.context, &group, &mut |document, score| scores[document].push(score))
         });

@@ -127,7 +127,10 @@ fn encode(prompt: Option<&Prompt>, vocab: &Vocab, max_tokens: usize) -> Result<V
     }
     let total: usize = prompts.iter().map(|prompt| prompt.ids.len()).sum();
     if total > max_tokens {
-        return Err(ApiError::invalid("prompt", format!("prompt has {total} tokens, at most {max_tokens} are accepted")));
+        return Err(ApiError::invalid(
+            "prompt",
+            format!("prompt has {total} tokens, at most {max_tokens} are accepted"),
+        ));
     }
     Ok(prompts)
 }

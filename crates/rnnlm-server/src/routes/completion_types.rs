@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What to complete. A parameter that is not listed is ignored.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(super) struct CompletionRequest {
     /// The name of a model; the first one by default.
@@ -57,7 +57,7 @@ pub(super) struct CompletionRequest {
 }
 
 /// A prompt.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Prompt {
     Text(String),
@@ -67,7 +67,7 @@ pub(super) enum Prompt {
 }
 
 /// Stop texts.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Stop {
     One(String),
@@ -75,7 +75,7 @@ pub(super) enum Stop {
 }
 
 /// Options of a stream.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub(super) struct StreamOptions {
     /// Whether the last event has the numbers of tokens.

@@ -43,11 +43,15 @@ impl Plan {
             return Err(ApiError::invalid("best_of", message));
         }
         if request.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty()) {
-            return Err(ApiError::invalid("suffix", "these models do not read what follows, so a suffix is not supported"));
+            return Err(ApiError::invalid(
+                "suffix",
+                "these models do not read what follows, so a suffix is not supported",
+            ));
         }
         let logprobs = request.logprobs.map(|count| range("logprobs", count, 0..=MAX_LOGPROBS)).transpose()?;
         let settings = settings(request, vocab)?;
-        let chain = Chain::from_settings(&settings).map_err(|error| ApiError::invalid("temperature", error.to_string()))?;
+        let chain =
+            Chain::from_settings(&settings).map_err(|error| ApiError::invalid("temperature", error.to_string()))?;
         let regex = request.regex.as_deref().map(|pattern| regex(pattern, vocab, max_tokens)).transpose()?;
         let end_token = vocab.end_token().filter(|_| !request.ignore_eos.unwrap_or(false));
         Ok(Self {
@@ -156,11 +160,7 @@ fn regex(pattern: &str, vocab: &Vocab, max_tokens: usize) -> Result<Arc<TokenReg
 }
 
 /// A value within a range, or an error with both.
-pub(super) fn range(
-    param: &'static str,
-    value: u64,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<u64, ApiError> {
+pub(super) fn range(param: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<u64, ApiError> {
     if range.contains(&value) {
         return Ok(value);
     }
