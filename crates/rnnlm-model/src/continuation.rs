@@ -1,5 +1,7 @@
 //! The text of generated tokens: where it ends, and how much of it can be shown already.
 
+use std::borrow::Cow;
+
 use rnnlm_vocab::Vocab;
 
 use crate::decoder::DecodedToken;
@@ -37,6 +39,18 @@ pub struct StopConditions {
     pub max_tokens: usize,
 }
 
+impl From<StopConditions> for Cow<'_, StopConditions> {
+    fn from(conditions: StopConditions) -> Self {
+        Self::Owned(conditions)
+    }
+}
+
+impl<'a> From<&'a StopConditions> for Cow<'a, StopConditions> {
+    fn from(conditions: &'a StopConditions) -> Self {
+        Self::Borrowed(conditions)
+    }
+}
+
 /// The generated part of a text, which grows token by token.
 ///
 /// Text that could be the beginning of a stop text, or of a UTF-8 character, is withheld until it is certain.
@@ -63,7 +77,7 @@ pub struct StopConditions {
 #[derive(Debug)]
 pub struct Continuation<'a> {
     vocab: &'a Vocab,
-    conditions: &'a StopConditions,
+    conditions: Cow<'a, StopConditions>,
     tokens: Vec<DecodedToken>,
     /// The offset of each token in `bytes`, before its separator.
     offsets: Vec<usize>,
@@ -78,10 +92,10 @@ pub struct Continuation<'a> {
 
 impl<'a> Continuation<'a> {
     /// An empty text after a prefix whose last token is `previous`.
-    pub fn new(vocab: &'a Vocab, previous: Option<u32>, conditions: &'a StopConditions) -> Self {
+    pub fn new(vocab: &'a Vocab, previous: Option<u32>, conditions: impl Into<Cow<'a, StopConditions>>) -> Self {
+        let conditions = conditions.into();
         Self {
             vocab,
-            conditions,
             tokens: Vec::new(),
             offsets: Vec::new(),
             bytes: Vec::new(),
@@ -90,6 +104,7 @@ impl<'a> Continuation<'a> {
             previous,
             end: None,
             finish: (conditions.max_tokens == 0).then_some(Finish::Length),
+            conditions,
         }
     }
 
@@ -98,8 +113,9 @@ impl<'a> Continuation<'a> {
         if self.finish.is_some() {
             return;
         }
-        let Self { vocab, conditions, .. } = *self;
-        if Some(token.id) == conditions.end_token {
+        let Self { vocab, ref conditions, .. } = *self;
+        let (end_token, max_tokens) = (conditions.end_token, conditions.max_tokens);
+        if Some(token.id) == end_token {
             self.end = Some(token);
             self.finish = Some(Finish::Document);
             return;
@@ -124,7 +140,7 @@ impl<'a> Continuation<'a> {
             self.finish = Some(Finish::Stop);
         } else if is_complete {
             self.finish = Some(Finish::Stop);
-        } else if self.tokens.len() == conditions.max_tokens {
+        } else if self.tokens.len() == max_tokens {
             self.finish = Some(Finish::Length);
         }
     }

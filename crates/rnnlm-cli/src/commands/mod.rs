@@ -11,6 +11,8 @@ mod import;
 mod next;
 mod plot;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod train;
 
 use std::ffi::OsString;
@@ -47,6 +49,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Generate(Box<generate::GenerateArgs>),
     Eval(eval::EvalArgs),
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     Score(Box<score::ScoreArgs>),
     Next(next::NextArgs),
     Plot(plot::PlotArgs),
@@ -78,6 +82,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Eval(args)) => eval::run(args),
         Some(Command::Score(args)) => score::run(args),
         Some(Command::Next(args)) => next::run(args),
+        #[cfg(feature = "serve")]
+        Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Plot(args)) => plot::run(args),
         Some(Command::Import(args)) => import::run(args),
         Some(Command::Corpus(args)) => corpus::run(args),
