@@ -9,7 +9,7 @@
 //!
 //! let config = ServerConfig::default();
 //! let loader = Loader::new(&config);
-//! let run = Run::open("runs/names")?;
+//! let run = Run::open("runs/names".as_ref())?;
 //! let model = run.load(&Cpu::new(0)?, ExecutionPath::Auto)?;
 //! let models: Models = [loader.load("names", model, run.vocab().clone(), ModelInfo::default())?].into_iter().collect();
 //! serve(config, &loader, models, |address| println!("http://{address}"), || None)?;

@@ -6,7 +6,8 @@ pub(super) const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("rnnlm-tensor", &[]),
     ("rnnlm-rnn", &["rnnlm-tensor"]),
     ("rnnlm-model", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn"]),
-    ("rnnlm-cli", &["rnnlm-model", "rnnlm-rnn", "rnnlm-tensor", "rnnlm-vocab"]),
+    ("rnnlm-server", &["rnnlm-model", "rnnlm-vocab"]),
+    ("rnnlm-cli", &["rnnlm-model", "rnnlm-rnn", "rnnlm-server", "rnnlm-tensor", "rnnlm-vocab"]),
     ("rnnlm-tests", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn", "rnnlm-model"]),
     ("xtask", &[]),
 ];

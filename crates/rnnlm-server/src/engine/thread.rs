@@ -9,8 +9,8 @@ use rnnlm_model::{
 };
 use rnnlm_vocab::{DocumentFrame, Vocab};
 
+use super::job::{Command, ScoreJob, TextEvent, TextJob};
 use super::prompt::PromptScorer;
-use super::{Command, ScoreJob, TextEvent, TextJob};
 use crate::metrics::Metrics;
 
 /// Tokens of prompts that are scored between two steps.

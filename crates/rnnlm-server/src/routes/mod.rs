@@ -7,6 +7,8 @@ mod page;
 mod sampling;
 mod scoring;
 mod system;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod tokens;
 
