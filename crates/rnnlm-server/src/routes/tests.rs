@@ -213,6 +213,8 @@ async fn a_wrong_value_is_an_error_that_names_the_parameter() {
     }
     let (status, response) = post(&app, "/v1/completions", json!({ "prompt": { "a": 1 } })).await;
     assert_eq!((status, response["error"]["type"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid_request_error")));
+    let (status, _) = post(&app, "/v1/completions", json!([null, "a"])).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "a list is not an object");
     let (status, response) = post(&app, "/v1/completions", json!({ "prompt": "a", "model": "other" })).await;
     assert_eq!((status, response["error"]["code"].as_str()), (StatusCode::NOT_FOUND, Some("model_not_found")));
     let (status, _) = post(&app, "/v1/completions", json!({ "prompt": "a", "unknown_field": [1, 2] })).await;
