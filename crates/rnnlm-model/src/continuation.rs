@@ -122,10 +122,10 @@ impl<'a> Continuation<'a> {
             self.offsets.truncate(kept);
             self.tokens.truncate(kept);
             self.finish = Some(Finish::Stop);
-        } else if is_complete {
-            self.finish = Some(Finish::Stop);
         } else if self.tokens.len() == conditions.max_tokens {
             self.finish = Some(Finish::Length);
+        } else if is_complete {
+            self.finish = Some(Finish::Stop);
         }
     }
 

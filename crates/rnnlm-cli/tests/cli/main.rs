@@ -3,6 +3,7 @@
 mod bad_input;
 mod devices;
 mod documents;
+mod generate;
 mod import;
 mod memory;
 mod prefixes;

@@ -29,6 +29,8 @@ pub(crate) enum Work {
     Train,
     /// Greedy decoding of a single sequence.
     Generate,
+    /// Sampling of as many sequences at a time as the batch size.
+    GenerateBatch,
 }
 
 /// The book's model (8.6 in the Chinese edition, 9.6 in the current English one), which the other rows vary.
@@ -67,6 +69,7 @@ pub(crate) const SIZES: &[Size] = &[
     },
     Size { name: "generate-rnn-256", work: Work::Generate, ..BOOK },
     Size { name: "generate-lstm-256", work: Work::Generate, cell: Cell::Lstm, ..BOOK },
+    Size { name: "generate-64-lstm-256", work: Work::GenerateBatch, cell: Cell::Lstm, batch_size: 64, ..BOOK },
 ];
 
 impl Size {
@@ -98,7 +101,7 @@ impl Size {
         let macs = gates * h * (self.num_layers * h + inputs) + v * h;
         match self.work {
             Work::Train => 6.0 * macs as f64,
-            Work::Generate => 2.0 * macs as f64,
+            Work::Generate | Work::GenerateBatch => 2.0 * macs as f64,
         }
     }
 
@@ -126,6 +129,7 @@ impl Work {
         match self {
             Self::Train => "train",
             Self::Generate => "generate",
+            Self::GenerateBatch => "generate-batch",
         }
     }
 }
