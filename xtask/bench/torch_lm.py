@@ -12,7 +12,8 @@ Rows (a fair comparison on a GPU lists all of them):
     graph        like `device`, with a whole step captured in a CUDA graph
 
 Tokens per second are N*T*minibatches over the seconds of an epoch, from before the first minibatch is created until the
-device has finished. Warm-up epochs are excluded. Decoding is greedy, one token at a time, from the zero state.
+device has finished. Warm-up epochs are excluded. Decoding is greedy, one token at a time, from the zero state; mode
+generate-batch decodes as many sequences at a time as the batch size.
 """
 import argparse
 import collections
@@ -173,17 +174,18 @@ def train(options, model, ids, device):
 @torch.no_grad()
 def generate(options, model, device):
     """Seconds of each round of decoding, and tokens per round."""
-    state, token = zero_state(options, device, 1), torch.zeros(1, 1, dtype=torch.long, device=device)
+    rows = options.batch_size if options.mode == "generate-batch" else 1
+    state, token = zero_state(options, device, rows), torch.zeros(rows, 1, dtype=torch.long, device=device)
     seconds, ids = [], []
     until = time.perf_counter() + options.seconds
     while len(seconds) < options.epochs or time.perf_counter() < until:
         start = time.perf_counter()
         for _ in range(options.num_tokens):
             logits, state = model(token, state)
-            token = logits.argmax(dim=1).reshape(1, 1)
-            ids.append(int(token))
+            token = logits.argmax(dim=1).reshape(rows, 1)
+            ids.append(token.tolist())
         seconds.append(time.perf_counter() - start)
-    return seconds, options.num_tokens
+    return seconds, options.num_tokens * rows
 
 
 def documents(ids, count):
@@ -226,7 +228,7 @@ def peak_memory():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", required=True, help="a plain text file")
-    parser.add_argument("--mode", choices=["train", "generate", "score"], default="train")
+    parser.add_argument("--mode", choices=["train", "generate", "generate-batch", "score"], default="train")
     parser.add_argument("--row", choices=ROWS, default="book")
     parser.add_argument("--token", choices=["char", "word"], default="char")
     parser.add_argument("--cell", choices=CELLS, default="rnn")

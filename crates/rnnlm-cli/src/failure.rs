@@ -189,8 +189,11 @@ impl Failure {
             Self::Library(E::VocabMismatch { .. }) => hint("omit the flag; the vocabulary defines how text is read"),
             Self::Library(E::Import { reason, .. }) => vec![import_hint(reason)],
             Self::Library(E::NoCandidates) => hint("allow more tokens: leave out --ban, or add --allow-unknown"),
-            Self::Library(E::Regex { .. }) => {
+            Self::Library(E::Regex { reason, .. }) if reason.starts_with("matches no") => {
                 hint("the tokens of the vocabulary have to spell the text; vocab.json of the run lists them")
+            }
+            Self::Library(E::Regex { .. }) => {
+                hint("https://docs.rs/regex describes the syntax; quote it for the shell")
             }
             Self::Library(E::NotARun { .. }) => hint("`rnnlm train` creates runs, by default in runs/"),
             _ => Vec::new(),

@@ -171,10 +171,10 @@ impl<'a, B: Recurrence> BeamSearch<'a, B> {
     fn close_complete(&self, beam: Vec<(usize, Open)>, finished: &mut Vec<Hypothesis>) -> Vec<(usize, Open)> {
         let mut rest = Vec::with_capacity(beam.len());
         for (parent, open) in beam {
-            if open.constraint.as_ref().is_some_and(Constraint::is_complete) {
-                finished.push(self.finish(open, Finish::Stop));
-            } else if open.ids.len() == self.settings.max_tokens {
+            if open.ids.len() == self.settings.max_tokens {
                 finished.push(self.finish(open, Finish::Length));
+            } else if open.constraint.as_ref().is_some_and(Constraint::is_complete) {
+                finished.push(self.finish(open, Finish::Stop));
             } else {
                 rest.push((parent, open));
             }

@@ -138,10 +138,10 @@ impl<'a> Continuation<'a> {
             self.offsets.truncate(kept);
             self.tokens.truncate(kept);
             self.finish = Some(Finish::Stop);
-        } else if is_complete {
-            self.finish = Some(Finish::Stop);
         } else if self.tokens.len() == max_tokens {
             self.finish = Some(Finish::Length);
+        } else if is_complete {
+            self.finish = Some(Finish::Stop);
         }
     }
 
@@ -277,6 +277,8 @@ mod tests {
         let (pieces, text) = shown(b"aaad", &["aab", "ad"]);
         assert_eq!(pieces, [&b""[..], b"", b"a", b"a"]);
         assert_eq!(text, b"aa");
+        // of two that end with the same token, the one that starts first
+        assert_eq!(shown(b"xaab", &["b", "aab"]).1, b"x");
         // half a character before the beginning of a stop text
         let (pieces, _) = shown(b"\xe2\x82\xac!?", &["!!"]);
         assert_eq!(pieces, [&b""[..], b"", "€".as_bytes(), b"", b"!?"]);

@@ -28,7 +28,8 @@ pub fn serve(
     on_ready: impl FnOnce(SocketAddr),
     reload: impl Fn() -> Option<Models> + Send + Sync + 'static,
 ) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(2).enable_all().build()?;
     let state = Arc::new(AppState::new(config, models, loader.metrics.clone()));
     let app = routes::app(state.clone())?;
     let outcome = runtime.block_on(async {

@@ -4,6 +4,7 @@ mod bad_input;
 mod devices;
 mod documents;
 mod eval;
+mod generate;
 mod import;
 mod memory;
 mod prefixes;

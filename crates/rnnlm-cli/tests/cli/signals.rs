@@ -98,3 +98,22 @@ fn a_second_signal_does_not_wait_for_the_current_step() {
     let rest = rest.join().expect("it was read");
     assert!(!rest.contains("interrupted after"), "it waited: {rest}");
 }
+
+#[test]
+fn an_interrupt_leaves_complete_json_lines() {
+    let dir = TestDir::new();
+    dir.train(&[]).succeeded();
+    let args = ["generate", "run", "--temperature", "1", "--num-samples", "100000000", "--format", "jsonl"];
+    let mut child = dir.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut text = String::new();
+    lines.read_line(&mut text).expect("a sample");
+    signal(&child, "-INT");
+    std::io::Read::read_to_string(&mut lines, &mut text).expect("UTF-8");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(text.ends_with('\n'), "{text}");
+    for (index, line) in text.lines().enumerate() {
+        let object: serde_json::Value = serde_json::from_str(line).expect("a complete object");
+        assert_eq!(object["sample"], index);
+    }
+}

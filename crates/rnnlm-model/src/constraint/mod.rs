@@ -69,12 +69,8 @@ impl TokenRegex {
             .ok_or_else(|| error(format!("needs more than {MAX_EDGES} transitions between tokens")))?;
         let distances = edges::distances(&edges, &accepts);
         if distances[0] == UNREACHABLE {
-            let banned = match banned.len() {
-                0 => String::new(),
-                count => format!(" ({count} of them banned)"),
-            };
-            let reason =
-                format!("matches no sequence of the vocabulary's {} `{}` tokens{banned}", vocab.len(), vocab.kind());
+            let num_allowed = (0..vocab.len() as u32).filter(|id| !banned.contains(id)).count();
+            let reason = format!("matches no sequence of the {num_allowed} allowed `{}` tokens", vocab.kind());
             return Err(error(reason));
         }
         Ok(Self { edges, accepts, distances, end_token: vocab.end_token() })

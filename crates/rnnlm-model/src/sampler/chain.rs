@@ -13,6 +13,8 @@ use crate::Result;
 #[derive(Debug, Default)]
 pub struct Chain {
     filters: Vec<Box<dyn Filter>>,
+    /// Whether the only filter is a temperature of 0.
+    is_greedy: bool,
 }
 
 /// The filters whose order can be chosen.
@@ -150,10 +152,16 @@ impl Chain {
         Self::default()
     }
 
+    /// The most probable token, and of equally probable ones the one with the smallest id: a temperature of 0.
+    pub fn greedy() -> Self {
+        Self { is_greedy: true, ..Self::new().with(Temperature::GREEDY) }
+    }
+
     /// Appends a filter.
     #[must_use]
     pub fn with(mut self, filter: impl Filter + 'static) -> Self {
         self.filters.push(Box::new(filter));
+        self.is_greedy = false;
         self
     }
 
@@ -181,7 +189,13 @@ impl Chain {
                 FilterName::Typical => chain.with(Typical::new(settings.typical)?),
             };
         }
-        Ok(chain)
+        let is_greedy = chain.filters.len() == 1 && settings.temperature == 0.0;
+        Ok(if is_greedy { Self::greedy() } else { chain })
+    }
+
+    /// Whether the chain only selects the most probable token.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.is_greedy
     }
 
     /// Applies all filters in order.

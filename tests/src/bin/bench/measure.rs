@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array2, Axis, linalg::general_mat_mul};
-use rnnlm_model::{Generator, Init, LanguageModel, Sampler, Scorer, Trainer};
+use rnnlm_model::{Decoder, Generator, Init, LanguageModel, Request, Sampler, Scorer, Trainer};
 use rnnlm_tensor::{Backend, Cpu, Tensor, Transpose, ops};
 use rnnlm_vocab::{Corpus, CorpusOptions};
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,25 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
                     sums[document] += f64::from(score.log_probability);
                 })?;
                 std::hint::black_box(sums);
+                Ok(tokens as f64 / start.elapsed().as_secs_f64())
+            };
+            in_slices(&cpu, slice, size.flops(vocab_size), path, round)
+        }
+        Work::GenerateBatch => {
+            let mut model = LanguageModel::new(&cpu, &size.model(vocab_size), rnnlm_rnn::ExecutionPath::Auto)?;
+            model.initialize(Init::Uniform, 0)?;
+            let path = path_name(model.workspace(1, size.batch_size)?.memory().path());
+            let mut decoder = Decoder::new(&model, size.batch_size)?;
+            for sample in 0..size.batch_size as u64 {
+                let sampler = Sampler::new(1.0, sample)?;
+                decoder.admit(Request { prefix: vec![0], sampler, logprobs: None })?;
+            }
+            let round = || {
+                let start = Instant::now();
+                let mut tokens = 0;
+                while tokens < ROUND_TOKENS {
+                    tokens += decoder.step()?.len();
+                }
                 Ok(tokens as f64 / start.elapsed().as_secs_f64())
             };
             in_slices(&cpu, slice, size.flops(vocab_size), path, round)

@@ -67,7 +67,7 @@ impl Row {
         let Self { name, threads, path, tokens_per_second, gflops, share, .. } = self;
         let memory = megabytes(self.peak_memory);
         let mut line = format!(
-            "{name:<18} {threads:>7} {path:<9} {tokens_per_second:>10.0} {gflops:>8.1} {:>7.0} % {memory:>7}",
+            "{name:<20} {threads:>7} {path:<9} {tokens_per_second:>10.0} {gflops:>8.1} {:>7.0} % {memory:>7}",
             share * 100.0
         );
         if let Some(PeerRow { tokens_per_second, peak_memory, ratio }) = &self.peer {
@@ -79,7 +79,7 @@ impl Row {
 
 /// The first line of the table.
 pub(crate) const HEADER: &str =
-    "row                threads path        tokens/s  GFLOP/s  of sgemm    MB    PyTorch      MB    ratio";
+    "row                  threads path        tokens/s  GFLOP/s  of sgemm    MB    PyTorch      MB    ratio";
 
 /// The line below the table.
 pub(crate) fn program_text(program: &Program) -> String {

@@ -31,6 +31,8 @@ pub(crate) enum Work {
     Generate,
     /// Scoring documents of 20 to 200 tokens.
     Score,
+    /// Sampling of as many sequences at a time as the batch size.
+    GenerateBatch,
 }
 
 /// The book's model (8.6 in the Chinese edition, 9.6 in the current English one), which the other rows vary.
@@ -70,6 +72,7 @@ pub(crate) const SIZES: &[Size] = &[
     Size { name: "generate-rnn-256", work: Work::Generate, ..BOOK },
     Size { name: "generate-lstm-256", work: Work::Generate, cell: Cell::Lstm, ..BOOK },
     Size { name: "score-lstm-256", work: Work::Score, cell: Cell::Lstm, batch_size: 64, ..BOOK },
+    Size { name: "generate-64-lstm-256", work: Work::GenerateBatch, cell: Cell::Lstm, batch_size: 64, ..BOOK },
 ];
 
 impl Size {
@@ -101,7 +104,7 @@ impl Size {
         let macs = gates * h * (self.num_layers * h + inputs) + v * h;
         match self.work {
             Work::Train => 6.0 * macs as f64,
-            Work::Generate | Work::Score => 2.0 * macs as f64,
+            Work::Generate | Work::GenerateBatch | Work::Score => 2.0 * macs as f64,
         }
     }
 
@@ -130,6 +133,7 @@ impl Work {
             Self::Train => "train",
             Self::Generate => "generate",
             Self::Score => "score",
+            Self::GenerateBatch => "generate-batch",
         }
     }
 }

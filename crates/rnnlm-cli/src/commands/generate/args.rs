@@ -142,7 +142,7 @@ pub(super) struct BeamArgs {
     #[arg(long, value_name = "X", default_value_t = 0.75, value_parser = non_negative_f64,
           allow_negative_numbers = true, requires = "beam")]
     pub(super) length_penalty: f64,
-    /// Number of texts to print, with their log-probabilities.
+    /// Number of texts to print, each after its score and its log-probability, the best first.
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one, requires = "beam")]
     pub(super) num_results: usize,
 }

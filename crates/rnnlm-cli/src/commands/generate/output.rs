@@ -84,7 +84,9 @@ impl<'a> TextWriter<'a> {
     fn write_text(&mut self, (prefix, _): Key, text: &Continuation<'_>, score: Option<Score>) -> Result<()> {
         let shown = self.prefixes[prefix].shown();
         let mut bytes = match score {
-            Some(score) if !self.is_single => format!("{:.4}\t", score.log_probability).into_bytes(),
+            Some(score) if !self.is_single => {
+                format!("{:.4}\t{:.4}\t", score.score, score.log_probability).into_bytes()
+            }
             _ => Vec::new(),
         };
         // documents that blank lines separate are written as such a text
