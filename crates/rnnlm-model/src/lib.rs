@@ -67,6 +67,7 @@ mod config;
 mod embedding;
 mod error;
 mod evaluate;
+mod extend;
 mod generate;
 mod import_error;
 mod init;

@@ -40,6 +40,10 @@ pub struct CorpusOptions {
     pub encoding: TextEncoding,
     /// Tokens with fewer occurrences in the whole text become `<unk>`. 0 and 1 keep all tokens.
     pub min_freq: u64,
+    /// Maximum number of tokens in the vocabulary besides `<unk>` and the reserved tokens: the most frequent ones of the
+    /// whole text. The end token of documents is kept in any case. 0, which files omit, keeps all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_vocab: usize,
     /// How the text is divided into documents. Files that do not have it imply none.
     #[serde(skip_serializing_if = "Documents::is_none")]
     pub documents: Documents,
@@ -49,6 +53,10 @@ pub struct CorpusOptions {
     pub max_tokens: usize,
     /// Tokens that get the ids after `<unk>`, whether or not they occur in the text.
     pub reserved: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// An encoded text and its vocabulary.
@@ -103,6 +111,30 @@ impl Corpus {
     /// [`Error::TooManyDocuments`].
     pub fn encode(source: Source<'_>, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Self> {
         encode(source, vocab, max_tokens, encoding)
+    }
+
+    /// Reads a text with an existing vocabulary, and appends the tokens that the vocabulary does not have. The tokens of the
+    /// vocabulary keep their ids; the new ones follow by descending frequency in this text. `min_freq` and `max_vocab` apply
+    /// to the new tokens; the vocabulary decides how the text is read. Frequencies are those of both texts together.
+    ///
+    /// ```
+    /// use rnnlm_vocab::{Corpus, CorpusOptions, Source};
+    ///
+    /// let options = CorpusOptions::default();
+    /// let vocab = Corpus::from_bytes(b"abba", &options)?.vocab;
+    /// let corpus = Corpus::extend(Source::from_bytes(b"add a bed"), &vocab, &options)?;
+    /// assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "a", "b", "d", " ", "e"]);
+    /// # Ok::<(), rnnlm_vocab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Corpus::read`], except for [`Error::Reserved`].
+    pub fn extend(source: Source<'_>, vocab: &Vocab, options: &CorpusOptions) -> Result<Self> {
+        let (kind, normalization) = (vocab.kind(), vocab.normalization());
+        let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
+        let options = CorpusOptions { kind, normalization, line_ends, documents, ..options.clone() };
+        build_with(VocabBuilder::extending(vocab), source, &options)
     }
 
     /// [`Corpus::read`] for the file at `path`.
@@ -204,9 +236,13 @@ impl Corpus {
 }
 
 fn build(source: Source<'_>, options: &CorpusOptions) -> Result<Corpus> {
-    let CorpusOptions { kind, normalization, line_ends, encoding, documents, min_freq, max_tokens, ref reserved } =
+    let CorpusOptions { kind, normalization, line_ends, documents, ref reserved, .. } = *options;
+    build_with(VocabBuilder::new(kind, normalization, line_ends, documents, reserved)?, source, options)
+}
+
+fn build_with(mut builder: VocabBuilder, source: Source<'_>, options: &CorpusOptions) -> Result<Corpus> {
+    let CorpusOptions { kind, normalization, line_ends, encoding, documents, min_freq, max_vocab, max_tokens, .. } =
         *options;
-    let mut builder = VocabBuilder::new(kind, normalization, line_ends, documents, reserved)?;
     let mut ids = Vec::new();
     let mut memory = source.memory();
     let mut reader = source.into_reader(interpretation(kind, normalization, encoding))?;
@@ -223,7 +259,7 @@ fn build(source: Source<'_>, options: &CorpusOptions) -> Result<Corpus> {
         Ok(())
     })?;
 
-    let built = builder.finish(min_freq, reader.format())?;
+    let built = builder.finish(min_freq, max_vocab, reader.format())?;
     let mut unknown = UnknownTokens::default();
     for id in &mut ids {
         let provisional = *id as usize;

@@ -101,7 +101,10 @@ pub enum Error {
         reason: String,
     },
     /// The number of distinct tokens exceeds `MAX_TOKENS`.
-    #[error("the vocabulary has {}, the maximum is {limit}; raise `min_freq`", count(*found as u64, "token"))]
+    #[error(
+        "the vocabulary has {}, the maximum is {limit}; raise `min_freq`, or set `max_vocab`",
+        count(*found as u64, "token")
+    )]
     TooManyTokens {
         /// Number of tokens.
         found: usize,

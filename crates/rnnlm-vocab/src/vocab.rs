@@ -212,7 +212,7 @@ impl Vocab {
     }
 
     /// Encodes a text without normalizing it. This is the inverse of [`Vocab::decode_bytes`] for any sequence of ids
-    /// that tokenization can produce. With characters or bytes it cannot produce `<unk>` or reserved tokens of several
+    /// that tokenization can produce. Except with words, it cannot produce `<unk>` or reserved tokens of several
     /// characters. It never produces [`EOS_TOKEN`] as an end token.
     ///
     /// # Errors
@@ -221,7 +221,7 @@ impl Vocab {
     pub fn encode_normalized(&self, text: &[u8]) -> Result<Encoding> {
         let piece = match self.kind {
             TokenKind::Byte => Piece::Bytes(text),
-            TokenKind::Char | TokenKind::Word => Piece::Text(text_of(text, "the text")?),
+            TokenKind::Char | TokenKind::Word | TokenKind::WordPunct => Piece::Text(text_of(text, "the text")?),
         };
         let tokenizer = Tokenizer::new(self.kind, Normalization::None, LineEndConversion::Keep, Extent::Lines);
         Ok(self.encode_as(piece, tokenizer))
@@ -343,7 +343,7 @@ pub(crate) fn invalid_reserved_reason(kind: TokenKind, token: &str) -> Option<&'
         TokenKind::Byte if token.len() == 1 => {
             Some("is the same as an ordinary byte token; write the byte like `<0xE9>`")
         }
-        TokenKind::Char | TokenKind::Byte => None,
+        TokenKind::Char | TokenKind::Byte | TokenKind::WordPunct => None,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use rnnlm_vocab::{
-    Batches, Corpus, CorpusOptions, LineEndConversion, LineEndings, Normalization, Sampling, TextEncoding, TextSize,
-    TokenKind, UnknownToken, most_frequent,
+    Batches, Corpus, CorpusOptions, Documents, LineEndConversion, LineEndings, Normalization, Sampling, Source,
+    TextEncoding, TextSize, TokenKind, UnknownToken, most_frequent,
 };
 
 fn options(kind: TokenKind, normalization: Normalization) -> CorpusOptions {
@@ -164,6 +164,72 @@ fn max_tokens_limits_the_ids_but_not_the_vocabulary() {
     let corpus = Corpus::from_bytes(b"b a c c a c", &options).unwrap();
     assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "c", "a", "b"]);
     assert_eq!((corpus.ids, corpus.tokens), (vec![3, 2], 6));
+}
+
+#[test]
+fn max_vocab_keeps_the_most_frequent_tokens() {
+    let most = CorpusOptions { max_vocab: 2, ..options(TokenKind::Word, Normalization::Book) };
+    // c occurs 3 times, a and b twice, and b occurs first
+    let corpus = Corpus::from_bytes(b"b a c c a c b d", &most).unwrap();
+    assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "c", "b"]);
+    assert_eq!((corpus.vocab.frequencies(), corpus.ids.as_slice()), (&[3, 3, 2][..], &[2, 0, 1, 1, 0, 1, 2, 0][..]));
+    assert_eq!(corpus.unknown.to_string(), r#""a" "d""#);
+    let reserved = CorpusOptions { reserved: vec!["<pad>".to_owned()], ..most };
+    assert_eq!(Corpus::from_bytes(b"b a c c a c b d", &reserved).unwrap().vocab.len(), 4);
+    // the line end is the third most frequent token, and is kept as the end token
+    let lines =
+        CorpusOptions { documents: Documents::Lines, kind: TokenKind::Char, max_vocab: 1, ..CorpusOptions::default() };
+    let vocab = Corpus::from_bytes(b"abbaa\nbaa\n", &lines).unwrap().vocab;
+    assert_eq!(vocab.tokens().collect::<Vec<_>>(), ["<unk>", "a", "\n"]);
+    let json = serde_json::to_string(&CorpusOptions::default()).unwrap();
+    assert!(!json.contains("max_vocab"), "files of earlier versions stay the same: {json}");
+}
+
+#[test]
+fn words_with_punctuation_restore_the_text() {
+    let text = "\u{feff}Mr. Öz's 42 cats,\r\n  e\u{301}t al. (1898)\n";
+    let corpus = Corpus::from_bytes(text.as_bytes(), &options(TokenKind::WordPunct, Normalization::None)).unwrap();
+    assert_eq!(corpus.vocab.decode(&corpus.ids).unwrap(), text.trim_start_matches('\u{feff}'));
+    let tokens: Vec<&str> = corpus.ids.iter().filter_map(|&id| corpus.vocab.token(id)).collect();
+    let expected = [
+        "Mr",
+        ".",
+        " Öz",
+        "'",
+        "s",
+        " 42",
+        " cats",
+        ",",
+        "\r",
+        "\n",
+        " ",
+        " e\u{301}t",
+        " al",
+        ".",
+        " (",
+        "1898",
+        ")",
+        "\n",
+    ];
+    assert_eq!(tokens, expected);
+    assert_eq!(corpus.text_size(0..corpus.ids.len()), corpus.text);
+    let book = Corpus::from_bytes(text.as_bytes(), &options(TokenKind::WordPunct, Normalization::Book)).unwrap();
+    assert_eq!(book.vocab.decode(&book.ids).unwrap(), "mr z s cats\ne t al\n");
+}
+
+#[test]
+fn an_extended_vocabulary_appends_new_tokens_by_frequency() {
+    let words = options(TokenKind::Word, Normalization::Book);
+    let old = Corpus::from_bytes(b"a b a", &words).unwrap().vocab;
+    let text = b"x y a z y b y x";
+    let new = Corpus::extend(Source::from_bytes(text), &old, &words).unwrap();
+    assert_eq!(new.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "a", "b", "y", "x", "z"]);
+    assert_eq!((new.vocab.frequencies(), new.ids.as_slice()), (&[0, 3, 2, 3, 2, 1][..], &[4, 3, 1, 5, 3, 2, 3, 4][..]));
+    let rare = CorpusOptions { min_freq: 3, ..words.clone() };
+    let frequent = Corpus::extend(Source::from_bytes(text), &old, &rare).unwrap();
+    assert_eq!((frequent.vocab.len(), frequent.unknown.count()), (4, 3));
+    let one = CorpusOptions { max_vocab: 1, ..words };
+    assert_eq!(Corpus::extend(Source::from_bytes(text), &old, &one).unwrap().vocab, frequent.vocab);
 }
 
 #[test]

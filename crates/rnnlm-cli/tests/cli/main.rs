@@ -16,3 +16,4 @@ mod support;
 mod terminal;
 mod texts;
 mod validation;
+mod vocabularies;

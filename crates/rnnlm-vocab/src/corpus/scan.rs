@@ -142,8 +142,7 @@ impl Scan {
         sink: &mut impl FnMut(&[u8], &mut MemoryUse) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         // the piece can end in a word that grows with every piece
-        let pending =
-            if self.kind == TokenKind::Word { 2 * (tokenizer.pending_bytes() + piece.len()) as u64 } else { 0 };
+        let pending = if self.kind.is_bounded() { 0 } else { 2 * (tokenizer.pending_bytes() + piece.len()) as u64 };
         memory.check(pending)?;
         tokenizer.push(piece, &mut |token| sink(token, memory))
     }

@@ -139,5 +139,6 @@ fn token_name(kind: TokenKind) -> &'static str {
         TokenKind::Char => "char",
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
+        TokenKind::WordPunct => "word-punct",
     }
 }
