@@ -80,7 +80,7 @@ fn a_text_is_read_with_a_given_vocabulary() {
     refuses(&["--vocab", "run", "--min-freq", "2"], 4, &["`min_freq` is 0 and not 2"]);
     refuses(&["--vocab", "run", "--max-vocab", "2"], 4, &["`max_vocab`"]);
     refuses(&["--vocab", "run", "--init-from", "run"], 2, &["cannot be used with"]);
-    refuses(&["--vocab", "tokens.txt"], 1, &["`<pad>`", "--token word"]);
+    refuses(&["--vocab", "tokens.txt"], 1, &["`the`, is not one character", "--token word"]);
     refuses(&["--vocab", "missing.json"], 1, &["missing.json"]);
 }
 
