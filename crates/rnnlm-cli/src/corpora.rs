@@ -153,7 +153,7 @@ impl TextSource {
 
     /// Reads the text with an existing vocabulary, and appends the tokens that it does not have.
     pub(crate) fn extend(&self, vocab: &Vocab, options: &CorpusOptions) -> Result<Corpus> {
-        let corpus = Corpus::extend(self.open()?, vocab, options)?;
+        let corpus = Corpus::extend([Ok(self.open()?)], vocab, options)?;
         print_warnings(&corpus);
         Ok(corpus)
     }

@@ -86,6 +86,7 @@ mod document_splitter;
 mod documents;
 mod encoding;
 mod error;
+mod ids;
 mod memory;
 mod normalize;
 mod reader;
@@ -109,6 +110,7 @@ pub use encoding::{TextEncoding, UnknownEncoding};
 #[cfg(feature = "corpora")]
 pub use error::Attempt;
 pub use error::{Error, Result};
+pub use ids::{IdSource, Ids};
 pub use normalize::{DroppedLetters, LineEndConversion, Normalization};
 pub use records::looks_like_records;
 pub use source::Source;

@@ -222,14 +222,14 @@ fn an_extended_vocabulary_appends_new_tokens_by_frequency() {
     let words = options(TokenKind::Word, Normalization::Book);
     let old = Corpus::from_bytes(b"a b a", &words).unwrap().vocab;
     let text = b"x y a z y b y x";
-    let new = Corpus::extend(Source::from_bytes(text), &old, &words).unwrap();
+    let new = Corpus::extend([Ok(Source::from_bytes(text))], &old, &words).unwrap();
     assert_eq!(new.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "a", "b", "y", "x", "z"]);
     assert_eq!((new.vocab.frequencies(), new.ids.as_slice()), (&[0, 3, 2, 3, 2, 1][..], &[4, 3, 1, 5, 3, 2, 3, 4][..]));
     let rare = CorpusOptions { min_freq: 3, ..words.clone() };
-    let frequent = Corpus::extend(Source::from_bytes(text), &old, &rare).unwrap();
+    let frequent = Corpus::extend([Ok(Source::from_bytes(text))], &old, &rare).unwrap();
     assert_eq!((frequent.vocab.len(), frequent.unknown.count()), (4, 3));
     let one = CorpusOptions { max_vocab: 1, ..words };
-    assert_eq!(Corpus::extend(Source::from_bytes(text), &old, &one).unwrap().vocab, frequent.vocab);
+    assert_eq!(Corpus::extend([Ok(Source::from_bytes(text))], &old, &one).unwrap().vocab, frequent.vocab);
 }
 
 #[test]
@@ -328,4 +328,49 @@ fn the_time_machine_in_words() {
         ("here and there", 15),
     ];
     assert_eq!(triples, expected.map(|(words, count)| (words.to_owned(), count)));
+}
+
+#[test]
+fn several_files_are_one_text_and_end_a_token_and_a_document() {
+    let files = |texts: &[&str], options: &CorpusOptions| {
+        Corpus::read_files(texts.iter().map(|text| Ok(Source::from_bytes(text.as_bytes()))), options).unwrap()
+    };
+    let chars = options(TokenKind::Char, Normalization::None);
+    let corpus = files(&["ab", "", "\u{feff}c\r\n", "d\n"], &chars);
+    assert_eq!(corpus.vocab.decode(&corpus.ids).unwrap(), "abc\r\nd\n");
+    assert_eq!(corpus.ids, Corpus::from_bytes(b"abc\r\nd\n", &chars).unwrap().ids);
+    assert_eq!((corpus.text_format.line_endings, corpus.text_format.byte_order_mark), (LineEndings::Mixed, true));
+    assert_eq!((corpus.source_bytes, corpus.text, corpus.tokens), (10, TextSize { characters: 7, bytes: 7 }, 7));
+    let words = files(&["the ca", "t sat"], &options(TokenKind::Word, Normalization::None));
+    assert_eq!(words.vocab.decode(&words.ids).unwrap(), "the ca t sat");
+    assert_eq!(words.text_size(0..4), words.text);
+    let lines = CorpusOptions { documents: Documents::Lines, max_tokens: 8, ..chars.clone() };
+    let documents = files(&["ab\ncd", "ef\ngh"], &lines);
+    assert_eq!(documents.vocab.decode(&documents.ids).unwrap(), "ab\ncd\n");
+    assert_eq!((documents.documents.len(), documents.tokens), (2, 12));
+    let encoded = |max_tokens| {
+        let sources = ["ab", "cd"].map(|text| Ok(Source::from_bytes(text.as_bytes())));
+        Corpus::encode_files(sources, corpus.vocab.clone(), max_tokens, TextEncoding::UTF_8).unwrap()
+    };
+    assert_eq!(corpus.vocab.decode(&encoded(3).ids).unwrap(), "abc");
+    assert_eq!(encoded(0).ids.len(), 4);
+    assert!(Corpus::read_files([], &chars).is_err());
+}
+
+#[test]
+fn the_files_of_a_text_can_have_different_encodings_and_an_error_names_the_file() {
+    let chars = options(TokenKind::Char, Normalization::None);
+    let utf_16: Vec<u8> = "\u{feff}é".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let sources = || [("one.txt", "né".as_bytes()), ("two.txt", &utf_16), ("three.txt", b"caf\xE9")];
+    let read = |count: usize| {
+        let sources = sources().into_iter().take(count);
+        Corpus::read_files(sources.map(|(name, text)| Ok(Source::from_reader(text, name))), &chars)
+    };
+    let corpus = read(2).unwrap();
+    assert_eq!(
+        (corpus.vocab.decode(&corpus.ids).unwrap(), corpus.encoding.to_string()),
+        ("néé".to_owned(), "UTF-16LE".to_owned())
+    );
+    let error = read(3).unwrap_err().to_string();
+    assert_eq!(error, "`three.txt` is not UTF-8: byte 0xE9 at offset 3, line 1");
 }

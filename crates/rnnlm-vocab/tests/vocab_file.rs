@@ -194,7 +194,7 @@ fn a_list_of_tokens_can_have_documents() {
 
 #[test]
 fn a_newer_format_version_is_refused_before_other_fields_are_read() {
-    let later = json!({ "format_version": 4, "tokens": { "the": 1 }, "merges": [] });
+    let later = json!({ "format_version": 5, "tokens": { "the": 1 }, "merges": [] });
     assert_eq!(
         read(&later).unwrap_err().to_string(),
         "the vocabulary has `format_version` 5, this version reads up to 4"
