@@ -27,6 +27,8 @@ use scan::Scanned;
 
 pub(crate) use files::Files;
 pub(crate) use scan::{Scan, Token};
+#[cfg(feature = "cache")]
+pub(crate) use validation::Fnv1a;
 
 /// Options for building a vocabulary from a text. The defaults are the book's: characters, normalized, the whole text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +94,8 @@ pub struct Corpus {
     pub unknown: UnknownTokens,
     /// The letters of the whole text that [`Normalization::Book`] dropped.
     pub dropped_letters: DroppedLetters,
+    /// The digest of the content of each document, if the unknown tokens are not known one by one.
+    pub(crate) document_contents: Option<Vec<u64>>,
 }
 
 impl Corpus {
@@ -358,6 +362,7 @@ fn into_corpus(files: Files<'_>, encoding: Encoding, vocab: Vocab) -> Corpus {
         tokens,
         unknown,
         dropped_letters,
+        document_contents: None,
     }
 }
 

@@ -103,6 +103,26 @@ impl Vocab {
         Self { line_ends, ..self }
     }
 
+    /// How the ids of another vocabulary, or the way it reads texts, differ from this one; `None` if they do not.
+    /// Frequencies and the format of the text that a vocabulary was built on do not matter.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let settings = [
+            ("token kind", self.kind.as_str(), other.kind.as_str()),
+            ("normalization", self.normalization.as_str(), other.normalization.as_str()),
+            ("conversion of line ends", self.line_ends.as_str(), other.line_ends.as_str()),
+            ("division into documents", self.documents.as_str(), other.documents.as_str()),
+        ];
+        if let Some((name, this, that)) = settings.into_iter().find(|(_, this, that)| this != that) {
+            return Some(format!("its {name} is `{this}`, not `{that}`"));
+        }
+        if self.len() != other.len() {
+            return Some(format!("it has {}, not {}", count(self.len() as u64, "token"), other.len()));
+        }
+        let mut pairs = self.tokens().zip(other.tokens()).enumerate();
+        let (id, (this, that)) = pairs.find(|(_, (this, that))| this != that)?;
+        Some(format!("token {id} is {this:?}, not {that:?}"))
+    }
+
     /// Number of tokens, including `<unk>`: V, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a vocabulary is never empty")]
     pub fn len(&self) -> usize {
