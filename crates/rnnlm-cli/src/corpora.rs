@@ -151,6 +151,13 @@ impl TextSource {
         Ok(corpus)
     }
 
+    /// Reads the text with an existing vocabulary, and appends the tokens that it does not have.
+    pub(crate) fn extend(&self, vocab: &Vocab, options: &CorpusOptions) -> Result<Corpus> {
+        let corpus = Corpus::extend([Ok(self.open()?)], vocab, options)?;
+        print_warnings(&corpus);
+        Ok(corpus)
+    }
+
     /// Reads the bytes of the text into memory.
     pub(crate) fn read_to_end(&self) -> Result<Vec<u8>> {
         Ok(self.open()?.read_to_end()?)

@@ -13,6 +13,7 @@ pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
         TokenKind::Char => "character",
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
+        TokenKind::WordPunct => "token",
     };
     let used = corpus.ids.len() as u64;
     let all = human::count(corpus.tokens, unit);

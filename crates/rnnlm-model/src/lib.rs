@@ -74,6 +74,7 @@ mod decoder;
 mod embedding;
 mod error;
 mod evaluate;
+mod extend;
 mod generate;
 mod import_error;
 mod init;

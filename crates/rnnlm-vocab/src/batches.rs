@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document_index::DocumentSet;
 use crate::error::{Error, Result};
+use crate::ids::Ids;
 use crate::rng::SplitMix64;
 use documents::DocumentStream;
 
@@ -68,7 +69,7 @@ impl Minibatch {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
-    corpus: &'a [u32],
+    corpus: Ids<'a>,
     batch_size: usize,
     num_steps: usize,
     offset: usize,
@@ -95,7 +96,7 @@ impl<'a> Batches<'a> {
     /// [`Error::Zero`], [`Error::BatchOverflow`], [`Error::CorpusTooShort`].
     pub fn new(
         sampling: Sampling,
-        corpus: &'a [u32],
+        corpus: impl Into<Ids<'a>>,
         batch_size: usize,
         num_steps: usize,
         seed: u64,
@@ -115,7 +116,14 @@ impl<'a> Batches<'a> {
     /// # Errors
     ///
     /// [`Error::Zero`], [`Error::BatchOverflow`], [`Error::CorpusTooShort`].
-    pub fn sequential(corpus: &'a [u32], batch_size: usize, num_steps: usize, seed: u64, epoch: u64) -> Result<Self> {
+    pub fn sequential(
+        corpus: impl Into<Ids<'a>>,
+        batch_size: usize,
+        num_steps: usize,
+        seed: u64,
+        epoch: u64,
+    ) -> Result<Self> {
+        let corpus = corpus.into();
         check_sizes(corpus.len(), batch_size, num_steps)?;
         let offset = SplitMix64::with_index(seed, epoch).below(num_steps as u64 + 1) as usize;
         let row_length = (corpus.len() - offset - 1) / batch_size;
@@ -132,7 +140,14 @@ impl<'a> Batches<'a> {
     /// # Errors
     ///
     /// [`Error::Zero`], [`Error::BatchOverflow`], [`Error::CorpusTooShort`].
-    pub fn random(corpus: &'a [u32], batch_size: usize, num_steps: usize, seed: u64, epoch: u64) -> Result<Self> {
+    pub fn random(
+        corpus: impl Into<Ids<'a>>,
+        batch_size: usize,
+        num_steps: usize,
+        seed: u64,
+        epoch: u64,
+    ) -> Result<Self> {
+        let corpus = corpus.into();
         check_sizes(corpus.len(), batch_size, num_steps)?;
         let mut rng = SplitMix64::with_index(seed, epoch);
         let offset = rng.below(num_steps as u64) as usize;
@@ -180,7 +195,7 @@ impl<'a> Batches<'a> {
         epoch: u64,
         shuffle: bool,
     ) -> Result<Self> {
-        let corpus = documents.ids();
+        let corpus = Ids::Memory(documents.ids());
         check_sizes(corpus.len(), batch_size, num_steps)?;
         let mut rng = SplitMix64::with_index(seed, epoch);
         // the stream has one token more than the corpus, and so has as many inputs as the corpus has tokens
@@ -209,7 +224,8 @@ impl<'a> Batches<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::MinibatchIndex`], [`Error::MinibatchShape`].
+    /// [`Error::MinibatchIndex`], [`Error::MinibatchShape`]; those of [`IdSource::read`](crate::IdSource::read) if the ids are
+    /// stored.
     pub fn fill(&self, index: usize, minibatch: &mut Minibatch) -> Result<()> {
         let num_minibatches = self.num_minibatches;
         if index >= num_minibatches {
@@ -223,31 +239,14 @@ impl<'a> Batches<'a> {
         }
         for row in 0..self.batch_size {
             let start = self.row_start(index, row);
-            if let RowStarts::Documents { stream, .. } = &self.row_starts {
-                self.fill_row(stream.runs(start), row, minibatch);
-            } else {
-                self.fill_row(std::iter::once(&self.corpus[start..]), row, minibatch);
+            let mut writer = RowWriter { minibatch: &mut *minibatch, index: row };
+            match (&self.row_starts, self.corpus) {
+                (RowStarts::Documents { stream, .. }, _) => writer.write_all(stream.runs(start)),
+                (_, Ids::Memory(ids)) => writer.write_all(std::iter::once(&ids[start..])),
+                (_, ids @ Ids::Stored { .. }) => writer.write_stored(ids, start)?,
             }
         }
         Ok(())
-    }
-
-    /// Writes the first T + 1 tokens of some runs into a row: the inputs and the targets.
-    fn fill_row<'b>(&self, runs: impl Iterator<Item = &'b [u32]>, row: usize, minibatch: &mut Minibatch) {
-        let ids = self.batch_size * self.num_steps;
-        let mut index = row; // of the input of the next token
-        for run in runs {
-            for &token in run {
-                if index >= self.batch_size {
-                    minibatch.targets[index - self.batch_size] = token;
-                }
-                if index >= ids {
-                    return;
-                }
-                minibatch.inputs[index] = token;
-                index += self.batch_size;
-            }
-        }
     }
 
     /// The index in the corpus, or in the stream of documents, where `row` of minibatch `index` starts.
@@ -261,28 +260,88 @@ impl<'a> Batches<'a> {
     }
 }
 
+/// Writes the first T + 1 tokens of a row: its inputs and targets.
+struct RowWriter<'a> {
+    minibatch: &'a mut Minibatch,
+    /// The index of the input of the next token.
+    index: usize,
+}
+
+impl RowWriter<'_> {
+    /// Writes tokens; returns whether the row is complete.
+    fn write(&mut self, run: &[u32]) -> bool {
+        let Minibatch { inputs, targets, batch_size, .. } = &mut *self.minibatch;
+        for &token in run {
+            if self.index >= *batch_size {
+                targets[self.index - *batch_size] = token;
+            }
+            if self.index >= inputs.len() {
+                return true;
+            }
+            inputs[self.index] = token;
+            self.index += *batch_size;
+        }
+        false
+    }
+
+    fn write_all<'b>(&mut self, mut runs: impl Iterator<Item = &'b [u32]>) {
+        while runs.next().is_some_and(|run| !self.write(run)) {}
+    }
+
+    /// Writes a row that starts at `start` of stored ids.
+    fn write_stored(&mut self, ids: Ids<'_>, start: usize) -> Result<()> {
+        let mut part = [0; 256];
+        let end = start + self.minibatch.num_steps + 1;
+        let mut next = start;
+        while next < end {
+            let len = part.len().min(end - next);
+            ids.read(next, &mut part[..len])?;
+            self.write(&part[..len]);
+            next += len;
+        }
+        Ok(())
+    }
+}
+
 impl<'a> IntoIterator for Batches<'a> {
     type Item = Minibatch;
     type IntoIter = Minibatches<'a>;
 
     fn into_iter(self) -> Minibatches<'a> {
-        Minibatches { batches: self, next: 0 }
+        Minibatches { batches: self, next: 0, error: None }
     }
 }
 
 /// Iterator over the minibatches of an epoch. It allocates each one; [`Batches::fill`] reuses one buffer instead.
-#[derive(Clone, Debug)]
+///
+/// It ends early if stored ids cannot be read. [`Minibatches::error`] returns the reason.
+#[derive(Debug)]
 pub struct Minibatches<'a> {
     batches: Batches<'a>,
     next: usize,
+    error: Option<Error>,
+}
+
+impl Minibatches<'_> {
+    /// Why the iterator ended before the last minibatch; `None` if it did not. Ids in memory have no such error.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
 }
 
 impl Iterator for Minibatches<'_> {
     type Item = Minibatch;
 
     fn next(&mut self) -> Option<Minibatch> {
+        if self.next == self.batches.num_minibatches {
+            return None;
+        }
         let mut minibatch = Minibatch::new(self.batches.batch_size, self.batches.num_steps);
-        self.batches.fill(self.next, &mut minibatch).ok()?; // the only possible error is an index past the end
+        if let Err(error) = self.batches.fill(self.next, &mut minibatch) {
+            self.error = Some(error);
+            self.next = self.batches.num_minibatches;
+            return None;
+        }
         self.next += 1;
         Some(minibatch)
     }

@@ -22,6 +22,12 @@ pub(crate) struct VocabBuilder {
     documents: Documents,
     /// Number of reserved tokens, including [`EOS_TOKEN`].
     reserved: usize,
+    /// Number of tokens whose ids are given: `<unk>`, the reserved tokens, and the tokens of a vocabulary that is extended.
+    fixed: usize,
+    /// The provisional id of [`EOS_TOKEN`] if it is the end token. It is not in the index, because a text never has it.
+    eos_id: u32,
+    /// The format of the text that the extended vocabulary was built on.
+    text_format: Option<TextFormat>,
     index: Index,
     /// Raw tokens by provisional id.
     tokens: Vec<Box<[u8]>>,
@@ -29,7 +35,7 @@ pub(crate) struct VocabBuilder {
     counts: Vec<u64>,
 }
 
-/// The provisional id of [`EOS_TOKEN`] if it is the end token. It is not in the index, because a text never has it.
+/// The id of [`EOS_TOKEN`] in a new vocabulary.
 const EOS_ID: u32 = 1;
 
 /// A vocabulary and the mapping from provisional ids.
@@ -56,6 +62,9 @@ impl VocabBuilder {
             line_ends,
             documents,
             reserved: reserved.len() + usize::from(has_eos),
+            fixed: 1 + reserved.len() + usize::from(has_eos),
+            eos_id: EOS_ID,
+            text_format: None,
             index: Index::default(),
             tokens: Vec::new(),
             counts: Vec::new(),
@@ -81,6 +90,34 @@ impl VocabBuilder {
         Ok(builder)
     }
 
+    /// A builder that appends tokens to a vocabulary. All tokens of the vocabulary keep their ids, and counts are added to its
+    /// frequencies.
+    pub(crate) fn extending(vocab: &Vocab) -> Self {
+        let kind = vocab.kind();
+        let mut builder = Self {
+            kind,
+            normalization: vocab.normalization(),
+            line_ends: vocab.line_ends(),
+            documents: vocab.documents(),
+            reserved: vocab.reserved(),
+            fixed: vocab.len(),
+            eos_id: vocab.end_token().unwrap_or(EOS_ID),
+            text_format: Some(vocab.text_format()),
+            index: Index::default(),
+            tokens: Vec::with_capacity(vocab.len()),
+            counts: vocab.frequencies().to_vec(),
+        };
+        let eos = builder.documents.has_eos(kind).then_some(builder.eos_id);
+        for (id, token) in vocab.tokens().enumerate() {
+            let raw = kind.unescape(token);
+            builder.tokens.push(raw.into());
+            if Some(id as u32) != eos {
+                builder.index.insert(raw, id as u32);
+            }
+        }
+        builder
+    }
+
     /// Counts one occurrence of a raw token and returns its provisional id.
     pub(crate) fn count(&mut self, raw: &[u8], memory: &mut MemoryUse) -> Result<u32, Stop> {
         let id = match self.index.get(raw) {
@@ -99,8 +136,8 @@ impl VocabBuilder {
         match self.documents.raw_end_token(self.kind) {
             Some(end) if end != EOS_TOKEN => self.count(end.as_bytes(), memory),
             _ => {
-                self.counts[EOS_ID as usize] += 1;
-                Ok(EOS_ID)
+                self.counts[self.eos_id as usize] += 1;
+                Ok(self.eos_id)
             }
         }
     }
@@ -120,17 +157,23 @@ impl VocabBuilder {
         Ok(id)
     }
 
-    /// Builds the vocabulary. Tokens with fewer than `min_freq` occurrences become `<unk>`, except for the end token. So
-    /// does a token of the text that is written like a reserved end token.
-    pub(crate) fn finish(self, min_freq: u64, text_format: TextFormat) -> Result<Built> {
-        let fixed = self.reserved + 1;
+    /// Builds the vocabulary. Tokens with fewer than `min_freq` occurrences become `<unk>`, and so do those after the
+    /// `max_vocab` most frequent ones, unless that is 0; the end token never does. A token of the text that is written like a
+    /// reserved end token becomes `<unk>`, too. Tokens whose ids are given are not counted.
+    pub(crate) fn finish(self, min_freq: u64, max_vocab: usize, text_format: TextFormat) -> Result<Built> {
+        let (fixed, text_format) = (self.fixed, self.text_format.unwrap_or(text_format));
         let end = self.documents.raw_end_token(self.kind);
-        let is_kept = |&id: &usize| match end {
-            Some(end) if *self.tokens[id] == *end.as_bytes() => end != EOS_TOKEN,
-            _ => self.counts[id] >= min_freq,
-        };
+        let is_end = |id: usize| end.is_some_and(|end| *self.tokens[id] == *end.as_bytes());
+        let is_kept = |&id: &usize| if is_end(id) { end != Some(EOS_TOKEN) } else { self.counts[id] >= min_freq };
         let mut order: Vec<usize> = (fixed..self.tokens.len()).filter(is_kept).collect();
         order.sort_by_key(|&id| Reverse(self.counts[id])); // a stable sort keeps ties in order of first occurrence
+        if max_vocab > 0 {
+            let mut rank = 0;
+            order.retain(|&id| {
+                rank += 1;
+                rank <= max_vocab || is_end(id)
+            });
+        }
         order.splice(..0, 0..fixed);
         if order.len() > MAX_TOKENS {
             return Err(Error::TooManyTokens { found: order.len(), limit: MAX_TOKENS });

@@ -1,5 +1,6 @@
 //! Stages 1 and 2 combined: reading a text in one pass and encoding it.
 
+mod files;
 mod scan;
 mod validation;
 
@@ -17,13 +18,17 @@ use crate::encoding::TextEncoding;
 use crate::error::Error;
 use crate::error::Result;
 use crate::normalize::{DroppedLetters, LineEndConversion, Normalization};
-use crate::reader::{Interpretation, TextReader};
 use crate::source::Source;
 use crate::text::{TextFormat, TextSize};
 use crate::tokenize::TokenKind;
 use crate::unknown::{UNKNOWN_ID, UnknownTokens};
 use crate::vocab::{Encoding, Vocab};
-use scan::{Scan, Scanned, Token};
+use scan::Scanned;
+
+pub(crate) use files::Files;
+pub(crate) use scan::{Scan, Token};
+#[cfg(feature = "cache")]
+pub(crate) use validation::Fnv1a;
 
 /// Options for building a vocabulary from a text. The defaults are the book's: characters, normalized, the whole text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +45,10 @@ pub struct CorpusOptions {
     pub encoding: TextEncoding,
     /// Tokens with fewer occurrences in the whole text become `<unk>`. 0 and 1 keep all tokens.
     pub min_freq: u64,
+    /// Maximum number of tokens in the vocabulary besides `<unk>` and the reserved tokens: the most frequent ones of the
+    /// whole text. The end token of documents is kept in any case. 0, which files omit, keeps all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub max_vocab: usize,
     /// How the text is divided into documents. Files that do not have it imply none.
     #[serde(skip_serializing_if = "Documents::is_none")]
     pub documents: Documents,
@@ -49,6 +58,10 @@ pub struct CorpusOptions {
     pub max_tokens: usize,
     /// Tokens that get the ids after `<unk>`, whether or not they occur in the text.
     pub reserved: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// An encoded text and its vocabulary.
@@ -81,6 +94,8 @@ pub struct Corpus {
     pub unknown: UnknownTokens,
     /// The letters of the whole text that [`Normalization::Book`] dropped.
     pub dropped_letters: DroppedLetters,
+    /// The digest of the content of each document, if the unknown tokens are not known one by one.
+    pub(crate) document_contents: Option<Vec<u64>>,
 }
 
 impl Corpus {
@@ -91,7 +106,43 @@ impl Corpus {
     /// [`Error::Read`], [`Error::InvalidUtf8`], [`Error::InvalidEncoding`], [`Error::TooLarge`], [`Error::Empty`],
     /// [`Error::Reserved`], [`Error::TooManyTokens`], [`Error::TooManyDocuments`].
     pub fn read(source: Source<'_>, options: &CorpusOptions) -> Result<Self> {
-        build(source, options)
+        build(one(source), options)
+    }
+
+    /// [`Corpus::read`] for a text that consists of several files, in order. The end of a file ends a token and, with
+    /// documents, a document. The limit of memory is that of the first file.
+    ///
+    /// ```
+    /// use rnnlm_vocab::{Corpus, CorpusOptions, Source};
+    ///
+    /// let files = [&b"time"[..], b"traveller"].map(|text| Ok(Source::from_bytes(text)));
+    /// let corpus = Corpus::read_files(files, &CorpusOptions::default())?;
+    /// assert_eq!(corpus.vocab.decode(&corpus.ids)?, "timetraveller");
+    /// # Ok::<(), rnnlm_vocab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Corpus::read`], and of the sources.
+    pub fn read_files<'a>(
+        sources: impl IntoIterator<Item = Result<Source<'a>>>,
+        options: &CorpusOptions,
+    ) -> Result<Self> {
+        build(sources, options)
+    }
+
+    /// [`Corpus::encode`] for a text that consists of several files, as in [`Corpus::read_files`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Corpus::encode`], and of the sources.
+    pub fn encode_files<'a>(
+        sources: impl IntoIterator<Item = Result<Source<'a>>>,
+        vocab: Vocab,
+        max_tokens: usize,
+        encoding: TextEncoding,
+    ) -> Result<Self> {
+        encode(sources, vocab, max_tokens, encoding)
     }
 
     /// Reads a text and encodes its first `max_tokens` tokens (0: all) with an existing vocabulary, which also decides
@@ -102,7 +153,35 @@ impl Corpus {
     /// [`Error::Read`], [`Error::InvalidUtf8`], [`Error::InvalidEncoding`], [`Error::TooLarge`], [`Error::Empty`],
     /// [`Error::TooManyDocuments`].
     pub fn encode(source: Source<'_>, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Self> {
-        encode(source, vocab, max_tokens, encoding)
+        encode(one(source), vocab, max_tokens, encoding)
+    }
+
+    /// Reads a text, in one or several files, with an existing vocabulary, and appends the tokens that the vocabulary does not have. The tokens of the
+    /// vocabulary keep their ids; the new ones follow by descending frequency in this text. `min_freq` and `max_vocab` apply
+    /// to the new tokens; the vocabulary decides how the text is read. Frequencies are those of both texts together.
+    ///
+    /// ```
+    /// use rnnlm_vocab::{Corpus, CorpusOptions, Source};
+    ///
+    /// let options = CorpusOptions::default();
+    /// let vocab = Corpus::from_bytes(b"abba", &options)?.vocab;
+    /// let corpus = Corpus::extend([Ok(Source::from_bytes(b"add a bed"))], &vocab, &options)?;
+    /// assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "a", "b", "d", " ", "e"]);
+    /// # Ok::<(), rnnlm_vocab::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Corpus::read`], except for [`Error::Reserved`].
+    pub fn extend<'a>(
+        sources: impl IntoIterator<Item = Result<Source<'a>>>,
+        vocab: &Vocab,
+        options: &CorpusOptions,
+    ) -> Result<Self> {
+        let (kind, normalization) = (vocab.kind(), vocab.normalization());
+        let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
+        let options = CorpusOptions { kind, normalization, line_ends, documents, ..options.clone() };
+        build_with(VocabBuilder::extending(vocab), sources, &options)
     }
 
     /// [`Corpus::read`] for the file at `path`.
@@ -111,7 +190,7 @@ impl Corpus {
     ///
     /// Those of [`Source::open`] and [`Corpus::read`].
     pub fn from_path(path: impl AsRef<Path>, options: &CorpusOptions) -> Result<Self> {
-        build(Source::open(path)?, options)
+        build(one(Source::open(path)?), options)
     }
 
     /// [`Corpus::read`] for a stream. `name` identifies the stream in errors.
@@ -120,7 +199,7 @@ impl Corpus {
     ///
     /// Those of [`Corpus::read`].
     pub fn from_reader(reader: impl Read, name: &str, options: &CorpusOptions) -> Result<Self> {
-        build(Source::from_reader(reader, name), options)
+        build(one(Source::from_reader(reader, name)), options)
     }
 
     /// [`Corpus::read`] for a text in memory. Errors call it `the text`.
@@ -129,7 +208,7 @@ impl Corpus {
     ///
     /// Those of [`Corpus::read`].
     pub fn from_bytes(text: &[u8], options: &CorpusOptions) -> Result<Self> {
-        build(Source::from_bytes(text), options)
+        build(one(Source::from_bytes(text)), options)
     }
 
     /// [`Corpus::encode`] for the file at `path`, in UTF-8.
@@ -138,7 +217,7 @@ impl Corpus {
     ///
     /// Those of [`Source::open`] and [`Corpus::encode`].
     pub fn encode_path(path: impl AsRef<Path>, vocab: Vocab, max_tokens: usize) -> Result<Self> {
-        encode(Source::open(path)?, vocab, max_tokens, TextEncoding::UTF_8)
+        encode(one(Source::open(path)?), vocab, max_tokens, TextEncoding::UTF_8)
     }
 
     /// [`Corpus::encode`] for a stream, in UTF-8. `name` identifies the stream in errors.
@@ -147,7 +226,7 @@ impl Corpus {
     ///
     /// Those of [`Corpus::encode`].
     pub fn encode_reader(reader: impl Read, name: &str, vocab: Vocab, max_tokens: usize) -> Result<Self> {
-        encode(Source::from_reader(reader, name), vocab, max_tokens, TextEncoding::UTF_8)
+        encode(one(Source::from_reader(reader, name)), vocab, max_tokens, TextEncoding::UTF_8)
     }
 
     /// [`Corpus::encode`] for a text in memory, in UTF-8. Errors call it `the text`.
@@ -156,7 +235,7 @@ impl Corpus {
     ///
     /// Those of [`Corpus::encode`].
     pub fn encode_bytes(text: &[u8], vocab: Vocab, max_tokens: usize) -> Result<Self> {
-        encode(Source::from_bytes(text), vocab, max_tokens, TextEncoding::UTF_8)
+        encode(one(Source::from_bytes(text)), vocab, max_tokens, TextEncoding::UTF_8)
     }
 
     /// The size of the tokens in this range of `ids` in the normalized text: the denominators of bits per character and
@@ -203,19 +282,22 @@ impl Corpus {
     }
 }
 
-fn build(source: Source<'_>, options: &CorpusOptions) -> Result<Corpus> {
-    let CorpusOptions { kind, normalization, line_ends, encoding, documents, min_freq, max_tokens, ref reserved } =
+fn build<'a>(sources: impl IntoIterator<Item = Result<Source<'a>>>, options: &CorpusOptions) -> Result<Corpus> {
+    let CorpusOptions { kind, normalization, line_ends, documents, ref reserved, .. } = *options;
+    build_with(VocabBuilder::new(kind, normalization, line_ends, documents, reserved)?, sources, options)
+}
+
+fn build_with<'a>(
+    mut builder: VocabBuilder,
+    sources: impl IntoIterator<Item = Result<Source<'a>>>,
+    options: &CorpusOptions,
+) -> Result<Corpus> {
+    let CorpusOptions { kind, normalization, line_ends, encoding, min_freq, max_vocab, documents, max_tokens, .. } =
         *options;
-    let mut builder = VocabBuilder::new(kind, normalization, line_ends, documents, reserved)?;
     let mut ids = Vec::new();
-    let mut memory = source.memory();
-    let mut reader = source.into_reader(interpretation(kind, normalization, encoding))?;
     let scan = Scan { kind, normalization, line_ends, documents, max_tokens };
-    let scanned = scan.read(&mut reader, &mut memory, |token, is_kept, memory| {
-        let provisional = match token {
-            Token::Raw(token) => builder.count(token, memory)?,
-            Token::End => builder.count_end(memory)?,
-        };
+    let mut files = Files::read(sources, encoding, scan, |token, is_kept, memory| {
+        let provisional = token.count(&mut builder, memory)?;
         if is_kept {
             memory.reserve(&mut ids)?;
             ids.push(provisional);
@@ -223,50 +305,45 @@ fn build(source: Source<'_>, options: &CorpusOptions) -> Result<Corpus> {
         Ok(())
     })?;
 
-    let built = builder.finish(min_freq, reader.format())?;
+    let built = builder.finish(min_freq, max_vocab, files.format())?;
     let mut unknown = UnknownTokens::default();
     for id in &mut ids {
         let provisional = *id as usize;
         *id = built.renumbering[provisional];
         if *id == UNKNOWN_ID {
             let raw = &built.tokens[provisional];
-            unknown.try_record(raw, kind, &mut memory).map_err(|excess| excess.in_text(&reader))?;
+            unknown.try_record(raw, kind, &mut files.memory).map_err(|excess| excess.in_text(&files.last))?;
         }
     }
-    Ok(into_corpus(scanned, &reader, Encoding { ids, unknown }, built.vocab))
+    Ok(into_corpus(files, Encoding { ids, unknown }, built.vocab))
 }
 
-fn encode(source: Source<'_>, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Corpus> {
-    let (kind, normalization) = (vocab.kind(), vocab.normalization());
-    let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
+fn encode<'a>(
+    sources: impl IntoIterator<Item = Result<Source<'a>>>,
+    vocab: Vocab,
+    max_tokens: usize,
+    encoding: TextEncoding,
+) -> Result<Corpus> {
     let mut encoded = Encoding::default();
-    let mut memory = source.memory();
-    let mut reader = source.into_reader(interpretation(kind, normalization, encoding))?;
-    let scan = Scan { kind, normalization, line_ends, documents, max_tokens };
-    let scanned = scan.read(&mut reader, &mut memory, |token, is_kept, memory| {
-        match (token, vocab.end_token()) {
-            _ if !is_kept => {}
-            (Token::Raw(token), _) => encoded.try_add(token, &vocab, memory)?,
-            (Token::End, None) => {}
-            (Token::End, Some(end)) => {
-                memory.reserve(&mut encoded.ids)?;
-                encoded.ids.push(end);
+    let files =
+        Files::read(sources, encoding, Scan { max_tokens, ..Scan::of_vocab(&vocab) }, |token, is_kept, memory| {
+            match (token, vocab.end_token()) {
+                _ if !is_kept => {}
+                (Token::Raw(token), _) => encoded.try_add(token, &vocab, memory)?,
+                (Token::End, None) => {}
+                (Token::End, Some(end)) => {
+                    memory.reserve(&mut encoded.ids)?;
+                    encoded.ids.push(end);
+                }
             }
-        }
-        Ok(())
-    })?;
-    Ok(into_corpus(scanned, &reader, encoded, vocab))
+            Ok(())
+        })?;
+    Ok(into_corpus(files, encoded, vocab))
 }
 
-/// Only byte tokens without normalization do not require a text.
-fn interpretation(kind: TokenKind, normalization: Normalization, encoding: TextEncoding) -> Interpretation {
-    match (kind, normalization) {
-        (TokenKind::Byte, Normalization::None) if encoding.is_utf_8() => Interpretation::Bytes,
-        _ => Interpretation::Text(encoding),
-    }
-}
-
-fn into_corpus(scanned: Scanned, reader: &TextReader<'_>, encoding: Encoding, vocab: Vocab) -> Corpus {
+fn into_corpus(files: Files<'_>, encoding: Encoding, vocab: Vocab) -> Corpus {
+    let text_format = files.format();
+    let Files { scanned, bytes, is_likely_utf_16, encoding: text_encoding, .. } = files;
     let Scanned { tokens, text, dropped_letters, mut documents, empty_documents, looks_like_records } = scanned;
     let Encoding { mut ids, unknown } = encoding;
     ids.shrink_to_fit();
@@ -277,13 +354,19 @@ fn into_corpus(scanned: Scanned, reader: &TextReader<'_>, encoding: Encoding, vo
         empty_documents,
         looks_like_records,
         vocab,
-        text_format: reader.format(),
-        encoding: reader.encoding(),
-        is_likely_utf_16: reader.is_likely_utf_16(),
-        source_bytes: reader.bytes_read(),
+        text_format,
+        encoding: text_encoding,
+        is_likely_utf_16,
+        source_bytes: bytes,
         text,
         tokens,
         unknown,
         dropped_letters,
+        document_contents: None,
     }
+}
+
+/// The iterator of a text in one file.
+fn one(source: Source<'_>) -> impl IntoIterator<Item = Result<Source<'_>>> {
+    std::iter::once(Ok(source))
 }

@@ -15,7 +15,7 @@ pub const EOS_TOKEN: &str = "<eos>";
 /// A text is divided after decoding, before the normalization. Each document is followed by one *end token*, which
 /// never occurs inside a document. So a document starts exactly where the input of a model is the end token.
 ///
-/// | | characters, bytes | words |
+/// | | characters, bytes | words, words with punctuation |
 /// |---|---|---|
 /// | `Lines` | `\n` | [`EOS_TOKEN`] |
 /// | `BlankLines` | [`EOS_TOKEN`] | [`EOS_TOKEN`] |
@@ -68,7 +68,7 @@ impl Documents {
         match (self, kind) {
             (Self::None, _) => None,
             (Self::Lines, TokenKind::Char | TokenKind::Byte) => Some("\n"),
-            (Self::Lines, TokenKind::Word) | (Self::BlankLines, _) => Some(EOS_TOKEN),
+            (Self::Lines, TokenKind::Word | TokenKind::WordPunct) | (Self::BlankLines, _) => Some(EOS_TOKEN),
         }
     }
 

@@ -101,7 +101,10 @@ pub enum Error {
         reason: String,
     },
     /// The number of distinct tokens exceeds `MAX_TOKENS`.
-    #[error("the vocabulary has {}, the maximum is {limit}; raise `min_freq`", count(*found as u64, "token"))]
+    #[error(
+        "the vocabulary has {}, the maximum is {limit}; raise `min_freq`, or set `max_vocab`",
+        count(*found as u64, "token")
+    )]
     TooManyTokens {
         /// Number of tokens.
         found: usize,
@@ -227,6 +230,49 @@ pub enum Error {
         /// `(batch_size, num_steps)` of the minibatch.
         found: (usize, usize),
     },
+    /// A token cache, or a file of it, is not what was written.
+    #[cfg(feature = "cache")]
+    #[error("`{}` is damaged: {reason}", path.display())]
+    DamagedCache {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the block of ids.
+        reason: String,
+    },
+    /// A token cache is not that of this text, vocabulary or tokenization.
+    #[cfg(feature = "cache")]
+    #[error("the token cache `{}` does not fit: {reason}", path.display())]
+    CacheMismatch {
+        /// The folder.
+        path: PathBuf,
+        /// What differs, with both values.
+        reason: String,
+    },
+    /// Another process is building the token cache.
+    #[cfg(feature = "cache")]
+    #[error("the token cache `{}` is being built by another process", path.display())]
+    CacheBusy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder of a token cache to build exists, and is no token cache.
+    #[cfg(feature = "cache")]
+    #[error("`{}` exists, and is no token cache", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A disk has no space for a token cache.
+    #[cfg(feature = "cache")]
+    #[error("the token cache `{}` needs {needed} bytes, {free} are free", path.display())]
+    DiskSpace {
+        /// The folder.
+        path: PathBuf,
+        /// The size of the cache in bytes.
+        needed: u64,
+        /// The free space in bytes.
+        free: u64,
+    },
     /// The name of a corpus is not a valid file stem.
     #[cfg(feature = "corpora")]
     #[error("corpus name `{name}` must consist of lowercase letters, digits, `-` and `_`")]
@@ -267,8 +313,8 @@ pub enum Error {
         /// How to add the corpus by hand.
         advice: String,
     },
-    /// A downloaded file cannot be written. No partial file remains.
-    #[cfg(feature = "download")]
+    /// A file cannot be written. No partial download and no partial cache remains.
+    #[cfg(any(feature = "cache", feature = "download"))]
     #[error("`{}` could not be written", path.display())]
     Write {
         /// The file.

@@ -69,11 +69,14 @@
 //! - `compression` (default): reads gzip and zstd files, with decoders in Rust.
 //! - `encodings` (default): reads UTF-16 and the other encodings of the WHATWG's Encoding Standard. Without it, a text
 //!   must be UTF-8.
+//! - `cache`: stores the ids of texts that are larger than memory in files, as a `TokenCache`.
 //! - `corpora`: finds a corpus by name in given folders and verifies its checksum.
 //! - `download`: downloads a corpus over https if no folder has it.
 
 mod batches;
 mod builder;
+#[cfg(feature = "cache")]
+mod cache;
 #[cfg(feature = "compression")]
 mod compression;
 mod content;
@@ -86,6 +89,7 @@ mod document_splitter;
 mod documents;
 mod encoding;
 mod error;
+mod ids;
 mod memory;
 mod normalize;
 mod reader;
@@ -100,6 +104,8 @@ mod vocab;
 mod vocab_file;
 
 pub use batches::{Batches, Minibatch, Minibatches, Sampling};
+#[cfg(feature = "cache")]
+pub use cache::{CachePass, CacheProgress, TokenCache};
 pub use content::LikelyContent;
 pub use corpus::{Corpus, CorpusOptions};
 pub use document_index::{DocumentIndex, DocumentSet};
@@ -109,6 +115,7 @@ pub use encoding::{TextEncoding, UnknownEncoding};
 #[cfg(feature = "corpora")]
 pub use error::Attempt;
 pub use error::{Error, Result};
+pub use ids::{IdSource, Ids};
 pub use normalize::{DroppedLetters, LineEndConversion, Normalization};
 pub use records::looks_like_records;
 pub use source::Source;

@@ -226,6 +226,11 @@ impl<'a> TextReader<'a> {
         TextFormat { line_endings: self.endings.kind(), byte_order_mark: self.byte_order_mark }
     }
 
+    /// The line ends of the pieces so far.
+    pub(crate) fn endings(&self) -> EndingCounts {
+        self.endings
+    }
+
     /// The encoding that the text is decoded from.
     pub(crate) fn encoding(&self) -> TextEncoding {
         self.encoding

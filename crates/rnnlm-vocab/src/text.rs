@@ -70,6 +70,13 @@ impl EndingCounts {
         self.after_return = last == b'\r';
     }
 
+    /// Adds the line ends of another text.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.lf += other.lf;
+        self.crlf += other.crlf;
+        self.cr += other.cr;
+    }
+
     pub(crate) fn total(self) -> u64 {
         self.lf + self.crlf + self.cr
     }

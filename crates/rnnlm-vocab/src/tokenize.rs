@@ -1,7 +1,9 @@
 //! Stage 2, tokenization: splitting a normalized text into tokens.
 //!
 //! A token has two forms: the raw bytes in the text, and the escaped form in a vocabulary file, where a byte token is
-//! written like `<0xE9>`. For characters and words the two are the same.
+//! written like `<0xE9>`. For the other kinds the two are the same.
+
+mod word_punct;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::normalize::{DroppedLetters, Extent, LineEndConversion, Normalization, Normalizer};
 use crate::text::{Piece, TextSize};
+use word_punct::WordPuncts;
 
 /// The unit of tokenization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,6 +26,11 @@ pub enum TokenKind {
     Word,
     /// A byte, written like `<0xE9>` in files. Under [`Normalization::None`] a text need not be UTF-8.
     Byte,
+    /// Letters, digits and punctuation separated: a run of letters, a run of digits, or a single other character, each with
+    /// the space before it, if there is one. Line ends and all other white space characters are tokens of their own, also
+    /// under [`Normalization::Book`]. Decoding restores the normalized text exactly.
+    #[serde(rename = "word-punct")]
+    WordPunct,
 }
 
 /// All byte values, so that the raw form of a byte token can be borrowed.
@@ -38,14 +46,15 @@ static BYTES: [u8; 256] = {
 
 impl TokenKind {
     /// All variants.
-    pub const ALL: [Self; 3] = [Self::Char, Self::Word, Self::Byte];
+    pub const ALL: [Self; 4] = [Self::Char, Self::Word, Self::Byte, Self::WordPunct];
 
-    /// The name in files and on the command line: `char`, `word` or `byte`.
+    /// The name in files and on the command line: `char`, `word`, `byte` or `word-punct`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Char => "char",
             Self::Word => "word",
             Self::Byte => "byte",
+            Self::WordPunct => "word-punct",
         }
     }
 
@@ -53,8 +62,13 @@ impl TokenKind {
     pub fn separator(self) -> &'static str {
         match self {
             Self::Word => " ",
-            Self::Char | Self::Byte => "",
+            Self::Char | Self::Byte | Self::WordPunct => "",
         }
+    }
+
+    /// Whether a token has a bounded length: one character or one byte.
+    pub(crate) fn is_bounded(self) -> bool {
+        matches!(self, Self::Char | Self::Byte)
     }
 
     /// The tokens of a normalized text, as written in a vocabulary file.
@@ -64,6 +78,7 @@ impl TokenKind {
     ///
     /// assert_eq!(TokenKind::Word.tokens("the time machine"), ["the", "time", "machine"]);
     /// assert_eq!(TokenKind::Byte.tokens("é"), ["<0xC3>", "<0xA9>"]);
+    /// assert_eq!(TokenKind::WordPunct.tokens("Mr. Öz, 42"), ["Mr", ".", " Öz", ",", " 42"]);
     /// ```
     pub fn tokens(self, normalized: &str) -> Vec<String> {
         let mut tokens = Vec::new();
@@ -73,8 +88,12 @@ impl TokenKind {
         };
         let outcome = match self {
             Self::Char => each_char(normalized, &mut keep),
-            Self::Word => normalized.split_whitespace().map(str::as_bytes).try_for_each(keep),
-            Self::Byte => normalized.as_bytes().chunks(1).try_for_each(keep),
+            Self::Word => normalized.split_whitespace().map(str::as_bytes).try_for_each(&mut keep),
+            Self::Byte => normalized.as_bytes().chunks(1).try_for_each(&mut keep),
+            Self::WordPunct => {
+                let (mut words, mut size) = (WordPuncts::default(), TextSize::default());
+                words.push(normalized, &mut size, &mut keep).and_then(|()| words.finish(&mut size, &mut keep))
+            }
         };
         match outcome {
             Ok(()) => tokens,
@@ -109,6 +128,9 @@ impl TokenKind {
             Self::Word if escaped.is_empty() => Some("is empty"),
             Self::Word if escaped.contains(char::is_whitespace) => Some("contains white space"),
             Self::Byte if parse_byte(escaped).is_none() => Some("is not a byte written like `<0xE9>`"),
+            Self::WordPunct if !word_punct::is_one_token(escaped) => {
+                Some("is not a run of letters or digits or one other character, with at most one space before it")
+            }
             _ => None,
         }
     }
@@ -135,9 +157,8 @@ fn each_char<E>(text: &str, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Re
 
 /// Normalizes and tokenizes a text that arrives in pieces. The pieces may begin and end anywhere.
 pub(crate) struct Tokenizer {
-    kind: TokenKind,
     normalizer: Normalizer,
-    words: Words,
+    splitter: TokenSplitter,
     /// The size of the tokens so far, without separators.
     size: TextSize,
 }
@@ -150,21 +171,27 @@ impl Tokenizer {
         extent: Extent,
     ) -> Self {
         let normalizer = Normalizer::new(normalization, line_ends, extent);
-        let normalizer = if kind == TokenKind::Word { normalizer.with_line_separator() } else { normalizer };
-        Self { kind, normalizer, words: Words::default(), size: TextSize::default() }
+        let normalizer = if kind.is_bounded() { normalizer } else { normalizer.with_line_separator() };
+        let splitter = match kind {
+            TokenKind::Char => TokenSplitter::Chars,
+            TokenKind::Byte => TokenSplitter::Bytes,
+            TokenKind::Word => TokenSplitter::Words(Words::default()),
+            TokenKind::WordPunct => TokenSplitter::WordPuncts(WordPuncts::default()),
+        };
+        Self { normalizer, splitter, size: TextSize::default() }
     }
 
     /// Calls `sink` with the raw bytes of every token that ends in the next piece of the text.
     pub(crate) fn push<E>(&mut self, piece: Piece<'_>, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let Self { kind, normalizer, words, size } = self;
-        split(*kind, normalizer.push(piece), words, size, sink)
+        let Self { normalizer, splitter, size } = self;
+        splitter.push(normalizer.push(piece), size, sink)
     }
 
     /// Calls `sink` with the tokens that the end of the text completes.
     pub(crate) fn finish<E>(&mut self, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let Self { kind, normalizer, words, size } = self;
-        split(*kind, normalizer.finish(), words, size, sink)?;
-        words.finish(size, sink)
+        let Self { normalizer, splitter, size } = self;
+        splitter.push(normalizer.finish(), size, sink)?;
+        splitter.finish(size, sink)
     }
 
     /// Starts another text after [`Tokenizer::finish`]. Sizes and dropped letters add up over all texts.
@@ -184,7 +211,11 @@ impl Tokenizer {
 
     /// Number of bytes of the word that the next piece may continue.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.words.unfinished.len()
+        match &self.splitter {
+            TokenSplitter::Chars | TokenSplitter::Bytes => 0,
+            TokenSplitter::Words(words) => words.unfinished.len(),
+            TokenSplitter::WordPuncts(words) => words.pending_bytes(),
+        }
     }
 
     /// The size of the tokens so far, without separators.
@@ -198,25 +229,43 @@ impl Tokenizer {
     }
 }
 
-/// Splits a piece of a normalized text.
-fn split<E>(
-    kind: TokenKind,
-    piece: Piece<'_>,
-    words: &mut Words,
-    size: &mut TextSize,
-    sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<(), E> {
-    let (text, bytes) = match piece {
-        Piece::Text(text) => (text, text.as_bytes()),
-        Piece::Bytes(bytes) => ("", bytes),
-    };
-    match kind {
-        TokenKind::Word => return words.push(text, size, sink),
-        TokenKind::Char => each_char(text, sink)?,
-        TokenKind::Byte => bytes.chunks(1).try_for_each(sink)?,
+/// Splits the pieces of a normalized text into tokens of one kind.
+enum TokenSplitter {
+    Chars,
+    Bytes,
+    Words(Words),
+    WordPuncts(WordPuncts),
+}
+
+impl TokenSplitter {
+    fn push<E>(
+        &mut self,
+        piece: Piece<'_>,
+        size: &mut TextSize,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (text, bytes) = match piece {
+            Piece::Text(text) => (text, text.as_bytes()),
+            Piece::Bytes(bytes) => ("", bytes),
+        };
+        match self {
+            Self::Words(words) => return words.push(text, size, sink),
+            Self::WordPuncts(words) => return words.push(text, size, sink),
+            Self::Chars => each_char(text, sink)?,
+            Self::Bytes => bytes.chunks(1).try_for_each(sink)?,
+        }
+        *size += TextSize::of(bytes);
+        Ok(())
     }
-    *size += TextSize::of(bytes);
-    Ok(())
+
+    /// Ends the unfinished token.
+    fn finish<E>(&mut self, size: &mut TextSize, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Self::Chars | Self::Bytes => Ok(()),
+            Self::Words(words) => words.finish(size, sink),
+            Self::WordPuncts(words) => words.finish(size, sink),
+        }
+    }
 }
 
 /// Splits a text that arrives in pieces into words.

@@ -48,6 +48,8 @@ pub struct UnknownTokens {
     /// The index in `distinct` of each occurrence, or [`LITERAL`]. The size of a token cannot be recovered from the id,
     /// which is always 0.
     occurrences: Vec<usize>,
+    /// Number of occurrences that are not known one by one, as in a token cache.
+    unlisted: usize,
 }
 
 /// The index of a literal `<unk>`, which is not in `distinct`.
@@ -56,7 +58,13 @@ const LITERAL: usize = usize::MAX;
 impl UnknownTokens {
     /// Number of occurrences of unknown tokens.
     pub fn count(&self) -> usize {
-        self.occurrences.len()
+        self.occurrences.len() + self.unlisted
+    }
+
+    /// This number of occurrences, which are not known one by one.
+    #[cfg(feature = "cache")]
+    pub(crate) fn with_count(count: u64) -> Self {
+        Self { unlisted: count as usize, ..Self::default() }
     }
 
     /// The distinct unknown tokens in order of first occurrence. A literal `<unk>` among words is counted by
@@ -109,8 +117,9 @@ impl UnknownTokens {
     /// The sizes in the text of `count` unknown tokens after the first `skipped` ones.
     pub(crate) fn sizes(&self, skipped: usize, count: usize) -> impl Iterator<Item = TextSize> {
         let size_of_literal = TextSize::of(UNKNOWN_TOKEN.as_bytes());
-        let occurrences = self.occurrences[skipped..skipped + count].iter();
-        occurrences.map(move |&index| self.sizes.get(index).copied().unwrap_or(size_of_literal))
+        let occurrences = (skipped..skipped + count).map(|number| self.occurrences.get(number).copied());
+        // an occurrence that is not listed counts like a literal `<unk>`
+        occurrences.map(move |index| index.and_then(|index| self.sizes.get(index)).copied().unwrap_or(size_of_literal))
     }
 }
 

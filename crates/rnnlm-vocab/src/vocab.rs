@@ -107,6 +107,26 @@ impl Vocab {
         Self { line_ends, ..self }
     }
 
+    /// How the ids of another vocabulary, or the way it reads texts, differ from this one; `None` if they do not.
+    /// Frequencies and the format of the text that a vocabulary was built on do not matter.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let settings = [
+            ("token kind", self.kind.as_str(), other.kind.as_str()),
+            ("normalization", self.normalization.as_str(), other.normalization.as_str()),
+            ("conversion of line ends", self.line_ends.as_str(), other.line_ends.as_str()),
+            ("division into documents", self.documents.as_str(), other.documents.as_str()),
+        ];
+        if let Some((name, this, that)) = settings.into_iter().find(|(_, this, that)| this != that) {
+            return Some(format!("its {name} is `{this}`, not `{that}`"));
+        }
+        if self.len() != other.len() {
+            return Some(format!("it has {}, not {}", count(self.len() as u64, "token"), other.len()));
+        }
+        let mut pairs = self.tokens().zip(other.tokens()).enumerate();
+        let (id, (this, that)) = pairs.find(|(_, (this, that))| this != that)?;
+        Some(format!("token {id} is {this:?}, not {that:?}"))
+    }
+
     /// Number of tokens, including `<unk>`: V, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a vocabulary is never empty")]
     pub fn len(&self) -> usize {
@@ -216,7 +236,7 @@ impl Vocab {
     }
 
     /// Encodes a text without normalizing it. This is the inverse of [`Vocab::decode_bytes`] for any sequence of ids
-    /// that tokenization can produce. With characters or bytes it cannot produce `<unk>` or reserved tokens of several
+    /// that tokenization can produce. Except with words, it cannot produce `<unk>` or reserved tokens of several
     /// characters. It never produces [`EOS_TOKEN`] as an end token.
     ///
     /// # Errors
@@ -225,7 +245,7 @@ impl Vocab {
     pub fn encode_normalized(&self, text: &[u8]) -> Result<Encoding> {
         let piece = match self.kind {
             TokenKind::Byte => Piece::Bytes(text),
-            TokenKind::Char | TokenKind::Word => Piece::Text(text_of(text, "the text")?),
+            TokenKind::Char | TokenKind::Word | TokenKind::WordPunct => Piece::Text(text_of(text, "the text")?),
         };
         let tokenizer = Tokenizer::new(self.kind, Normalization::None, LineEndConversion::Keep, Extent::Lines);
         Ok(self.encode_as(piece, tokenizer))
@@ -347,7 +367,7 @@ pub(crate) fn invalid_reserved_reason(kind: TokenKind, token: &str) -> Option<&'
         TokenKind::Byte if token.len() == 1 => {
             Some("is the same as an ordinary byte token; write the byte like `<0xE9>`")
         }
-        TokenKind::Char | TokenKind::Byte => None,
+        TokenKind::Char | TokenKind::Byte | TokenKind::WordPunct => None,
     }
 }
 

@@ -6,8 +6,8 @@
 //! vocabulary was built on), `reserved` (number of reserved tokens after `<unk>`), `tokens` in id order, and their
 //! `frequencies`. The file is untrusted input: no size in it decides an allocation, and no content causes a panic.
 //!
-//! Version 2 adds `line_ends` and the normalization `lower`, version 3 adds `documents` and `end_token`. A vocabulary is
-//! written in the oldest version that has what it uses.
+//! Version 2 adds `line_ends` and the normalization `lower`, version 3 adds `documents` and `end_token`, version 4 adds the
+//! token kind `word-punct`. A vocabulary is written in the oldest version that has what it uses.
 
 use std::fmt;
 use std::io::Read;
@@ -26,7 +26,7 @@ use crate::tokenize::TokenKind;
 use crate::vocab::{MAX_TOKENS, Parts, Vocab};
 
 /// The newest `format_version` of a `vocab.json` that this library writes and reads.
-pub const VOCAB_FORMAT_VERSION: u64 = 3;
+pub const VOCAB_FORMAT_VERSION: u64 = 4;
 
 /// The size limit of a `vocab.json`, for writing and reading.
 const MAX_BYTES: u64 = 1 << 28;
@@ -89,10 +89,16 @@ impl Vocab {
     pub fn to_json(&self) -> Result<String> {
         let is_version_1 = self.line_ends().is_keep() && self.normalization() != Normalization::Lower;
         let written = Written {
-            format_version: match self.documents() {
-                Documents::None if is_version_1 => 1,
-                Documents::None => 2,
-                Documents::Lines | Documents::BlankLines => 3,
+            format_version: match (self.kind(), self.documents()) {
+                (TokenKind::WordPunct, _) => 4,
+                (_, Documents::Lines | Documents::BlankLines) => 3,
+                (_, Documents::None) => {
+                    if is_version_1 {
+                        1
+                    } else {
+                        2
+                    }
+                }
             },
             token_kind: self.kind(),
             normalization: self.normalization(),

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use rnnlm_vocab::{
-    Batches, Corpus, CorpusOptions, LineEndConversion, LineEndings, Normalization, Sampling, TextEncoding, TextSize,
-    TokenKind, UnknownToken, most_frequent,
+    Batches, Corpus, CorpusOptions, Documents, LineEndConversion, LineEndings, Normalization, Sampling, Source,
+    TextEncoding, TextSize, TokenKind, UnknownToken, most_frequent,
 };
 
 fn options(kind: TokenKind, normalization: Normalization) -> CorpusOptions {
@@ -167,6 +167,72 @@ fn max_tokens_limits_the_ids_but_not_the_vocabulary() {
 }
 
 #[test]
+fn max_vocab_keeps_the_most_frequent_tokens() {
+    let most = CorpusOptions { max_vocab: 2, ..options(TokenKind::Word, Normalization::Book) };
+    // c occurs 3 times, a and b twice, and b occurs first
+    let corpus = Corpus::from_bytes(b"b a c c a c b d", &most).unwrap();
+    assert_eq!(corpus.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "c", "b"]);
+    assert_eq!((corpus.vocab.frequencies(), corpus.ids.as_slice()), (&[3, 3, 2][..], &[2, 0, 1, 1, 0, 1, 2, 0][..]));
+    assert_eq!(corpus.unknown.to_string(), r#""a" "d""#);
+    let reserved = CorpusOptions { reserved: vec!["<pad>".to_owned()], ..most };
+    assert_eq!(Corpus::from_bytes(b"b a c c a c b d", &reserved).unwrap().vocab.len(), 4);
+    // the line end is the third most frequent token, and is kept as the end token
+    let lines =
+        CorpusOptions { documents: Documents::Lines, kind: TokenKind::Char, max_vocab: 1, ..CorpusOptions::default() };
+    let vocab = Corpus::from_bytes(b"abbaa\nbaa\n", &lines).unwrap().vocab;
+    assert_eq!(vocab.tokens().collect::<Vec<_>>(), ["<unk>", "a", "\n"]);
+    let json = serde_json::to_string(&CorpusOptions::default()).unwrap();
+    assert!(!json.contains("max_vocab"), "files of earlier versions stay the same: {json}");
+}
+
+#[test]
+fn words_with_punctuation_restore_the_text() {
+    let text = "\u{feff}Mr. Öz's 42 cats,\r\n  e\u{301}t al. (1898)\n";
+    let corpus = Corpus::from_bytes(text.as_bytes(), &options(TokenKind::WordPunct, Normalization::None)).unwrap();
+    assert_eq!(corpus.vocab.decode(&corpus.ids).unwrap(), text.trim_start_matches('\u{feff}'));
+    let tokens: Vec<&str> = corpus.ids.iter().filter_map(|&id| corpus.vocab.token(id)).collect();
+    let expected = [
+        "Mr",
+        ".",
+        " Öz",
+        "'",
+        "s",
+        " 42",
+        " cats",
+        ",",
+        "\r",
+        "\n",
+        " ",
+        " e\u{301}t",
+        " al",
+        ".",
+        " (",
+        "1898",
+        ")",
+        "\n",
+    ];
+    assert_eq!(tokens, expected);
+    assert_eq!(corpus.text_size(0..corpus.ids.len()), corpus.text);
+    let book = Corpus::from_bytes(text.as_bytes(), &options(TokenKind::WordPunct, Normalization::Book)).unwrap();
+    assert_eq!(book.vocab.decode(&book.ids).unwrap(), "mr z s cats\ne t al\n");
+}
+
+#[test]
+fn an_extended_vocabulary_appends_new_tokens_by_frequency() {
+    let words = options(TokenKind::Word, Normalization::Book);
+    let old = Corpus::from_bytes(b"a b a", &words).unwrap().vocab;
+    let text = b"x y a z y b y x";
+    let new = Corpus::extend([Ok(Source::from_bytes(text))], &old, &words).unwrap();
+    assert_eq!(new.vocab.tokens().collect::<Vec<_>>(), ["<unk>", "a", "b", "y", "x", "z"]);
+    assert_eq!((new.vocab.frequencies(), new.ids.as_slice()), (&[0, 3, 2, 3, 2, 1][..], &[4, 3, 1, 5, 3, 2, 3, 4][..]));
+    let rare = CorpusOptions { min_freq: 3, ..words.clone() };
+    let frequent = Corpus::extend([Ok(Source::from_bytes(text))], &old, &rare).unwrap();
+    assert_eq!((frequent.vocab.len(), frequent.unknown.count()), (4, 3));
+    let one = CorpusOptions { max_vocab: 1, ..words };
+    assert_eq!(Corpus::extend([Ok(Source::from_bytes(text))], &old, &one).unwrap().vocab, frequent.vocab);
+}
+
+#[test]
 fn rare_tokens_become_unk_and_are_listed() {
     let rare = CorpusOptions { min_freq: 2, ..options(TokenKind::Word, Normalization::Book) };
     let corpus = Corpus::from_bytes(b"x a y a x z", &rare).unwrap();
@@ -262,4 +328,49 @@ fn the_time_machine_in_words() {
         ("here and there", 15),
     ];
     assert_eq!(triples, expected.map(|(words, count)| (words.to_owned(), count)));
+}
+
+#[test]
+fn several_files_are_one_text_and_end_a_token_and_a_document() {
+    let files = |texts: &[&str], options: &CorpusOptions| {
+        Corpus::read_files(texts.iter().map(|text| Ok(Source::from_bytes(text.as_bytes()))), options).unwrap()
+    };
+    let chars = options(TokenKind::Char, Normalization::None);
+    let corpus = files(&["ab", "", "\u{feff}c\r\n", "d\n"], &chars);
+    assert_eq!(corpus.vocab.decode(&corpus.ids).unwrap(), "abc\r\nd\n");
+    assert_eq!(corpus.ids, Corpus::from_bytes(b"abc\r\nd\n", &chars).unwrap().ids);
+    assert_eq!((corpus.text_format.line_endings, corpus.text_format.byte_order_mark), (LineEndings::Mixed, true));
+    assert_eq!((corpus.source_bytes, corpus.text, corpus.tokens), (10, TextSize { characters: 7, bytes: 7 }, 7));
+    let words = files(&["the ca", "t sat"], &options(TokenKind::Word, Normalization::None));
+    assert_eq!(words.vocab.decode(&words.ids).unwrap(), "the ca t sat");
+    assert_eq!(words.text_size(0..4), words.text);
+    let lines = CorpusOptions { documents: Documents::Lines, max_tokens: 8, ..chars.clone() };
+    let documents = files(&["ab\ncd", "ef\ngh"], &lines);
+    assert_eq!(documents.vocab.decode(&documents.ids).unwrap(), "ab\ncd\n");
+    assert_eq!((documents.documents.len(), documents.tokens), (2, 12));
+    let encoded = |max_tokens| {
+        let sources = ["ab", "cd"].map(|text| Ok(Source::from_bytes(text.as_bytes())));
+        Corpus::encode_files(sources, corpus.vocab.clone(), max_tokens, TextEncoding::UTF_8).unwrap()
+    };
+    assert_eq!(corpus.vocab.decode(&encoded(3).ids).unwrap(), "abc");
+    assert_eq!(encoded(0).ids.len(), 4);
+    assert!(Corpus::read_files([], &chars).is_err());
+}
+
+#[test]
+fn the_files_of_a_text_can_have_different_encodings_and_an_error_names_the_file() {
+    let chars = options(TokenKind::Char, Normalization::None);
+    let utf_16: Vec<u8> = "\u{feff}é".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let sources = || [("one.txt", "né".as_bytes()), ("two.txt", &utf_16), ("three.txt", b"caf\xE9")];
+    let read = |count: usize| {
+        let sources = sources().into_iter().take(count);
+        Corpus::read_files(sources.map(|(name, text)| Ok(Source::from_reader(text, name))), &chars)
+    };
+    let corpus = read(2).unwrap();
+    assert_eq!(
+        (corpus.vocab.decode(&corpus.ids).unwrap(), corpus.encoding.to_string()),
+        ("néé".to_owned(), "UTF-16LE".to_owned())
+    );
+    let error = read(3).unwrap_err().to_string();
+    assert_eq!(error, "`three.txt` is not UTF-8: byte 0xE9 at offset 3, line 1");
 }

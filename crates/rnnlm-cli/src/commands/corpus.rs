@@ -38,7 +38,7 @@ struct StatsArgs {
     #[arg(value_name = "NAME|PATH|-")]
     corpus: String,
     /// Unit of tokenization.
-    #[arg(long, default_value = "word", value_parser = token_kind, value_name = "char|word|byte")]
+    #[arg(long, default_value = "word", value_parser = token_kind, value_name = "char|word|byte|word-punct")]
     token: TokenKind,
     /// Normalization of the text. `book` keeps only the letters A-Z, in lower case, with single spaces, and joins lines
     /// without a space; `lower` keeps every character, in lower case; `none` changes nothing [default: book for named

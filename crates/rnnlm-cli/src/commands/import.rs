@@ -58,7 +58,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_parser = nonlinearity, value_name = "tanh|relu")]
     nonlinearity: Option<Nonlinearity>,
     /// Unit of tokenization, unless --vocab is the vocab.json of a run [default: char].
-    #[arg(long, value_parser = token_kind, value_name = "char|word|byte")]
+    #[arg(long, value_parser = token_kind, value_name = "char|word|byte|word-punct")]
     token: Option<TokenKind>,
     /// Normalization of texts, unless --vocab is the vocab.json of a run. `book` keeps only the letters A-Z, in lower case, with
     /// single spaces, and joins lines without a space; `lower` keeps every character, in lower case; `none` changes

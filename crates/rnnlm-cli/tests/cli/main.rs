@@ -18,3 +18,4 @@ mod support;
 mod terminal;
 mod texts;
 mod validation;
+mod vocabularies;

@@ -1,5 +1,6 @@
 //! Stages 1 and 2 combined: one pass over the tokens of a text, as a stream or by document.
 
+use crate::builder::VocabBuilder;
 use crate::document_index::DocumentIndex;
 use crate::document_splitter::Splitter;
 use crate::documents::Documents;
@@ -10,123 +11,55 @@ use crate::reader::TextReader;
 use crate::records::{SAMPLE_BYTES, looks_like_records};
 use crate::text::{Piece, TextSize};
 use crate::tokenize::{TokenKind, Tokenizer};
+use crate::vocab::Vocab;
 
 /// How the tokens of a text are read.
 #[derive(Clone, Copy)]
-pub(super) struct Scan {
-    pub(super) kind: TokenKind,
-    pub(super) normalization: Normalization,
-    pub(super) line_ends: LineEndConversion,
-    pub(super) documents: Documents,
-    pub(super) max_tokens: usize,
+pub(crate) struct Scan {
+    pub(crate) kind: TokenKind,
+    pub(crate) normalization: Normalization,
+    pub(crate) line_ends: LineEndConversion,
+    pub(crate) documents: Documents,
+    pub(crate) max_tokens: usize,
 }
 
 /// A token of a text.
 #[derive(Clone, Copy)]
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// The raw bytes of a token.
     Raw(&'a [u8]),
     /// The end token of a document.
     End,
 }
 
+impl Token<'_> {
+    /// Counts the token and returns its provisional id.
+    #[inline]
+    pub(crate) fn count(self, builder: &mut VocabBuilder, memory: &mut MemoryUse) -> Result<u32, Stop> {
+        match self {
+            Self::Raw(token) => builder.count(token, memory),
+            Self::End => builder.count_end(memory),
+        }
+    }
+}
+
 /// What one pass over a text finds, besides its tokens.
 #[derive(Default)]
-pub(super) struct Scanned {
-    pub(super) tokens: u64,
-    pub(super) text: TextSize,
-    pub(super) dropped_letters: DroppedLetters,
-    pub(super) documents: DocumentIndex,
-    pub(super) empty_documents: u64,
-    pub(super) looks_like_records: bool,
+pub(crate) struct Scanned {
+    pub(crate) tokens: u64,
+    pub(crate) text: TextSize,
+    pub(crate) dropped_letters: DroppedLetters,
+    pub(crate) documents: DocumentIndex,
+    pub(crate) empty_documents: u64,
+    pub(crate) looks_like_records: bool,
 }
 
 impl Scan {
-    /// Calls `sink` with every token of a text, and whether it is among those that are kept.
-    pub(super) fn read(
-        self,
-        reader: &mut TextReader<'_>,
-        memory: &mut MemoryUse,
-        sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
-    ) -> Result<Scanned> {
-        let scanned = match self.documents {
-            Documents::None => self.read_stream(reader, memory, sink)?,
-            Documents::Lines | Documents::BlankLines => self.read_documents(reader, memory, sink)?,
-        };
-        if scanned.tokens == 0 {
-            let (name, bytes) = (reader.name().to_owned(), reader.bytes_read());
-            return Err(Error::Empty { name, bytes, kind: self.kind, normalization: self.normalization });
-        }
-        Ok(scanned)
-    }
-
-    fn read_stream(
-        self,
-        reader: &mut TextReader<'_>,
-        memory: &mut MemoryUse,
-        mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
-    ) -> Result<Scanned> {
-        let mut tokenizer = self.tokenizer();
-        let mut tokens = 0;
-        let mut keep = |token: &[u8], memory: &mut MemoryUse| {
-            let is_kept = self.max_tokens == 0 || tokens < self.max_tokens as u64;
-            tokens += 1;
-            sink(Token::Raw(token), is_kept, memory)
-        };
-        let mut sample = Vec::new();
-        while let Some(piece) = reader.next()? {
-            let missing = SAMPLE_BYTES - sample.len();
-            sample.extend_from_slice(&piece.as_bytes()[..missing.min(piece.len())]);
-            self.push(&mut tokenizer, piece, memory, &mut keep).map_err(|stop| stop.in_text(reader))?;
-        }
-        tokenizer.finish(&mut |token| keep(token, memory)).map_err(|stop| stop.in_text(reader))?;
-        let mut text = tokenizer.size();
-        text += self.separators(tokens);
-        let looks_like_records = looks_like_records(&String::from_utf8_lossy(&sample));
-        let dropped_letters = tokenizer.dropped_letters().clone();
-        Ok(Scanned { tokens, text, dropped_letters, looks_like_records, ..Scanned::default() })
-    }
-
-    fn read_documents(
-        self,
-        reader: &mut TextReader<'_>,
-        memory: &mut MemoryUse,
-        mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
-    ) -> Result<Scanned> {
-        let mut documents = DocumentScan {
-            scan: self,
-            tokenizer: self.tokenizer(),
-            found: Scanned::default(),
-            kept: 0,
-            is_full: false,
-        };
-        let mut splitter = Splitter::new(self.documents, self.line_ends);
-        let mut document = Vec::new();
-        let mut is_text = true;
-        while let Some(piece) = reader.next()? {
-            is_text = matches!(piece, Piece::Text(_));
-            let mut read = || -> Result<(), Stop> {
-                let mut rest = piece.as_bytes();
-                while !rest.is_empty() {
-                    memory.reserve_bytes(&mut document, rest.len())?;
-                    let (consumed, is_complete) = splitter.push(rest, &mut document);
-                    rest = &rest[consumed..];
-                    if is_complete {
-                        documents.add(&document, is_text, memory, &mut sink)?;
-                        document.clear();
-                    }
-                }
-                Ok(())
-            };
-            read().map_err(|stop| stop.in_text(reader))?;
-        }
-        if splitter.finish(&mut document) {
-            documents.add(&document, is_text, memory, &mut sink).map_err(|stop| stop.in_text(reader))?;
-        }
-        let DocumentScan { tokenizer, mut found, .. } = documents;
-        found.text += tokenizer.size();
-        found.dropped_letters = tokenizer.dropped_letters().clone();
-        Ok(found)
+    /// How a text is read with this vocabulary, whole.
+    pub(crate) fn of_vocab(vocab: &Vocab) -> Self {
+        let (kind, normalization) = (vocab.kind(), vocab.normalization());
+        let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
+        Self { kind, normalization, line_ends, documents, max_tokens: 0 }
     }
 
     fn tokenizer(self) -> Tokenizer {
@@ -142,8 +75,7 @@ impl Scan {
         sink: &mut impl FnMut(&[u8], &mut MemoryUse) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         // the piece can end in a word that grows with every piece
-        let pending =
-            if self.kind == TokenKind::Word { 2 * (tokenizer.pending_bytes() + piece.len()) as u64 } else { 0 };
+        let pending = if self.kind.is_bounded() { 0 } else { 2 * (tokenizer.pending_bytes() + piece.len()) as u64 };
         memory.check(pending)?;
         tokenizer.push(piece, &mut |token| sink(token, memory))
     }
@@ -156,18 +88,108 @@ impl Scan {
     }
 }
 
-/// The documents of a text so far.
-struct DocumentScan {
+/// Reads the tokens of one or several files. The end of a file ends a token and a document.
+pub(crate) struct Scanner {
     scan: Scan,
     tokenizer: Tokenizer,
     found: Scanned,
-    /// Number of kept tokens.
+    /// The start of the text, to recognize records.
+    sample: Vec<u8>,
+    /// Number of kept tokens of documents.
     kept: usize,
     /// Whether a document did not fit into the tokens that are kept. The later ones are left out, too.
     is_full: bool,
 }
 
-impl DocumentScan {
+impl Scanner {
+    pub(crate) fn new(scan: Scan) -> Self {
+        let (found, sample) = (Scanned::default(), Vec::new());
+        Self { scan, tokenizer: scan.tokenizer(), found, sample, kept: 0, is_full: false }
+    }
+
+    /// Calls `sink` with every token of the next file, and whether it is among those that are kept.
+    pub(crate) fn read(
+        &mut self,
+        reader: &mut TextReader<'_>,
+        memory: &mut MemoryUse,
+        sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+    ) -> Result<()> {
+        match self.scan.documents {
+            Documents::None => self.read_stream(reader, memory, sink),
+            Documents::Lines | Documents::BlankLines => self.read_documents(reader, memory, sink),
+        }
+    }
+
+    /// What all files have in common, or an error if they have no token. `last` is the last of them.
+    pub(crate) fn finish(self, last: &TextReader<'_>, bytes: u64) -> Result<Scanned> {
+        let Self { scan, tokenizer, mut found, sample, .. } = self;
+        if found.tokens == 0 {
+            let name = last.name().to_owned();
+            return Err(Error::Empty { name, bytes, kind: scan.kind, normalization: scan.normalization });
+        }
+        found.text += tokenizer.size();
+        if scan.documents == Documents::None {
+            found.text += scan.separators(found.tokens);
+            found.looks_like_records = looks_like_records(&String::from_utf8_lossy(&sample));
+        }
+        found.dropped_letters = tokenizer.dropped_letters().clone();
+        Ok(found)
+    }
+
+    fn read_stream(
+        &mut self,
+        reader: &mut TextReader<'_>,
+        memory: &mut MemoryUse,
+        mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+    ) -> Result<()> {
+        let Self { scan, tokenizer, found, sample, .. } = self;
+        let mut keep = |token: &[u8], memory: &mut MemoryUse| {
+            let is_kept = scan.max_tokens == 0 || found.tokens < scan.max_tokens as u64;
+            found.tokens += 1;
+            sink(Token::Raw(token), is_kept, memory)
+        };
+        while let Some(piece) = reader.next()? {
+            let missing = SAMPLE_BYTES - sample.len();
+            sample.extend_from_slice(&piece.as_bytes()[..missing.min(piece.len())]);
+            scan.push(tokenizer, piece, memory, &mut keep).map_err(|stop| stop.in_text(reader))?;
+        }
+        tokenizer.finish(&mut |token| keep(token, memory)).map_err(|stop| stop.in_text(reader))?;
+        tokenizer.restart();
+        Ok(())
+    }
+
+    fn read_documents(
+        &mut self,
+        reader: &mut TextReader<'_>,
+        memory: &mut MemoryUse,
+        mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+    ) -> Result<()> {
+        let mut splitter = Splitter::new(self.scan.documents, self.scan.line_ends);
+        let mut document = Vec::new();
+        let mut is_text = true;
+        while let Some(piece) = reader.next()? {
+            is_text = matches!(piece, Piece::Text(_));
+            let mut read = || -> Result<(), Stop> {
+                let mut rest = piece.as_bytes();
+                while !rest.is_empty() {
+                    memory.reserve_bytes(&mut document, rest.len())?;
+                    let (consumed, is_complete) = splitter.push(rest, &mut document);
+                    rest = &rest[consumed..];
+                    if is_complete {
+                        self.add(&document, is_text, memory, &mut sink)?;
+                        document.clear();
+                    }
+                }
+                Ok(())
+            };
+            read().map_err(|stop| stop.in_text(reader))?;
+        }
+        if splitter.finish(&mut document) {
+            self.add(&document, is_text, memory, &mut sink).map_err(|stop| stop.in_text(reader))?;
+        }
+        Ok(())
+    }
+
     /// Calls `sink` with every token of the next document and with its end token.
     fn add(
         &mut self,

@@ -37,7 +37,10 @@ impl Corpus {
         if fraction <= 0.0 {
             return Ok(documents);
         }
-        let digests = self.document_digests(seed);
+        let digests = match &self.document_contents {
+            Some(contents) => contents.iter().map(|&content| digest(seed, content)).collect(),
+            None => self.document_digests(seed),
+        };
         let (Some(&lowest), Some(&highest)) = (digests.iter().min(), digests.iter().max()) else {
             return Err(Error::TooFewDocuments { fraction, documents, distinct: 0 });
         };
@@ -52,7 +55,11 @@ impl Corpus {
         let is_unknown = |range: std::ops::Range<usize>| self.ids[range].iter().filter(|&&id| id == UNKNOWN_ID).count();
         let unknown_lengths: Vec<usize> = self.documents.ranges().map(is_unknown).collect();
         move_to_end(&mut self.ids, &lengths, &is_validation);
-        move_to_end(self.unknown.occurrences_mut(), &unknown_lengths, &is_validation);
+        if let Some(contents) = &mut self.document_contents {
+            move_to_end(contents, &vec![1; documents], &is_validation); // the unknown tokens are not known one by one
+        } else {
+            move_to_end(self.unknown.occurrences_mut(), &unknown_lengths, &is_validation);
+        }
         let in_set = |validation: bool| {
             let both = lengths.iter().zip(&is_validation);
             both.filter(move |&(_, &is_validation)| is_validation == validation).map(|(&length, _)| length)
@@ -76,10 +83,15 @@ impl Corpus {
                 content.add(known.unwrap_or_default());
                 previous = Some(id);
             }
-            SplitMix64::with_index(seed, content.0).next_u64()
+            digest(seed, content.0)
         });
         digests.collect()
     }
+}
+
+/// The digest of a document with this content.
+fn digest(seed: u64, content: u64) -> u64 {
+    SplitMix64::with_index(seed, content).next_u64()
 }
 
 /// Moves the segments that `is_moved` marks to the end. All segments keep their order.
@@ -103,7 +115,7 @@ fn move_to_end<T: Copy>(items: &mut Vec<T>, lengths: &[usize], is_moved: &[bool]
 /// The hash function FNV-1a with 64 bits. It has the same values in every version and on every machine.
 ///
 /// Source: G. Fowler, L. C. Noll, K.-P. Vo, D. Eastlake, "The FNV Non-Cryptographic Hash Algorithm", IETF draft.
-struct Fnv1a(u64);
+pub(crate) struct Fnv1a(u64);
 
 impl Default for Fnv1a {
     fn default() -> Self {
@@ -112,7 +124,11 @@ impl Default for Fnv1a {
 }
 
 impl Fnv1a {
-    fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn value(&self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }

@@ -1,10 +1,11 @@
 //! Stage 2, documents: the tokens of a document with their positions in it.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::Vocab;
 use crate::error::Error;
-use crate::normalize::{Extent, Normalization};
+use crate::normalize::{Extent, LineEndConversion, Normalization};
 use crate::text::Piece;
 use crate::tokenize::TokenKind;
 
@@ -63,6 +64,9 @@ impl Vocab {
                     let input = Input::of(character, start, self.normalization());
                     let piece = Piece::Text(&text[start..start + input.length]);
                     let mut emitted = 0;
+                    if self.kind() == TokenKind::WordPunct {
+                        visitor.ranges.push(input, self.normalization(), self.line_ends());
+                    }
                     tokenizer.push(piece, &mut |token| visitor.token(token, input, &mut emitted))?;
                     visitor.advance(input, emitted);
                 }
@@ -100,8 +104,62 @@ impl Input {
 struct Ranges {
     /// The end of the last input that became a token.
     last_end: usize,
+    /// Whether the last character was `\r`.
+    pending_carriage_return: bool,
     /// The word that is not complete.
     word: Option<Range<usize>>,
+    /// With [`TokenKind::WordPunct`], the characters of tokens that are not complete.
+    pending: VecDeque<Pending>,
+}
+
+/// A part of the document that became characters of the normalized text, which are not in a token yet.
+#[derive(Clone, Debug)]
+struct Pending {
+    range: Range<usize>,
+    /// The number of characters that it became.
+    characters: usize,
+    /// Whether it becomes a space or nothing.
+    is_gap: bool,
+}
+
+impl Ranges {
+    /// Adds the input of a token of [`TokenKind::WordPunct`].
+    fn push(&mut self, input: Input, normalization: Normalization, line_ends: LineEndConversion) {
+        let Input { start, length, character, .. } = input;
+        let end = start + length;
+        let is_gap = normalization == Normalization::Book
+            && !character.is_ascii_alphabetic()
+            && !matches!(character, '\n' | '\r');
+        let is_second_half = character == '\n' && self.pending_carriage_return && line_ends == LineEndConversion::Lf;
+        self.pending_carriage_return = character == '\r';
+        let characters = if normalization == Normalization::Lower { character.to_lowercase().count() } else { 1 };
+        match self.pending.back_mut() {
+            // `\r` became the line end already
+            None if is_second_half => {}
+            Some(last) if is_second_half || (is_gap && last.is_gap) => last.range.end = end,
+            _ => self.pending.push_back(Pending { range: start..end, characters, is_gap }),
+        }
+    }
+
+    /// The part of the document that became the token.
+    fn take(&mut self, raw: &[u8]) -> Range<usize> {
+        let mut range: Option<Range<usize>> = None;
+        let mut extra = 0;
+        for character in String::from_utf8_lossy(raw).chars() {
+            if extra > 0 {
+                extra -= 1;
+                continue;
+            }
+            // a gap at the end of a line becomes nothing
+            while self.pending.front().is_some_and(|pending| pending.is_gap && character != ' ') {
+                self.pending.pop_front();
+            }
+            let Some(pending) = self.pending.pop_front() else { break };
+            extra = pending.characters.saturating_sub(1);
+            range = Some(range.map_or(pending.range.start, |range| range.start)..pending.range.end);
+        }
+        range.unwrap_or(self.last_end..self.last_end)
+    }
 }
 
 struct Visitor<'a, V> {
@@ -121,6 +179,7 @@ impl<V> Visitor<'_, V> {
         let is_gap = self.vocab.normalization() == Normalization::Book && raw == b" ";
         let range = match kind {
             TokenKind::Word => self.ranges.word.take().unwrap_or(start..start),
+            TokenKind::WordPunct => self.ranges.take(raw),
             _ if is_gap => self.ranges.last_end..start,
             TokenKind::Byte if is_bytewise => start + *emitted..start + *emitted + 1,
             TokenKind::Char | TokenKind::Byte => start..start + length,
@@ -154,7 +213,7 @@ impl<V> Visitor<'_, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Corpus, CorpusOptions, Documents, LineEndConversion};
+    use crate::{Corpus, CorpusOptions, Documents};
 
     /// The texts of the tokens, and the parts of the document that they were made of.
     fn visit(kind: TokenKind, normalization: Normalization, document: &str) -> Vec<(String, String)> {
@@ -195,6 +254,16 @@ mod tests {
         check(TokenKind::Word, None, "  ab,\u{2003}É \n", &[("ab,", "ab,"), ("É", "É")]);
         check(TokenKind::Word, Lower, "AB É", &[("ab", "AB"), ("é", "É")]);
         check(TokenKind::Word, Book, "It's\nAB-c.", &[("it", "It"), ("s", "s"), ("ab", "AB"), ("c", "c")]);
+    }
+
+    #[test]
+    fn words_and_punctuation_have_the_ranges_of_what_they_were_made_of() {
+        use Normalization::{Book, Lower, None};
+        let kind = TokenKind::WordPunct;
+        let line = [("It", "It"), (",", ","), (" ab", " ab"), ("12", "12"), (" ", " "), ("\n", "\r"), ("c", "c")];
+        check(kind, None, "It, ab12 \r\nc", &line);
+        check(kind, Lower, "AİB É", &[("ai\u{307}b", "AİB"), (" é", " É")]);
+        check(kind, Book, "--It's, AB!\nC.", &[("it", "It"), (" s", "'s"), (" ab", ", AB"), ("\n", "\n"), ("c", "C")]);
     }
 
     #[test]

@@ -143,5 +143,6 @@ fn token_name(kind: TokenKind) -> &'static str {
         TokenKind::Char => "char",
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
+        TokenKind::WordPunct => "word-punct",
     }
 }

@@ -50,8 +50,9 @@ pub(crate) struct TrainArgs {
     /// Training text: a name from `rnnlm corpus list`, a path, or - for standard input.
     #[arg(long, value_name = "NAME|PATH|-", default_value = "sample", help_heading = "Text")]
     pub(crate) corpus: String,
-    /// Unit of tokenization.
-    #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte",
+    /// Unit of tokenization. `word` loses white space, as in the book. `word-punct` separates letters, digits and
+    /// punctuation, keeps line ends and spaces, and restores the text exactly.
+    #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte|word-punct",
           help_heading = "Text")]
     pub(crate) token: TokenKind,
     /// Normalization of the text. `book` keeps only the letters A-Z, in lower case, with single spaces, and joins lines
@@ -69,6 +70,14 @@ pub(crate) struct TrainArgs {
     /// Minimum count of a token; rarer tokens become `<unk>`.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
     pub(crate) min_freq: u64,
+    /// Maximum number of tokens in the vocabulary: the most frequent ones; others become `<unk>`. 0 keeps all. With
+    /// --extend-vocab, the maximum number of new tokens.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
+    pub(crate) max_vocab: usize,
+    /// Vocabulary to use instead of that of the text: a run, a vocab.json, a JSON array of tokens, a JSON object of tokens
+    /// and ids, or one token per line.
+    #[arg(long, value_name = "RUN|FILE", conflicts_with = "init_from", help_heading = "Text")]
+    pub(crate) vocab: Option<PathBuf>,
     /// Documents of the text: each is read from the zero state, and its end is a token. `lines` is for records such as
     /// names or log lines, `blank-lines` for paragraphs; `none` reads one stream, as the book does.
     #[arg(long, default_value = "none", value_parser = documents, value_name = "none|lines|blank-lines",
@@ -227,11 +236,15 @@ pub(crate) struct TrainArgs {
     /// Resume a run from its last checkpoint, with the settings in its folder. --epochs can raise the number of epochs;
     /// --corpus can name a new location of the same text; --checkpoint-every, --keep, --prefix, --sample-every and --path
     /// replace those of the run.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "init_from"], help_heading = "Saving")]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "init_from", "vocab", "extend_vocab"], help_heading = "Saving")]
     pub(crate) resume: Option<PathBuf>,
     /// Start a new run with the weights, sizes and vocabulary of this run.
     #[arg(long, value_name = "RUN", help_heading = "Saving")]
     pub(crate) init_from: Option<PathBuf>,
+    /// With --init-from, add the tokens of the text that its vocabulary does not have. All other tokens keep their ids and
+    /// weights; new ones have the initial weights of a new model.
+    #[arg(long, help_heading = "Saving")]
+    pub(crate) extend_vocab: bool,
     /// Interval between two checkpoints: in epochs (10), in steps (500s; s does not mean seconds), in minutes (5min) or
     /// in hours (1h). Of several, separated by commas, whichever ends first.
     #[arg(long, value_name = "N|Ns|Nmin|Nh", default_value = Interval::DEFAULT, help_heading = "Saving")]

@@ -19,6 +19,7 @@ pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOpt
         line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(args.token)),
         encoding: args.encoding,
         min_freq: args.min_freq,
+        max_vocab: args.max_vocab,
         max_tokens: args.max_tokens.unwrap_or(source.default_max_tokens()),
         documents: args.documents,
         reserved: Vec::new(),
@@ -54,6 +55,9 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
     if args.patience > 0 && args.val_fraction == 0.0 && args.val_corpus.is_none() {
         let message = format!("--patience {} needs a validation set", args.patience);
         return Err(Failure::usage(message).with_hint("add --val-fraction 0.1 or --val-corpus"));
+    }
+    if args.extend_vocab && args.init_from.is_none() {
+        return Err(Failure::usage("--extend-vocab needs --init-from, the run whose vocabulary is extended"));
     }
     require_document_settings(args)?;
     Ok(TrainConfig {

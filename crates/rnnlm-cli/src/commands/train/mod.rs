@@ -5,6 +5,7 @@ mod args;
 mod checkpoint;
 mod config;
 mod conflicts;
+mod given_vocab;
 mod init_from;
 mod new_run;
 mod options;

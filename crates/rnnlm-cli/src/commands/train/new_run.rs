@@ -8,14 +8,14 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::{Split, Validation};
-use super::{config, init_from, options};
+use super::{config, given_vocab, init_from, options};
 use crate::args::warn_if_untrained;
 use crate::compute::{self, Task};
 use crate::failure::{Exit, Result};
 use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::run_folder::RunFolder;
-use crate::{corpora, default_prefix, disk_space, memory, signals};
+use crate::{corpora, default_prefix, disk_space, human, memory, signals};
 
 /// Trains a new run.
 pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
@@ -26,16 +26,20 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let cell = initial_run.as_ref().map_or(args.cell, |run| run.model().cell);
     let stem = format!("{}-{}", source.stem(), cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
-    let (corpus_options, corpus) = match &initial_run {
-        Some(run) => init_from::read_corpus(run, args, &source)?,
-        None => {
+    let (corpus_options, corpus) = match (&initial_run, &args.vocab) {
+        (Some(run), _) => init_from::read_corpus(run, args, &source)?,
+        (None, Some(path)) => {
+            let vocab = given_vocab::load(path, args, &source)?;
+            given_vocab::read_corpus(&vocab, path, args, &source)?
+        }
+        (None, None) => {
             let corpus_options = config::corpus_options(args, &source);
             let corpus = source.read(&corpus_options)?;
             (corpus_options, corpus)
         }
     };
     let model = match &initial_run {
-        Some(run) => init_from::model_config(run, args)?,
+        Some(run) => init_from::model_config(run, args, corpus.vocab.len())?,
         None => config::model_config(args, corpus.vocab.len()),
     };
     let record = CorpusRecord::new(&args.corpus, &corpus_options, &corpus);
@@ -75,15 +79,17 @@ impl Task for NewRunTask<'_> {
         disk_space::check(&folder.path, trainer.checkpoint_bytes())?;
         if let Some(run) = &initial_run {
             warn_if_untrained(run)?;
-            let weights = run.load(backend, path)?.parameters().to_vec(backend)?;
-            trainer.model_mut().parameters_mut().write(backend, &weights)?;
+            trainer.model_mut().copy_parameters_from(&run.load(backend, path)?)?;
             config.init_from = Some(run.path().display().to_string());
         }
         let progress = TrainingProgress::new(args.epochs, args.quiet);
         let session = Session { args, split: &split, prefixes: &prefixes, progress, memory };
         session.print_header(&trainer, &corpus_options);
-        if let Some(run) = &config.init_from {
-            session.progress.info(&format!("init    weights, sizes and vocabulary of {run}"));
+        if let (Some(path), Some(run)) = (&config.init_from, &initial_run) {
+            let new = split.corpus.vocab.len() - run.vocab().len();
+            let added =
+                if new == 0 { String::new() } else { format!(", and {}", human::count(new as u64, "new token")) };
+            session.progress.info(&format!("init    weights, sizes and vocabulary of {path}{added}"));
         }
         config.options = options::record(args, &prefixes, &trainer);
         let writer = folder.create(&config, &split.corpus.vocab)?.keep_checkpoints(args.keep);

@@ -24,6 +24,7 @@ pub struct ImportVocab {
     /// The id in the file of each token; `None` for an added `<unk>`.
     file_ids: Vec<Option<u32>>,
     unknown: Option<(Box<str>, u32)>,
+    is_stored: bool,
 }
 
 impl ImportVocab {
@@ -42,8 +43,13 @@ impl ImportVocab {
         self.file_ids.iter().flatten().count()
     }
 
-    /// The id in the file of each token, in the order of the vocabulary.
-    pub(super) fn file_ids(&self) -> &[Option<u32>] {
+    /// Whether the file is a `vocab.json`, which defines how texts are read.
+    pub fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
+    /// The id in the file of each token, in the order of the vocabulary; `None` for an added `<unk>`.
+    pub fn file_ids(&self) -> &[Option<u32>] {
         &self.file_ids
     }
 
@@ -52,7 +58,8 @@ impl ImportVocab {
         (0..).zip(&self.file_ids).all(|(id, &file_id)| file_id == Some(id))
     }
 
-    pub(super) fn into_vocab(self) -> Vocab {
+    /// The vocabulary, by value.
+    pub fn into_vocab(self) -> Vocab {
         self.vocab
     }
 
@@ -75,14 +82,14 @@ impl ImportVocab {
         let ordered = file_ids.iter().map(&mut token).collect();
         let vocab = Vocab::from_tokens_with_reserved(kind, normalization, num_reserved, ordered)?;
         let unknown = unknown.map(|id| (std::mem::take(&mut tokens[id]), id as u32));
-        Ok(Self { vocab, file_ids, unknown })
+        Ok(Self { vocab, file_ids, unknown, is_stored: false })
     }
 }
 
 impl From<Vocab> for ImportVocab {
     fn from(vocab: Vocab) -> Self {
         let file_ids = (0..vocab.len() as u32).map(Some).collect();
-        Self { vocab, file_ids, unknown: Some((UNKNOWN_TOKEN.into(), 0)) }
+        Self { vocab, file_ids, unknown: Some((UNKNOWN_TOKEN.into(), 0)), is_stored: true }
     }
 }
 
@@ -91,8 +98,8 @@ impl From<Vocab> for ImportVocab {
 /// - the `vocab.json` of a run;
 /// - a JSON array of the tokens in the order of their ids;
 /// - a JSON object of `token: id` or `id: token`, with the ids 0 to V − 1;
-/// - other text: one token per line, in the order of the ids. For [`TokenKind::Char`], an empty line and the line end after
-///   it are the token `\n`.
+/// - other text: one token per line, in the order of the ids. For [`TokenKind::Char`] and
+///   [`TokenKind::WordPunct`], an empty line and the line end after it are the token `\n`.
 ///
 /// `<unk>` may have any id. A file without it may have one token with another usual spelling, such as `<UNK>` or `[UNK]`;
 /// otherwise `<unk>` is added, see [`Checkpoint::with_vocab`](crate::Checkpoint::with_vocab). For characters and bytes,

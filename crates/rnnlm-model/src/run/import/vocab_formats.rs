@@ -97,7 +97,8 @@ fn from_lines(bytes: &[u8], kind: TokenKind) -> Result<Vec<Box<str>>> {
             return Err(rnnlm_vocab::Error::TooManyTokens { found, limit: MAX_TOKENS }.into());
         }
         // the line of the token `\n` is a line end, and another one ends it
-        let is_line_feed = kind == TokenKind::Char && rest.starts_with(line_end);
+        let has_line_feed = matches!(kind, TokenKind::Char | TokenKind::WordPunct);
+        let is_line_feed = has_line_feed && rest.starts_with(line_end);
         let (token, after) = match rest.strip_prefix(line_end).filter(|_| is_line_feed) {
             Some(after) => ("\n", after.strip_prefix(line_end).unwrap_or(after)),
             None => rest.split_once(line_end).unwrap_or((rest, "")),
