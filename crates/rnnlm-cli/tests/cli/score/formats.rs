@@ -23,7 +23,7 @@ fn score(dir: &TestDir, more: &[&str]) -> String {
 #[test]
 fn tab_separated_values_have_a_header_with_model_context_and_unit() {
     let dir = words("lines");
-    let model = digest(&dir);
+    let model = digest(&dir, "run/model.safetensors");
     // characters with separators and the line end: 8, 14 and 1
     let comment = format!(
         "# model={model} trained_on=lines context=\"<eos>\" context_is=end-token end=\"<eos>\"\n\
@@ -58,7 +58,7 @@ fn json_objects_name_the_model_and_have_natural_logarithms() {
         assert_eq!((object["index"].as_u64(), object["line"].as_u64()), (Some(index as u64), Some(index as u64 + 1)));
         assert!((number("logprob") - NATS[index]).abs() < 1e-6, "{object}");
         assert!((number("logprob_10") - NATS[index] / std::f64::consts::LN_10).abs() < 1e-6, "{object}");
-        assert_eq!(object["model"].as_str(), Some(&digest(&dir)[..12]));
+        assert_eq!(object["model"].as_str(), Some(&digest(&dir, "run/model.safetensors")[..12]));
         assert_eq!(object["context"], "<eos>");
     }
     let column = |name: &str| found.iter().map(|object| object[name].clone()).collect::<Vec<_>>();
@@ -235,4 +235,17 @@ fn documents_between_blank_lines_are_scored_as_a_whole() {
     // a, a line end, a, the end; a, a, the end
     let bits: Vec<f64> = found.iter().filter_map(|object| object["logprob_2"].as_f64()).collect();
     assert!((bits[0] + 7.0).abs() < 1e-6 && (bits[1] + 4.0).abs() < 1e-6, "{bits:?}");
+}
+
+#[test]
+fn the_header_names_the_model_that_is_used() {
+    let dir = TestDir::new();
+    dir.write("text.txt", "ann\nbob\n".repeat(60));
+    let train = ["train", "--quiet", "--corpus", "text.txt", "--out", "run", "--val-fraction", "0.3", "--lr", "20"];
+    let sizes = ["--hidden-size", "8", "--batch-size", "2", "--num-steps", "5", "--epochs", "4"];
+    dir.run(&[&train[..], &sizes].concat()).succeeded();
+    for (flag, file) in [("--quiet", "run/model.safetensors"), ("--best", "run/best.safetensors")] {
+        let header = score(&dir, &[flag]);
+        assert!(header.starts_with(&format!("# model={} ", digest(&dir, file))), "{flag}: {header}");
+    }
 }

@@ -90,9 +90,9 @@ fn objects(stdout: &str) -> Vec<Value> {
     stdout.lines().map(parse).collect()
 }
 
-/// The digest of the model in `run`.
-fn digest(dir: &TestDir) -> String {
-    let bytes = std::fs::read(dir.path("run/model.safetensors")).expect("a model");
+/// The digest in a weights file.
+fn digest(dir: &TestDir, file: &str) -> String {
+    let bytes = std::fs::read(dir.path(file)).expect("a model");
     let text = String::from_utf8_lossy(&bytes);
     let start = text.find(r#"sha256\":\""#).expect("a digest") + r#"sha256\":\""#.len();
     text[start..start + 64].to_owned()

@@ -117,5 +117,5 @@ fn a_file_with_other_tokens_is_not_mixed() {
     let missing = ["score", "run", "text.txt", "--mix", "none.txt", "--lambda", "0.5"];
     dir.refuses_in_place(&missing, 1, &["`none.txt` cannot be read"]);
     dir.refuses_in_place(&["score", "run", "text.txt", "--mix", "other.txt"], 2, &["--lambda"]);
-    dir.refuses_in_place(&[&mix[..6], &["2"]].concat(), 2, &["must be from 0 to 1"]);
+    dir.refuses_in_place(&[&mix[..6], &["2"]].concat(), 2, &["must be between 0 and 1"]);
 }
