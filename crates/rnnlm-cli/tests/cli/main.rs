@@ -11,6 +11,8 @@ mod prefixes;
 mod progress;
 mod runs;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod signals;
 mod support;
