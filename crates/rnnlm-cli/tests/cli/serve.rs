@@ -123,7 +123,7 @@ fn the_page_generates_and_scores_in_a_browser() {
     };
     let dir = names();
     let server = serve(&dir, &[]);
-    let link = "#prompt=a&seed=3&max_tokens=5&eos=go&lines=ann%0Axyz&generate&score";
+    let link = "#prompt=a&seed=3&max_tokens=5&eos=go&lines=ann%0Axyz&whole&generate&score";
     let profile = format!("--user-data-dir={}", dir.path("profile").display());
     let output = Command::new(browser)
         .args([
