@@ -30,6 +30,7 @@ mod run_folder;
 mod signals;
 mod status_line;
 mod terminal;
+mod token_cache;
 mod values;
 
 use std::ffi::OsString;
