@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rnnlm_vocab::corpora::{CorpusEntry, CorpusList, fetch};
 use rnnlm_vocab::{
-    Corpus, CorpusOptions, DroppedLetters, LineEndConversion, Normalization, Source, TextEncoding, TokenKind, Vocab,
+    Corpus, CorpusOptions, DroppedLetters, LineEndConversion, Normalization, Source, TextEncoding, TokenCache,
+    TokenKind, Vocab,
 };
 
 use crate::available_memory::available_memory;
@@ -34,7 +35,14 @@ pub(crate) enum TextSource {
     Path(PathBuf),
     /// `-`.
     StandardInput,
+    /// The folder of a token cache.
+    Cache(PathBuf),
+    /// Several files, as one text.
+    Several(Vec<TextSource>),
 }
+
+/// The separator of the names of several texts, which are stored as one name.
+pub(crate) const NAME_SEPARATOR: char = '\n';
 
 /// The named corpora.
 pub(crate) fn list() -> CorpusList {
@@ -64,8 +72,22 @@ pub(crate) fn cache() -> PathBuf {
     dirs::cache_dir().unwrap_or_else(env::temp_dir).join("rnnlm")
 }
 
-/// The text with this name or path. A named corpus that no folder has is downloaded.
+/// The text with this name or path, or with these names, one a line. A folder is a token cache or all of its files, and a
+/// path that does not exist can be a pattern. A named corpus that no folder has is downloaded.
 pub(crate) fn resolve(name: &str) -> Result<TextSource> {
+    if name.contains(NAME_SEPARATOR) {
+        let mut sources = Vec::new();
+        for name in name.split(NAME_SEPARATOR) {
+            match resolve(name)? {
+                TextSource::Several(more) => sources.extend(more),
+                TextSource::StandardInput | TextSource::Cache(_) => {
+                    return Err(Failure::usage(format!("`{name}` cannot be combined with other texts")));
+                }
+                source => sources.push(source),
+            }
+        }
+        return Ok(TextSource::Several(sources));
+    }
     if name == "-" {
         return Ok(TextSource::StandardInput);
     }
@@ -80,7 +102,52 @@ pub(crate) fn resolve(name: &str) -> Result<TextSource> {
         let hint = format!("the named corpora are {}; any other value is a path", names());
         return Err(Failure::failed(format!("no corpus or file is called `{name}`")).with_hint(hint));
     }
-    Ok(TextSource::Path(PathBuf::from(name)))
+    let path = Path::new(name);
+    if path.is_dir() {
+        return match TokenCache::is_cache(path) {
+            true => Ok(TextSource::Cache(path.to_owned())),
+            false => several(name, files_of_folder(path)?),
+        };
+    }
+    if !path.exists() && name.contains(['*', '?', '[']) {
+        return several(name, files_of_pattern(name)?);
+    }
+    Ok(TextSource::Path(path.to_owned()))
+}
+
+/// The files of a folder or a pattern as one text.
+fn several(name: &str, mut paths: Vec<PathBuf>) -> Result<TextSource> {
+    if paths.is_empty() {
+        return Err(Failure::failed(format!("`{name}` has no files")));
+    }
+    paths.sort();
+    Ok(TextSource::Several(paths.into_iter().map(TextSource::Path).collect()))
+}
+
+/// The files in a folder, without those in its folders and hidden ones.
+fn files_of_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    let to_failure = |source| rnnlm_vocab::Error::Read { name: folder.display().to_string(), source };
+    let mut paths = Vec::new();
+    for entry in folder.read_dir().map_err(to_failure)? {
+        let entry = entry.map_err(to_failure)?;
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if entry.path().is_file() && !is_hidden {
+            paths.push(entry.path());
+        }
+    }
+    Ok(paths)
+}
+
+/// The files that match a pattern such as `texts/*.txt`.
+fn files_of_pattern(pattern: &str) -> Result<Vec<PathBuf>> {
+    let matches = glob::glob(pattern)
+        .map_err(|error| Failure::failed(format!("`{pattern}` is no file and no pattern of files: {error}")))?;
+    let paths: Result<Vec<PathBuf>, _> = matches.collect();
+    let paths = paths.map_err(|error| {
+        let name = error.path().display().to_string();
+        rnnlm_vocab::Error::Read { name, source: error.into() }
+    })?;
+    Ok(paths.into_iter().filter(|path| path.is_file()).collect())
 }
 
 /// The path of a named corpus, which is downloaded if no folder has it.
@@ -133,47 +200,103 @@ impl TextSource {
         match self {
             Self::Bundled(entry) | Self::Named(entry, _) => entry.name.clone(),
             Self::StandardInput => "stdin".to_owned(),
-            Self::Path(path) => stem(path),
+            Self::Path(path) | Self::Cache(path) => stem(path),
+            Self::Several(sources) => sources.first().map_or_else(String::new, Self::stem),
         }
     }
 
-    /// Reads the text and builds a vocabulary from it.
+    /// Reads the text and builds a vocabulary from it. A token cache has its own options and vocabulary.
     pub(crate) fn read(&self, options: &CorpusOptions) -> Result<Corpus> {
-        let corpus = Corpus::read(self.open()?, options)?;
+        let corpus = match self {
+            Self::Cache(path) => open_cache(path)?.load(options.max_tokens)?,
+            _ => Corpus::read_files(self.files()?, options)?,
+        };
         print_warnings(&corpus);
         Ok(corpus)
     }
 
-    /// Reads the text with an existing vocabulary.
+    /// Reads the text with an existing vocabulary, which must be that of a token cache.
     pub(crate) fn encode(&self, vocab: Vocab, max_tokens: usize, encoding: TextEncoding) -> Result<Corpus> {
-        let corpus = Corpus::encode(self.open()?, vocab, max_tokens, encoding)?;
+        if let Self::Cache(path) = self {
+            let cache = open_cache(path)?;
+            cache.check_vocab(&vocab)?;
+            return Ok(cache.load(max_tokens)?);
+        }
+        let corpus = Corpus::encode_files(self.files()?, vocab, max_tokens, encoding)?;
         print_warnings(&corpus);
         Ok(corpus)
     }
 
     /// Reads the text with an existing vocabulary, and appends the tokens that it does not have.
     pub(crate) fn extend(&self, vocab: &Vocab, options: &CorpusOptions) -> Result<Corpus> {
-        let corpus = Corpus::extend([Ok(self.open()?)], vocab, options)?;
+        if let Self::Cache(path) = self {
+            let message = format!("`{}` is a token cache, whose vocabulary cannot be extended", path.display());
+            return Err(Failure::usage(message).with_hint("name the text of the cache"));
+        }
+        let corpus = Corpus::extend(self.files()?, vocab, options)?;
         print_warnings(&corpus);
         Ok(corpus)
     }
 
-    /// Reads the bytes of the text into memory.
-    pub(crate) fn read_to_end(&self) -> Result<Vec<u8>> {
-        Ok(self.open()?.read_to_end()?)
+    /// The paths of the files of the text; `None` if it is not made of files.
+    pub(crate) fn paths(&self) -> Option<Vec<PathBuf>> {
+        match self {
+            Self::Named(_, path) | Self::Path(path) => Some(vec![path.clone()]),
+            Self::Several(sources) => {
+                let paths: Option<Vec<Vec<PathBuf>>> = sources.iter().map(Self::paths).collect();
+                paths.map(|paths| paths.concat())
+            }
+            Self::Bundled(_) | Self::StandardInput | Self::Cache(_) => None,
+        }
     }
 
-    /// Opens the text. Reading it may take the memory that is available now.
-    fn open(&self) -> Result<Source<'static>> {
-        let (source, name) = match self {
-            Self::Bundled(entry) => (Source::from_bytes(SAMPLE.as_bytes()), entry.name.clone()),
-            Self::Named(_, path) | Self::Path(path) => (Source::open(path)?, path.display().to_string()),
-            Self::StandardInput => (Source::from_reader(open_stdin()?, STANDARD_INPUT), STANDARD_INPUT.to_owned()),
-        };
-        let source = source.with_memory_limit(available_memory().unwrap_or(u64::MAX));
-        let mut progress = ReadingProgress::new(&name, source.len());
-        Ok(source.with_progress(move |bytes| progress.update(bytes)))
+    /// The files of the text, which are opened one after the other.
+    fn files(&self) -> Result<Box<dyn Iterator<Item = rnnlm_vocab::Result<Source<'static>>> + '_>> {
+        match self {
+            Self::StandardInput => {
+                let source = Source::from_reader(open_stdin()?, STANDARD_INPUT);
+                Ok(Box::new(std::iter::once(Ok(with_progress(source, STANDARD_INPUT)))))
+            }
+            Self::Several(sources) => Ok(Box::new(sources.iter().map(Self::open_file))),
+            _ => Ok(Box::new(std::iter::once_with(|| self.open_file()))),
+        }
     }
+
+    /// Opens a text that is one file.
+    fn open_file(&self) -> rnnlm_vocab::Result<Source<'static>> {
+        match self {
+            Self::Bundled(entry) => Ok(with_progress(Source::from_bytes(SAMPLE.as_bytes()), &entry.name)),
+            Self::Named(_, path) | Self::Path(path) | Self::Cache(path) => {
+                Ok(with_progress(Source::open(path)?, &path.display().to_string()))
+            }
+            Self::StandardInput | Self::Several(_) => {
+                Err(rnnlm_vocab::Error::Missing { path: STANDARD_INPUT.into() }) // only files are combined
+            }
+        }
+    }
+
+    /// Reads the bytes of the text into memory.
+    pub(crate) fn read_to_end(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for source in self.files()? {
+            bytes.append(&mut source?.read_to_end()?);
+        }
+        Ok(bytes)
+    }
+}
+
+/// A source that may take the memory that is available now, and reports its progress.
+fn with_progress(source: Source<'static>, name: &str) -> Source<'static> {
+    let source = source.with_memory_limit(available_memory().unwrap_or(u64::MAX));
+    let mut progress = ReadingProgress::new(name, source.len());
+    source.with_progress(move |bytes| progress.update(bytes))
+}
+
+/// Opens a token cache whose text has not changed.
+pub(crate) fn open_cache(folder: &Path) -> Result<TokenCache> {
+    let cache = TokenCache::open(folder)?;
+    cache.check_texts()?;
+    Ok(cache)
 }
 
 /// Prints a warning if the text was probably not read as it is meant.

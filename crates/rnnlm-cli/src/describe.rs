@@ -7,15 +7,15 @@ use rnnlm_vocab::{Corpus, CorpusOptions, Documents, Normalization, TokenKind};
 use crate::human;
 use crate::memory::Estimate;
 
-/// `10,000 of 42,000 characters, 28 distinct tokens, letters only, lower-case`.
-pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
+/// A text of which `used` tokens are used: `10,000 of 42,000 characters, 28 distinct tokens, letters only, lower-case`.
+pub(crate) fn text(corpus: &Corpus, used: usize, options: &CorpusOptions) -> String {
     let unit = match options.kind {
         TokenKind::Char => "character",
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
         TokenKind::WordPunct => "token",
     };
-    let used = corpus.ids.len() as u64;
+    let used = used as u64;
     let all = human::count(corpus.tokens, unit);
     let amount = match used {
         _ if used < corpus.tokens => format!("{} of {all}", human::thousands(used)),
@@ -46,7 +46,7 @@ pub(crate) fn text(corpus: &Corpus, options: &CorpusOptions) -> String {
 pub(crate) fn size(text: &TextIds<'_>) -> String {
     let tokens = human::count(text.ids().len() as u64, "token");
     match text {
-        TextIds::Stream(_) => tokens,
+        TextIds::Stream(_) | TextIds::Stored(_) => tokens,
         TextIds::Documents(documents) => format!("{tokens} in {}", human::count(documents.len() as u64, "document")),
     }
 }

@@ -8,8 +8,13 @@ use crate::human;
 /// An error if the disk of `run` has no space for two checkpoints of `checkpoint_bytes` each. Replacing a file
 /// atomically needs the old and the new one at the same time. If the free space is unknown, there is no error.
 pub(crate) fn check(run: &Path, checkpoint_bytes: u64) -> Result<()> {
-    let folder = run.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
-    compare(run, checkpoint_bytes, fs4::available_space(folder).ok())
+    compare(run, checkpoint_bytes, free(run))
+}
+
+/// The free space on the disk of `path`, which need not exist; `None` if it is unknown.
+pub(crate) fn free(path: &Path) -> Option<u64> {
+    let folder = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+    fs4::available_space(folder).ok()
 }
 
 fn compare(run: &Path, checkpoint_bytes: u64, free: Option<u64>) -> Result<()> {

@@ -119,6 +119,7 @@ impl Failure {
 
     pub(crate) fn exit(&self) -> Exit {
         use rnnlm_model::Error as E;
+        use rnnlm_vocab::Error as V;
         match self {
             Self::Command { exit, .. } => *exit,
             Self::StandardStream(_) | Self::NotSaved { .. } => Exit::Failed,
@@ -130,7 +131,8 @@ impl Failure {
                 | E::NewerFormat { .. }
                 | E::NotARun { .. }
                 | E::NeverTrained { .. }
-                | E::Import { .. },
+                | E::Import { .. }
+                | E::Vocab(V::DamagedCache { .. } | V::CacheMismatch { .. }),
             ) => Exit::BadModel,
             Self::Library(
                 E::Setting { .. }
@@ -185,6 +187,13 @@ impl Failure {
             Self::Library(E::Vocab(V::Empty { bytes: 1.., normalization: Normalization::Book, .. })) => {
                 hint("use --normalize none, which keeps every character")
             }
+            Self::Library(E::Vocab(V::DamagedCache { .. })) => hint("build it again with `rnnlm corpus build --force`"),
+            Self::Library(E::Vocab(V::CacheMismatch { .. })) => {
+                hint("build another cache, or replace this one with `rnnlm corpus build --force`")
+            }
+            Self::Library(E::Vocab(V::CacheBusy { .. })) => hint("wait for the other process"),
+            Self::Library(E::Vocab(V::Exists { .. })) => hint("choose another --out"),
+            Self::Library(E::Vocab(V::DiskSpace { .. })) => hint("free disk space, or build the cache on another disk"),
             Self::Library(E::NeverTrained { .. }) => hint("use --init-from to train from its weights"),
             Self::Library(E::VocabMismatch { .. }) => hint("omit the flag; the vocabulary defines how text is read"),
             Self::Library(E::Import { reason, .. }) => vec![import_hint(reason)],

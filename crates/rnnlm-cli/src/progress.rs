@@ -37,6 +37,11 @@ pub(crate) fn set_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
+/// Whether progress is suppressed.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
 /// The number of columns for a line that is redrawn: those of the terminal of standard error, without two for the `^C` that
 /// the terminal adds. A line that wraps would not be redrawn correctly.
 fn columns() -> usize {
@@ -226,6 +231,8 @@ impl TrainingProgress {
 /// The progress of reading a text. It is shown if reading takes longer than a moment.
 #[derive(Debug)]
 pub(crate) struct ReadingProgress {
+    /// What is done with the text, such as `reading`.
+    activity: &'static str,
     name: String,
     /// The length of the text in bytes, if it is known.
     total: Option<u64>,
@@ -236,18 +243,26 @@ pub(crate) struct ReadingProgress {
 
 impl ReadingProgress {
     pub(crate) fn new(name: &str, total: Option<u64>) -> Self {
-        Self { name: name.to_owned(), total, line: None, due: Instant::now() + READING_DELAY }
+        Self::of_activity("reading", name, total)
+    }
+
+    /// The progress of doing something else with a text.
+    pub(crate) fn of_activity(activity: &'static str, name: &str, total: Option<u64>) -> Self {
+        Self { activity, name: name.to_owned(), total, line: None, due: Instant::now() + READING_DELAY }
     }
 
     /// Shows that `bytes` bytes have been read.
     pub(crate) fn update(&mut self, bytes: u64) {
         let now = Instant::now();
-        if now < self.due || QUIET.load(Ordering::Relaxed) {
+        if now < self.due || is_quiet() {
             return;
         }
         let total = self.total.map(|total| format!(" of {}", human::bytes(total.into()))).unwrap_or_default();
-        let text =
-            format!("reading {}{total} from {}", human::bytes(bytes.into()), Escaped::line(&self.name).on_stderr());
+        let name = Escaped::line(&self.name).on_stderr();
+        let text = match self.activity {
+            "reading" => format!("reading {}{total} from {name}", human::bytes(bytes.into())),
+            activity => format!("{activity} {name}: {}{total}", human::bytes(bytes.into())),
+        };
         self.line = self.line.take().or_else(TerminalLine::new);
         match &self.line {
             Some(line) => line.set(cut(&text, columns())),

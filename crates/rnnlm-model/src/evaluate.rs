@@ -46,6 +46,10 @@ impl<B: Recurrence> LanguageModel<B> {
         let mut evaluation = Evaluation::default();
         match text.into() {
             TextIds::Stream(ids) => self.score_sequence(ids, &mut |log_probability| evaluation.add(log_probability))?,
+            // one sequence is scored from memory
+            TextIds::Stored(ids) => {
+                self.score_sequence(&ids.load()?, &mut |log_probability| evaluation.add(log_probability))?;
+            }
             TextIds::Documents(documents) => {
                 let context = documents.end_token();
                 let documents: Vec<&[u32]> = documents.iter().collect();

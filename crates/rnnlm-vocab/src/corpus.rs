@@ -2,6 +2,7 @@
 
 mod files;
 mod scan;
+mod size;
 mod validation;
 
 use std::io::Read;
@@ -14,14 +15,12 @@ use crate::builder::VocabBuilder;
 use crate::document_index::{DocumentIndex, DocumentSet};
 use crate::documents::Documents;
 use crate::encoding::TextEncoding;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::normalize::{DroppedLetters, LineEndConversion, Normalization};
 use crate::source::Source;
 use crate::text::{TextFormat, TextSize};
 use crate::tokenize::TokenKind;
-use crate::unknown::{UNKNOWN_ID, UnknownTokens};
+use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
 use crate::vocab::{Encoding, Vocab};
 use scan::Scanned;
 
@@ -238,37 +237,40 @@ impl Corpus {
         encode(one(Source::from_bytes(text)), vocab, max_tokens, TextEncoding::UTF_8)
     }
 
-    /// The size of the tokens in this range of `ids` in the normalized text: the denominators of bits per character and
-    /// bits per byte. A token that became `<unk>` counts with its original size, and an end token with that of
-    /// [`Documents::separator`]. A word includes the space before it, except for the first word of the corpus or of a
-    /// document, so the sizes of adjacent ranges add up.
+    /// A stream of ids that another program made with this vocabulary. Its text is that of the decoded ids.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the range exceeds `ids`.
-    pub fn text_size(&self, range: Range<usize>) -> TextSize {
-        let mut size = TextSize::default();
-        let unknown = self.unknown_size(range.clone());
-        let known = self.ids[range.clone()].iter().filter(|&&id| id != UNKNOWN_ID).map(|&id| self.vocab.size_of(id));
-        let separators = range.filter_map(|index| {
-            let previous = self.ids[index.checked_sub(1)?];
-            Some(TextSize::of(self.vocab.separator(Some(previous), self.ids[index]).as_bytes()))
-        });
-        known.chain(separators).chain([unknown]).for_each(|part| size += part);
-        size
-    }
-
-    /// The size of the unknown tokens in this range of `ids`: the part of [`Corpus::text_size`] that no token represents.
-    ///
-    /// # Panics
-    ///
-    /// If the range exceeds `ids`.
-    pub fn unknown_size(&self, range: Range<usize>) -> TextSize {
-        let count = |ids: &[u32]| ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
-        let mut size = TextSize::default();
-        let unknown = self.unknown.sizes(count(&self.ids[..range.start]), count(&self.ids[range]));
-        unknown.for_each(|part| size += part);
-        size
+    /// [`Error::IdOutOfRange`]; [`Error::VocabContent`] if the vocabulary divides texts into documents.
+    pub fn from_ids(ids: Vec<u32>, vocab: Vocab) -> Result<Self> {
+        if vocab.end_token().is_some() {
+            let reason = "it divides texts into documents, but ids are one stream".to_owned();
+            return Err(Error::VocabContent { reason });
+        }
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab.len()) {
+            return Err(Error::IdOutOfRange { id, vocab_size: vocab.len() });
+        }
+        let mut unknown = UnknownTokens::default();
+        ids.iter().filter(|&&id| id == UNKNOWN_ID).for_each(|_| unknown.record(UNKNOWN_TOKEN.as_bytes(), vocab.kind()));
+        let mut corpus = Self {
+            documents: DocumentIndex::default(),
+            empty_documents: 0,
+            looks_like_records: false,
+            text_format: vocab.text_format(),
+            encoding: TextEncoding::UTF_8,
+            is_likely_utf_16: false,
+            source_bytes: 0,
+            text: TextSize::default(),
+            tokens: ids.len() as u64,
+            unknown,
+            dropped_letters: DroppedLetters::default(),
+            document_contents: None,
+            ids,
+            vocab,
+        };
+        corpus.text = corpus.text_size(0..corpus.ids.len());
+        corpus.source_bytes = corpus.text.bytes;
+        Ok(corpus)
     }
 
     /// The documents in this range of [`Corpus::documents`]; `None` if the text is one stream.

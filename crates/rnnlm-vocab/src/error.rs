@@ -142,6 +142,14 @@ pub enum Error {
         /// Number of tokens in the vocabulary.
         vocab_size: usize,
     },
+    /// A file of ids is not in a known format.
+    #[error("`{}` has no ids that can be read: {reason}", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A document of a stream is longer than the limit.
     #[error("the document at line {line} of `{name}` has at least {}, the limit is {limit}", count(*bytes, "byte"))]
     DocumentTooLarge {

@@ -1,13 +1,18 @@
 //! `rnnlm corpus`: lists the named corpora, downloads one, and prints the statistics of any text.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
-use rnnlm_vocab::{Corpus, CorpusOptions, LineEndConversion, Normalization, TextEncoding, TokenKind, most_frequent};
+use rnnlm_model::Run;
+use rnnlm_vocab::{
+    Corpus, CorpusOptions, Documents, LineEndConversion, Normalization, TextEncoding, TokenKind, most_frequent,
+};
 use serde_json::{Value, json};
 
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Result};
-use crate::values::{encoding, line_ends, normalization, token_kind};
-use crate::{corpora, describe, human, output};
+use crate::values::{documents, encoding, line_ends, normalization, token_kind};
+use crate::{corpora, describe, human, output, progress, token_cache};
 
 /// Rows of each table of n-grams.
 const TABLE_ROWS: usize = 10;
@@ -29,6 +34,53 @@ enum CorpusCommand {
         name: String,
     },
     Stats(StatsArgs),
+    Build(BuildArgs),
+}
+
+/// Build a token cache, with which `rnnlm train --corpus DIR` trains on a text that is larger than memory.
+///
+/// The ids of the text are stored in safetensors files with digests. The text is read twice: to build the vocabulary, and
+/// to write the ids. `rnnlm train` builds a cache itself for a text that would take more than an eighth of the memory.
+#[derive(Debug, clap::Args)]
+struct BuildArgs {
+    /// Files, folders of files, patterns such as 'texts/*.txt', or named corpora; read as one text. The end of a file ends a
+    /// token and a document.
+    #[arg(value_name = "TEXT", required = true)]
+    texts: Vec<String>,
+    /// Folder of the cache.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Replace the cache in --out; another folder is never replaced.
+    #[arg(long)]
+    force: bool,
+    /// Unit of tokenization.
+    #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte|word-punct")]
+    token: TokenKind,
+    /// Normalization of the text, as for `rnnlm train` [default: book for a named corpus, none for other texts].
+    #[arg(long, value_parser = normalization, value_name = "book|lower|none")]
+    normalize: Option<Normalization>,
+    /// Line ends of the text: `lf` converts CRLF and CR to LF, `keep` does not [default: lf; keep for --token byte].
+    #[arg(long, value_parser = line_ends, value_name = "keep|lf")]
+    line_ends: Option<LineEndConversion>,
+    /// Encoding of the text, such as utf-16le, windows-1252 or shift_jis. A byte order mark overrides it.
+    #[arg(long, value_parser = encoding, value_name = "NAME", default_value = "utf-8")]
+    encoding: TextEncoding,
+    /// Documents of the text, as for `rnnlm train`.
+    #[arg(long, default_value = "none", value_parser = documents, value_name = "none|lines|blank-lines")]
+    documents: Documents,
+    /// Minimum count of a token; rarer tokens become `<unk>`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_freq: u64,
+    /// Maximum number of tokens in the vocabulary: the most frequent ones. 0 keeps all.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_vocab: usize,
+    /// Run whose vocabulary is used instead of that of the text. It also decides how the text is read.
+    #[arg(long, value_name = "RUN",
+          conflicts_with_all = ["token", "normalize", "line_ends", "documents", "min_freq", "max_vocab"])]
+    vocab: Option<PathBuf>,
+    /// Suppress progress output; warnings and errors are still printed.
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// Print the size, the vocabulary size and the most frequent tokens and n-grams of a text.
@@ -61,6 +113,7 @@ pub(crate) fn run(args: &CorpusArgs) -> Result<Exit> {
         CorpusCommand::List => list(),
         CorpusCommand::Fetch { name } => fetch(name),
         CorpusCommand::Stats(args) => stats(args),
+        CorpusCommand::Build(args) => build(args),
     }?;
     Ok(Exit::Success)
 }
@@ -96,6 +149,41 @@ fn fetch(name: &str) -> Result<()> {
     output::line(&corpora::find_or_download(entry)?.display().to_string())
 }
 
+fn build(args: &BuildArgs) -> Result<()> {
+    if args.quiet {
+        progress::set_quiet();
+    }
+    let source = corpora::resolve(&args.texts.join(&corpora::NAME_SEPARATOR.to_string()))?;
+    let paths = source.paths().ok_or_else(|| {
+        Failure::usage("a token cache is built from files: the text is read twice")
+            .with_hint("write the text to a file")
+    })?;
+    let options = CorpusOptions {
+        kind: args.token,
+        normalization: args.normalize.unwrap_or(source.default_normalization()),
+        line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(args.token)),
+        encoding: args.encoding,
+        documents: args.documents,
+        min_freq: args.min_freq,
+        max_vocab: args.max_vocab,
+        ..CorpusOptions::default()
+    };
+    let run = args.vocab.as_deref().map(Run::open).transpose()?;
+    let vocab = run.as_ref().map(Run::vocab);
+    let cache = token_cache::build(&args.out, &paths, &options, vocab, args.force)?;
+    let corpus = cache.describe();
+    let unknown = match corpus.unknown.count() {
+        0 => String::new(),
+        count => format!(", {} unknown", human::thousands(count as u64)),
+    };
+    let distinct = human::count(cache.vocab().len() as u64, "distinct token");
+    output::line(&format!(
+        "{}, {distinct}{unknown}, cache {}",
+        human::count(corpus.tokens, "token"),
+        args.out.display()
+    ))
+}
+
 fn stats(args: &StatsArgs) -> Result<()> {
     let source = corpora::resolve(&args.corpus)?;
     let normalization = args.normalize.unwrap_or(source.default_normalization());
@@ -126,7 +214,7 @@ fn stats(args: &StatsArgs) -> Result<()> {
         return output::json(&object);
     }
     let size = human::bytes(corpus.source_bytes.into());
-    let mut text = format!("{size} read: {}\n", describe::text(&corpus, &options));
+    let mut text = format!("{size} read: {}\n", describe::text(&corpus, corpus.ids.len(), &options));
     for (name, table) in tables {
         text.push_str(&format!("most frequent {name}\n"));
         for (token, count) in table {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use rnnlm_vocab::{Corpus, CorpusOptions};
+use rnnlm_vocab::{Corpus, CorpusOptions, Ids};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::digest::{self, PLACEHOLDER};
 use super::disk::Disk;
@@ -16,6 +17,9 @@ use crate::{EpochProgress, EpochReport, Error, ModelConfig, NonFinite, Result, T
 /// The format version that this program writes to `config.json` and to weights files. It reads this version and all older
 /// ones.
 pub const FORMAT_VERSION: u64 = 2;
+
+/// Number of ids in a block of a digest. Each update takes time.
+const BLOCK_IDS: usize = 4096;
 
 /// The corpus of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +45,17 @@ impl CorpusRecord {
             options: options.clone(),
             tokens: corpus.tokens,
             used_tokens: corpus.ids.len() as u64,
-            ids_sha256: sha256_of_ids(&corpus.ids),
+            ids_sha256: sha256_of_slice(&corpus.ids),
         }
+    }
+
+    /// The record of a text of `tokens` tokens, whose ids can be in files.
+    ///
+    /// # Errors
+    /// If the ids cannot be read.
+    pub fn of_ids(name: impl Into<String>, options: &CorpusOptions, tokens: u64, ids: Ids<'_>) -> Result<Self> {
+        let (name, options, used_tokens) = (name.into(), options.clone(), ids.len() as u64);
+        Ok(Self { name, options, tokens, used_tokens, ids_sha256: sha256_of_ids(ids)? })
     }
 }
 
@@ -63,14 +76,27 @@ pub struct ValidationRecord {
 
 impl ValidationRecord {
     /// The record of a validation set with these ids.
-    pub fn new(fraction: f64, corpus: Option<String>, ids: &[u32]) -> Self {
-        Self { fraction, corpus, tokens: ids.len() as u64, ids_sha256: sha256_of_ids(ids) }
+    ///
+    /// # Errors
+    /// If the ids cannot be read; never if they are in memory.
+    pub fn new<'a>(fraction: f64, corpus: Option<String>, ids: impl Into<Ids<'a>>) -> Result<Self> {
+        let ids = ids.into();
+        Ok(Self { fraction, corpus, tokens: ids.len() as u64, ids_sha256: sha256_of_ids(ids)? })
     }
 }
 
-fn sha256_of_ids(ids: &[u32]) -> String {
-    // in blocks, because each update of a digest takes time
-    digest::sha256_of(ids.chunks(4096).map(|block| block.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>()))
+fn sha256_of_slice(ids: &[u32]) -> String {
+    digest::sha256_of(ids.chunks(BLOCK_IDS).map(bytes_of_ids))
+}
+
+fn sha256_of_ids(ids: Ids<'_>) -> Result<String> {
+    let mut hasher = Sha256::new();
+    ids.for_each_part(|part| part.chunks(BLOCK_IDS).for_each(|block| hasher.update(bytes_of_ids(block))))?;
+    Ok(digest::hexadecimal(&hasher.finalize()))
+}
+
+fn bytes_of_ids(ids: &[u32]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.to_le_bytes()).collect()
 }
 
 /// The content of `config.json`: all settings of a run.

@@ -10,6 +10,7 @@ use rnnlm_vocab::{Documents, LineEndConversion, Normalization, Sampling, TextEnc
 use super::checkpoint::Interval;
 use super::settings::{Preset, Settings};
 use crate::args::{Compute, Format};
+use crate::corpora::NAME_SEPARATOR;
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::values::{
@@ -24,7 +25,8 @@ Examples:
   rnnlm train --corpus names.txt --epochs 100        a file
   rnnlm train --corpus timemachine --token word      the book's text, by words
   rnnlm train --optimizer adamw --schedule cosine --val-fraction 0.1
-  cat *.txt | rnnlm train --corpus - --out runs/all  several files
+  rnnlm train --corpus 'texts/*.txt' --out runs/all  several files
+  zcat *.txt.gz | rnnlm train --corpus -             standard input
   rnnlm train --resume runs/sample-rnn-1             a run that was interrupted
 
 Ctrl-C stops after the current step and saves. A second Ctrl-C stops immediately. Use the run with \
@@ -47,9 +49,12 @@ pub(crate) struct TrainArgs {
     #[arg(long, conflicts_with = "resume", help_heading = "Settings")]
     pub(crate) print_config: bool,
 
-    /// Training text: a name from `rnnlm corpus list`, a path, or - for standard input.
-    #[arg(long, value_name = "NAME|PATH|-", default_value = "sample", help_heading = "Text")]
-    pub(crate) corpus: String,
+    /// Training text: a name from `rnnlm corpus list`, a file, a folder of files, a pattern such as 'texts/*.txt', a token
+    /// cache of `rnnlm corpus build`, or - for standard input. Repeat it for several files, which are read as one text; the
+    /// end of a file ends a token and a document. Files can be compressed with gzip or zstd. A .bin file of ids of nanoGPT or
+    /// llm.c needs --vocab.
+    #[arg(long = "corpus", id = "corpus", value_name = "NAME|PATH|-", default_value = "sample", help_heading = "Text")]
+    pub(crate) corpora: Vec<String>,
     /// Unit of tokenization. `word` loses white space, as in the book. `word-punct` separates letters, digits and
     /// punctuation, keeps line ends and spaces, and restores the text exactly.
     #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte|word-punct",
@@ -292,10 +297,15 @@ impl TrainArgs {
         Self::parse_from(["train"])
     }
 
+    /// The name of the text; the names of several texts, one a line.
+    pub(crate) fn corpus(&self) -> String {
+        self.corpora.join(&NAME_SEPARATOR.to_string())
+    }
+
     /// The prefixes of the samples that the user named, on the command line or in a file.
     pub(crate) fn named_prefixes(&self) -> Result<Vec<PrefixText>> {
         match &self.prefix_file {
-            Some(path) if path == Path::new("-") && self.corpus == "-" => {
+            Some(path) if path == Path::new("-") && self.corpus() == "-" => {
                 Err(Failure::usage("--corpus and --prefix-file cannot both be standard input"))
             }
             Some(path) => Ok(vec![PrefixText::read(path)?]),

@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::path::Path;
 
 use rnnlm_model::{Run, read_vocab};
-use rnnlm_vocab::{Corpus, CorpusOptions, Vocab};
+use rnnlm_vocab::{CorpusOptions, TokenCache, TokenKind, Vocab};
 
 use super::args::TrainArgs;
+use super::text::{self, Text};
 use super::{config, conflicts};
-use crate::corpora::TextSource;
+use crate::corpora::{self, TextSource};
 use crate::failure::{Failure, Result};
 use crate::human;
 use crate::progress::error_line;
@@ -19,9 +20,13 @@ const MAX_EXAMPLES: usize = 8;
 
 /// The vocabulary in `path`: that of a run, or of a file in one of the forms of `rnnlm import --vocab`. If the file has only
 /// tokens, flags and defaults of the text define how texts are read.
-pub(crate) fn load(path: &Path, args: &TrainArgs, source: &TextSource) -> Result<Vocab> {
+pub(crate) fn load(path: &Path, args: &TrainArgs, source: &TextSource) -> Result<GivenVocab> {
     if path.is_dir() {
-        return Ok(Run::open(path)?.vocab().clone());
+        let vocab = match TokenCache::is_cache(path) {
+            true => TokenCache::open(path)?.vocab().clone(),
+            false => Run::open(path)?.vocab().clone(),
+        };
+        return Ok(GivenVocab { vocab, shift: Some(0) });
     }
     let requested = config::corpus_options(args, source);
     let kind = args.settings.is_explicit("token").then_some(args.token);
@@ -35,11 +40,52 @@ pub(crate) fn load(path: &Path, args: &TrainArgs, source: &TextSource) -> Result
         }
         vocab => vocab,
     }?;
+    let is_shifted = |shift: u32| {
+        (shift..).zip(&vocab.file_ids()[shift as usize..]).all(|(id, file_id)| *file_id == Some(id - shift))
+    };
+    let has_added_unknown = vocab.unknown().is_none();
+    let shift = Some(u32::from(has_added_unknown)).filter(|&shift| is_shifted(shift));
     if vocab.is_stored() {
-        return Ok(vocab.into_vocab());
+        return Ok(GivenVocab { vocab: vocab.into_vocab(), shift });
     }
     let vocab = vocab.into_vocab().with_line_ends(requested.line_ends);
-    Ok(vocab.with_documents(requested.documents).map_err(rnnlm_model::Error::from)?)
+    let vocab = vocab.with_documents(requested.documents).map_err(rnnlm_model::Error::from)?;
+    Ok(GivenVocab { vocab, shift })
+}
+
+/// A given vocabulary.
+pub(crate) struct GivenVocab {
+    pub(crate) vocab: Vocab,
+    /// The difference between the ids of the vocabulary and those of its file: 1 if `<unk>` was added; `None` if the order is
+    /// another one.
+    shift: Option<u32>,
+}
+
+/// Reads the text with the vocabulary of `--vocab`. A `.bin` file has ids of the vocabulary's file.
+pub(crate) fn read_text(path: &Path, args: &TrainArgs, source: &TextSource) -> Result<(CorpusOptions, Text)> {
+    let GivenVocab { vocab, shift } = load(path, args, source)?;
+    let Some(file) = text::token_file(source).filter(|_| vocab.kind() != TokenKind::Byte) else {
+        return read_corpus(&vocab, path, args, source);
+    };
+    let options = corpus_options(&vocab, path, args, source)?;
+    let shift = shift.ok_or_else(|| {
+        let (file, path) = (file.display(), path.display());
+        Failure::failed(format!("the ids of `{file}` are not those of `{path}`, where special tokens are not first"))
+    })?;
+    let text = Text::of_token_file(file, &vocab, shift, options.max_tokens)?;
+    Ok((options, text))
+}
+
+/// Opens a token cache as the text. Its options and its vocabulary are those that it was built with.
+pub(crate) fn read_cache(folder: &Path, args: &TrainArgs, source: &TextSource) -> Result<(CorpusOptions, Text)> {
+    let cache = corpora::open_cache(folder)?;
+    let requested = config::corpus_options(args, source);
+    let options = CorpusOptions { max_tokens: requested.max_tokens, ..cache.options().clone() };
+    let default = config::corpus_options(&TrainArgs::defaults(), source);
+    let found = conflicts::find(&options, &requested, &default, &args.settings);
+    conflicts::require_none(&found, folder, "omit these flags, or build a cache with them")?;
+    let text = Text::of_cache(cache, options.max_tokens)?;
+    Ok((options, text))
 }
 
 /// How a text is read with a given vocabulary, which is that of the run or the file `origin`. An error if the command line
@@ -73,16 +119,17 @@ pub(crate) fn read_corpus(
     origin: &Path,
     args: &TrainArgs,
     source: &TextSource,
-) -> Result<(CorpusOptions, Corpus)> {
+) -> Result<(CorpusOptions, Text)> {
     let options = corpus_options(vocab, origin, args, source)?;
-    let corpus = source.encode(vocab.clone(), options.max_tokens, options.encoding)?;
-    warn_of_unknown_tokens(origin, &corpus);
-    Ok((options, corpus))
+    let text = Text::encode(source, vocab, &options)?;
+    warn_of_unknown_tokens(origin, &text);
+    Ok((options, text))
 }
 
 /// Prints a warning if the vocabulary lacks so many tokens of the text that it probably does not fit.
-fn warn_of_unknown_tokens(origin: &Path, corpus: &Corpus) {
-    let (unknown, all) = (corpus.unknown.count(), corpus.ids.len());
+fn warn_of_unknown_tokens(origin: &Path, text: &Text) {
+    let corpus = &text.corpus;
+    let (unknown, all) = (corpus.unknown.count(), text.ids().len());
     if unknown as f64 <= MAX_UNKNOWN_SHARE * all as f64 {
         return;
     }

@@ -1,9 +1,10 @@
 //! `--init-from`: the model and the text of a new run that starts with the weights of another run.
 
 use rnnlm_model::{ModelConfig, Run};
-use rnnlm_vocab::{Corpus, CorpusOptions};
+use rnnlm_vocab::CorpusOptions;
 
 use super::args::TrainArgs;
+use super::text::Text;
 use super::{config, conflicts, given_vocab};
 use crate::corpora::TextSource;
 use crate::failure::Result;
@@ -20,12 +21,12 @@ pub(crate) fn model_config(run: &Run, args: &TrainArgs, vocab_size: usize) -> Re
 
 /// Reads the text with the vocabulary of the other run, which `--extend-vocab` extends. An error if the command line sets
 /// another tokenization.
-pub(crate) fn read_corpus(run: &Run, args: &TrainArgs, source: &TextSource) -> Result<(CorpusOptions, Corpus)> {
+pub(crate) fn read_corpus(run: &Run, args: &TrainArgs, source: &TextSource) -> Result<(CorpusOptions, Text)> {
     if !args.extend_vocab {
         return given_vocab::read_corpus(run.vocab(), run.path(), args, source);
     }
     let options = given_vocab::corpus_options(run.vocab(), run.path(), args, source)?;
     let options = CorpusOptions { min_freq: args.min_freq, max_vocab: args.max_vocab, ..options };
     let corpus = source.extend(run.vocab(), &options)?;
-    Ok((options, corpus))
+    Ok((options, corpus.into()))
 }

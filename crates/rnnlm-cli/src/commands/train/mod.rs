@@ -14,6 +14,7 @@ mod resume;
 mod session;
 mod settings;
 mod split;
+mod text;
 
 use crate::failure::{Exit, Failure, Result};
 use crate::{output, progress};

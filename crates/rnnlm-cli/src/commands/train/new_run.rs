@@ -1,6 +1,6 @@
 //! A new training run, with random initial weights or those of another run (`--init-from`).
 
-use rnnlm_model::{CorpusRecord, Run, RunConfig, Trainer};
+use rnnlm_model::{Run, RunConfig, Trainer};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::CorpusOptions;
 
@@ -8,51 +8,51 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::{Split, Validation};
+use super::text::Text;
 use super::{config, given_vocab, init_from, options};
 use crate::args::warn_if_untrained;
 use crate::compute::{self, Task};
+use crate::corpora::{self, TextSource};
 use crate::failure::{Exit, Result};
 use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::run_folder::RunFolder;
-use crate::{corpora, default_prefix, disk_space, human, memory, signals};
+use crate::{default_prefix, disk_space, human, memory, signals};
 
 /// Trains a new run.
 pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
-    let source = corpora::resolve(&args.corpus)?;
+    let source = corpora::resolve(&args.corpus())?;
     let initial_run = args.init_from.as_deref().map(Run::open).transpose()?;
     let train = config::train_config(args)?;
     let named_prefixes = args.named_prefixes()?;
     let cell = initial_run.as_ref().map_or(args.cell, |run| run.model().cell);
     let stem = format!("{}-{}", source.stem(), cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
-    let (corpus_options, corpus) = match (&initial_run, &args.vocab) {
-        (Some(run), _) => init_from::read_corpus(run, args, &source)?,
-        (None, Some(path)) => {
-            let vocab = given_vocab::load(path, args, &source)?;
-            given_vocab::read_corpus(&vocab, path, args, &source)?
-        }
-        (None, None) => {
+    let (corpus_options, text) = match (&initial_run, &args.vocab, &source) {
+        (Some(run), ..) => init_from::read_corpus(run, args, &source)?,
+        (None, Some(path), _) => given_vocab::read_text(path, args, &source)?,
+        (None, None, TextSource::Cache(folder)) => given_vocab::read_cache(folder, args, &source)?,
+        (None, None, _) => {
             let corpus_options = config::corpus_options(args, &source);
-            let corpus = source.read(&corpus_options)?;
-            (corpus_options, corpus)
+            let text = Text::read(&source, &corpus_options)?;
+            (corpus_options, text)
         }
     };
     let model = match &initial_run {
-        Some(run) => init_from::model_config(run, args, corpus.vocab.len())?,
-        None => config::model_config(args, corpus.vocab.len()),
+        Some(run) => init_from::model_config(run, args, text.corpus.vocab.len())?,
+        None => config::model_config(args, text.corpus.vocab.len()),
     };
-    let record = CorpusRecord::new(&args.corpus, &corpus_options, &corpus);
+    let record = text.record(&args.corpus(), &corpus_options)?;
     let validation = Validation {
         fraction: args.val_fraction,
         seed: train.seed,
         text: args.val_corpus.as_deref(),
         encoding: args.encoding,
     };
-    let (split, validation) = Split::new(corpus, validation)?;
+    let (split, validation) = Split::new(text, validation)?;
     signals::install()?;
     let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
-    let prefixes = default_prefix::of_samples(named_prefixes, &config, &split.corpus.vocab);
+    let prefixes = default_prefix::of_samples(named_prefixes, &config, &split.text.corpus.vocab);
     let task = NewRunTask { args, initial_run, corpus_options, split, prefixes, config, folder };
     compute::run_quietly(&args.compute, task)
 }
@@ -86,13 +86,13 @@ impl Task for NewRunTask<'_> {
         let session = Session { args, split: &split, prefixes: &prefixes, progress, memory };
         session.print_header(&trainer, &corpus_options);
         if let (Some(path), Some(run)) = (&config.init_from, &initial_run) {
-            let new = split.corpus.vocab.len() - run.vocab().len();
+            let new = split.text.corpus.vocab.len() - run.vocab().len();
             let added =
                 if new == 0 { String::new() } else { format!(", and {}", human::count(new as u64, "new token")) };
             session.progress.info(&format!("init    weights, sizes and vocabulary of {path}{added}"));
         }
         config.options = options::record(args, &prefixes, &trainer);
-        let writer = folder.create(&config, &split.corpus.vocab)?.keep_checkpoints(args.keep);
+        let writer = folder.create(&config, &split.text.corpus.vocab)?.keep_checkpoints(args.keep);
         let mut saver = Saver::new(writer, args.checkpoint_every, None);
         saver.save(&trainer).inspect_err(|_| {
             let path = saver.writer.run().path();

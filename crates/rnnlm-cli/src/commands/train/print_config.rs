@@ -33,13 +33,13 @@ pub(crate) fn print(args: &TrainArgs) -> String {
 
 /// The value of a setting whose default depends on other settings.
 fn derived(args: &TrainArgs, name: &str) -> Option<Value> {
-    let is_named = corpora::list().get(&args.corpus).is_some();
+    let is_named = corpora::list().get(&args.corpus()).is_some();
     let train = config::train_config(args).ok()?;
     match name {
         "normalize" => Some(corpora::default_normalization(is_named).as_str().into()),
         "line_ends" => Some(corpora::default_line_ends(args.token).as_str().into()),
         "max_tokens" => Some(Value::Integer(corpora::default_max_tokens(is_named) as i64)),
-        "prefix" => default_prefix::of_book(&args.corpus).map(|prefixes| prefixes.to_vec().into()),
+        "prefix" => default_prefix::of_book(&args.corpus()).map(|prefixes| prefixes.to_vec().into()),
         name => config::value_in_use(&train, name),
     }
 }

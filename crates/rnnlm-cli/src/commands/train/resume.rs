@@ -4,12 +4,13 @@ use std::path::Path;
 
 use rnnlm_model::{CorpusRecord, Error, Position, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Corpus, TextEncoding};
+use rnnlm_vocab::{CorpusOptions, TextEncoding};
 
 use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::{Split, Validation};
+use super::text::{self, Text};
 use super::{config, conflicts, options};
 use crate::compute::{self, Task};
 use crate::corpora::{self, TextSource};
@@ -23,7 +24,8 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
     let writer = RunWriter::resume(path)?;
     let config = writer.config().clone();
     let settings = &args.settings;
-    let corpus_name = if settings.is_explicit("corpus") { &args.corpus } else { &config.corpus.name };
+    let named = args.corpus();
+    let corpus_name = if settings.is_explicit("corpus") { &named } else { &config.corpus.name };
     let source = corpora::resolve(corpus_name)?;
     if !settings.is_explicit("corpus") && source.is_terminal() {
         let run = path.display();
@@ -36,8 +38,8 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
     let writer = writer.keep_checkpoints(args.keep);
     // a text at a new location can have another encoding
     let encoding = if settings.is_explicit("encoding") { args.encoding } else { config.corpus.options.encoding };
-    let corpus = read_corpus(&source, corpus_name, writer.run(), encoding)?;
-    let split = split_again(corpus, args, &config, encoding)?;
+    let text = read_text(&source, corpus_name, writer.run(), encoding)?;
+    let split = split_again(text, args, &config, encoding)?;
     let epochs = if settings.is_explicit("epochs") { args.epochs } else { config.train.epochs };
     if epochs < config.train.epochs {
         return Err(Error::FewerEpochs { requested: epochs, configured: config.train.epochs }.into());
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
         let message = format!("the {schedule} schedule of this run ends at epoch {end}, not at epoch {epochs}");
         return Err(Failure::failed(message).with_hint("use --init-from to start a new run with its weights"));
     }
-    let prefixes = default_prefix::of_samples(args.named_prefixes()?, &config, &split.corpus.vocab);
+    let prefixes = default_prefix::of_samples(args.named_prefixes()?, &config, &split.text.corpus.vocab);
     signals::install()?;
     compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, prefixes, epochs })
 }
@@ -130,26 +132,44 @@ fn require_same_settings(args: &TrainArgs, source: &TextSource, config: &RunConf
 }
 
 /// Reads the text of the run with its vocabulary. An error if it is not the text that the run started with.
-fn read_corpus(source: &TextSource, name: &str, run: &Run, encoding: TextEncoding) -> Result<Corpus> {
+fn read_text(source: &TextSource, name: &str, run: &Run, encoding: TextEncoding) -> Result<Text> {
     let record = &run.config()?.corpus;
+    if let Some(text) = read_token_file(source, record, run)? {
+        return Ok(text);
+    }
     let hint = "use --corpus to name the current location of the text, or --init-from to start a new run";
-    let corpus = match source.encode(run.vocab().clone(), record.options.max_tokens, encoding) {
+    let options = CorpusOptions { encoding, ..record.options.clone() };
+    let text = match Text::encode(source, run.vocab(), &options) {
         Err(Failure::Library(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
             return Err(Failure::failed(error.to_string()).with_hint(hint));
         }
-        corpus => corpus?,
+        text => text?,
     };
-    let found = differences(record, &CorpusRecord::new(&record.name, &record.options, &corpus));
+    let found = differences(record, &text.record(&record.name, &record.options)?);
     if found.is_empty() {
-        return Ok(corpus);
+        return Ok(text);
     }
     let message = format!("`{name}` is not the text of the run: {}", conflicts::join(&found));
     Err(Failure::bad_model(message).with_hint(hint))
 }
 
+/// The text in a file of ids, if it is that of the run. A file of the same name can be a text.
+fn read_token_file(source: &TextSource, record: &CorpusRecord, run: &Run) -> Result<Option<Text>> {
+    let Some(path) = text::token_file(source) else { return Ok(None) };
+    for shift in 0..=1 {
+        let text = Text::of_token_file(path, run.vocab(), shift, record.options.max_tokens);
+        if let Ok(text) = text
+            && differences(record, &text.record(&record.name, &record.options)?).is_empty()
+        {
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
+}
+
 /// Splits the text as at the start of the run. An error if the validation set is not the one that the run started with;
 /// `--val-corpus` can name a new location of the same text.
-fn split_again(corpus: Corpus, args: &TrainArgs, config: &RunConfig, encoding: TextEncoding) -> Result<Split> {
+fn split_again(training: Text, args: &TrainArgs, config: &RunConfig, encoding: TextEncoding) -> Result<Split> {
     let recorded = config.validation.as_ref();
     let fraction = recorded.map_or(0.0, |record| record.fraction);
     let recorded_corpus = recorded.and_then(|record| record.corpus.as_deref());
@@ -161,7 +181,7 @@ fn split_again(corpus: Corpus, args: &TrainArgs, config: &RunConfig, encoding: T
             .with_hint("--val-fraction and --val-corpus are fixed when a run starts"));
     }
     let (seed, text) = (config.train.seed, new_location.or(recorded_corpus));
-    let (split, mut record) = Split::new(corpus, Validation { fraction, seed, text, encoding })?;
+    let (split, mut record) = Split::new(training, Validation { fraction, seed, text, encoding })?;
     if let (Some(record), Some(recorded)) = (&mut record, recorded) {
         record.corpus.clone_from(&recorded.corpus);
     }

@@ -38,7 +38,7 @@ impl Session<'_> {
     /// Prints what is trained, on what, and how.
     pub(crate) fn print_header<B: Recurrence>(&self, trainer: &Trainer<B>, options: &CorpusOptions) {
         let info = |text: &str| self.progress.info(text);
-        info(&format!("text    {}", describe::text(&self.split.corpus, options)));
+        info(&format!("text    {}", describe::text(&self.split.text.corpus, self.split.text.ids().len(), options)));
         let model = trainer.model();
         info(&format!(
             "model   {}, {} parameters, {}",
@@ -68,7 +68,7 @@ impl Session<'_> {
         }
         info(&format!("save    every {}", self.args.checkpoint_every.describe()));
         info(&format!("device  {}, {}", model.backend().name(), describe::execution_path(trainer.path())));
-        let line_endings = self.split.corpus.text_format.line_endings;
+        let line_endings = self.split.text.corpus.text_format.line_endings;
         if line_endings != LineEndings::Lf && options.normalization != Normalization::Book {
             let treatment = match options.line_ends {
                 LineEndConversion::Keep => "are kept",
@@ -76,10 +76,10 @@ impl Session<'_> {
             };
             info(&format!("note    the text has {line_endings} line endings, which {treatment}"));
         }
-        if self.split.corpus.looks_like_records {
+        if self.split.text.corpus.looks_like_records {
             info("note    the text looks like records; --documents lines trains on each line as a document");
         }
-        let encoding = self.split.corpus.encoding;
+        let encoding = self.split.text.corpus.encoding;
         if encoding != TextEncoding::UTF_8 {
             info(&format!("note    the text is converted from {encoding} to UTF-8"));
         }
@@ -207,7 +207,8 @@ impl Session<'_> {
     fn check_finite<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
         let model = trainer.model();
         let config = trainer.config();
-        let evaluation = model.evaluate(&self.split.training().ids()[..=config.num_steps])?;
+        let start = self.split.training().ids().slice(0..config.num_steps + 1).load()?;
+        let evaluation = model.evaluate(&*start)?;
         if evaluation.perplexity().is_finite() {
             return Ok(());
         }
@@ -223,12 +224,12 @@ impl Session<'_> {
     }
 
     fn encode(&self, prefix: &PrefixText) -> Result<Prefix> {
-        Prefix::encode(&self.split.corpus.vocab, prefix, Unknown::Unk)
+        Prefix::encode(&self.split.text.corpus.vocab, prefix, Unknown::Unk)
     }
 
     /// Generates a sample greedily, at most to the end of a document, and returns it with its prefix.
     fn sample<B: Recurrence>(&self, trainer: &Trainer<B>, prefix: &PrefixText, num_tokens: usize) -> Result<String> {
-        let vocab = &self.split.corpus.vocab;
+        let vocab = &self.split.text.corpus.vocab;
         let prefix = self.encode(prefix)?;
         let mut ids = prefix.text().to_vec();
         let mut generator = Generator::new(trainer.model())?.with_end_token(vocab.end_token());

@@ -3,6 +3,8 @@
 use rnnlm_model::{TextIds, TextTokens, ValidationRecord};
 use rnnlm_vocab::{Corpus, TextEncoding, UNKNOWN_ID};
 
+use super::text::Text;
+
 use crate::failure::{Failure, Result};
 use crate::progress::error_line;
 use crate::{corpora, human};
@@ -11,7 +13,7 @@ use crate::{corpora, human};
 #[derive(Debug)]
 pub(crate) struct Split {
     /// The text. The validation set is at its end, unless it is another text.
-    pub(crate) corpus: Corpus,
+    pub(crate) text: Text,
     /// Number of training tokens, or of training documents.
     training_len: usize,
     /// The other text that is the validation set.
@@ -35,21 +37,24 @@ impl Split {
     ///
     /// # Errors
     /// If the other text cannot be read, the validation set has a single token, or all documents are equal.
-    pub(crate) fn new(mut corpus: Corpus, validation: Validation<'_>) -> Result<(Self, Option<ValidationRecord>)> {
+    pub(crate) fn new(training: Text, validation: Validation<'_>) -> Result<(Self, Option<ValidationRecord>)> {
+        let mut training = training;
         let Validation { fraction, seed, text, encoding } = validation;
-        let training_len = match corpus.vocab.end_token() {
-            None => corpus.ids.len() - (corpus.ids.len() as f64 * fraction).round() as usize,
-            Some(_) => corpus.split_documents(fraction, seed)?,
+        let len = training.ids().len();
+        let training_len = match training.corpus.vocab.end_token() {
+            None => len - (len as f64 * fraction).round() as usize,
+            Some(_) => training.corpus.split_documents(fraction, seed)?,
         };
-        let mut split = Self { training_len, corpus, validation_text: None };
+        let mut split = Self { training_len, text: training, validation_text: None };
         if let Some(name) = text {
-            let text = corpora::resolve(name)?.encode(split.corpus.vocab.clone(), 0, encoding)?;
+            let text = corpora::resolve(name)?.encode(split.text.corpus.vocab.clone(), 0, encoding)?;
             warn_of_unknown_tokens(name, &text);
             split.validation_text = Some(text);
         }
         let record = split.validation().map(|ids| ValidationRecord::new(fraction, text.map(str::to_owned), ids.ids()));
+        let record = record.transpose()?;
         match &record {
-            Some(record) if record.tokens < 2 && split.corpus.vocab.end_token().is_none() => {
+            Some(record) if record.tokens < 2 && split.text.corpus.vocab.end_token().is_none() => {
                 let count = human::count(record.tokens, "token");
                 let message =
                     format!("the validation set has {count}, but needs at least 2: the first token is not scored");
@@ -61,8 +66,9 @@ impl Split {
 
     /// The training tokens.
     pub(crate) fn training(&self) -> TextIds<'_> {
-        let ids = || TextIds::Stream(&self.corpus.ids[..self.training_len]);
-        let documents = self.corpus.vocab.end_token().and_then(|_| self.corpus.document_set(0..self.training_len));
+        let ids = || TextIds::Stored(self.text.ids().slice(0..self.training_len));
+        let corpus = &self.text.corpus;
+        let documents = corpus.vocab.end_token().and_then(|_| corpus.document_set(0..self.training_len));
         documents.map_or_else(ids, TextIds::Documents)
     }
 
@@ -91,9 +97,10 @@ impl Split {
 
     /// What follows the training tokens.
     fn rest(&self) -> TextIds<'_> {
-        let Self { corpus, training_len, .. } = self;
+        let Self { text, training_len, .. } = self;
+        let corpus = &text.corpus;
         match corpus.vocab.end_token() {
-            None => TextIds::Stream(&corpus.ids[*training_len..]),
+            None => TextIds::Stored(text.ids().slice(*training_len..text.ids().len())),
             Some(_) => corpus
                 .document_set(*training_len..corpus.documents.len())
                 .map_or(TextIds::Stream(&[]), TextIds::Documents),
@@ -120,15 +127,16 @@ mod tests {
 
     fn split(fraction: f64, options: &CorpusOptions, text: &[u8]) -> Result<(Split, Option<ValidationRecord>)> {
         let corpus = Corpus::from_bytes(text, options).expect("a text");
-        Split::new(corpus, Validation { fraction, seed: 0, text: None, encoding: TextEncoding::UTF_8 })
+        Split::new(corpus.into(), Validation { fraction, seed: 0, text: None, encoding: TextEncoding::UTF_8 })
     }
 
     #[test]
     fn the_last_tokens_are_the_validation_set() {
         let split = |fraction| split(fraction, &CorpusOptions::default(), b"abcdefghij");
         let (with, record) = split(0.25).expect("it is long enough");
-        let all = &with.corpus.ids;
-        assert_eq!((with.training().ids(), with.validation().map(|text| text.ids())), (&all[..7], Some(&all[7..])));
+        let all = &with.text.corpus.ids;
+        let ids = |text: TextIds<'_>| text.ids().load().expect("ids in memory").into_owned();
+        assert_eq!((ids(with.training()), with.validation().map(ids)), (all[..7].to_vec(), Some(all[7..].to_vec())));
         assert_eq!(record.expect("there is a validation set").tokens, 3);
         let (without, record) = split(0.0).expect("there is no validation set");
         assert_eq!((without.training().ids().len(), without.validation().is_none(), record), (10, true, None));
@@ -149,7 +157,8 @@ mod tests {
         let contents = |names: &[String]| {
             let (split, _) = split(0.3, &options, names.concat().as_bytes()).expect("many names");
             let text = |ids: TextIds<'_>| {
-                let text = split.corpus.vocab.decode(ids.ids()).expect("known ids");
+                let text =
+                    split.text.corpus.vocab.decode(&ids.ids().load().expect("ids in memory")).expect("known ids");
                 let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
                 lines.sort();
                 lines

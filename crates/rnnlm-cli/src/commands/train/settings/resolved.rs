@@ -67,7 +67,11 @@ impl Settings {
                 _ => entry.map_or(Origin::Default, |entry| entry.origin.clone()),
             };
             let heading = arg.get_help_heading().unwrap_or_default().to_owned();
-            let value = value(matches, name, matches!(arg.get_action(), ArgAction::Append));
+            // a list whose default is one value is written as one value if it has no more
+            let is_list = matches!(arg.get_action(), ArgAction::Append);
+            let has_one =
+                !arg.get_default_values().is_empty() && matches.get_raw(name).is_some_and(|values| values.len() == 1);
+            let value = value(matches, name, is_list && !has_one);
             Setting { name: name.to_owned(), heading, value, origin }
         });
         Self(settings.collect())
