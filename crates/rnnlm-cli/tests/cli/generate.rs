@@ -47,6 +47,11 @@ fn samples_do_not_depend_on_the_number_of_samples_prefixes_or_threads() {
     assert_eq!(few[..5], all[..5]);
     assert_eq!(few[5..], all[70..75]);
     assert_eq!(jsonl(&["--prefix", "M"]), all[..1]);
+    // equal prefixes have different samples, and the first has those of a single prefix
+    let equal = jsonl(&["--prefix", "M", "--prefix", "M", "--num-samples", "5"]);
+    let texts = |objects: &[Value]| objects.iter().map(|object| object["text"].clone()).collect::<Vec<_>>();
+    assert_eq!(equal[..5], all[..5]);
+    assert_ne!(texts(&equal[5..]), texts(&all[..5]));
     let texts: std::collections::BTreeSet<_> = all.iter().map(|object| object["text"].as_str()).collect();
     assert!(texts.len() > 20, "{texts:?}");
 }
