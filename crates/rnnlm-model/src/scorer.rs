@@ -159,10 +159,12 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
                 // powers of two, so that groups of similar documents use the same memory; steps after the end do nothing
                 _ => rows.num_steps.next_power_of_two().min(max_steps),
             };
-            let chunk = match self.chunk.take() {
-                Some(chunk) if chunk.size() == [num_steps, batch_size] => self.chunk.insert(chunk),
-                _ => self.chunk.insert(Chunk::new(self.model, [num_steps, batch_size])?),
-            };
+            // frees the memory of another size before the next is allocated
+            let reused = self.chunk.take().filter(|chunk| chunk.size() == [num_steps, batch_size]);
+            let chunk = self.chunk.insert(match reused {
+                Some(chunk) => chunk,
+                None => Chunk::new(self.model, [num_steps, batch_size])?,
+            });
             rows.fill(chunk);
             chunk.run(self.model, &mut state, first == 0, self.has_details)?;
             chunk.emit(emit);

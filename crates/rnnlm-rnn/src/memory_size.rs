@@ -1,7 +1,7 @@
 //! How much memory a stack takes, computed from its sizes before anything is allocated.
 //!
 //! Sizes are counted in 128 bits, so that absurd settings give an absurd number instead of a wrong one. Sizes of more than
-//! 2⁴⁰ count as 2⁴⁰, and products of a few of them fit.
+//! 2⁴⁰ count as 2⁴⁰, and their products saturate.
 
 use crate::memory::LayerMemory;
 use crate::structure::Widths;
@@ -55,16 +55,17 @@ impl StackConfig {
             [hidden, gates, cell, candidate, gate_gradients, candidate_gradient].map(padded).iter().sum();
         // the initial state, and the gradients of the states with an intermediate value
         let per_sequence = 3 * padded(hidden) + 2 * padded(cell);
-        let values = rows * per_row + batch_size as u128 * per_sequence + gate_gradients as u128;
+        let states = batch_size as u128 * per_sequence + gate_gradients as u128;
         // the flags, and a copy of the states of every step
-        let starts = if has_starts { rows * (1 + padded(hidden) + padded(cell)) } else { 0 };
-        let layer =
-            FLOAT * (values + starts) + TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<B>>() as u128;
+        let starts = if has_starts { 1 + padded(hidden) + padded(cell) } else { 0 };
+        let values = rows.saturating_mul(per_row + starts).saturating_add(states);
+        let overhead = TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<B>>() as u128;
+        let layer = values.saturating_mul(FLOAT).saturating_add(overhead);
 
         let joined = if self.bidirectional { layers } else { 0 };
         let dropped = if has_dropout { layers.saturating_sub(1) } else { 0 };
         let gradients = if layers > 1 { 2 } else { 0 };
-        let between = FLOAT * rows * padded(output_size) + ALLOCATION_BYTES;
+        let between = (FLOAT * rows).saturating_mul(padded(output_size)).saturating_add(ALLOCATION_BYTES);
 
         let plan = |input_size: usize, is_one_hot: bool| match path {
             ExecutionPath::Reference => 0,
@@ -75,8 +76,10 @@ impl StackConfig {
         let lowest = plan(input_size, is_one_hot);
         let higher = if layers > 1 { plan(output_size, false) } else { 0 };
         StackBytes {
-            tensors: layers * directions * layer + (joined + dropped + gradients) * between,
-            plans: directions * (lowest + layers.saturating_sub(1) * higher),
+            tensors: (layers * directions)
+                .saturating_mul(layer)
+                .saturating_add(between.saturating_mul(joined + dropped + gradients)),
+            plans: layers.saturating_sub(1).saturating_mul(higher).saturating_add(lowest).saturating_mul(directions),
         }
     }
 }
