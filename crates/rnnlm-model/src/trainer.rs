@@ -53,6 +53,7 @@ impl<B: Recurrence> Trainer<B> {
     /// If a setting is invalid, or the device has not enough memory.
     pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: ExecutionPath) -> Result<Self> {
         config.validate()?;
+        config.validate_for(model)?;
         let mut model = LanguageModel::new(backend, model, path)?;
         model.initialize(config.init, config.seed)?;
         Ok(Self {

@@ -1,7 +1,7 @@
 //! How much memory a stack takes, computed from its sizes before anything is allocated.
 //!
 //! Sizes are counted in 128 bits, so that absurd settings give an absurd number instead of a wrong one. Sizes of more than
-//! 2⁴⁰ count as 2⁴⁰, and products of a few of them fit.
+//! 2⁴⁰ count as 2⁴⁰; products of three of them fit, and larger ones saturate.
 
 use crate::memory::LayerMemory;
 use crate::structure::Widths;
@@ -30,6 +30,8 @@ pub struct StackUse {
     pub has_dropout: bool,
     /// Whether sequences start inside a minibatch.
     pub has_starts: bool,
+    /// Whether there is weight drop.
+    pub has_weight_drop: bool,
 }
 
 impl StackConfig {
@@ -40,7 +42,7 @@ impl StackConfig {
         backend: &B,
         path: ExecutionPath,
         [num_steps, batch_size]: [usize; 2],
-        StackUse { is_one_hot, has_dropout, has_starts }: StackUse,
+        StackUse { is_one_hot, has_dropout, has_starts, has_weight_drop }: StackUse,
     ) -> StackBytes {
         let [input_size, hidden_size, num_steps, batch_size] =
             [self.input_size, self.hidden_size, num_steps, batch_size].map(bounded);
@@ -58,10 +60,13 @@ impl StackConfig {
         let values = rows * per_row + batch_size as u128 * per_sequence + gate_gradients as u128;
         // the flags, and a copy of the states of every step
         let starts = if has_starts { rows * (1 + padded(hidden) + padded(cell)) } else { 0 };
-        let layer =
-            FLOAT * (values + starts) + TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<B>>() as u128;
+        // `W_hh` after dropout, and its gradient
+        let weight_drop = if has_weight_drop { 2 * gate_gradients as u128 * hidden_size as u128 } else { 0 };
+        let layer = FLOAT * (values + starts + weight_drop)
+            + TENSORS_PER_LAYER * ALLOCATION_BYTES
+            + size_of::<LayerMemory<B>>() as u128;
 
-        let joined = if self.bidirectional { layers } else { 0 };
+        let joined = if self.has_joined_outputs() { layers } else { 0 };
         let dropped = if has_dropout { layers.saturating_sub(1) } else { 0 };
         let gradients = if layers > 1 { 2 } else { 0 };
         let between = FLOAT * rows * padded(output_size) + ALLOCATION_BYTES;
@@ -75,8 +80,10 @@ impl StackConfig {
         let lowest = plan(input_size, is_one_hot);
         let higher = if layers > 1 { plan(output_size, false) } else { 0 };
         StackBytes {
-            tensors: layers * directions * layer + (joined + dropped + gradients) * between,
-            plans: directions * (lowest + layers.saturating_sub(1) * higher),
+            tensors: (layers * directions)
+                .saturating_mul(layer)
+                .saturating_add((joined + dropped + gradients).saturating_mul(between)),
+            plans: lowest.saturating_add(layers.saturating_sub(1).saturating_mul(higher)).saturating_mul(directions),
         }
     }
 }
@@ -99,7 +106,14 @@ mod tests {
     fn the_tensors_of_every_cell_are_counted() {
         let (cpu, one_hot) = (Cpu::new(1).unwrap(), StackUse { is_one_hot: true, ..StackUse::default() });
         for cell in Cell::ALL {
-            let config = StackConfig { cell, input_size: 7, hidden_size: 5, num_layers: 1, bidirectional: false };
+            let config = StackConfig {
+                cell,
+                input_size: 7,
+                hidden_size: 5,
+                num_layers: 1,
+                bidirectional: false,
+                residual: false,
+            };
             let stack = Stack::new(&mut ParameterLayout::default(), config).unwrap();
             let memory = stack.memory(&cpu, ExecutionPath::Reference, [3, 2]).unwrap();
             let (tape, adjoint) = (memory.tape(0), memory.adjoint(0));
@@ -126,8 +140,14 @@ mod tests {
     #[test]
     fn the_packed_weights_are_counted() {
         let cpu = Cpu::new(1).unwrap();
-        let config =
-            StackConfig { cell: Cell::Lstm, input_size: 64, hidden_size: 128, num_layers: 2, bidirectional: false };
+        let config = StackConfig {
+            cell: Cell::Lstm,
+            input_size: 64,
+            hidden_size: 128,
+            num_layers: 2,
+            bidirectional: false,
+            residual: false,
+        };
         let one_hot = StackUse { is_one_hot: true, ..StackUse::default() };
         let plans = |num_layers| {
             let config = StackConfig { num_layers, ..config };

@@ -133,6 +133,12 @@ fn contradicting_settings_are_refused_before_training() {
     refused(&["--val-fraction", "1"], &["below 1"]);
     refused(&["--val-fraction", "0.1", "--val-corpus", "sample"], &["--val-corpus"]);
     refused(&["--dropout", "1"], &["below 1"]);
+    refused(&["--weight-drop", "-0.1"], &["below 1"]);
+    refused(&["--dropout-input", "0.4"], &["`dropout_input` is 0.4 with `embedding_size` 0"]);
+    refused(&["--dropout-hidden", "0.4"], &["`dropout_hidden` is 0.4 with `num_layers` 1"]);
+    let both = ["--num-layers", "2", "--dropout-hidden", "0.4", "--dropout", "0.3"];
+    refused(&both, &["`dropout_hidden` is 0.4 with `dropout` 0.3"]);
+    refused(&["--residual"], &["`residual` is true with `num_layers` 1"]);
     dir.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
     let tied = ["train", "--tie-weights", "--embedding-size", "64"];
     dir.run(&tied).failed(2, &["tied weights", "64 and 256"]);

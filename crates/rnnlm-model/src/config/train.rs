@@ -8,7 +8,8 @@ use super::defaults::{enabled, is_default};
 use super::numbers::shortest;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
-use crate::{Error, Position, Result, TextIds};
+use crate::regularization::layers;
+use crate::{Error, ModelConfig, Position, Regularization, Result, TextIds};
 
 /// The most tokens of a minibatch, far beyond the memory of any machine, so that products with it do not overflow.
 const MAX_MINIBATCH: u128 = 1 << 40;
@@ -55,6 +56,30 @@ pub struct TrainConfig {
     /// Dropout probability between recurrent layers, as in `torch.nn.RNN(dropout=…)`; not applied after the last layer.
     #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
     pub dropout: f32,
+    /// Probability of dropping an element of `W_hh`, the same ones at all steps (`wdrop` of AWD-LSTM).
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub weight_drop: f32,
+    /// Probability of dropping a feature of the embedding's output at all steps (`dropouti`).
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub dropout_input: f32,
+    /// Probability of dropping an output between two layers at all steps (`dropouth`), instead of `dropout`.
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub dropout_hidden: f32,
+    /// Probability of dropping an output of the highest layer at all steps (`dropout` of AWD-LSTM).
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub dropout_output: f32,
+    /// Probability of dropping a token's row of the embedding (`dropoute`).
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub dropout_embedding: f32,
+    /// Activation regularization: the factor of the mean square of the highest layer's output (`alpha`).
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub ar: f32,
+    /// Temporal activation regularization: the factor of the mean squared difference of its successive outputs (`beta`).
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub tar: f32,
+    /// Label smoothing, as in `torch.nn.CrossEntropyLoss(label_smoothing=…)`.
+    #[serde(default, skip_serializing_if = "is_default", serialize_with = "shortest")]
+    pub label_smoothing: f32,
     /// Epochs without a better perplexity on the validation set before training stops; 0 never stops early.
     #[serde(default, skip_serializing_if = "is_default")]
     pub patience: u64,
@@ -86,6 +111,14 @@ impl TrainConfig {
             clip: 1.0,
             clip_value: 0.0,
             dropout: 0.0,
+            weight_drop: 0.0,
+            dropout_input: 0.0,
+            dropout_hidden: 0.0,
+            dropout_output: 0.0,
+            dropout_embedding: 0.0,
+            ar: 0.0,
+            tar: 0.0,
+            label_smoothing: 0.0,
             patience: 0,
             sampling: Sampling::Sequential,
             reset_state: false,
@@ -120,9 +153,47 @@ impl TrainConfig {
         self.schedule.lr(self.lr, [position.epoch, self.epochs, self.warmup], &position.plateau)
     }
 
-    /// The dropout mask of a step, or `None` without dropout. The recurrent layers set the mask's layer.
-    pub fn dropout_mask(&self, step: u64) -> Option<Mask> {
-        (self.dropout > 0.0).then_some(Mask { probability: self.dropout, seed: self.seed, layer: 0, step })
+    /// The regularization of a step, a function of the seed and the step.
+    pub fn regularization(&self, step: u64) -> Regularization {
+        let mask = |probability: f32, layer: u32, period: usize| {
+            let (seed, period) = (self.seed, period as u32);
+            (probability > 0.0).then_some(Mask { probability, seed, layer, step, period })
+        };
+        let n = self.batch_size;
+        Regularization {
+            weight_drop: mask(self.weight_drop, layers::WEIGHT, 0),
+            between_layers: mask(self.dropout, layers::BETWEEN, 0).or(mask(self.dropout_hidden, layers::HIDDEN, n)),
+            embedding: mask(self.dropout_embedding, layers::EMBEDDING, 0),
+            input: mask(self.dropout_input, layers::INPUT, n),
+            output: mask(self.dropout_output, layers::OUTPUT, n),
+            ar: self.ar,
+            tar: self.tar,
+            label_smoothing: self.label_smoothing,
+        }
+    }
+
+    /// Checks that every setting fits the model.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the first setting that has no meaning for the model, and the model's setting.
+    pub fn validate_for(&self, model: &ModelConfig) -> Result<()> {
+        let cell = format!("`cell` {}", model.cell.as_str());
+        let embedding = format!("`embedding_size` {}", model.embedding_size);
+        let layers = format!("`num_layers` {}", model.num_layers);
+        let has_weight = !model.cell.recurrent_blocks().is_empty();
+        let has_embedding = model.embedding_size > 0;
+        let checks = [
+            ("weight_drop", self.weight_drop, has_weight, cell, "0 for a cell without recurrent weights"),
+            ("dropout_input", self.dropout_input, has_embedding, embedding.clone(), "0 without an embedding"),
+            ("dropout_embedding", self.dropout_embedding, has_embedding, embedding, "0 without an embedding"),
+            ("dropout_hidden", self.dropout_hidden, model.num_layers > 1, layers, "0 with a single layer"),
+        ];
+        match checks.into_iter().find(|(_, value, fits, ..)| *value > 0.0 && !fits) {
+            Some((name, value, _, other, needed)) => {
+                Err(Error::Setting { name, value: format!("{value} with {other}"), needed })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Checks that every setting has a valid value.
@@ -138,12 +209,24 @@ impl TrainConfig {
         let tokens = self.batch_size as u128 * self.num_steps as u128;
         let minibatch = format!("{} with `num_steps` {}", self.batch_size, self.num_steps);
         let one_clip = self.clip == 0.0 || self.clip_value == 0.0;
+        let below_one = |name, value: f32| (name, value.to_string(), (0.0..1.0).contains(&value), "from 0 to below 1");
+        let both_dropouts = format!("{} with `dropout` {}", self.dropout_hidden, self.dropout);
+        let one_dropout = self.dropout == 0.0 || self.dropout_hidden == 0.0;
         let mut checks = vec![
             ("lr", self.lr.to_string(), rate, "a finite number above 0"),
             bound("clip", self.clip),
             bound("clip_value", self.clip_value),
             ("clip_value", self.clip_value.to_string(), one_clip, "0 unless `clip` is 0"),
-            ("dropout", self.dropout.to_string(), (0.0..1.0).contains(&self.dropout), "from 0 to below 1"),
+            below_one("dropout", self.dropout),
+            below_one("weight_drop", self.weight_drop),
+            below_one("dropout_input", self.dropout_input),
+            below_one("dropout_hidden", self.dropout_hidden),
+            below_one("dropout_output", self.dropout_output),
+            below_one("dropout_embedding", self.dropout_embedding),
+            ("dropout_hidden", both_dropouts, one_dropout, "0 unless `dropout` is 0"),
+            bound("ar", self.ar),
+            bound("tar", self.tar),
+            below_one("label_smoothing", self.label_smoothing),
             positive("batch_size", self.batch_size),
             positive("num_steps", self.num_steps),
             ("batch_size", minibatch, tokens <= MAX_MINIBATCH, "at most 2^40 tokens per minibatch"),
@@ -155,5 +238,36 @@ impl TrainConfig {
             Some((name, value, _, needed)) => Err(Error::Setting { name, value, needed }),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused_with_both_values() {
+        let (train, model) = (TrainConfig::book(), ModelConfig::book(28));
+        assert!(train.validate().is_ok() && train.validate_for(&model).is_ok());
+        let both = TrainConfig { dropout: 0.2, dropout_hidden: 0.3, ..train };
+        let error = both.validate().unwrap_err().to_string();
+        assert!(error.contains("`dropout_hidden` is 0.3 with `dropout` 0.2"), "{error}");
+        for (train, text) in [
+            (TrainConfig { dropout_input: 0.4, ..train }, "`dropout_input` is 0.4 with `embedding_size` 0"),
+            (TrainConfig { dropout_embedding: 0.1, ..train }, "`dropout_embedding` is 0.1 with `embedding_size` 0"),
+            (TrainConfig { dropout_hidden: 0.3, ..train }, "`dropout_hidden` is 0.3 with `num_layers` 1"),
+        ] {
+            let error = train.validate_for(&model).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_of_regularization_are_stored_only_if_they_are_set() {
+        let stored = serde_json::to_string(&TrainConfig::book()).unwrap();
+        assert!(!stored.contains("drop") && !stored.contains("ar\"") && !stored.contains("smoothing"), "{stored}");
+        let train = TrainConfig { weight_drop: 0.5, tar: 1.0, ..TrainConfig::book() };
+        let read: TrainConfig = serde_json::from_str(&serde_json::to_string(&train).unwrap()).unwrap();
+        assert_eq!(read, train);
     }
 }

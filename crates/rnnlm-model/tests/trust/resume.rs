@@ -43,6 +43,14 @@ const TRAININGS: [Change<TrainConfig>; 5] = [
     ("clipping by value, dropout", |train| (train.clip, train.clip_value, train.dropout) = (0.0, 0.01, 0.5)),
 ];
 
+/// Every technique of regularization, each a function of the step.
+fn regularize(model: &mut ModelConfig, train: &mut TrainConfig) {
+    (model.cell, model.embedding_size, model.residual) = (Cell::Lstm, 4, true);
+    (train.weight_drop, train.dropout_embedding, train.dropout_input) = (0.5, 0.2, 0.4);
+    (train.dropout_hidden, train.dropout_output) = (0.25, 0.4);
+    (train.ar, train.tar, train.label_smoothing) = (2.0, 1.0, 0.1);
+}
+
 /// Every kind of sampling.
 const SAMPLINGS: [Change<TrainConfig>; 3] = [
     ("sequential", |train| train.sampling = Sampling::Sequential),
@@ -65,6 +73,8 @@ fn resuming_after_any_step_gives_the_same_bytes() {
         let setting = Setting { validates: true, ..Setting::new(|_, train| set(train)) };
         resume_after_every_step(&setting, name);
     }
+    resume_after_every_step(&Setting::new(regularize), "regularization");
+    resume_after_every_step(&Setting::documents(regularize), "regularization, documents");
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
         bidirectional: args.bidirectional,
         embedding_size: args.embedding_size,
         tie_weights: args.tie_weights,
+        residual: args.residual,
     }
 }
 
@@ -68,6 +69,14 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         clip: if args.clip_value > 0.0 { 0.0 } else { args.clip },
         clip_value: args.clip_value,
         dropout: args.dropout,
+        weight_drop: args.weight_drop,
+        dropout_input: args.dropout_input,
+        dropout_hidden: args.dropout_hidden,
+        dropout_output: args.dropout_output,
+        dropout_embedding: args.dropout_embedding,
+        ar: args.ar,
+        tar: args.tar,
+        label_smoothing: args.label_smoothing,
         patience: args.patience,
         sampling: args.sampling,
         reset_state: args.reset_state,
