@@ -198,7 +198,7 @@ fn print_config_has_the_order_of_the_help() {
     let printed = print(&dir, &[("RNNLM_SEED", "1")], &["--preset", "lstm", "--epochs", "3"]).succeeded();
     let headings: Vec<_> =
         printed.stdout.lines().filter(|line| line.starts_with("# ") && !line.contains(" has ")).collect();
-    let middle = ["# Training", "# Optimizer", "# Schedule", "# Validation"];
+    let middle = ["# Training", "# Regularization", "# Optimizer", "# Schedule", "# Validation"];
     let expected = [&["# Text", "# Model"][..], &middle, &["# Saving", "# Output", "# Computation"]].concat();
     assert_eq!(headings, expected);
 }
