@@ -138,6 +138,11 @@ fn contradicting_settings_are_refused_before_training() {
     refused(&["--dropout-hidden", "0.4"], &["`dropout_hidden` is 0.4 with `num_layers` 1"]);
     let both = ["--num-layers", "2", "--dropout-hidden", "0.4", "--dropout", "0.3"];
     refused(&both, &["`dropout_hidden` is 0.4 with `dropout` 0.3"]);
+    refused(&["--warmup", "2", "--schedule-by-step"], &["`warmup` is 2 with a schedule by step"]);
+    refused(&["--warmup", "2", "--warmup-steps", "9"], &["`warmup_steps` is 9 with `warmup` 2"]);
+    refused(&["--schedule", "one-cycle", "--warmup-steps", "9"], &["`warmup_steps` is 9 with `schedule` one-cycle"]);
+    refused(&["--schedule", "plateau", "--schedule-by-step"], &["`schedule_by_step` is true with `schedule` plateau"]);
+    refused(&["--schedule", "cosine", "--div-factor", "9"], &["--schedule cosine has no --div-factor"]);
     refused(&["--residual"], &["`residual` is true with `num_layers` 1"]);
     dir.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
     let tied = ["train", "--tie-weights", "--embedding-size", "64"];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::{enabled, is_default};
 use super::numbers::shortest;
 use super::optimizer::OptimizerConfig;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, warm_up};
 use crate::regularization::layers;
 use crate::{Error, ModelConfig, Position, Regularization, Result, TextIds};
 
@@ -47,6 +47,12 @@ pub struct TrainConfig {
     /// Epochs of linear warm-up to `lr`, before the schedule starts.
     #[serde(default, skip_serializing_if = "is_default")]
     pub warmup: u64,
+    /// Whether the schedule counts steps instead of epochs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub schedule_by_step: bool,
+    /// Steps of linear warm-up. If the schedule counts steps, it starts after them; else they multiply its rates.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub warmup_steps: u64,
     /// Largest global norm of the gradients (`clip_grad_norm_`); 0 for no clipping.
     #[serde(serialize_with = "shortest")]
     pub clip: f32,
@@ -108,6 +114,8 @@ impl TrainConfig {
             lr: 1.0,
             schedule: Schedule::Constant,
             warmup: 0,
+            schedule_by_step: false,
+            warmup_steps: 0,
             clip: 1.0,
             clip_value: 0.0,
             dropout: 0.0,
@@ -148,9 +156,25 @@ impl TrainConfig {
         })
     }
 
-    /// The learning rate at a position.
-    pub fn lr_at(&self, position: &Position) -> f32 {
-        self.schedule.lr(self.lr, [position.epoch, self.epochs, self.warmup], &position.plateau)
+    /// Whether the learning rate is a function of the step, and of the epoch otherwise.
+    pub fn is_scheduled_by_step(&self) -> bool {
+        self.schedule_by_step || matches!(self.schedule, Schedule::OneCycle { .. })
+    }
+
+    /// The learning rate at a position, in an epoch of `num_minibatches`. A schedule by step assumes that all epochs have as
+    /// many.
+    pub fn lr_at(&self, position: &Position, num_minibatches: usize) -> f32 {
+        if self.is_scheduled_by_step() {
+            let in_epoch = num_minibatches as u64;
+            let step = position.epoch.saturating_mul(in_epoch).saturating_add(position.minibatch as u64);
+            let total = self.epochs.saturating_mul(in_epoch);
+            return self.schedule.lr(self.lr, [step, total, self.warmup_steps], &position.plateau);
+        }
+        let lr = self.schedule.lr(self.lr, [position.epoch, self.epochs, self.warmup], &position.plateau);
+        match self.warmup_steps {
+            0 => lr,
+            steps => (f64::from(lr) * warm_up(position.step, steps)) as f32,
+        }
     }
 
     /// The regularization of a step, a function of the seed and the step.
@@ -231,6 +255,18 @@ impl TrainConfig {
             positive("num_steps", self.num_steps),
             ("batch_size", minibatch, tokens <= MAX_MINIBATCH, "at most 2^40 tokens per minibatch"),
         ];
+        let both_warmups = format!("{} with `warmup` {}", self.warmup_steps, self.warmup);
+        let warmup_by_step = format!("{} with a schedule by step", self.warmup);
+        let schedule_by_step = format!("true with `schedule` {}", self.schedule.as_str());
+        let one_cycle = matches!(self.schedule, Schedule::OneCycle { .. });
+        let one_cycle_warmup = format!("{} with `schedule` one-cycle", self.warmup_steps);
+        let is_by_epoch = matches!(self.schedule, Schedule::Plateau { .. });
+        checks.extend([
+            ("warmup", warmup_by_step, self.warmup == 0 || !self.is_scheduled_by_step(), "0, use `warmup_steps`"),
+            ("warmup_steps", both_warmups, self.warmup == 0 || self.warmup_steps == 0, "0 unless `warmup` is 0"),
+            ("warmup_steps", one_cycle_warmup, !one_cycle || self.warmup_steps == 0, "0, it has its own warm-up"),
+            ("schedule_by_step", schedule_by_step, !(self.schedule_by_step && is_by_epoch), "false for plateau"),
+        ]);
         let optimizer = self.optimizer.checks().into_iter();
         checks.extend(optimizer.map(|(name, value, valid, needed)| (name, value.to_string(), valid, needed)));
         checks.extend(self.schedule.checks(self.lr));
@@ -260,6 +296,25 @@ mod tests {
             let error = train.validate_for(&model).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");
         }
+    }
+
+    #[test]
+    fn a_schedule_by_step_counts_the_minibatches_of_all_epochs() {
+        let train = TrainConfig {
+            epochs: 2,
+            lr: 2.0,
+            schedule: Schedule::Cosine { min_lr: 0.0 },
+            schedule_by_step: true,
+            ..TrainConfig::book()
+        };
+        let rate = |epoch, minibatch| train.lr_at(&Position { epoch, minibatch, ..Position::default() }, 5);
+        // CosineAnnealingLR(10) of PyTorch at steps 0, 5 and 7: 1 + cos(π·step/10)
+        for (position, expected) in [((0, 0), 2.0), ((1, 0), 1.0), ((1, 2), 0.412_214_7)] {
+            assert!((rate(position.0, position.1) - expected).abs() < 1e-6, "{position:?}");
+        }
+        let train = TrainConfig { schedule: Schedule::Constant, schedule_by_step: false, warmup_steps: 3, ..train };
+        let rate = |step| train.lr_at(&Position { step, ..Position::default() }, 5);
+        assert_eq!([0, 1, 2, 3, 9].map(rate), [0.5, 1.0, 1.5, 2.0, 2.0]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ const MODELS: [Change<ModelConfig>; 6] = [
 ];
 
 /// Every optimizer and schedule that has state, and dropout.
-const TRAININGS: [Change<TrainConfig>; 5] = [
+const TRAININGS: [Change<TrainConfig>; 7] = [
     ("momentum, plateau", |train| {
         train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
         train.schedule = Schedule::Plateau { factor: 0.5, patience: 0 };
@@ -35,6 +35,13 @@ const TRAININGS: [Change<TrainConfig>; 5] = [
     ("adamw, cosine with warm-up", |train| {
         (train.optimizer, train.lr, train.warmup) = (OptimizerConfig::ADAMW, 0.01, 1);
         train.schedule = Schedule::Cosine { min_lr: 0.0 };
+    }),
+    ("adam, one-cycle", |train| {
+        (train.optimizer, train.lr) = (OptimizerConfig::ADAM, 0.01);
+        train.schedule = Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
+    }),
+    ("cosine by step with warm-up", |train| {
+        (train.schedule, train.schedule_by_step, train.warmup_steps) = (Schedule::Cosine { min_lr: 0.1 }, true, 5);
     }),
     ("rmsprop, step", |train| {
         (train.optimizer, train.lr) = (OptimizerConfig::RMSPROP, 0.01);

@@ -226,14 +226,21 @@ pub(crate) struct TrainArgs {
           help_heading = "Optimizer")]
     pub(crate) eps: Option<f32>,
 
-    /// Learning rate schedule by epoch. `plateau` follows the validation perplexity, or the training perplexity without
-    /// a validation set.
+    /// Learning rate schedule by epoch; `one-cycle` is by minibatch. `plateau` follows the validation perplexity, or the
+    /// training perplexity without a validation set.
     #[arg(long, default_value = "constant", value_parser = schedule,
-          value_name = "constant|step|exponential|cosine|plateau", help_heading = "Schedule")]
+          value_name = "constant|step|exponential|cosine|one-cycle|plateau", help_heading = "Schedule")]
     pub(crate) schedule: ScheduleName,
     /// Epochs of linear warm-up before the schedule starts.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Schedule")]
     pub(crate) warmup: u64,
+    /// Change the rate after every minibatch instead of every epoch: --step-size and --gamma count minibatches, and cosine
+    /// reaches --min-lr at the last one.
+    #[arg(long, help_heading = "Schedule")]
+    pub(crate) schedule_by_step: bool,
+    /// Minibatches of linear warm-up, instead of --warmup.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Schedule")]
+    pub(crate) warmup_steps: u64,
     /// Epochs between two reductions, for step.
     #[arg(long, value_name = "N", help_heading = "Schedule")]
     pub(crate) step_size: Option<u64>,
@@ -244,6 +251,18 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
           help_heading = "Schedule")]
     pub(crate) min_lr: Option<f64>,
+    /// Fraction of training in which the rate rises to --lr, for one-cycle [default: 0.3].
+    #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
+          help_heading = "Schedule")]
+    pub(crate) pct_start: Option<f64>,
+    /// Ratio of --lr to the first rate, for one-cycle [default: 25].
+    #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
+          help_heading = "Schedule")]
+    pub(crate) div_factor: Option<f64>,
+    /// Ratio of the first rate to the last, for one-cycle [default: 10000].
+    #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
+          help_heading = "Schedule")]
+    pub(crate) final_div_factor: Option<f64>,
     /// Factor of each reduction, for plateau [default: 0.1].
     #[arg(long, value_name = "X", value_parser = factor, allow_negative_numbers = true, help_heading = "Schedule")]
     pub(crate) plateau_factor: Option<f64>,
