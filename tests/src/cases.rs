@@ -182,7 +182,7 @@ impl StackCase {
     pub fn config(&self) -> StackConfig {
         let (Width::Dense(input_size) | Width::OneHot(input_size)) = self.width;
         let (hidden_size, num_layers, bidirectional) = (self.hidden_size, self.num_layers, self.bidirectional);
-        StackConfig { cell: self.cell, input_size, hidden_size, num_layers, bidirectional }
+        StackConfig { cell: self.cell, input_size, hidden_size, num_layers, bidirectional, residual: false }
     }
 
     /// Whether sequences start inside the minibatch.

@@ -16,6 +16,8 @@ pub enum Family {
     Operations,
     /// The reference path against the oracle.
     Oracle,
+    /// Every path against the oracle, with each technique of regularization.
+    Regularization,
     /// Every path against PyTorch's golden files.
     Golden,
     /// Training runs against PyTorch's.

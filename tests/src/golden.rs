@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rnnlm_model::OptimizerConfig;
+use rnnlm_model::{OptimizerConfig, Regularization, TrainConfig};
 use rnnlm_rnn::{Cell, ParameterLayout};
 use rnnlm_tensor::Mask;
 use safetensors::{Dtype, SafeTensors};
@@ -64,6 +64,12 @@ pub struct Case {
     /// Dropout between layers, for models.
     #[serde(default)]
     pub dropout: Option<Dropout>,
+    /// The settings of regularization, for models, with the seed and the step of their masks.
+    #[serde(default)]
+    pub regularization: Option<RegularizationSettings>,
+    /// Whether layers have residual connections.
+    #[serde(default)]
+    pub residual: bool,
     /// Maximum global gradient norm, for trajectories; 0 for no clipping.
     #[serde(default)]
     pub clip: f32,
@@ -86,9 +92,52 @@ pub struct Dropout {
     step: u64,
 }
 
+/// The settings of [`TrainConfig`] with these names; those that are absent are 0.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegularizationSettings {
+    seed: u64,
+    step: u64,
+    weight_drop: f32,
+    dropout_input: f32,
+    dropout_hidden: f32,
+    dropout_output: f32,
+    dropout_embedding: f32,
+    ar: f32,
+    tar: f32,
+    label_smoothing: f32,
+}
+
+impl Case {
+    /// The regularization of the minibatch of a model.
+    pub fn regularization(&self) -> Regularization {
+        let between_layers = self.dropout.map(Into::into);
+        let Some(settings) = self.regularization else {
+            return Regularization { between_layers, ..Regularization::default() };
+        };
+        let RegularizationSettings { seed, step, weight_drop, dropout_input, dropout_hidden, .. } = settings;
+        let RegularizationSettings { dropout_output, dropout_embedding, ar, tar, label_smoothing, .. } = settings;
+        let config = TrainConfig {
+            batch_size: self.batch_size,
+            num_steps: self.num_steps,
+            seed,
+            weight_drop,
+            dropout_input,
+            dropout_hidden,
+            dropout_output,
+            dropout_embedding,
+            ar,
+            tar,
+            label_smoothing,
+            ..TrainConfig::book()
+        };
+        config.regularization(step)
+    }
+}
+
 impl From<Dropout> for Mask {
     fn from(Dropout { probability, seed, step }: Dropout) -> Self {
-        Self { probability, seed, layer: 0, step }
+        Self { probability, seed, layer: 0, step, period: 0 }
     }
 }
 

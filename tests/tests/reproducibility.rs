@@ -38,8 +38,8 @@ struct Run {
 }
 
 /// Runs of a cell with batch sizes from 1 to 64, so that matrix multiplications with every tile shape occur, and with every
-/// part that computes: optimizers, initializations, schedules, clipping, dropout, validation and sampling.
-fn runs(cell: Cell) -> [Run; 5] {
+/// part that computes: optimizers, initializations, schedules, clipping, regularization, validation and sampling.
+fn runs(cell: Cell) -> [Run; 6] {
     let book = TrainConfig { epochs: 2, seed: 1, ..TrainConfig::book() };
     let one_hot = Run {
         name: "one-hot",
@@ -98,7 +98,29 @@ fn runs(cell: Cell) -> [Run; 5] {
         model: model_config(cell, 28, 70, 2),
         train: TrainConfig { batch_size: 5, num_steps: 9, ..book },
     };
-    [one_hot, embedding, two_layers, one_row, documents]
+    [one_hot, embedding, two_layers, one_row, documents, regularized(cell, book)]
+}
+
+/// A run with every technique of regularization.
+fn regularized(cell: Cell, book: TrainConfig) -> Run {
+    Run {
+        name: "regularized",
+        has_documents: true,
+        model: ModelConfig { embedding_size: 21, residual: true, ..model_config(cell, 28, 70, 3) },
+        train: TrainConfig {
+            batch_size: 5,
+            num_steps: 9,
+            weight_drop: if cell.recurrent_blocks().is_empty() { 0.0 } else { 0.5 },
+            dropout_embedding: 0.1,
+            dropout_input: 0.4,
+            dropout_hidden: 0.25,
+            dropout_output: 0.4,
+            ar: 2.0,
+            tar: 1.0,
+            label_smoothing: 0.1,
+            ..book
+        },
+    }
 }
 
 impl Run {

@@ -28,6 +28,11 @@ fn every_path_agrees_with_pytorch() {
 }
 
 #[test]
+fn regularized_models_agree_with_the_oracle() {
+    assert_family(Family::Regularization);
+}
+
+#[test]
 fn training_agrees_with_pytorch() {
     assert_family(Family::Trajectories);
 }

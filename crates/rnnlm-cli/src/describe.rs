@@ -77,10 +77,15 @@ pub(crate) fn training(train: &TrainConfig) -> String {
     }
     parts.push(format!("learning rate {}", train.lr));
     let schedule = train.schedule.as_str();
-    match (train.schedule, train.warmup) {
-        (Schedule::Constant, 0) => {}
-        (_, 0) => parts.push(schedule.to_owned()),
-        (_, warmup) => parts.push(format!("{schedule} after {} of warm-up", human::count(warmup, "epoch"))),
+    let warmup = match (train.warmup, train.warmup_steps) {
+        (0, 0) => None,
+        (0, steps) => Some(human::count(steps, "step")),
+        (epochs, _) => Some(human::count(epochs, "epoch")),
+    };
+    match (train.schedule, warmup) {
+        (Schedule::Constant, None) => {}
+        (_, None) => parts.push(schedule.to_owned()),
+        (_, Some(warmup)) => parts.push(format!("{schedule} after {warmup} of warm-up")),
     }
     parts.push(match train.clip_value {
         0.0 => format!("clip {}", train.clip),
@@ -89,6 +94,18 @@ pub(crate) fn training(train: &TrainConfig) -> String {
     if train.dropout > 0.0 {
         parts.push(format!("dropout {}", train.dropout));
     }
+    let regularization = [
+        ("weight drop", train.weight_drop),
+        ("dropout of embeddings", train.dropout_embedding),
+        ("locked dropout of the input", train.dropout_input),
+        ("between layers", train.dropout_hidden),
+        ("of the output", train.dropout_output),
+        ("AR", train.ar),
+        ("TAR", train.tar),
+        ("label smoothing", train.label_smoothing),
+    ];
+    let set = regularization.into_iter().filter(|(_, value)| *value > 0.0);
+    parts.extend(set.map(|(name, value)| format!("{name} {value}")));
     parts.join(", ")
 }
 

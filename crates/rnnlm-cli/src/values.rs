@@ -65,6 +65,7 @@ pub(crate) enum ScheduleName {
     Step,
     Exponential,
     Cosine,
+    OneCycle,
     Plateau,
 }
 
@@ -74,6 +75,7 @@ pub(crate) fn schedule(text: &str) -> Result<ScheduleName, String> {
         ("step", ScheduleName::Step),
         ("exponential", ScheduleName::Exponential),
         ("cosine", ScheduleName::Cosine),
+        ("one-cycle", ScheduleName::OneCycle),
         ("plateau", ScheduleName::Plateau),
     ];
     one_of(text, &names)

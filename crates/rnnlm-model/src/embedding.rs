@@ -3,11 +3,14 @@
 //! ```text
 //! forward   x[r, :] = W[ids[r], :]    [T·N, E]        backward   ∂W[ids[r], :] += ∂x[r, :], in row order
 //! ```
+//!
+//! Dropout of the embedding multiplies `W[id, :]` by `m[id]`, and locked dropout multiplies `x` by a mask
+//! ([`Regularization`]).
 
 use rnnlm_rnn::{ParameterId, ParameterLayout, ParameterSet};
 use rnnlm_tensor::{Backend, Tensor, ops};
 
-use crate::Result;
+use crate::{Regularization, Result};
 
 /// `embedding`: from ids to the input of the lowest layer.
 #[derive(Clone, Debug)]
@@ -47,25 +50,45 @@ impl Embedding {
         Ok(Embedded { x: Tensor::padded(backend, rows, self.size)?, grad_x: Tensor::padded(backend, rows, self.size)? })
     }
 
-    /// `x[r, :] = W[ids[r], :]`.
+    /// `x[r, :] = W[ids[r], :]`, and dropout.
     pub(crate) fn forward<B: Backend>(
         &self,
         backend: &B,
         parameters: &ParameterSet<B>,
         ids: &B::Indices,
+        regularization: &Regularization,
         embedded: &mut Embedded<B>,
     ) -> Result<()> {
-        Ok(ops::gather_rows(backend, parameters.view(self.weight), ids, embedded.x.view_mut())?)
+        ops::gather_rows(backend, parameters.view(self.weight), ids, embedded.x.view_mut())?;
+        apply_dropout(backend, ids, regularization, &mut embedded.x)
     }
 
-    /// The backward pass of [`Embedding::forward`]. It adds to the weight's gradient.
+    /// The backward pass of [`Embedding::forward`]. It adds to the weight's gradient and overwrites that of the output.
     pub(crate) fn backward<B: Backend>(
         &self,
         backend: &B,
         ids: &B::Indices,
-        embedded: &Embedded<B>,
+        regularization: &Regularization,
+        embedded: &mut Embedded<B>,
         gradients: &mut ParameterSet<B>,
     ) -> Result<()> {
+        apply_dropout(backend, ids, regularization, &mut embedded.grad_x)?;
         Ok(ops::scatter_add_rows(backend, embedded.grad_x.view(), ids, gradients.view_mut(self.weight))?)
     }
+}
+
+/// The masks of the embedding and of its output, for both passes.
+fn apply_dropout<B: Backend>(
+    backend: &B,
+    ids: &B::Indices,
+    regularization: &Regularization,
+    x: &mut Tensor<B>,
+) -> Result<()> {
+    if let Some(mask) = regularization.embedding {
+        ops::dropout_rows(backend, mask, ids, x.view_mut())?;
+    }
+    if let Some(mask) = regularization.input {
+        ops::dropout(backend, mask, x.view_mut())?;
+    }
+    Ok(())
 }

@@ -84,6 +84,7 @@ mod optimizer;
 mod output;
 mod position;
 mod queue;
+mod regularization;
 mod report;
 mod rng;
 mod run;
@@ -105,6 +106,7 @@ pub use import_error::ImportError;
 pub use model::LanguageModel;
 pub use optimizer::Optimizer;
 pub use position::{Best, Position, Snapshot};
+pub use regularization::Regularization;
 pub use report::{EpochProgress, EpochReport, LOG_MINIBATCHES, NonFinite, StepReport};
 pub use rng::SplitMix64;
 pub use rnnlm_rnn::{

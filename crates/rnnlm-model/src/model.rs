@@ -8,6 +8,7 @@ use rnnlm_tensor::{Tensor, View, ops};
 
 use crate::embedding::Embedding;
 use crate::output::{LOGITS_BYTES, OutputLayer};
+use crate::regularization::{Regularization, RegularizedOutput};
 use crate::{Error, Init, ModelConfig, Result, Workspace, init};
 
 /// A language model on a device.
@@ -135,6 +136,8 @@ impl<B: Recurrence> LanguageModel<B> {
             grad_output: Tensor::padded(backend, rows, self.stack.config().output_size())?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,
             starts: Vec::new(),
+            regularization: Regularization::default(),
+            regularized_output: RegularizedOutput::new(),
         })
     }
 
@@ -150,21 +153,24 @@ impl<B: Recurrence> LanguageModel<B> {
 
     /// Stage 4, input: looks up the embedding. One-hot input needs no computation: the lowest layer reads the ids.
     pub(crate) fn embed(&self, workspace: &mut Workspace<B>) -> Result<()> {
-        let Workspace { inputs, embedded, .. } = workspace;
+        let Workspace { inputs, embedded, regularization, .. } = workspace;
         match (&self.embedding, embedded) {
-            (Some(embedding), Some(embedded)) => embedding.forward(&self.backend, &self.parameters, inputs, embedded),
+            (Some(embedding), Some(embedded)) => {
+                embedding.forward(&self.backend, &self.parameters, inputs, regularization, embedded)
+            }
             _ => Ok(()),
         }
     }
 
     /// Stage 5, layers: runs the recurrent layers from `state`, and stores the new state there.
     pub(crate) fn run_layers(&self, workspace: &mut Workspace<B>, state: &mut State<B>) -> Result<()> {
-        let Workspace { inputs, embedded, memory, .. } = workspace;
+        let Workspace { inputs, embedded, memory, regularization, regularized_output, .. } = workspace;
         let input = match embedded {
             Some(embedded) => Input::Dense(embedded.x.view()),
             None => Input::OneHot(inputs),
         };
-        Ok(self.stack.forward(&self.backend, &self.parameters, input, state, memory)?)
+        self.stack.forward(&self.backend, &self.parameters, input, state, memory)?;
+        regularized_output.drop_output(&self.backend, regularization, self.stack.output(memory))
     }
 
     /// The logits of some rows of the minibatch, `[rows, V]`.
@@ -175,9 +181,9 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Panics
     /// If there are more rows than the workspace has in a chunk.
     pub fn logits<'a>(&self, workspace: &'a mut Workspace<B>, rows: Range<usize>) -> Result<View<'a, B>> {
-        let Workspace { memory, logits, output_cache, .. } = workspace;
+        let Workspace { memory, logits, output_cache, regularization, regularized_output, .. } = workspace;
         let len = rows.len();
-        let y = self.stack.output(memory).rows(rows);
+        let y = regularized_output.view(regularization, &self.stack, memory).rows(rows);
         self.output.forward(&self.backend, &self.parameters, output_cache, y, logits.view_mut().rows(0..len))?;
         Ok(logits.view().rows(0..len))
     }
@@ -233,17 +239,24 @@ impl<B: Recurrence> LanguageModel<B> {
             if let Some(inspect) = inspect.as_deref_mut() {
                 inspect(rows.clone(), logits)?;
             }
-            let Workspace { targets, memory, logits, losses, grad_output, .. } = &mut *workspace;
+            let Workspace { targets, memory, logits, losses, grad_output, regularization, regularized_output, .. } =
+                &mut *workspace;
             let chunk = 0..rows.len();
             let losses = losses.view_mut().rows(rows.clone());
             let grad_logits = logits.view_mut().rows(chunk.clone());
-            ops::softmax_cross_entropy(&self.backend, scale, targets, rows.clone(), grad_logits, losses)?;
+            let smoothing = regularization.label_smoothing;
+            ops::softmax_cross_entropy(&self.backend, scale, smoothing, targets, rows.clone(), grad_logits, losses)?;
             if let Some(gradients) = gradients.as_deref_mut() {
-                let y = self.stack.output(memory).rows(rows.clone());
+                let y = regularized_output.view(regularization, &self.stack, memory).rows(rows.clone());
                 let grad_logits = logits.view().rows(chunk);
                 let grad_y = grad_output.view_mut().rows(rows);
                 self.output.backward(&self.backend, &self.parameters, y, grad_logits, grad_y, gradients)?;
             }
+        }
+        let Workspace { memory, grad_output, regularization, regularized_output, batch_size, .. } = workspace;
+        if gradients.is_some() {
+            let layers = (&self.stack, &*memory);
+            regularized_output.backward(&self.backend, regularization, layers, *batch_size, grad_output)?;
         }
         Ok(ops::sum(&self.backend, workspace.losses.view(), workspace.loss_sum.view_mut())?)
     }
@@ -260,7 +273,7 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If the device fails.
     pub fn backward(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
-        let Workspace { inputs, embedded, memory, grad_output, .. } = workspace;
+        let Workspace { inputs, embedded, memory, grad_output, regularization, .. } = workspace;
         let (backend, parameters, grad_output) = (&self.backend, &self.parameters, grad_output.view());
         let (Some(embedding), Some(embedded)) = (&self.embedding, embedded) else {
             let input = Input::OneHot(inputs);
@@ -271,6 +284,6 @@ impl<B: Recurrence> LanguageModel<B> {
         let input = Input::Dense(embedded.x.view());
         let grad_x = Some(embedded.grad_x.view_mut());
         self.stack.backward(backend, parameters, input, grad_output, memory, gradients, grad_x)?;
-        embedding.backward(backend, inputs, embedded, gradients)
+        embedding.backward(backend, inputs, regularization, embedded, gradients)
     }
 }

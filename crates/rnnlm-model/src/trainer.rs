@@ -53,6 +53,7 @@ impl<B: Recurrence> Trainer<B> {
     /// If a setting is invalid, or the device has not enough memory.
     pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: ExecutionPath) -> Result<Self> {
         config.validate()?;
+        config.validate_for(model)?;
         let mut model = LanguageModel::new(backend, model, path)?;
         model.initialize(config.init, config.seed)?;
         Ok(Self {
@@ -188,7 +189,7 @@ impl<B: Recurrence> Trainer<B> {
     /// optimizer skips this update and all following ones.
     fn run_stages(&mut self, minibatch: Option<&Minibatch>, end_token: Option<u32>) -> Result<()> {
         let step = self.position.step + self.queue.len() as u64;
-        let lr = self.config.lr_at(&self.position);
+        let lr = self.lr_of_step(self.queue.len());
         let Self { model, config, workspace, state, gradients, optimizer, queue, .. } = self;
         let backend = &model.backend().clone();
         let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
@@ -203,10 +204,25 @@ impl<B: Recurrence> Trainer<B> {
         queue.push(backend, workspace.loss_sum(), optimizer.sum_squares())
     }
 
+    /// The learning rate of the step after `queued` more steps.
+    fn lr_of_step(&self, queued: usize) -> f32 {
+        let Position { minibatch, step, .. } = self.position;
+        let position = Position { minibatch: minibatch + queued, step: step + queued as u64, ..self.position };
+        self.config.lr_at(&position, self.partial_epoch.num_minibatches)
+    }
+
+    /// The learning rate of the last step.
+    fn last_lr(&self, partial: &PartialEpoch) -> f32 {
+        let Position { minibatch, step, .. } = self.position;
+        let position =
+            Position { minibatch: minibatch.saturating_sub(1), step: step.saturating_sub(1), ..self.position };
+        self.config.lr_at(&position, partial.num_minibatches)
+    }
+
     /// Waits for the steps in the queue and counts them, up to the first that is not finite. Returns the last report.
     fn drain(&mut self) -> Result<StepReport> {
         let backend = self.model.backend().clone();
-        let lr = self.config.lr_at(&self.position);
+        let lr = self.lr_of_step(0);
         let mut last = StepReport { loss: 0.0, gradient_norm: 0.0 };
         for (report, is_finite) in self.queue.drain(&backend)? {
             if !is_finite {
@@ -256,6 +272,7 @@ impl<B: Recurrence> Trainer<B> {
             self.reset_state()?;
         }
         let before = PartialEpoch { num_minibatches: batches.num_minibatches(), ..self.partial_epoch };
+        self.partial_epoch = before;
         let (first, end) = (self.position.minibatch, batches.num_minibatches());
         self.queue.reserve(self.model.backend(), end.saturating_sub(first).min(self.max_queued_steps))?;
         let mut last_results = start;
@@ -282,7 +299,7 @@ impl<B: Recurrence> Trainer<B> {
         }
         let partial = std::mem::take(&mut self.partial_epoch);
         let tokens = (partial.minibatches * self.workspace.rows()) as u64;
-        let lr = self.config.lr_at(&self.position);
+        let lr = self.last_lr(&partial);
         Ok(Some(self.position.finish_epoch(lr, tokens, before.duration + start.elapsed())))
     }
 
@@ -338,7 +355,7 @@ impl<B: Recurrence> Trainer<B> {
             num_minibatches,
             perplexity: position.perplexity(),
             gradient_norm: position.gradient_norm(),
-            lr: self.config.lr_at(&position),
+            lr: self.last_lr(&self.partial_epoch),
             tokens: (minibatches * self.workspace.rows()) as u64,
             duration,
             is_log_due,

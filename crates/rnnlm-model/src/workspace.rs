@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use rnnlm_rnn::{Recurrence, StackMemory, State};
-use rnnlm_tensor::{Backend, Mask, Tensor, View};
+use rnnlm_tensor::{Backend, Tensor, View};
 use rnnlm_vocab::Minibatch;
 
 use crate::embedding::Embedded;
-use crate::{Result, TrainConfig};
+use crate::regularization::RegularizedOutput;
+use crate::{Regularization, Result, TrainConfig};
 
 /// The intermediate values of a minibatch of one size. They are allocated once, and every step overwrites them.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Workspace<B: Recurrence> {
     pub(crate) loss_sum: Tensor<B>,
     /// The rows of the minibatch that start a document; empty for a stream.
     pub(crate) starts: Vec<bool>,
+    pub(crate) regularization: Regularization,
+    pub(crate) regularized_output: RegularizedOutput<B>,
 }
 
 /// The ids of a minibatch.
@@ -60,7 +63,7 @@ impl<B: Recurrence> Workspace<B> {
         self.load_ids(backend, MinibatchIds::Host(minibatch))
     }
 
-    /// Stage 3 of training step `step`: loads the ids, sets the dropout mask of the step, and resets `state` if `config`
+    /// Stage 3 of training step `step`: loads the ids, sets the regularization of the step, and resets `state` if `config`
     /// does not carry it from one minibatch to the next. A document starts wherever `end_token` is the input.
     pub(crate) fn begin_step(
         &mut self,
@@ -78,7 +81,7 @@ impl<B: Recurrence> Workspace<B> {
         self.load_ids(backend, ids)?;
         let has_starts = self.starts.contains(&true);
         self.memory.set_starts(backend, has_starts.then_some(&self.starts))?;
-        self.set_dropout(backend, config.dropout_mask(step))?;
+        self.set_regularization(backend, &config.regularization(step))?;
         if config.resets_state() {
             state.reset(backend)?;
         }
@@ -100,12 +103,16 @@ impl<B: Recurrence> Workspace<B> {
         Ok(())
     }
 
-    /// Sets the dropout mask between recurrent layers for the following passes; `None` disables dropout.
+    /// Sets the regularization of the following passes; the default, as initially, has none.
     ///
     /// # Errors
-    /// If the device has not enough memory.
-    pub fn set_dropout(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
-        Ok(self.memory.set_dropout_mask(backend, mask)?)
+    /// If there is weight drop and the cell has no recurrent weight, or the device has not enough memory.
+    pub fn set_regularization(&mut self, backend: &B, regularization: &Regularization) -> Result<()> {
+        self.memory.set_dropout_mask(backend, regularization.between_layers)?;
+        self.memory.set_weight_mask(backend, regularization.weight_drop)?;
+        self.regularized_output.reserve(backend, regularization, self.grad_output.shape())?;
+        self.regularization = *regularization;
+        Ok(())
     }
 
     /// Sets the rows of the minibatch that start a document, `T·N` flags step by step: their state is zero, and no gradient

@@ -54,7 +54,19 @@ fn steps_and_tokens_do_not_allocate() {
         for (path, threads) in [(ExecutionPath::Fused, 1), (ExecutionPath::Fused, 2), (ExecutionPath::Reference, 2)] {
             let cpu = Cpu::new(threads).unwrap();
             let config = ModelConfig { cell, hidden_size, num_layers: 2, embedding_size, ..ModelConfig::book(28) };
-            let train = TrainConfig { num_steps: 20, ..TrainConfig::book() };
+            let plain = TrainConfig { num_steps: 20, ..TrainConfig::book() };
+            let regularized = TrainConfig {
+                weight_drop: 0.5,
+                dropout_embedding: 0.1,
+                dropout_input: 0.4,
+                dropout_hidden: 0.25,
+                dropout_output: 0.4,
+                ar: 2.0,
+                tar: 1.0,
+                label_smoothing: 0.1,
+                ..plain.clone()
+            };
+            let train = if embedding_size > 0 { regularized } else { plain };
             let mut trainer = Trainer::new(&cpu, &config, &train, path).unwrap();
             let batches = Batches::new(Sampling::Sequential, &ids, 32, 20, 0, 0).unwrap();
             let mut minibatch = Minibatch::new(32, 20);

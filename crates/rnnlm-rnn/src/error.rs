@@ -41,6 +41,12 @@ pub enum Error {
         /// The device.
         device: String,
     },
+    /// Weight drop for a cell that has no recurrent weight.
+    #[error("weight drop needs a recurrent weight, {cell} has none")]
+    NoRecurrentWeight {
+        /// The cell.
+        cell: &'static str,
+    },
     /// Starts inside a minibatch for a stack that also reads it in reverse.
     #[error("a bidirectional stack cannot start sequences inside a minibatch")]
     BidirectionalStarts,

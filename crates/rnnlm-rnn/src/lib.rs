@@ -17,7 +17,7 @@
 //!
 //! let cpu = Cpu::new(1)?;
 //! let cell = Cell::Rnn(Nonlinearity::Tanh);
-//! let config = StackConfig { cell, input_size: 28, hidden_size: 256, num_layers: 1, bidirectional: false };
+//! let config = StackConfig { cell, input_size: 28, hidden_size: 256, num_layers: 1, bidirectional: false, residual: false };
 //! let mut layout = ParameterLayout::default();
 //! let stack = Stack::new(&mut layout, config)?;
 //! let parameters = ParameterSet::zeros(&cpu, &layout)?;
@@ -57,7 +57,7 @@ pub use operands::{Input, Weights};
 pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
 #[cfg(feature = "cuda")]
 pub use recurrence::cuda::programs as cuda_programs;
-pub use recurrence::{ExecutionPath, Gradients, Pass, Recurrence};
+pub use recurrence::{DroppedWeight, ExecutionPath, Gradients, Pass, Recurrence};
 pub use stack::Stack;
 pub use structure::{Operand, RecurrentBlock, Storage, Widths};
 pub use tape::{Adjoint, Dims, Tape};

@@ -5,7 +5,8 @@ use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut, ops};
 use crate::config::StackConfig;
 use crate::recurrence::reference;
 use crate::{
-    Adjoint, Direction, Error, ExecutionPath, Gradients, Input, Layer, ParameterSet, Pass, Recurrence, Result, Tape,
+    Adjoint, Cell, Direction, DroppedWeight, Error, ExecutionPath, Gradients, Input, Layer, ParameterSet, Pass,
+    Recurrence, Result, Tape,
 };
 
 /// The recurrent state: for each layer and direction a matrix `[N, H]`, concatenated by rows.
@@ -48,7 +49,8 @@ pub struct StackMemory<B: Recurrence> {
 /// What a layer reads of the layer below it, where that is not simply its output.
 #[derive(Debug)]
 pub(crate) struct Between<B: Backend> {
-    /// `[T·N, directions·H]` of each layer, if there are two directions: their outputs, concatenated by columns.
+    /// `[T·N, directions·H]` of each layer, if there are two directions or residual connections: the outputs of the directions,
+    /// concatenated by columns, plus the input of a layer with a residual connection.
     pub(crate) joined: Vec<Tensor<B>>,
     /// The dropout mask between layers.
     mask: Option<Mask>,
@@ -76,18 +78,39 @@ impl<B: Recurrence> Between<B> {
 
     /// The mask between layer `lower` and the next.
     pub(crate) fn mask_above(&self, lower: usize) -> Option<Mask> {
-        self.mask.map(|mask| Mask { layer: lower as u32, ..mask })
+        self.mask.map(|mask| Mask { layer: mask.layer + lower as u32, ..mask })
+    }
+
+    /// Adds the input of layer `index`, which is not the lowest, to its output.
+    pub(crate) fn add_residual(&mut self, backend: &B, index: usize) -> Result<()> {
+        let (below, layers) = self.joined.split_at_mut(index);
+        let input = if self.mask.is_some() { &self.dropped[index - 1] } else { &below[index - 1] };
+        Ok(ops::axpy(backend, 1.0, input.view(), layers[0].view_mut())?)
     }
 }
 
 /// The memory of one layer and direction.
 #[derive(Debug)]
 pub(crate) struct LayerMemory<B: Recurrence> {
+    cell: Cell,
     pub(crate) tape: Tape<B>,
     pub(crate) adjoint: Adjoint<B>,
     plan: Option<B::Plan>,
     /// Whether the plan is not used, because it cannot start sequences inside a minibatch.
     is_plan_disabled: bool,
+    /// `None` until the first mask, and for a cell without `W_hh`.
+    weight_drop: Option<WeightDrop<B>>,
+}
+
+/// Weight drop of one layer and direction.
+#[derive(Debug)]
+struct WeightDrop<B: Backend> {
+    /// `None` while the memory is only kept for later.
+    mask: Option<Mask>,
+    /// `[G·H, H]`: `W_hh ∘ mask`.
+    weight: Tensor<B>,
+    /// `[G·H, H]`: its gradient.
+    gradient: Tensor<B>,
 }
 
 impl<B: Recurrence> StackMemory<B> {
@@ -101,7 +124,7 @@ impl<B: Recurrence> StackMemory<B> {
     ) -> Result<Self> {
         let layers = layers.iter().map(|layer| LayerMemory::new(backend, layer, path, [num_steps, batch_size]));
         let (rows, width) = (num_steps * batch_size, config.output_size());
-        let joined = if config.bidirectional { config.num_layers } else { 0 };
+        let joined = if config.has_joined_outputs() { config.num_layers } else { 0 };
         let between = if config.num_layers > 1 { width } else { 0 };
         Ok(Self {
             layers: layers.collect::<Result<_>>()?,
@@ -135,7 +158,8 @@ impl<B: Recurrence> StackMemory<B> {
     }
 
     /// Sets the dropout mask between layers, `dropout` of `torch.nn.{RNN,GRU,LSTM}`, until the next call; the index of the layer
-    /// is set here. `None` drops nothing.
+    /// is added to that of the mask. With a period of **N** rows, all steps have the same mask: locked dropout. `None` drops
+    /// nothing.
     ///
     /// # Errors
     /// If the device is out of memory.
@@ -147,6 +171,28 @@ impl<B: Recurrence> StackMemory<B> {
             dropped.push(Tensor::padded(backend, rows, width)?);
         }
         *current = mask;
+        Ok(())
+    }
+
+    /// Sets the mask of weight drop until the next call: `W_hh ∘ mask` takes the place of `W_hh` in all steps, and the gradient
+    /// of `W_hh` is multiplied by the mask. The index of the layer and direction, in PyTorch's order, is added to that of the
+    /// mask. `None` drops nothing.
+    ///
+    /// This is the DropConnect of Merity, Keskar, Socher, *Regularizing and Optimizing LSTM Language Models* (2017), section 2,
+    /// `WeightDrop` of the AWD-LSTM code, with `torch.nn.functional.dropout`.
+    ///
+    /// # Errors
+    /// If the cell has no `W_hh`, or the device is out of memory.
+    pub fn set_weight_mask(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
+        for (index, memory) in self.layers.iter_mut().enumerate() {
+            let mask = mask.map(|mask| Mask { layer: mask.layer + index as u32, ..mask });
+            if mask.is_some() && memory.weight_drop.is_none() {
+                memory.weight_drop = Some(WeightDrop::new(backend, memory.cell, memory.tape.dims().hidden_size)?);
+            }
+            if let Some(weight_drop) = &mut memory.weight_drop {
+                weight_drop.mask = mask;
+            }
+        }
         Ok(())
     }
 
@@ -163,7 +209,7 @@ impl<B: Recurrence> StackMemory<B> {
     /// # use rnnlm_rnn::{Cell, ExecutionPath, ParameterLayout, Stack, StackConfig};
     /// # use rnnlm_tensor::Cpu;
     /// # let cpu = Cpu::new(1)?;
-    /// # let config = StackConfig { cell: Cell::Lstm, input_size: 3, hidden_size: 4, num_layers: 2, bidirectional: false };
+    /// # let config = StackConfig { cell: Cell::Lstm, input_size: 3, hidden_size: 4, num_layers: 2, bidirectional: false, residual: false };
     /// # let stack = Stack::new(&mut ParameterLayout::default(), config)?;
     /// // two steps of two rows: the second row starts a sequence at the second step
     /// let mut memory = stack.memory(&cpu, ExecutionPath::Auto, [2, 2])?;
@@ -206,6 +252,11 @@ impl<B: Recurrence> StackMemory<B> {
         Ok(())
     }
 
+    /// The `T·N` flags of [`StackMemory::set_starts`] on the device; `None` if no row starts a sequence.
+    pub fn starts(&self) -> Option<&B::Indices> {
+        crate::starts::Starts::enabled(&self.layers[0].tape.starts).map(|starts| &starts.mask)
+    }
+
     /// Applies dropout to the output of layer `lower`, if there is a mask.
     pub(crate) fn apply_dropout(&mut self, backend: &B, lower: usize) -> Result<()> {
         let Some(mask) = self.between.mask_above(lower) else { return Ok(()) };
@@ -240,10 +291,12 @@ impl<B: Recurrence> LayerMemory<B> {
             })?),
         };
         Ok(Self {
+            cell: layer.cell,
             tape: Tape::new(backend, widths, layer.direction, dims)?,
             adjoint: Adjoint::new(backend, widths, dims)?,
             plan,
             is_plan_disabled: false,
+            weight_drop: None,
         })
     }
 
@@ -251,13 +304,18 @@ impl<B: Recurrence> LayerMemory<B> {
     pub(crate) fn forward(
         &mut self,
         backend: &B,
-        pass: &Pass<'_, B>,
+        (layer, parameters, input): (&Layer, &ParameterSet<B>, Input<'_, B>),
         state: &mut State<B>,
         position: usize,
     ) -> Result<()> {
         let n = self.tape.dims().batch_size;
         let (rows, initial, last) = (position * n..(position + 1) * n, self.tape.initial(), self.tape.last());
-        let Self { tape, adjoint, plan, is_plan_disabled } = self;
+        let Self { tape, adjoint, plan, is_plan_disabled, weight_drop, .. } = self;
+        if let Some(weight_drop) = weight_drop {
+            weight_drop.apply(backend, layer, parameters)?;
+        }
+        let dropped_weight = weight_drop.as_ref().and_then(WeightDrop::dropped);
+        let pass = &Pass { layer, parameters, input, dropped_weight };
         ops::copy(backend, state.hidden.view().rows(rows.clone()), tape.hidden.view_mut().rows(initial.clone()))?;
         ops::copy(backend, state.cell.view().rows(rows.clone()), tape.cell.view_mut().rows(initial))?;
         match plan {
@@ -273,18 +331,55 @@ impl<B: Recurrence> LayerMemory<B> {
     pub(crate) fn backward(
         &mut self,
         backend: &B,
-        pass: &Pass<'_, B>,
+        (layer, parameters, input): (&Layer, &ParameterSet<B>, Input<'_, B>),
         output: View<'_, B>,
-        parameters: &mut ParameterSet<B>,
-        input: Option<ViewMut<'_, B>>,
+        gradients: &mut ParameterSet<B>,
+        grad_input: Option<ViewMut<'_, B>>,
         initial_state: bool,
     ) -> Result<()> {
-        let Self { tape, adjoint, plan, is_plan_disabled } = self;
+        let Self { tape, adjoint, plan, is_plan_disabled, weight_drop, .. } = self;
         adjoint.detach(backend)?;
-        let gradients = Gradients { output, adjoint, parameters, input, initial_state };
+        let (dropped_weight, grad_weight) = match weight_drop {
+            Some(WeightDrop { mask: Some(mask), weight, gradient }) => {
+                (Some(DroppedWeight { mask: *mask, weight_hh: weight.view() }), Some(gradient))
+            }
+            _ => (None, None),
+        };
+        let pass = &Pass { layer, parameters, input, dropped_weight };
+        let gradients = Gradients {
+            output,
+            adjoint,
+            parameters: gradients,
+            dropped_weight: grad_weight,
+            input: grad_input,
+            initial_state,
+        };
         match plan {
             Some(plan) if !*is_plan_disabled => backend.fused_backward(plan, pass, tape, gradients),
             _ => reference::backward(backend, pass, tape, gradients),
         }
+    }
+}
+
+impl<B: Backend> WeightDrop<B> {
+    /// Memory for a layer, without a mask.
+    fn new(backend: &B, cell: Cell, hidden_size: usize) -> Result<Self> {
+        if cell.recurrent_blocks().is_empty() {
+            return Err(Error::NoRecurrentWeight { cell: cell.name() });
+        }
+        let weight = || Tensor::zeros(backend, cell.num_gates() * hidden_size, hidden_size);
+        Ok(Self { mask: None, weight: weight()?, gradient: weight()? })
+    }
+
+    /// Computes `W_hh ∘ mask`.
+    fn apply(&mut self, backend: &B, layer: &Layer, parameters: &ParameterSet<B>) -> Result<()> {
+        let Some(mask) = self.mask else { return Ok(()) };
+        ops::copy(backend, layer.weights(parameters).weight_hh, self.weight.view_mut())?;
+        Ok(ops::dropout(backend, mask, self.weight.view_mut())?)
+    }
+
+    /// `W_hh ∘ mask`, if there is a mask.
+    fn dropped(&self) -> Option<DroppedWeight<'_, B>> {
+        Some(DroppedWeight { mask: self.mask?, weight_hh: self.weight.view() })
     }
 }

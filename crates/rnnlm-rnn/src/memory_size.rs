@@ -30,6 +30,8 @@ pub struct StackUse {
     pub has_dropout: bool,
     /// Whether sequences start inside a minibatch.
     pub has_starts: bool,
+    /// Whether there is weight drop.
+    pub has_weight_drop: bool,
 }
 
 impl StackConfig {
@@ -40,7 +42,7 @@ impl StackConfig {
         backend: &B,
         path: ExecutionPath,
         [num_steps, batch_size]: [usize; 2],
-        StackUse { is_one_hot, has_dropout, has_starts }: StackUse,
+        StackUse { is_one_hot, has_dropout, has_starts, has_weight_drop }: StackUse,
     ) -> StackBytes {
         let [input_size, hidden_size, num_steps, batch_size] =
             [self.input_size, self.hidden_size, num_steps, batch_size].map(bounded);
@@ -58,11 +60,13 @@ impl StackConfig {
         let states = batch_size as u128 * per_sequence + gate_gradients as u128;
         // the flags, and a copy of the states of every step
         let starts = if has_starts { 1 + padded(hidden) + padded(cell) } else { 0 };
-        let values = rows.saturating_mul(per_row + starts).saturating_add(states);
+        // `W_hh` after dropout, and its gradient
+        let weight_drop = if has_weight_drop { 2 * gate_gradients as u128 * hidden_size as u128 } else { 0 };
+        let values = rows.saturating_mul(per_row + starts).saturating_add(states).saturating_add(weight_drop);
         let overhead = TENSORS_PER_LAYER * ALLOCATION_BYTES + size_of::<LayerMemory<B>>() as u128;
         let layer = values.saturating_mul(FLOAT).saturating_add(overhead);
 
-        let joined = if self.bidirectional { layers } else { 0 };
+        let joined = if self.has_joined_outputs() { layers } else { 0 };
         let dropped = if has_dropout { layers.saturating_sub(1) } else { 0 };
         let gradients = if layers > 1 { 2 } else { 0 };
         let between = (FLOAT * rows).saturating_mul(padded(output_size)).saturating_add(ALLOCATION_BYTES);
@@ -102,7 +106,14 @@ mod tests {
     fn the_tensors_of_every_cell_are_counted() {
         let (cpu, one_hot) = (Cpu::new(1).unwrap(), StackUse { is_one_hot: true, ..StackUse::default() });
         for cell in Cell::ALL {
-            let config = StackConfig { cell, input_size: 7, hidden_size: 5, num_layers: 1, bidirectional: false };
+            let config = StackConfig {
+                cell,
+                input_size: 7,
+                hidden_size: 5,
+                num_layers: 1,
+                bidirectional: false,
+                residual: false,
+            };
             let stack = Stack::new(&mut ParameterLayout::default(), config).unwrap();
             let memory = stack.memory(&cpu, ExecutionPath::Reference, [3, 2]).unwrap();
             let (tape, adjoint) = (memory.tape(0), memory.adjoint(0));
@@ -129,8 +140,14 @@ mod tests {
     #[test]
     fn the_packed_weights_are_counted() {
         let cpu = Cpu::new(1).unwrap();
-        let config =
-            StackConfig { cell: Cell::Lstm, input_size: 64, hidden_size: 128, num_layers: 2, bidirectional: false };
+        let config = StackConfig {
+            cell: Cell::Lstm,
+            input_size: 64,
+            hidden_size: 128,
+            num_layers: 2,
+            bidirectional: false,
+            residual: false,
+        };
         let one_hot = StackUse { is_one_hot: true, ..StackUse::default() };
         let plans = |num_layers| {
             let config = StackConfig { num_layers, ..config };

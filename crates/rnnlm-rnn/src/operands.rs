@@ -1,6 +1,6 @@
 //! What a layer reads: its input and its parameters.
 
-use rnnlm_tensor::{Backend, View};
+use rnnlm_tensor::{Backend, Mask, View};
 
 /// The input of a layer at every step.
 #[derive(Debug)]
@@ -31,3 +31,7 @@ pub struct Weights<'a, B: Backend> {
     /// `[1, G·H]`; no columns for a cell without recurrent blocks.
     pub bias_hh: View<'a, B>,
 }
+
+/// A value that changes whenever the weights that a pass reads may have changed: the version of the parameters, and the mask
+/// of weight drop.
+pub(crate) type WeightsVersion = (u64, Option<Mask>);

@@ -1,11 +1,16 @@
-//! The recurrent part of a model, `torch.nn.{RNN,GRU,LSTM}`: several layers of one or two directions, with dropout between
-//! them.
+//! The recurrent part of a model, `torch.nn.{RNN,GRU,LSTM}`: several layers of one or two directions, with dropout and residual
+//! connections between them.
+//!
+//! ```text
+//! x_l = dropout(y_{l−1})                 l ≥ 1
+//! y_l = layer_l(x_l) + x_l               l ≥ 1, with residual connections; the lowest layer has none
+//! ```
 
 use rnnlm_tensor::{Backend, Tensor, View, ViewMut, ops};
 
 use crate::config::StackConfig;
 use crate::memory::{StackMemory, State};
-use crate::{Direction, Error, ExecutionPath, Input, Layer, ParameterLayout, ParameterSet, Pass, Recurrence, Result};
+use crate::{Direction, Error, ExecutionPath, Input, Layer, ParameterLayout, ParameterSet, Recurrence, Result};
 
 /// Layers in PyTorch's order: layer 0 forward, layer 0 reverse, layer 1 forward, …
 #[derive(Clone, Debug)]
@@ -95,13 +100,15 @@ impl Stack {
                 // a layer reads the memory of the one below it
                 let (below, rest) = memory.layers.split_at_mut(position);
                 let input = memory.between.input(input, below, index);
-                let pass = Pass { layer: &self.layers[position], parameters, input };
-                rest[0].forward(backend, &pass, state, position)?;
+                rest[0].forward(backend, (&self.layers[position], parameters, input), state, position)?;
                 if let Some(joined) = memory.between.joined.get_mut(index) {
                     let h = self.config.hidden_size;
                     let columns = direction * h..(direction + 1) * h;
                     ops::copy(backend, rest[0].tape.output(), joined.view_mut().cols(columns))?;
                 }
+            }
+            if self.config.residual && index > 0 {
+                memory.between.add_residual(backend, index)?;
             }
         }
         Ok(())
@@ -127,21 +134,23 @@ impl Stack {
         let [mut above, mut below_gradient] = grad_between.each_mut();
         for index in (0..self.config.num_layers).rev() {
             let is_top = index + 1 == self.config.num_layers;
-            if index > 0 {
-                ops::fill(backend, 0.0, below_gradient.view_mut())?;
+            let grad_output = if is_top { grad_output } else { above.view() };
+            match index {
+                0 => {}
+                _ if self.config.residual => ops::copy(backend, grad_output, below_gradient.view_mut())?,
+                _ => ops::fill(backend, 0.0, below_gradient.view_mut())?,
             }
             for direction in (0..directions).rev() {
                 let position = index * directions + direction;
                 let (below, rest) = layers.split_at_mut(position);
                 let input = between.input(input, below, index);
-                let pass = Pass { layer: &self.layers[position], parameters, input };
-                let output = if is_top { grad_output } else { above.view() };
-                let grad_output = output.cols(direction * h..(direction + 1) * h);
+                let grad_output = grad_output.cols(direction * h..(direction + 1) * h);
                 let grad_input = match index {
                     0 => grad_input.as_mut().map(|out| ViewMut::new(&mut *out.buffer, out.layout)),
                     _ => Some(below_gradient.view_mut()),
                 };
-                rest[0].backward(backend, &pass, grad_output, gradients, grad_input, *initial_gradients)?;
+                let layer = (&self.layers[position], parameters, input);
+                rest[0].backward(backend, layer, grad_output, gradients, grad_input, *initial_gradients)?;
             }
             if let Some(mask) = index.checked_sub(1).and_then(|lower| between.mask_above(lower)) {
                 ops::dropout(backend, mask, below_gradient.view_mut())?;

@@ -75,7 +75,8 @@ fn every_cell_agrees_with_the_reference_on_every_instruction_set() {
         for cell in fused_cells() {
             for (t, n, d, h) in [(1, 1, 2, 1), (2, 3, 5, 7), (5, 17, 28, 33), (3, 32, 28, 64), (2, 66, 28, 64)] {
                 for (num_layers, bidirectional, one_hot) in [(1, false, true), (1, false, false), (2, true, true)] {
-                    let config = StackConfig { cell, input_size: d, hidden_size: h, num_layers, bidirectional };
+                    let config =
+                        StackConfig { cell, input_size: d, hidden_size: h, num_layers, bidirectional, residual: false };
                     let reference = run(&cpu, ExecutionPath::Reference, config, [t, n], one_hot);
                     let fused = run(&cpu, ExecutionPath::Fused, config, [t, n], one_hot);
                     let pairs = [
@@ -105,7 +106,14 @@ fn omitting_the_gradient_of_the_initial_state_changes_no_other_bit() {
     let cpu = Cpu::new(2).unwrap();
     for cell in fused_cells() {
         for path in [ExecutionPath::Reference, ExecutionPath::Fused] {
-            let config = StackConfig { cell, input_size: 9, hidden_size: 12, num_layers: 2, bidirectional: true };
+            let config = StackConfig {
+                cell,
+                input_size: 9,
+                hidden_size: 12,
+                num_layers: 2,
+                bidirectional: true,
+                residual: false,
+            };
             let all = run(&cpu, path, config, [4, 6], false);
             let fewer = run_with(&cpu, path, config, [4, 6], false, StackMemory::without_initial_gradients);
             assert_eq!(all.gradients, fewer.gradients, "{} {path:?}", cell.name());
@@ -127,7 +135,8 @@ fn the_number_of_threads_changes_no_bit() {
     for (hidden_size, batch_size) in [(40, 45), (64, 70), (128, 70)] {
         let starts: Vec<bool> = values(NUM_STEPS * batch_size, 6).iter().map(|&value| value > 0.6).collect();
         for (cell, starts) in fused_cells().flat_map(|cell| [(cell, None), (cell, Some(&*starts))]) {
-            let config = StackConfig { cell, input_size: 28, hidden_size, num_layers: 1, bidirectional: false };
+            let config =
+                StackConfig { cell, input_size: 28, hidden_size, num_layers: 1, bidirectional: false, residual: false };
             let run = |threads| {
                 let cpu = Cpu::new(threads).unwrap();
                 run_with(&cpu, ExecutionPath::Fused, config, [NUM_STEPS, batch_size], true, |mut memory| {

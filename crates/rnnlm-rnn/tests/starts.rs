@@ -46,7 +46,8 @@ struct Results {
 impl Fixture {
     fn new(cell: Cell, num_layers: usize, one_hot: bool) -> Self {
         let cpu = Cpu::new(2).unwrap();
-        let config = StackConfig { cell, input_size: 11, hidden_size: 33, num_layers, bidirectional: false };
+        let config =
+            StackConfig { cell, input_size: 11, hidden_size: 33, num_layers, bidirectional: false, residual: false };
         let mut layout = ParameterLayout::default();
         let stack = Stack::new(&mut layout, config).unwrap();
         let mut parameters = ParameterSet::zeros(&cpu, &layout).unwrap();

@@ -214,14 +214,15 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     fn activate_backward(&self, activation: Activation, y: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
     /// `losses[r] = −ln softmax(logits[r, :])[t]` (natural logarithm, not scaled) with `t = targets[range.start + r]`, and then
-    /// `logits[r, :] = scale·(softmax(logits[r, :]) − one_hot(t))`. `logits` is `[N, V]`, `losses` `[N, 1]`; the range has
-    /// `N` elements.
+    /// `logits[r, :] = scale·(softmax(logits[r, :]) − (1 − ε)·one_hot(t) − ε/V)` with `ε = smoothing`. `logits` is `[N, V]`,
+    /// `losses` `[N, 1]`; the range has `N` elements.
     ///
     /// # Errors
     /// If a target is not below `V`, or the device fails.
     fn softmax_cross_entropy(
         &self,
         scale: f32,
+        smoothing: f32,
         targets: &Self::Indices,
         range: Range<usize>,
         logits: ViewMut<'_, Self>,
@@ -272,6 +273,13 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()>;
+
+    /// `out[r, :] = m·out[r, :]`, where `m` is the element `(ids[r], 0)` of [`Mask`] for a matrix with one column; there are as
+    /// many ids as rows.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn dropout_rows(&self, mask: Mask, ids: &Self::Indices, out: ViewMut<'_, Self>) -> Result<()>;
 
     /// Updates `parameters` and `state` by the equations of [`Update`] with `g = factor·gradients`. `factor` is `[1, 1]`; the
     /// other shapes are equal, except those of state buffers that `rule` does not have ([`Update::buffers`]). If `factor` is

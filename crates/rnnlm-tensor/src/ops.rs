@@ -249,16 +249,18 @@ pub fn activate_backward<B: Backend>(
     backend.activate_backward(activation, y, out)
 }
 
-/// `losses = −ln softmax(logits)[target]`, `[rows, 1]`, and `logits = scale·(softmax(logits) − one_hot(target))`, `[rows, V]`;
-/// the targets of the rows are `targets[range]`.
+/// `losses = −ln softmax(logits)[target]`, `[rows, 1]`, and `logits = scale·(softmax(logits) − (1 − ε)·one_hot(target) − ε/V)`
+/// with `ε = smoothing`, `[rows, V]`; the targets of the rows are `targets[range]`.
 ///
-/// With `scale = 1 / rows`, `logits` becomes the gradient of the mean loss, PyTorch's default for `CrossEntropyLoss`.
+/// With `scale = 1 / rows`, `logits` becomes the gradient of PyTorch's `CrossEntropyLoss(label_smoothing=ε)`, which is the mean
+/// loss for `ε = 0`. The losses have no smoothing.
 ///
 /// # Errors
 /// If the number of targets or losses is not the number of rows, a target is not below `V`, or the device fails.
 pub fn softmax_cross_entropy<B: Backend>(
     backend: &B,
     scale: f32,
+    smoothing: f32,
     targets: &B::Indices,
     range: Range<usize>,
     logits: ViewMut<'_, B>,
@@ -268,7 +270,7 @@ pub fn softmax_cross_entropy<B: Backend>(
     check_len("softmax_cross_entropy", "targets", logits.layout.rows, range.len())?;
     check_len("softmax_cross_entropy", "targets", range.len(), range.len().min(available))?;
     check_shape("softmax_cross_entropy", "losses", losses.shape(), [logits.layout.rows, 1])?;
-    backend.softmax_cross_entropy(scale, targets, range, logits, losses)
+    backend.softmax_cross_entropy(scale, smoothing, targets, range, logits, losses)
 }
 
 /// `out = Σ a`, `[1, 1]`.
@@ -338,6 +340,17 @@ pub fn clamp<B: Backend>(backend: &B, bound: f32, out: ViewMut<'_, B>) -> Result
 /// If the device fails.
 pub fn dropout<B: Backend>(backend: &B, mask: Mask, out: ViewMut<'_, B>) -> Result<()> {
     backend.dropout(mask, out)
+}
+
+/// `out[r, :] = m·out[r, :]`, where `m` is 0 or `1 / (1 − p)` and depends on `ids[r]` only: dropout of whole rows of an
+/// embedding, in the forward pass and, with the same mask, of the gradient. `m` is the element `(ids[r], 0)` of [`Mask`] for
+/// a matrix with one column.
+///
+/// # Errors
+/// If the number of ids is not the number of rows, or the device fails.
+pub fn dropout_rows<B: Backend>(backend: &B, mask: Mask, ids: &B::Indices, out: ViewMut<'_, B>) -> Result<()> {
+    check_len("dropout_rows", "ids", out.layout.rows, backend.indices_len(ids))?;
+    backend.dropout_rows(mask, ids, out)
 }
 
 /// Updates `parameters` and `state` by the equations of [`Update`] with `g = factor·gradients`. Entries of `state` that `rule`

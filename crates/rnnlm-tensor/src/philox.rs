@@ -33,7 +33,7 @@ pub(crate) fn philox<const N: usize>(mut key: [u32; 2], mut counters: [[u32; N];
 /// A dropout mask (`torch.nn.Dropout`): each element is 0 with probability `p` and `1 / (1 − p)` otherwise.
 ///
 /// Element `(r, c)` of a matrix with `cols` columns uses word `c mod 4` of the counter `[r·⌈cols/4⌉ + ⌊c/4⌋, layer, step]` under
-/// the key `seed`. It is 0 if that word is below `p·2³²`.
+/// the key `seed`. It is 0 if that word is below `p·2³²`. With a `period`, row `r` has the elements of row `r mod period`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mask {
     /// `p`, below 1.
@@ -44,6 +44,9 @@ pub struct Mask {
     pub layer: u32,
     /// The training step.
     pub step: u64,
+    /// The number of rows after which the mask repeats, such as **N** for the same mask at every step of a sequence; 0 if it
+    /// does not repeat.
+    pub period: u32,
 }
 
 impl Mask {
@@ -56,6 +59,11 @@ impl Mask {
     pub fn threshold(self) -> u32 {
         // the largest `f32` below 1 times 2³² is still below 2³²
         (f64::from(self.probability) * 4_294_967_296.0) as u32
+    }
+
+    /// The row of the mask without a period whose elements row `row` has.
+    pub(crate) fn row(self, row: usize) -> usize {
+        row.checked_rem(self.period as usize).unwrap_or(row)
     }
 
     /// The two words of the key, the low word first.
@@ -92,9 +100,11 @@ mod tests {
 
     #[test]
     fn mask_computes_scale_threshold_key_and_stream() {
-        let mask = Mask { probability: 0.25, seed: 1 << 32 | 7, layer: 3, step: 5 << 32 | 9 };
+        let mask = Mask { probability: 0.25, seed: 1 << 32 | 7, layer: 3, step: 5 << 32 | 9, period: 0 };
         assert_eq!((mask.scale(), mask.threshold()), (4.0 / 3.0, 1 << 30));
         assert_eq!((mask.key(), mask.stream()), ([7, 1], [3, 9, 5]));
         assert_eq!(Mask { probability: 0.0, ..mask }.threshold(), 0, "probability 0 drops nothing");
+        assert_eq!([0, 2, 3, 7].map(|row| mask.row(row)), [0, 2, 3, 7]);
+        assert_eq!([0, 2, 3, 7].map(|row| Mask { period: 3, ..mask }.row(row)), [0, 2, 0, 1]);
     }
 }

@@ -134,7 +134,7 @@ fn softmax_cross_entropy_treats_each_row_separately() -> Check {
         let mut logits = matrix(rows, stride, &logits);
         let (targets, mut losses) = ((0..rows).map(target).collect::<Vec<_>>(), matrix(rows, 1, &vec![0.0; rows]));
         let view = logits.view_mut().cols(0..cols);
-        ops::softmax_cross_entropy(&cpu(), 1.0, &targets, 0..rows, view, losses.view_mut())?;
+        ops::softmax_cross_entropy(&cpu(), 1.0, 0.0, &targets, 0..rows, view, losses.view_mut())?;
         let (losses, gradients) = (losses.to_vec(&cpu())?, logits.to_vec(&cpu())?);
         for row in 0..rows {
             let [first, second] = largest(row);
@@ -161,7 +161,7 @@ fn softmax_cross_entropy_treats_each_row_separately() -> Check {
 fn cross_entropy_of_equal_logits_is_ln_v() -> Check {
     let mut logits = matrix(2, 4, &[7.0, 7.0, 7.0, 7.0, 0.0, 0.0, 3.0_f32.ln(), 0.0]);
     let mut losses = matrix(2, 1, &[0.0; 2]);
-    ops::softmax_cross_entropy(&cpu(), 0.5, &ids(&[1, 2]), 0..2, logits.view_mut(), losses.view_mut())?;
+    ops::softmax_cross_entropy(&cpu(), 0.5, 0.0, &ids(&[1, 2]), 0..2, logits.view_mut(), losses.view_mut())?;
     // second row: softmax = [1/6, 1/6, 3/6, 1/6]
     let expected = [0.125, -0.375, 0.125, 0.125, 1.0 / 12.0, 1.0 / 12.0, -0.25, 1.0 / 12.0];
     for (found, expected) in logits.to_vec(&cpu())?.iter().zip(expected) {

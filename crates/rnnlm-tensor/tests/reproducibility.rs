@@ -149,7 +149,7 @@ fn softmax_cross_entropy(case: &Case<'_>) -> Vec<Vec<f32>> {
     let mut logits = case.matrix(1);
     let mut losses = case.stored(case.keys.len(), 1, |_, _| 0.0);
     let targets = case.ids(case.cols);
-    ops::softmax_cross_entropy(case.cpu, 0.3, &targets, 0..targets.len(), logits.view_mut(), losses.view_mut())
+    ops::softmax_cross_entropy(case.cpu, 0.3, 0.1, &targets, 0..targets.len(), logits.view_mut(), losses.view_mut())
         .unwrap();
     concatenate(logits, losses)
 }
@@ -281,7 +281,8 @@ const OTHER: &[(&str, Operation)] = &[
     }),
     ("dropout", |case| {
         let mut out = case.matrix(1);
-        ops::dropout(case.cpu, Mask { probability: 0.3, seed: 11, layer: 2, step: 5 }, out.view_mut()).unwrap();
+        ops::dropout(case.cpu, Mask { probability: 0.3, seed: 11, layer: 2, step: 5, period: 0 }, out.view_mut())
+            .unwrap();
         out.into_rows()
     }),
     ("SGD", |case| sgd(case, 0.0, false)),

@@ -1,4 +1,5 @@
 //! Token caches: the same ids as in memory, and every damage and every mismatch is an error.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rnnlm_model::ModelConfig;
+use rnnlm_model::{ModelConfig, Regularization};
 use rnnlm_rnn::Cell;
 use rnnlm_vocab::Minibatch;
 
@@ -224,7 +224,7 @@ fn model_inputs(config: &ModelConfig) -> Result<ModelInputs> {
         },
         hidden: draw.uniform(states, 1.0),
         cell: draw.uniform(if has_cell_state { states } else { 0 }, 1.0),
-        mask: None,
+        regularization: Regularization::default(),
         config: config.clone(),
     })
 }
@@ -244,7 +244,7 @@ fn model_rows(inputs: &ModelInputs, rows: &[usize]) -> ModelInputs {
         },
         hidden: select(&inputs.hidden, MAX_BATCH, rows, hidden_size),
         cell: select(&inputs.cell, MAX_BATCH, rows, hidden_size),
-        mask: None,
+        regularization: Regularization::default(),
     }
 }
 
@@ -262,7 +262,7 @@ fn scores(device: &dyn Device, inputs: &ModelInputs) -> Result<[Vec<f32>; 2]> {
         scalar: 1.0,
         ..Operands::default()
     };
-    let losses = device.operation(Operation::SoftmaxCrossEntropy, &operands)?.swap_remove(1);
+    let losses = device.operation(Operation::SoftmaxCrossEntropy(false), &operands)?.swap_remove(1);
     Ok([logits, losses])
 }
 

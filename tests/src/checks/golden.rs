@@ -136,6 +136,12 @@ fn shape(golden: &Golden) -> String {
     if case.dropout.is_some() {
         shape.push_str(" dropout");
     }
+    if case.residual {
+        shape.push_str(" residual");
+    }
+    if let Some(name) = golden.name.strip_prefix("regularization-") {
+        shape.push_str(&format!(" {name}"));
+    }
     shape
 }
 
@@ -143,7 +149,7 @@ fn model_config(golden: &Golden) -> Result<ModelConfig> {
     let case = &golden.case;
     let one_hot = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
     let (embedding_size, tie_weights, bidirectional) = (case.embedding_size, case.tie_weights, case.bidirectional);
-    Ok(ModelConfig { embedding_size, tie_weights, bidirectional, ..one_hot })
+    Ok(ModelConfig { embedding_size, tie_weights, bidirectional, residual: case.residual, ..one_hot })
 }
 
 fn stack_config(golden: &Golden) -> Result<StackConfig> {
@@ -154,6 +160,7 @@ fn stack_config(golden: &Golden) -> Result<StackConfig> {
         hidden_size: case.hidden_size,
         num_layers: case.num_layers,
         bidirectional: case.bidirectional,
+        residual: case.residual,
     })
 }
 
@@ -248,7 +255,7 @@ fn model_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<M
         },
         hidden: golden.optional("state.hidden"),
         cell: golden.optional("state.cell"),
-        mask: case.dropout.map(Into::into),
+        regularization: case.regularization(),
     };
     let next = |id: &mut u32| *id = (*id + 1) % case.vocab_size as u32;
     match perturbation {

@@ -9,6 +9,7 @@ mod operations;
 mod oracle;
 pub mod properties;
 mod quantities;
+mod regularization;
 pub mod text;
 mod training;
 mod trajectory;
@@ -24,6 +25,7 @@ pub fn all(paths: &Paths) -> Vec<Check> {
     checks.extend(paths.operations.iter().flat_map(operations::checks));
     checks.extend(oracle::checks(&paths.reference));
     checks.extend(model::checks(&paths.reference));
+    checks.extend(paths.targets().flat_map(regularization::checks));
     checks.extend(paths.targets().flat_map(golden::checks));
     checks.extend(paths.targets().flat_map(training::checks));
     checks.extend(paths.others.iter().flat_map(|target| trajectory::checks(&paths.reference, target)));

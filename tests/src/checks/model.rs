@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rnnlm_model::ModelConfig;
+use rnnlm_model::{ModelConfig, Regularization};
 use rnnlm_rnn::{Cell, ParameterLayout, Stack};
 use rnnlm_vocab::Minibatch;
 
@@ -133,7 +133,7 @@ impl Case {
             minibatch: Minibatch { inputs, targets: self.targets.clone(), num_steps, batch_size },
             hidden: self.stack.hidden.clone(),
             cell: self.stack.cell.clone(),
-            mask: None,
+            regularization: Regularization::default(),
         })
     }
 

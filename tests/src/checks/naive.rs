@@ -2,7 +2,7 @@
 
 use rnnlm_tensor::{Activation, Mask, Transpose, Update};
 
-use crate::device::{Block, Operands, Operation, mask};
+use crate::device::{Block, Operands, Operation, SMOOTHING, mask};
 
 /// The buffers of the output, the losses and the state after the operation, completely.
 pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
@@ -36,12 +36,10 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
         Operation::ZeroRows => y.each(|r, _, old| if ids[r] == 0 { old } else { 0.0 }),
         Operation::Activate(activation) => y.each(|_, _, old| activate(activation, old)),
         Operation::ActivateBackward(activation) => y.each(|r, c, old| old * derivative(activation, a.at(r, c))),
-        Operation::SoftmaxCrossEntropy => {
+        Operation::SoftmaxCrossEntropy(smooths) => {
             new_losses.each(|r, _, _| -log_softmax(out, r, ids[r] as usize));
-            y.each(|r, c, _| {
-                let target = if ids[r] as usize == c { 1.0 } else { 0.0 };
-                scalar * (log_softmax(out, r, c).exp() - target)
-            });
+            let smoothing = if smooths { f64::from(SMOOTHING) } else { 0.0 };
+            y.each(|r, c, _| scalar * (log_softmax(out, r, c).exp() - target(ids[r], c, smoothing, out.shape()[1])));
         }
         Operation::Sum => y.each(|_, _, _| sum(a, |x| x)),
         Operation::SumSquares => y.each(|_, _, _| sum(a, |x| x * x)),
@@ -57,11 +55,21 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             return vec![y.values, new_losses.values, factor.values, Matrix::new(&state[1]).values];
         }
         Operation::Clamp => y.each(|_, _, old| old.clamp(-scalar, scalar)),
-        Operation::Dropout => y.each(|r, c, old| old * mask_at(mask(operands.scalar), out.shape()[1], r, c)),
+        Operation::Dropout(period) => {
+            let row = |r: usize| if period > 0 { r % period as usize } else { r };
+            y.each(|r, c, old| old * mask_at(mask(operands.scalar, 0), out.shape()[1], row(r), c));
+        }
+        Operation::DropoutRows => y.each(|r, _, old| old * mask_at(mask(operands.scalar, 0), 1, ids[r] as usize, 0)),
         Operation::Update(rule) => return update(rule.update(operands.scalar), operands),
     }
     let unchanged = state.each_ref().map(|block| Matrix::new(block).values);
     [y.values, new_losses.values].into_iter().chain(unchanged).collect()
+}
+
+/// The smoothed probability of class `c` for a target.
+fn target(id: u32, c: usize, smoothing: f64, classes: usize) -> f64 {
+    let one_hot = if id as usize == c { 1.0 } else { 0.0 };
+    (1.0 - smoothing) * one_hot + smoothing / classes as f64
 }
 
 /// Every buffer after an update, by the formulas in PyTorch's documentation.

@@ -59,7 +59,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
             checks.extend(LARGE_GEMMS.map(case));
         }
         let has_extremes =
-            matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy | Operation::SkipNonfinite)
+            matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy(_) | Operation::SkipNonfinite)
                 || matches!(operation, Operation::Update(_));
         if has_extremes {
             checks.push(check(target, Case { operation, shape: [4, 12, 1], setting: Setting::Extreme }));
@@ -121,13 +121,16 @@ fn name(operation: Operation) -> String {
         Operation::GatherRows => "gather_rows".to_owned(),
         Operation::ScatterAddRows => "scatter_add_rows".to_owned(),
         Operation::ZeroRows => "zero_rows".to_owned(),
-        Operation::SoftmaxCrossEntropy => "softmax_cross_entropy".to_owned(),
+        Operation::SoftmaxCrossEntropy(false) => "softmax_cross_entropy".to_owned(),
+        Operation::SoftmaxCrossEntropy(true) => "softmax_cross_entropy smoothed".to_owned(),
         Operation::Sum => "sum".to_owned(),
         Operation::SumSquares => "sum_squares".to_owned(),
         Operation::ClipFactor => "clip_factor".to_owned(),
         Operation::SkipNonfinite => "skip_nonfinite".to_owned(),
         Operation::Clamp => "clamp".to_owned(),
-        Operation::Dropout => "dropout".to_owned(),
+        Operation::Dropout(0) => "dropout".to_owned(),
+        Operation::Dropout(period) => format!("dropout, period {period}"),
+        Operation::DropoutRows => "dropout_rows".to_owned(),
         Operation::Update(Rule::AdamW) => "update AdamW".to_owned(),
         Operation::Update(Rule::RmspropMomentum) => "update RMSprop momentum".to_owned(),
         Operation::Update(Rule::Rmsprop) => "update RMSprop".to_owned(),
@@ -172,16 +175,18 @@ fn perturbations(case: &Case) -> Vec<Perturbation> {
         // The first row keeps its values.
         Operation::ZeroRows => vec![Perturbation::Input, Perturbation::Id, Perturbation::Nan],
         // The mask drops the first element, which is the only one of the smallest case.
-        Operation::Dropout if case.shape[0] == 1 => vec![Perturbation::Nan],
-        Operation::Dropout => vec![Perturbation::Scalar, Perturbation::Nan],
+        Operation::Dropout(_) | Operation::DropoutRows if case.shape[0] == 1 => vec![Perturbation::Nan],
+        Operation::Dropout(_) => vec![Perturbation::Scalar, Perturbation::Nan],
+        // Another id may have the same factor.
+        Operation::DropoutRows => vec![Perturbation::Nan],
         // The derivative of ReLU depends only on the sign of the activated value, which NaN does not have.
         Operation::ActivateBackward(Activation::Relu) => vec![Perturbation::Input],
         // With a single class the loss and the gradient are zero for every logit.
-        Operation::SoftmaxCrossEntropy if case.shape[1] == 1 => vec![Perturbation::Nan],
-        Operation::SoftmaxCrossEntropy if case.setting == Setting::Extreme => {
+        Operation::SoftmaxCrossEntropy(_) if case.shape[1] == 1 => vec![Perturbation::Nan],
+        Operation::SoftmaxCrossEntropy(_) if case.setting == Setting::Extreme => {
             vec![Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
         }
-        Operation::SoftmaxCrossEntropy => {
+        Operation::SoftmaxCrossEntropy(_) => {
             vec![Perturbation::Input, Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
         }
         _ => vec![Perturbation::Input, Perturbation::Nan],
@@ -271,14 +276,14 @@ impl Case {
             operands.ids[0] = 0;
         }
         match (self.operation, self.setting) {
-            (Operation::SoftmaxCrossEntropy, Setting::Extreme) => {
+            (Operation::SoftmaxCrossEntropy(_), Setting::Extreme) => {
                 operands.losses = self.block([rows, 1], &mut draw);
                 // The third row is uniform, the last one NaN.
                 let logits = [1e4, -1e4, 88.0, -88.0, 3.0, 0.0, -1e4, 1e4, 1e4, 0.5, 100.0, -100.0];
                 operands.out.values = [logits, logits.map(|x| -x), [-3e38; 12], [f32::NAN; 12]].concat();
                 operands.ids = vec![7, 3, 2, 0];
             }
-            (Operation::SoftmaxCrossEntropy, _) => operands.losses = self.block([rows, 1], &mut draw),
+            (Operation::SoftmaxCrossEntropy(_), _) => operands.losses = self.block([rows, 1], &mut draw),
             (Operation::Activate(_), Setting::Extreme) => {
                 let row = [40.0, -40.0, 88.8, -88.8, 104.0, -104.0, 0.0, -0.0, 1e-30, f32::INFINITY, 20.0, f32::NAN];
                 operands.out.values = [row, row.map(|x| -x), row.map(|x| x / 3.0), row.map(|x| x * 1e-3)].concat();
@@ -312,9 +317,10 @@ impl Case {
         let in_place = matches!(
             self.operation,
             Operation::Activate(_)
-                | Operation::SoftmaxCrossEntropy
+                | Operation::SoftmaxCrossEntropy(_)
                 | Operation::Clamp
-                | Operation::Dropout
+                | Operation::Dropout(_)
+                | Operation::DropoutRows
                 | Operation::ZeroRows
         );
         let (row, col) = match self.operation {

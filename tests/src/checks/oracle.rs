@@ -103,6 +103,8 @@ pub(super) fn network(inputs: &StackInputs) -> Result<Network> {
         num_steps: inputs.num_steps,
         batch_size: inputs.batch_size,
         starts: inputs.starts.clone(),
+        dropout: Vec::new(),
+        residual: inputs.config.residual,
     })
 }
 

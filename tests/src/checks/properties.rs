@@ -114,7 +114,7 @@ pub fn softmax_shift(target: &Target, [rows, cols]: [usize; 2], shift: f32, seed
     Check {
         perturbations: vec![Perturbation::Input, Perturbation::Id],
         expected: Box::new(move || {
-            Ok(quantities(expected_device.operation(Operation::SoftmaxCrossEntropy, &operands(0.0))?))
+            Ok(quantities(expected_device.operation(Operation::SoftmaxCrossEntropy(false), &operands(0.0))?))
         }),
         found: Box::new(move |perturbation| {
             let mut operands = operands(shift);
@@ -123,7 +123,7 @@ pub fn softmax_shift(target: &Target, [rows, cols]: [usize; 2], shift: f32, seed
                 Some(_) => operands.out.values[0] += 0.5,
                 None => {}
             }
-            Ok(quantities(device.operation(Operation::SoftmaxCrossEntropy, &operands)?))
+            Ok(quantities(device.operation(Operation::SoftmaxCrossEntropy(false), &operands)?))
         }),
         ..property(target, "softmax of shifted logits", format!("{rows}×{cols} by {shift}"))
     }

@@ -8,8 +8,8 @@ mod stack;
 use rnnlm_rnn::{ExecutionPath, Recurrence};
 
 pub use model::{ModelInputs, ModelOutputs, TrainData, TrainInputs, TrainOutputs, UpdateInputs};
-pub(crate) use operations::mask;
 pub use operations::{Block, Operands, Operation, Rule};
+pub(crate) use operations::{SMOOTHING, mask};
 pub use schedules::{Bits, Schedules};
 pub(crate) use stack::layout;
 pub use stack::{Features, LayerOutputs, NamedTensor, StackInputs, StackOutputs};

@@ -1,8 +1,7 @@
 //! Language models on a device: the loss and gradients of one minibatch, and training runs.
 
-use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, Position, TrainConfig, Trainer};
+use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, Position, Regularization, TrainConfig, Trainer};
 use rnnlm_rnn::{ExecutionPath, ParameterLayout, ParameterSet, Recurrence};
-use rnnlm_tensor::Mask;
 use rnnlm_vocab::Minibatch;
 
 use super::NamedTensor;
@@ -22,8 +21,8 @@ pub struct ModelInputs {
     pub hidden: Vec<f32>,
     /// `[L·N, H]`: the initial cell state of an LSTM, else empty.
     pub cell: Vec<f32>,
-    /// The dropout mask between layers.
-    pub mask: Option<Mask>,
+    /// The regularization.
+    pub regularization: Regularization,
 }
 
 /// A model's results on one minibatch.
@@ -100,7 +99,7 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Mode
     state.hidden.write(backend, &inputs.hidden)?;
     state.cell.write(backend, &inputs.cell)?;
     workspace.load(backend, &inputs.minibatch)?;
-    workspace.set_dropout(backend, inputs.mask)?;
+    workspace.set_regularization(backend, &inputs.regularization)?;
     model.forward(&mut workspace, &mut state)?;
     let rows = workspace.rows();
     let logits = model.logits(&mut workspace, 0..rows)?.to_vec(backend)?;

@@ -40,8 +40,8 @@ pub enum Operation {
     Activate(Activation),
     /// [`ops::activate_backward`].
     ActivateBackward(Activation),
-    /// [`ops::softmax_cross_entropy`].
-    SoftmaxCrossEntropy,
+    /// [`ops::softmax_cross_entropy`], and whether it smooths the labels.
+    SoftmaxCrossEntropy(bool),
     /// [`ops::sum`].
     Sum,
     /// [`ops::sum_squares`].
@@ -52,8 +52,10 @@ pub enum Operation {
     SkipNonfinite,
     /// [`ops::clamp`].
     Clamp,
-    /// [`ops::dropout`].
-    Dropout,
+    /// [`ops::dropout`], and the period of the mask.
+    Dropout(u32),
+    /// [`ops::dropout_rows`].
+    DropoutRows,
     /// [`ops::update`] with one of its rules.
     Update(Rule),
 }
@@ -102,14 +104,17 @@ impl Rule {
     }
 }
 
-/// A dropout mask with this probability.
-pub(crate) fn mask(probability: f32) -> Mask {
-    Mask { probability, seed: 0x0123_4567_89AB_CDEF, layer: 2, step: 0x1_0000_0003 }
+/// ε of a softmax cross-entropy that smooths the labels.
+pub(crate) const SMOOTHING: f32 = 0.1;
+
+/// A dropout mask with this probability and period.
+pub(crate) fn mask(probability: f32, period: u32) -> Mask {
+    Mask { probability, seed: 0x0123_4567_89AB_CDEF, layer: 2, step: 0x1_0000_0003, period }
 }
 
 impl Operation {
     /// All operations. The checks are created from this list.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 42] = [
         Self::Fill,
         Self::Copy,
         Self::Axpy,
@@ -135,13 +140,16 @@ impl Operation {
         Self::ActivateBackward(Activation::Tanh),
         Self::ActivateBackward(Activation::Relu),
         Self::ActivateBackward(Activation::Sigmoid),
-        Self::SoftmaxCrossEntropy,
+        Self::SoftmaxCrossEntropy(false),
+        Self::SoftmaxCrossEntropy(true),
         Self::Sum,
         Self::SumSquares,
         Self::ClipFactor,
         Self::SkipNonfinite,
         Self::Clamp,
-        Self::Dropout,
+        Self::Dropout(0),
+        Self::Dropout(4),
+        Self::DropoutRows,
         Self::Update(Rule::Sgd),
         Self::Update(Rule::Momentum),
         Self::Update(Rule::Nesterov),
@@ -247,9 +255,10 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::ZeroRows => ops::zero_rows(backend, &all, 1..operands.ids.len() + 1, y)?,
         Operation::Activate(activation) => ops::activate(backend, activation, y)?,
         Operation::ActivateBackward(activation) => ops::activate_backward(backend, activation, a, y)?,
-        Operation::SoftmaxCrossEntropy => {
+        Operation::SoftmaxCrossEntropy(smooths) => {
             let losses = operands.losses.view_mut(&mut losses);
-            ops::softmax_cross_entropy(backend, scalar, &ids, 0..operands.ids.len(), y, losses)?;
+            let smoothing = if smooths { SMOOTHING } else { 0.0 };
+            ops::softmax_cross_entropy(backend, scalar, smoothing, &ids, 0..operands.ids.len(), y, losses)?;
         }
         Operation::Sum => ops::sum(backend, a, y)?,
         Operation::SumSquares => ops::sum_squares(backend, a, y)?,
@@ -258,7 +267,8 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
             ops::skip_nonfinite(backend, scalar, a, b, y, operands.state[0].view_mut(&mut first))?;
         }
         Operation::Clamp => ops::clamp(backend, scalar, y)?,
-        Operation::Dropout => ops::dropout(backend, mask(scalar), y)?,
+        Operation::Dropout(period) => ops::dropout(backend, mask(scalar, period), y)?,
+        Operation::DropoutRows => ops::dropout_rows(backend, mask(scalar, 0), &ids, y)?,
         Operation::Update(rule) => {
             let state = [operands.state[0].view_mut(&mut first), operands.state[1].view_mut(&mut second)];
             ops::update(backend, rule.update(scalar), a, b, state, y)?;

@@ -30,6 +30,12 @@ impl Linear {
 
 /// `torch.nn.CrossEntropyLoss`: the mean over all rows of `ln Σ exp(logits) − logits[target]`.
 pub fn cross_entropy(logits: &[f64], targets: &[usize]) -> f64 {
+    smoothed_cross_entropy(logits, targets, 0.0)
+}
+
+/// `torch.nn.CrossEntropyLoss(label_smoothing=ε)`: the targets are `1 − ε + ε/V` for the target's class and `ε/V` for the
+/// others.
+pub fn smoothed_cross_entropy(logits: &[f64], targets: &[usize], smoothing: f64) -> f64 {
     let v = logits.len() / targets.len();
     let mut total = 0.0;
     for (row, &target) in targets.iter().enumerate() {
@@ -44,7 +50,11 @@ pub fn cross_entropy(logits: &[f64], targets: &[usize]) -> f64 {
         for &logit in row {
             sum += (logit - largest).exp();
         }
-        total += largest + sum.ln() - row[target];
+        let log_sum = largest + sum.ln();
+        total += (1.0 - smoothing) * (log_sum - row[target]);
+        for &logit in row {
+            total += smoothing / v as f64 * (log_sum - logit);
+        }
     }
     total / targets.len() as f64
 }
@@ -58,6 +68,13 @@ mod tests {
         assert!((cross_entropy(&[3.0; 8], &[0, 3]) - 4.0_f64.ln()).abs() < 1e-15);
         // softmax of (ln 1, ln 3) is (1/4, 3/4)
         assert!((cross_entropy(&[0.0, 3.0_f64.ln()], &[1]) - (4.0_f64 / 3.0).ln()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn label_smoothing_matches_arithmetic_by_hand() {
+        // softmax of (ln 1, ln 3) is (1/4, 3/4); the targets are 0.9 for the second class and 0.1 for the first
+        let expected = -0.9 * 0.75_f64.ln() - 0.1 * 0.25_f64.ln();
+        assert!((smoothed_cross_entropy(&[0.0, 3.0_f64.ln()], &[1], 0.2) - expected).abs() < 1e-15);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod loss;
 mod lstm;
 
 pub use layer::{Input, Kind, Layer};
-pub use loss::{Linear, cross_entropy};
+pub use loss::{Linear, cross_entropy, smoothed_cross_entropy};
 
 use layer::Step;
 
@@ -36,6 +36,10 @@ pub struct Network {
     pub batch_size: usize,
     /// `[T·N]`: whether a row continues from zeros at a step; empty if none does.
     pub starts: Vec<bool>,
+    /// `[T·N][directions·H]`: the factors of dropout after each layer but the last; empty without dropout.
+    pub dropout: Vec<Vec<f64>>,
+    /// Whether each layer but the lowest adds its input to its output.
+    pub residual: bool,
 }
 
 /// The results of a layer, in the order of time for both directions.
@@ -59,18 +63,38 @@ impl Network {
     /// Runs every layer and returns their traces.
     pub fn forward(&self) -> Vec<Trace> {
         let mut traces: Vec<Trace> = Vec::new();
-        let mut input = self.input.clone();
         for pair in self.layers.chunks(self.directions) {
-            let first = traces.len();
-            traces.extend(pair.iter().map(|layer| self.forward_layer(layer, &input)));
-            input = Input::Dense(concatenated(&traces[first..], self.num_steps * self.batch_size));
+            let input = match traces.is_empty() {
+                true => self.input.clone(),
+                false => Input::Dense(self.dropped_output(&traces)),
+            };
+            traces.extend(pair.iter().map(|layer| self.forward_layer(layer, &input)).collect::<Vec<_>>());
         }
         traces
     }
 
-    /// `[T·N][directions·H]`: the output of the top layer.
+    /// `[T·N][directions·H]`: the output of the highest layer in `traces`.
     pub fn output(&self, traces: &[Trace]) -> Vec<f64> {
-        concatenated(&traces[traces.len() - self.directions..], self.num_steps * self.batch_size)
+        let below = traces.len() - self.directions;
+        let mut output = concatenated(&traces[below..], self.num_steps * self.batch_size);
+        if self.residual && below > 0 {
+            let input = self.dropped_output(&traces[..below]);
+            for i in 0..output.len() {
+                output[i] += input[i];
+            }
+        }
+        output
+    }
+
+    /// The output of the highest layer in `traces`, which is not the last, after dropout.
+    fn dropped_output(&self, traces: &[Trace]) -> Vec<f64> {
+        let mut output = self.output(traces);
+        if let Some(factors) = self.dropout.get(traces.len() / self.directions - 1) {
+            for i in 0..output.len() {
+                output[i] *= factors[i];
+            }
+        }
+        output
     }
 
     /// Sets every layer's initial state to its final state, for the next minibatch.

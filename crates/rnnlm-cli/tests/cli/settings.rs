@@ -133,6 +133,17 @@ fn contradicting_settings_are_refused_before_training() {
     refused(&["--val-fraction", "1"], &["below 1"]);
     refused(&["--val-fraction", "0.1", "--val-corpus", "sample"], &["--val-corpus"]);
     refused(&["--dropout", "1"], &["below 1"]);
+    refused(&["--weight-drop", "-0.1"], &["below 1"]);
+    refused(&["--dropout-input", "0.4"], &["`dropout_input` is 0.4 with `embedding_size` 0"]);
+    refused(&["--dropout-hidden", "0.4"], &["`dropout_hidden` is 0.4 with `num_layers` 1"]);
+    let both = ["--num-layers", "2", "--dropout-hidden", "0.4", "--dropout", "0.3"];
+    refused(&both, &["`dropout_hidden` is 0.4 with `dropout` 0.3"]);
+    refused(&["--warmup", "2", "--schedule-by-step"], &["`warmup` is 2 with a schedule by step"]);
+    refused(&["--warmup", "2", "--warmup-steps", "9"], &["`warmup_steps` is 9 with `warmup` 2"]);
+    refused(&["--schedule", "one-cycle", "--warmup-steps", "9"], &["`warmup_steps` is 9 with `schedule` one-cycle"]);
+    refused(&["--schedule", "plateau", "--schedule-by-step"], &["`schedule_by_step` is true with `schedule` plateau"]);
+    refused(&["--schedule", "cosine", "--div-factor", "9"], &["--schedule cosine has no --div-factor"]);
+    refused(&["--residual"], &["`residual` is true with `num_layers` 1"]);
     dir.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
     let tied = ["train", "--tie-weights", "--embedding-size", "64"];
     dir.run(&tied).failed(2, &["tied weights", "64 and 256"]);
@@ -192,7 +203,7 @@ fn print_config_has_the_order_of_the_help() {
     let printed = print(&dir, &[("RNNLM_SEED", "1")], &["--preset", "lstm", "--epochs", "3"]).succeeded();
     let headings: Vec<_> =
         printed.stdout.lines().filter(|line| line.starts_with("# ") && !line.contains(" has ")).collect();
-    let middle = ["# Training", "# Optimizer", "# Schedule", "# Validation"];
+    let middle = ["# Training", "# Regularization", "# Optimizer", "# Schedule", "# Validation"];
     let expected = [&["# Text", "# Model"][..], &middle, &["# Saving", "# Output", "# Computation"]].concat();
     assert_eq!(headings, expected);
 }

@@ -47,6 +47,16 @@ pub struct TrainingMemory {
     pub saving: u128,
 }
 
+/// What a workspace computes, as far as its memory depends on it.
+#[derive(Clone, Copy, Debug, Default)]
+struct WorkspaceUse {
+    has_dropout: bool,
+    has_starts: bool,
+    has_weight_drop: bool,
+    /// Matrices as large as the layers' output that regularization needs.
+    output_copies: u128,
+}
+
 impl TrainingMemory {
     /// The most memory that is in use at a time if the device has its own: on the device, and on the host.
     pub fn peaks(&self) -> [u128; 2] {
@@ -94,7 +104,13 @@ impl ModelConfig {
         let sizes = [train.num_steps, train.batch_size];
         let rows = sizes.map(bounded).iter().product::<u128>();
         let has_starts = text.documents > 0;
-        let training = self.workspace_bytes(backend, path, sizes, [train.dropout > 0.0, has_starts]);
+        let training = WorkspaceUse {
+            has_dropout: train.dropout > 0.0 || train.dropout_hidden > 0.0,
+            has_starts,
+            has_weight_drop: train.weight_drop > 0.0,
+            output_copies: u128::from(train.dropout_output > 0.0) + u128::from(train.tar > 0.0),
+        };
+        let training = self.workspace_bytes(backend, path, sizes, training);
         // the ids of a minibatch: in the sampler, and in the queue on the host and the device
         let queue = 6 * ID_BYTES * rows;
         let resident = [
@@ -114,9 +130,10 @@ impl ModelConfig {
             _ if has_starts => [CHUNK_ROWS / DEFAULT_BATCH_SIZE, DEFAULT_BATCH_SIZE],
             _ => [MAX_STEPS, 1],
         };
-        let chunk = self.workspace_bytes(backend, path, chunk, [false, has_starts]);
+        let scoring = WorkspaceUse { has_starts, ..WorkspaceUse::default() };
+        let chunk = self.workspace_bytes(backend, path, chunk, scoring);
         let scoring = chunk.tensors.saturating_add(chunk.plans);
-        let sample = self.workspace_bytes(backend, path, [1, 1], [false, false]);
+        let sample = self.workspace_bytes(backend, path, [1, 1], WorkspaceUse::default());
 
         let stored = self.num_stored_values();
         let snapshot = parameters * (1 + buffers) + states;
@@ -141,19 +158,20 @@ impl ModelConfig {
         backend: &B,
         path: ExecutionPath,
         [num_steps, batch_size]: [usize; 2],
-        [has_dropout, has_starts]: [bool; 2],
+        WorkspaceUse { has_dropout, has_starts, has_weight_drop, output_copies }: WorkspaceUse,
     ) -> StackBytes {
         let padded = |cols: u128| backend.row_stride(cols as usize) as u128;
         let rows = bounded(num_steps) * bounded(batch_size);
         let [v, e] = [self.vocab_size, self.embedding_size].map(bounded);
         let output_size = bounded(self.stack().num_directions()) * bounded(self.hidden_size);
         let is_one_hot = self.embedding_size == 0;
-        let usage = StackUse { is_one_hot, has_dropout, has_starts };
+        let usage = StackUse { is_one_hot, has_dropout, has_starts, has_weight_drop };
         let mut bytes = self.stack().memory_bytes(backend, path, [num_steps, batch_size], usage);
         let chunk = rows.min(self.logits_rows());
         let embedded = if is_one_hot { 0 } else { 2 * rows * padded(e) };
         // inputs, targets and losses, and the gradient of the layers' output
-        let values = [3 * rows, embedded, chunk * padded(v), rows.saturating_mul(padded(output_size))];
+        let outputs = ((1 + output_copies) * rows).saturating_mul(padded(output_size));
+        let values = [3 * rows, embedded, chunk * padded(v), outputs];
         let values = values.into_iter().fold(0, u128::saturating_add);
         bytes.tensors = bytes.tensors.saturating_add(values.saturating_mul(FLOAT));
         if chunk <= KEEP_PACKED_MAX_ROWS as u128 && backend.shares_host_memory() {
@@ -257,6 +275,16 @@ mod tests {
         assert!(validation.scoring - reference.scoring > (128 - 3) * row, "{validation:?} {reference:?}");
         assert_eq!(validation.peaks(), [validation.resident + validation.scoring, validation.host + validation.saving]);
         assert!(validation.shared_peak() < validation.peaks().iter().sum());
+    }
+
+    #[test]
+    fn regularization_counts() {
+        let plain = TrainConfig { batch_size: 2, num_steps: 3, ..TrainConfig::book() };
+        let resident = |train| estimate(&train, ExecutionPath::Reference, 0).resident;
+        let more = |train| resident(train) - resident(plain.clone());
+        // two matrices of 5 × 5, and two of 6 rows of 5 outputs, with the padding of a row to a cache line
+        assert_eq!(more(TrainConfig { weight_drop: 0.5, ..plain.clone() }), 2 * 4 * 25);
+        assert_eq!(more(TrainConfig { dropout_output: 0.5, tar: 1.0, ..plain.clone() }), 2 * 4 * 6 * 16);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct ModelConfig {
     /// Whether the embedding and the output layer share their weight. This needs `embedding_size` to be the number of
     /// features of the layers' output, `directions·H`.
     pub tie_weights: bool,
+    /// Whether each layer but the lowest adds its input to its output ([`StackConfig::residual`]).
+    pub residual: bool,
 }
 
 /// A [`ModelConfig`] as files store it: a cell is three settings.
@@ -50,6 +52,8 @@ struct StoredModel {
     embedding_size: usize,
     #[serde(default, skip_serializing_if = "is_default")]
     tie_weights: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    residual: bool,
 }
 
 impl TryFrom<StoredModel> for ModelConfig {
@@ -69,6 +73,7 @@ impl TryFrom<StoredModel> for ModelConfig {
             bidirectional: stored.bidirectional,
             embedding_size: stored.embedding_size,
             tie_weights: stored.tie_weights,
+            residual: stored.residual,
         })
     }
 }
@@ -89,6 +94,7 @@ impl From<ModelConfig> for StoredModel {
             bidirectional: config.bidirectional,
             embedding_size: config.embedding_size,
             tie_weights: config.tie_weights,
+            residual: config.residual,
         }
     }
 }
@@ -104,6 +110,7 @@ impl ModelConfig {
             bidirectional: false,
             embedding_size: 0,
             tie_weights: false,
+            residual: false,
         }
     }
 
@@ -126,6 +133,10 @@ impl ModelConfig {
             let value = self.num_layers.to_string();
             return Err(Error::Setting { name: "num_layers", value, needed: "at most 32768" });
         }
+        if self.residual && self.num_layers == 1 {
+            let value = "true with `num_layers` 1".to_owned();
+            return Err(Error::Setting { name: "residual", value, needed: "false with a single layer" });
+        }
         // in 128 bits, because sizes in a file can be of any size
         let output_size = self.hidden_size as u128 * if self.bidirectional { 2 } else { 1 };
         if self.tie_weights && output_size != self.embedding_size as u128 {
@@ -143,6 +154,7 @@ impl ModelConfig {
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
             bidirectional: self.bidirectional,
+            residual: self.residual,
         }
     }
 }
@@ -189,6 +201,10 @@ mod tests {
             (ModelConfig { hidden_size: 0, ..book.clone() }, "`hidden_size` is 0, it must be at least 1"),
             (ModelConfig { num_layers: 0, ..book.clone() }, "`num_layers` is 0, it must be at least 1"),
             (ModelConfig { num_layers: 32_769, ..book.clone() }, "`num_layers` is 32769, it must be at most 32768"),
+            (
+                ModelConfig { residual: true, ..book.clone() },
+                "`residual` is true with `num_layers` 1, it must be false",
+            ),
             (ModelConfig { tie_weights: true, embedding_size: 7, ..book.clone() }, "7 and 256"),
             (ModelConfig { tie_weights: true, hidden_size: usize::MAX, bidirectional: true, ..book }, "0 and 1844"),
         ] {

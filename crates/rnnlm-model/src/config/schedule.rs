@@ -1,33 +1,44 @@
-//! Learning rate schedules, by the formulas of `torch.optim.lr_scheduler`, stepped once per epoch.
+//! Learning rate schedules, by the formulas of `torch.optim.lr_scheduler`, stepped once per epoch or once per minibatch.
 //!
-//! The rate of an epoch is a function of the epoch's number and of [`Plateau`], which is part of the saved
+//! The rate is a function of the number of the epoch or step and of [`Plateau`], which is part of the saved
 //! [`Position`](crate::Position). A resumed run therefore uses the rates of an uninterrupted one.
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate changes from epoch to epoch.
+/// How the learning rate changes from epoch to epoch, or from step to step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Schedule {
     /// The rate stays the same.
     #[default]
     Constant,
-    /// `StepLR`: multiplied by `gamma` every `step_size` epochs.
+    /// `StepLR`: multiplied by `gamma` every `step_size` epochs or steps.
     Step {
-        /// Epochs between two reductions.
+        /// Epochs or steps between two reductions.
         step_size: u64,
         /// The factor of each reduction.
         gamma: f64,
     },
-    /// `ExponentialLR`: multiplied by `gamma` every epoch.
+    /// `ExponentialLR`: multiplied by `gamma` every epoch or step.
     Exponential {
         /// The factor of each reduction.
         gamma: f64,
     },
-    /// `CosineAnnealingLR`: from the initial rate to `min_lr` at the end of the last epoch.
+    /// `CosineAnnealingLR`: from the initial rate to `min_lr` at the end of training.
     Cosine {
         /// The final rate, `eta_min` in PyTorch.
         min_lr: f64,
+    },
+    /// `OneCycleLR`, always by step: from `lr / div_factor` up to `lr` in the fraction `pct_start` of all steps, then down to
+    /// `lr / (div_factor·final_div_factor)`, both along half a cosine. The momentum does not change.
+    #[serde(rename = "one-cycle")]
+    OneCycle {
+        /// The fraction of the steps in which the rate increases.
+        pct_start: f64,
+        /// The ratio of `lr` to the first rate.
+        div_factor: f64,
+        /// The ratio of the first rate to the last.
+        final_div_factor: f64,
     },
     /// `ReduceLROnPlateau`: multiplied by `factor` after more than `patience` epochs in a row without an improvement by
     /// 0.01 %. The metric is the perplexity of the validation set, or of training if there is none.
@@ -78,26 +89,39 @@ impl Schedule {
             Self::Step { .. } => "step",
             Self::Exponential { .. } => "exponential",
             Self::Cosine { .. } => "cosine",
+            Self::OneCycle { .. } => "one-cycle",
             Self::Plateau { .. } => "plateau",
         }
     }
 
-    /// The learning rate in epoch `epoch` of `epochs`, counted from 0. In the first `warmup` epochs it is
-    /// `lr·(epoch + 1) / (warmup + 1)` (`LinearLR`); the schedule starts after them.
-    pub(crate) fn lr(self, lr: f32, [epoch, epochs, warmup]: [u64; 3], plateau: &Plateau) -> f32 {
+    /// The learning rate in epoch `index` of `total`, or in step `index` of `total`, counted from 0. In the first `warmup` of
+    /// them it is `lr·(index + 1) / (warmup + 1)` (`LinearLR`); the schedule starts after them.
+    pub(crate) fn lr(self, lr: f32, [index, total, warmup]: [u64; 3], plateau: &Plateau) -> f32 {
         let base = f64::from(lr);
-        let Some(after) = epoch.checked_sub(warmup) else {
-            // in floating point, because `warmup` can be the largest integer
-            return (base * (epoch as f64 + 1.0) / (warmup as f64 + 1.0)) as f32;
+        let Some(after) = index.checked_sub(warmup) else {
+            return (base * (index as f64 + 1.0) / (warmup as f64 + 1.0)) as f32;
         };
         let scheduled = match self {
             Self::Constant => return lr,
             Self::Step { step_size, gamma } => base * libm::pow(gamma, (after / step_size.max(1)) as f64),
             Self::Exponential { gamma } => base * libm::pow(gamma, after as f64),
             Self::Cosine { min_lr } => {
-                let length = epochs.saturating_sub(warmup).max(1);
+                let length = total.saturating_sub(warmup).max(1);
                 let fraction = after.min(length) as f64 / length as f64;
                 min_lr + (base - min_lr) * (1.0 + libm::cos(std::f64::consts::PI * fraction)) / 2.0
+            }
+            Self::OneCycle { pct_start, div_factor, final_div_factor } => {
+                let first = base / div_factor;
+                // the steps with the highest and with the last rate
+                let total = total.max(1) as f64;
+                let highest = pct_start * total - 1.0;
+                let last = total - 1.0;
+                let step = (index as f64).min(last);
+                if step <= highest {
+                    cosine(first, base, step / highest.max(f64::MIN_POSITIVE))
+                } else {
+                    cosine(base, first / final_div_factor, (step - highest) / (last - highest))
+                }
             }
             Self::Plateau { factor, .. } => base * libm::pow(factor, f64::from(plateau.reductions)),
         };
@@ -106,7 +130,7 @@ impl Schedule {
 
     /// Whether the rate of an epoch depends on the total number of epochs.
     pub fn depends_on_total_epochs(self) -> bool {
-        matches!(self, Self::Cosine { .. })
+        matches!(self, Self::Cosine { .. } | Self::OneCycle { .. })
     }
 
     /// Name and value of every setting, whether the value is valid for `lr`, and the condition for it.
@@ -122,9 +146,31 @@ impl Schedule {
                 let valid = min_lr >= 0.0 && min_lr <= f64::from(lr);
                 vec![("min_lr", min_lr.to_string(), valid, "from 0 to the learning rate")]
             }
+            Self::OneCycle { pct_start, div_factor, final_div_factor } => {
+                let ratio = |name, value: f64| {
+                    (name, value.to_string(), value.is_finite() && value >= 1.0, "a finite number, at least 1")
+                };
+                let is_fraction = pct_start > 0.0 && pct_start < 1.0;
+                vec![
+                    ("pct_start", pct_start.to_string(), is_fraction, "above 0 and below 1"),
+                    ratio("div_factor", div_factor),
+                    ratio("final_div_factor", final_div_factor),
+                ]
+            }
             Self::Plateau { factor, .. } => vec![gamma("factor", factor)],
         }
     }
+}
+
+/// The factor of the rate in epoch or step `index` of `warmup`: `(index + 1) / (warmup + 1)`, and 1 after them.
+pub(crate) fn warm_up(index: u64, warmup: u64) -> f64 {
+    // in floating point, because `warmup` can be the largest integer
+    ((index as f64 + 1.0) / (warmup as f64 + 1.0)).min(1.0)
+}
+
+/// The value at `fraction` of half a cosine from `start` to `end`.
+fn cosine(start: f64, end: f64, fraction: f64) -> f64 {
+    end + (start - end) / 2.0 * (1.0 + libm::cos(std::f64::consts::PI * fraction))
 }
 
 #[cfg(test)]
@@ -152,6 +198,23 @@ mod tests {
         let warm = [0.666_666_7, 1.333_333_4, 2.0, 1.707_106_8, 1.0, 0.292_893_2];
         for (found, expected) in rates(Schedule::Cosine { min_lr: 0.0 }, 2).into_iter().zip(warm) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn one_cycle_has_the_rates_of_pytorch() {
+        let schedule = Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
+        // printed by PyTorch 2.15 for OneCycleLR(max_lr=2, total_steps=10)
+        let expected =
+            [0.08, 1.04, 2.0, 1.900_969_3, 1.623_491_3, 1.222_524, 0.777_484, 0.376_516_7, 0.099_038_735, 8e-6];
+        for (step, expected) in (0..).zip(expected) {
+            let found = schedule.lr(2.0, [step, 10, 0], &Plateau::default());
+            assert!((found - expected).abs() < 1e-7 * (1.0 + expected), "step {step}: {found} {expected}");
+        }
+        // after the last step, and for runs of one step
+        assert_eq!(schedule.lr(2.0, [10, 10, 0], &Plateau::default()), 8e-6);
+        for total in 0..3 {
+            assert!(schedule.lr(2.0, [0, total, 0], &Plateau::default()).is_finite(), "{total} steps");
         }
     }
 

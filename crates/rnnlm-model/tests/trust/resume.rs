@@ -23,7 +23,7 @@ const MODELS: [Change<ModelConfig>; 6] = [
 ];
 
 /// Every optimizer and schedule that has state, and dropout.
-const TRAININGS: [Change<TrainConfig>; 5] = [
+const TRAININGS: [Change<TrainConfig>; 7] = [
     ("momentum, plateau", |train| {
         train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
         train.schedule = Schedule::Plateau { factor: 0.5, patience: 0 };
@@ -36,12 +36,27 @@ const TRAININGS: [Change<TrainConfig>; 5] = [
         (train.optimizer, train.lr, train.warmup) = (OptimizerConfig::ADAMW, 0.01, 1);
         train.schedule = Schedule::Cosine { min_lr: 0.0 };
     }),
+    ("adam, one-cycle", |train| {
+        (train.optimizer, train.lr) = (OptimizerConfig::ADAM, 0.01);
+        train.schedule = Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
+    }),
+    ("cosine by step with warm-up", |train| {
+        (train.schedule, train.schedule_by_step, train.warmup_steps) = (Schedule::Cosine { min_lr: 0.1 }, true, 5);
+    }),
     ("rmsprop, step", |train| {
         (train.optimizer, train.lr) = (OptimizerConfig::RMSPROP, 0.01);
         train.schedule = Schedule::Step { step_size: 1, gamma: 0.1 };
     }),
     ("clipping by value, dropout", |train| (train.clip, train.clip_value, train.dropout) = (0.0, 0.01, 0.5)),
 ];
+
+/// Every technique of regularization, each a function of the step.
+fn regularize(model: &mut ModelConfig, train: &mut TrainConfig) {
+    (model.cell, model.embedding_size, model.residual) = (Cell::Lstm, 4, true);
+    (train.weight_drop, train.dropout_embedding, train.dropout_input) = (0.5, 0.2, 0.4);
+    (train.dropout_hidden, train.dropout_output) = (0.25, 0.4);
+    (train.ar, train.tar, train.label_smoothing) = (2.0, 1.0, 0.1);
+}
 
 /// Every kind of sampling.
 const SAMPLINGS: [Change<TrainConfig>; 3] = [
@@ -65,6 +80,8 @@ fn resuming_after_any_step_gives_the_same_bytes() {
         let setting = Setting { validates: true, ..Setting::new(|_, train| set(train)) };
         resume_after_every_step(&setting, name);
     }
+    resume_after_every_step(&Setting::new(regularize), "regularization");
+    resume_after_every_step(&Setting::documents(regularize), "regularization, documents");
 }
 
 #[test]

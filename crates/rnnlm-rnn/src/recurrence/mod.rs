@@ -10,9 +10,10 @@ pub(crate) mod reference;
 
 use std::fmt::Debug;
 
-use rnnlm_tensor::{Backend, ViewMut};
+use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut};
 
-use crate::{Adjoint, Cell, Dims, Input, Layer, ParameterSet, Result, Tape};
+use crate::operands::WeightsVersion;
+use crate::{Adjoint, Cell, Dims, Input, Layer, ParameterSet, Result, Tape, Weights};
 
 /// The implementation of the recurrent layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -35,6 +36,35 @@ pub struct Pass<'a, B: Backend> {
     pub parameters: &'a ParameterSet<B>,
     /// The layer's input.
     pub input: Input<'a, B>,
+    /// What replaces `W_hh` with weight drop.
+    pub dropped_weight: Option<DroppedWeight<'a, B>>,
+}
+
+/// `W_hh ∘ mask`, the recurrent weight of a minibatch with weight drop ([`StackMemory::set_weight_mask`]).
+///
+/// [`StackMemory::set_weight_mask`]: crate::StackMemory::set_weight_mask
+#[derive(Debug)]
+pub struct DroppedWeight<'a, B: Backend> {
+    /// The mask.
+    pub mask: Mask,
+    /// `[G·H, H]`: the product with the mask.
+    pub weight_hh: View<'a, B>,
+}
+
+impl<'a, B: Backend> Pass<'a, B> {
+    /// The layer's parameters, with weight drop.
+    pub(crate) fn weights(&self) -> Weights<'a, B> {
+        let weights = self.layer.weights(self.parameters);
+        match &self.dropped_weight {
+            Some(dropped) => Weights { weight_hh: dropped.weight_hh, ..weights },
+            None => weights,
+        }
+    }
+
+    /// The version of [`Pass::weights`], for packed copies of them.
+    pub(crate) fn version(&self) -> WeightsVersion {
+        (self.parameters.version(), self.dropped_weight.as_ref().map(|dropped| dropped.mask))
+    }
 }
 
 /// A device that may have a fused path.
@@ -96,11 +126,14 @@ pub trait Recurrence: Backend {
 #[derive(Debug)]
 pub struct Gradients<'a, B: Backend> {
     /// `[T·N, H]`: ∂loss/∂(output of the layer).
-    pub output: rnnlm_tensor::View<'a, B>,
+    pub output: View<'a, B>,
     /// Gradients of the gates and states.
     pub adjoint: &'a mut Adjoint<B>,
     /// Gradients of the parameters, accumulated.
     pub parameters: &'a mut ParameterSet<B>,
+    /// `[G·H, H]`, with weight drop: memory for the gradient of [`DroppedWeight::weight_hh`], whose product with the mask is
+    /// added to the gradient of `W_hh`.
+    pub dropped_weight: Option<&'a mut Tensor<B>>,
     /// `[T·N, D]`: the gradient of a dense input, accumulated; `None` if it is not needed.
     pub input: Option<ViewMut<'a, B>>,
     /// Whether the gradient of the initial state is requested; a path may compute it anyway.

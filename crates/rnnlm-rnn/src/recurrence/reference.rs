@@ -25,6 +25,10 @@
 //! a copy of `h`. A zero is a selection and not a product, so a NaN of one sequence does not reach the next one.
 //!
 //! [`StackMemory::set_starts`]: crate::StackMemory::set_starts
+//! [`StackMemory::set_weight_mask`]: crate::StackMemory::set_weight_mask
+//!
+//! With weight drop ([`StackMemory::set_weight_mask`]), `W_hh ∘ m` takes the place of `W_hh` in both passes, and
+//! `∂W_hh = m ∘ Σ ∂a_tᵀ h_{t−1}`, with one mask `m` for all steps.
 //!
 //! The book's symbols:
 //!
@@ -44,7 +48,7 @@
 
 use rnnlm_tensor::{Backend, Transpose, ops};
 
-use super::{Gradients, Pass};
+use super::{DroppedWeight, Gradients, Pass};
 use crate::structure::Operand;
 use crate::{Adjoint, Input, RecurrentParameters, Result, Tape};
 
@@ -56,7 +60,7 @@ pub(crate) fn forward<B: Backend>(
     scratch: &mut Adjoint<B>,
 ) -> Result<()> {
     project_input(backend, pass, tape)?;
-    let weights = pass.layer.weights(pass.parameters);
+    let weights = pass.weights();
     for t in tape.direction().steps(tape.dims().num_steps) {
         tape.reset_starts(backend, t)?;
         pass.layer.cell.forward_step(backend, &weights, t, tape, scratch)?;
@@ -67,7 +71,7 @@ pub(crate) fn forward<B: Backend>(
 
 /// `W_ih x_t + b_ih` of every step, in the memory of the pre-activations.
 pub(crate) fn project_input<B: Backend>(backend: &B, pass: &Pass<'_, B>, tape: &mut Tape<B>) -> Result<()> {
-    let weights = pass.layer.weights(pass.parameters);
+    let weights = pass.weights();
     match pass.input {
         Input::OneHot(ids) => ops::gather_columns(backend, weights.weight_ih, ids, tape.pre_activations())?,
         Input::Dense(x) => ops::gemm(backend, Transpose::NT, x, weights.weight_ih, false, tape.pre_activations())?,
@@ -82,7 +86,7 @@ pub(crate) fn backward<B: Backend>(
     tape: &Tape<B>,
     mut gradients: Gradients<'_, B>,
 ) -> Result<()> {
-    let weights = pass.layer.weights(pass.parameters);
+    let weights = pass.weights();
     let adjoint = &mut *gradients.adjoint;
     for t in tape.direction().steps(tape.dims().num_steps).rev() {
         ops::axpy(backend, 1.0, gradients.output.rows(tape.step(t)), adjoint.hidden.view_mut())?;
@@ -130,6 +134,7 @@ fn recurrent_gradients<B: Backend>(
     gradients: &mut Gradients<'_, B>,
 ) -> Result<()> {
     let (adjoint, out) = (&*gradients.adjoint, &mut *gradients.parameters);
+    let mut dropped = gradients.dropped_weight.take();
     for block in pass.layer.cell.recurrent_blocks() {
         let rows = block.rows(tape.dims().hidden_size);
         let operand = match block.operand {
@@ -138,14 +143,21 @@ fn recurrent_gradients<B: Backend>(
         };
         let gradient =
             if block.shares_input_bias { adjoint.gates.view().cols(rows.clone()) } else { adjoint.candidate.view() };
-        let weight_hh = out.view_mut(recurrent.weight_hh).rows(rows.clone());
-        ops::gemm(backend, Transpose::TN, gradient, operand, true, weight_hh)?;
+        let (weight_hh, accumulate) = match &mut dropped {
+            Some(dropped) => (dropped.view_mut(), false),
+            None => (out.view_mut(recurrent.weight_hh), true),
+        };
+        ops::gemm(backend, Transpose::TN, gradient, operand, accumulate, weight_hh.rows(rows.clone()))?;
         let bias_hh = out.view_mut(recurrent.bias_hh).cols(rows.clone());
         if block.shares_input_bias {
             ops::axpy(backend, 1.0, adjoint.bias.view().cols(rows), bias_hh)?;
         } else {
             ops::sum_rows(backend, gradient, bias_hh)?;
         }
+    }
+    if let (Some(DroppedWeight { mask, .. }), Some(dropped)) = (&pass.dropped_weight, dropped) {
+        ops::dropout(backend, *mask, dropped.view_mut())?;
+        ops::axpy(backend, 1.0, dropped.view(), out.view_mut(recurrent.weight_hh))?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ const LOGITS_PER_BLOCK: usize = 1 << 11;
 /// computed in one vectorised call.
 pub(super) fn softmax_cross_entropy(
     isa: Isa,
-    scale: f32,
+    [scale, smoothing]: [f32; 2],
     targets: &[u32],
     logits: ViewMut<'_, Cpu>,
     losses: ViewMut<'_, Cpu>,
@@ -31,15 +31,26 @@ pub(super) fn softmax_cross_entropy(
         .zip(losses.buffer[losses.layout.span()].par_chunks_mut(ROWS_PER_TASK * loss_stride))
         .zip(targets.par_chunks(ROWS_PER_TASK))
         .for_each(|((logits, losses), targets)| {
-            let only_padding_between = stride <= cols + padding;
-            isa.run(SoftmaxRows { scale, targets, logits, stride, cols, only_padding_between, losses, loss_stride });
+            isa.run(SoftmaxRows {
+                scale,
+                smoothing,
+                targets,
+                logits,
+                stride,
+                cols,
+                only_padding_between: stride <= cols + padding,
+                losses,
+                loss_stride,
+            });
         });
     Ok(())
 }
 
-/// The rows of one task: `losses = −ln softmax[target]`, `logits = scale·(softmax − one_hot(target))`.
+/// The rows of one task: `losses = −ln softmax[target]`, `logits = scale·(softmax − (1 − ε)·one_hot(target) − ε/V)`.
 struct SoftmaxRows<'a> {
     scale: f32,
+    /// ε.
+    smoothing: f32,
     targets: &'a [u32],
     logits: &'a mut [f32],
     stride: usize,
@@ -55,7 +66,9 @@ impl Kernel for SoftmaxRows<'_> {
     /// The maximum is subtracted first, so that no exponential overflows and their sum is at least 1.
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Self { scale, targets, logits, stride, cols, only_padding_between, losses, loss_stride } = self;
+        let Self { scale, smoothing, targets, logits, stride, cols, only_padding_between, losses, loss_stride } = self;
+        let of_target = scale * (1.0 - smoothing);
+        let of_each = scale * smoothing / cols as f32;
         let block_rows = if only_padding_between { (LOGITS_PER_BLOCK / stride).max(1) } else { 1 };
         let blocks = logits.chunks_mut(block_rows * stride).zip(losses.chunks_mut(block_rows * loss_stride));
         for ((logits, losses), targets) in blocks.zip(targets.chunks(block_rows)) {
@@ -71,7 +84,10 @@ impl Kernel for SoftmaxRows<'_> {
                 let sum = math::sum(logits);
                 let factor = scale / sum;
                 logits.iter_mut().for_each(|logit| *logit *= factor);
-                logits[target as usize] -= scale;
+                if smoothing > 0.0 {
+                    logits.iter_mut().for_each(|logit| *logit -= of_each);
+                }
+                logits[target as usize] -= of_target;
                 *loss = libm::logf(sum) - *loss;
             }
         }

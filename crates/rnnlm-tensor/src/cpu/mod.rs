@@ -202,12 +202,13 @@ impl Backend for Cpu {
     fn softmax_cross_entropy(
         &self,
         scale: f32,
+        smoothing: f32,
         targets: &Vec<u32>,
         range: Range<usize>,
         logits: ViewMut<'_, Self>,
         losses: ViewMut<'_, Self>,
     ) -> Result<()> {
-        self.run(|| loss::softmax_cross_entropy(self.isa, scale, &targets[range], logits, losses))
+        self.run(|| loss::softmax_cross_entropy(self.isa, [scale, smoothing], &targets[range], logits, losses))
     }
 
     fn sum(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
@@ -255,6 +256,11 @@ impl Backend for Cpu {
 
     fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()> {
         self.run(|| dropout::dropout(self.isa, mask, out));
+        Ok(())
+    }
+
+    fn dropout_rows(&self, mask: Mask, ids: &Vec<u32>, out: ViewMut<'_, Self>) -> Result<()> {
+        dropout::dropout_rows(mask, ids, out);
         Ok(())
     }
 

@@ -157,6 +157,7 @@ impl Backend for Cuda {
     fn softmax_cross_entropy(
         &self,
         scale: f32,
+        smoothing: f32,
         targets: &Indices,
         range: Range<usize>,
         logits: ViewMut<'_, Self>,
@@ -165,7 +166,7 @@ impl Backend for Cuda {
         let logits = Matrix::from(logits);
         targets.check_bound("softmax_cross_entropy", logits.cols)?;
         let targets = targets.address + (range.start * size_of::<u32>()) as u64;
-        self.kernels().softmax_cross_entropy(scale, targets, logits, losses.into())
+        self.kernels().softmax_cross_entropy([scale, smoothing], targets, logits, losses.into())
     }
 
     fn sum(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
@@ -197,6 +198,10 @@ impl Backend for Cuda {
 
     fn dropout(&self, mask: Mask, out: ViewMut<'_, Self>) -> Result<()> {
         self.kernels().dropout(mask, out.into())
+    }
+
+    fn dropout_rows(&self, mask: Mask, ids: &Indices, out: ViewMut<'_, Self>) -> Result<()> {
+        self.kernels().dropout_rows(mask, ids.address, out.into())
     }
 
     fn update(

@@ -91,6 +91,7 @@ pub(super) struct Kernels {
     activate_backward: Kernel,
     clamp: Kernel,
     dropout: Kernel,
+    dropout_rows: Kernel,
     update_sgd: Kernel,
     update_adam: Kernel,
     update_rmsprop: Kernel,
@@ -135,6 +136,7 @@ impl Kernels {
             activate_backward: kernel("activate_backward")?,
             clamp: kernel("clamp")?,
             dropout: kernel("dropout")?,
+            dropout_rows: kernel("dropout_rows")?,
             update_sgd: kernel("update_sgd")?,
             update_adam: kernel("update_adam")?,
             update_rmsprop: kernel("update_rmsprop")?,
@@ -208,11 +210,12 @@ impl Kernels {
         // a Philox counter covers four elements
         let counters = out.rows as usize * (out.cols as usize).div_ceil(4);
         let grid = Grid::linear(counters.div_ceil(THREADS as usize), THREADS, 0);
-        let [key0, key1] = mask.key().map(Argument::U32);
-        let [layer, step_low, step_high] = mask.stream().map(Argument::U32);
-        let threshold = Argument::U32(mask.threshold());
-        let scale = Argument::F32(mask.scale());
-        self.run(&self.dropout, grid, [key0, key1, layer, step_low, step_high, threshold, scale, Argument::Matrix(out)])
+        self.run(&self.dropout, grid, [Argument::Mask(mask.into()), Argument::Matrix(out)])
+    }
+
+    pub(super) fn dropout_rows(&self, mask: Mask, ids: u64, out: Matrix) -> Result<()> {
+        let arguments = [Argument::Mask(mask.into()), Argument::Pointer(ids), Argument::Matrix(out)];
+        self.run(&self.dropout_rows, per_element(out), arguments)
     }
 
     pub(super) fn update(
@@ -274,7 +277,6 @@ impl Kernels {
         self.run(&self.gather, per_element(out), arguments)
     }
 
-    /// Into a table of so many entries.
     /// Adds to a table with `entries` entries.
     pub(super) fn scatter_add(&self, a: Matrix, ids: u64, table: Table, entries: u32) -> Result<()> {
         // scanned row indices, a sum for each thread, and a flag
@@ -308,10 +310,17 @@ impl Kernels {
         self.run(&self.sum_rows, grid, [a, out].map(Argument::Matrix))
     }
 
-    pub(super) fn softmax_cross_entropy(&self, scale: f32, targets: u64, logits: Matrix, losses: Matrix) -> Result<()> {
+    pub(super) fn softmax_cross_entropy(
+        &self,
+        [scale, smoothing]: [f32; 2],
+        targets: u64,
+        logits: Matrix,
+        losses: Matrix,
+    ) -> Result<()> {
+        let [scale, smoothing] = [scale, smoothing].map(Argument::F32);
         let [logits_matrix, losses] = [logits, losses].map(Argument::Matrix);
         let grid = Grid::linear(logits.rows.div_ceil(THREADS / WARP) as usize, THREADS, 0);
-        let arguments = [Argument::F32(scale), Argument::Pointer(targets), logits_matrix, losses];
+        let arguments = [scale, smoothing, Argument::Pointer(targets), logits_matrix, losses];
         self.run(&self.softmax_cross_entropy, grid, arguments)
     }
 

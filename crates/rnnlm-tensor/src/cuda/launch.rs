@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaStream, result};
 
-use crate::{Error, Result};
+use crate::{Error, Mask, Result};
 
 /// A matrix as `primitives.cuh` declares it: element `(r, c)` is `data[r·stride + c]`.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,30 @@ pub struct Table {
     pub element_stride: u32,
 }
 
+/// A dropout mask as `dropout.cu` declares it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct DropoutMask {
+    key: [u32; 2],
+    /// The second to fourth words of the counter.
+    stream: [u32; 3],
+    period: u32,
+    threshold: u32,
+    scale: f32,
+}
+
+impl From<Mask> for DropoutMask {
+    fn from(mask: Mask) -> Self {
+        Self {
+            key: mask.key(),
+            stream: mask.stream(),
+            period: mask.period,
+            threshold: mask.threshold(),
+            scale: mask.scale(),
+        }
+    }
+}
+
 /// One kernel argument, passed by value.
 #[derive(Clone, Copy, Debug)]
 pub enum Argument {
@@ -46,6 +70,8 @@ pub enum Argument {
     Matrix(Matrix),
     /// `Table`.
     Table(Table),
+    /// `DropoutMask`.
+    Mask(DropoutMask),
     /// A struct of four `unsigned`.
     U32x4([u32; 4]),
 }
@@ -59,6 +85,7 @@ impl Argument {
             Self::F32(value) => (&raw mut *value).cast(),
             Self::Matrix(value) => (&raw mut *value).cast(),
             Self::Table(value) => (&raw mut *value).cast(),
+            Self::Mask(value) => (&raw mut *value).cast(),
             Self::U32x4(value) => (&raw mut *value).cast(),
         }
     }

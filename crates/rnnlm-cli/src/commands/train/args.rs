@@ -120,6 +120,9 @@ pub(crate) struct TrainArgs {
     /// layers.
     #[arg(long, help_heading = "Model")]
     pub(crate) tie_weights: bool,
+    /// Add the input of each layer but the lowest to its output.
+    #[arg(long, help_heading = "Model")]
+    pub(crate) residual: bool,
     /// Distribution of the initial weights: `uniform` as in PyTorch, `normal` as in the book's from-scratch code.
     #[arg(long, default_value = "uniform", value_parser = init, value_name = "uniform|normal", help_heading = "Model")]
     pub(crate) init: Init,
@@ -141,10 +144,6 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = non_negative_f32, allow_negative_numbers = true,
           help_heading = "Training")]
     pub(crate) clip_value: f32,
-    /// Probability of zeroing an output between two layers; the last layer has no dropout.
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
-          help_heading = "Training")]
-    pub(crate) dropout: f32,
     /// Sampling of minibatches: `sequential` continues each sequence in the next minibatch and carries its state;
     /// `random` takes sequences in random order, each from the zero state.
     #[arg(long, default_value = "sequential", value_parser = sampling, value_name = "sequential|random",
@@ -164,6 +163,46 @@ pub(crate) struct TrainArgs {
     /// prints it.
     #[arg(long, value_name = "N|random", default_value = "0", help_heading = "Training")]
     pub(crate) seed: Seed,
+
+    /// Probability of zeroing an output between two layers; the last layer has no dropout.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) dropout: f32,
+    /// Weight drop: probability of zeroing an element of the recurrent weights, the same elements in all time steps of a
+    /// minibatch. This and the next options are those of AWD-LSTM; this one is `wdrop` there.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) weight_drop: f32,
+    /// Locked dropout of the input, `dropouti`: probability of zeroing a feature of the embedding's output in all time
+    /// steps of a minibatch.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) dropout_input: f32,
+    /// Locked dropout between layers, `dropouth`, instead of --dropout.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) dropout_hidden: f32,
+    /// Locked dropout of the last layer's output, `dropout` of AWD-LSTM.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) dropout_output: f32,
+    /// Embedding dropout, `dropoute`: probability of zeroing a token's embedding, the same tokens in all of a minibatch.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) dropout_embedding: f32,
+    /// Activation regularization, `alpha`: factor of the mean square of the last layer's output, after dropout.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = non_negative_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) ar: f32,
+    /// Temporal activation regularization, `beta`: factor of the mean squared difference of the last layer's output from
+    /// one time step to the next.
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = non_negative_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) tar: f32,
+    /// Label smoothing: probability that the loss distributes evenly over the vocabulary. Perplexities are without it.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = below_one_f32, allow_negative_numbers = true,
+          help_heading = "Regularization")]
+    pub(crate) label_smoothing: f32,
 
     /// Optimizer, with PyTorch's update rule.
     #[arg(long, default_value = "sgd", value_parser = optimizer, value_name = "sgd|adam|adamw|rmsprop",
@@ -201,14 +240,21 @@ pub(crate) struct TrainArgs {
           help_heading = "Optimizer")]
     pub(crate) eps: Option<f32>,
 
-    /// Learning rate schedule by epoch. `plateau` follows the validation perplexity, or the training perplexity without
-    /// a validation set.
+    /// Learning rate schedule by epoch; `one-cycle` is by minibatch. `plateau` follows the validation perplexity, or the
+    /// training perplexity without a validation set.
     #[arg(long, default_value = "constant", value_parser = schedule,
-          value_name = "constant|step|exponential|cosine|plateau", help_heading = "Schedule")]
+          value_name = "constant|step|exponential|cosine|one-cycle|plateau", help_heading = "Schedule")]
     pub(crate) schedule: ScheduleName,
     /// Epochs of linear warm-up before the schedule starts.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Schedule")]
     pub(crate) warmup: u64,
+    /// Change the rate after every minibatch instead of every epoch: --step-size and --gamma count minibatches, and cosine
+    /// reaches --min-lr at the last one.
+    #[arg(long, help_heading = "Schedule")]
+    pub(crate) schedule_by_step: bool,
+    /// Minibatches of linear warm-up, instead of --warmup.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Schedule")]
+    pub(crate) warmup_steps: u64,
     /// Epochs between two reductions, for step.
     #[arg(long, value_name = "N", help_heading = "Schedule")]
     pub(crate) step_size: Option<u64>,
@@ -219,6 +265,18 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
           help_heading = "Schedule")]
     pub(crate) min_lr: Option<f64>,
+    /// Fraction of training in which the rate rises to --lr, for one-cycle [default: 0.3].
+    #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
+          help_heading = "Schedule")]
+    pub(crate) pct_start: Option<f64>,
+    /// Ratio of --lr to the first rate, for one-cycle [default: 25].
+    #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
+          help_heading = "Schedule")]
+    pub(crate) div_factor: Option<f64>,
+    /// Ratio of the first rate to the last, for one-cycle [default: 10000].
+    #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
+          help_heading = "Schedule")]
+    pub(crate) final_div_factor: Option<f64>,
     /// Factor of each reduction, for plateau [default: 0.1].
     #[arg(long, value_name = "X", value_parser = positive_fraction, allow_negative_numbers = true, help_heading = "Schedule")]
     pub(crate) plateau_factor: Option<f64>,

@@ -36,6 +36,7 @@ pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
         bidirectional: args.bidirectional,
         embedding_size: args.embedding_size,
         tie_weights: args.tie_weights,
+        residual: args.residual,
     }
 }
 
@@ -68,10 +69,20 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         lr: args.lr.unwrap_or(optimizer.default_lr()),
         schedule,
         warmup: args.warmup,
+        schedule_by_step: args.schedule_by_step,
+        warmup_steps: args.warmup_steps,
         // --clip has a default, which --clip-value replaces
         clip: if args.clip_value > 0.0 { 0.0 } else { args.clip },
         clip_value: args.clip_value,
         dropout: args.dropout,
+        weight_drop: args.weight_drop,
+        dropout_input: args.dropout_input,
+        dropout_hidden: args.dropout_hidden,
+        dropout_output: args.dropout_output,
+        dropout_embedding: args.dropout_embedding,
+        ar: args.ar,
+        tar: args.tar,
+        label_smoothing: args.label_smoothing,
         patience: args.patience,
         sampling: args.sampling,
         reset_state: args.reset_state,
@@ -147,13 +158,29 @@ fn schedule(args: &TrainArgs) -> Result<Schedule> {
             (Schedule::Exponential { gamma }, &["gamma"])
         }
         ScheduleName::Cosine => (Schedule::Cosine { min_lr: args.min_lr.unwrap_or(0.0) }, &["min_lr"]),
+        ScheduleName::OneCycle => {
+            let pct_start = args.pct_start.unwrap_or(0.3);
+            let div_factor = args.div_factor.unwrap_or(25.0);
+            let final_div_factor = args.final_div_factor.unwrap_or(1e4);
+            let schedule = Schedule::OneCycle { pct_start, div_factor, final_div_factor };
+            (schedule, &["pct_start", "div_factor", "final_div_factor"])
+        }
         ScheduleName::Plateau => {
             let factor = args.plateau_factor.unwrap_or(0.1);
             let patience = args.plateau_patience.unwrap_or(10);
             (Schedule::Plateau { factor, patience }, &["plateau_factor", "plateau_patience"])
         }
     };
-    let all = ["step_size", "gamma", "min_lr", "plateau_factor", "plateau_patience"];
+    let all = [
+        "step_size",
+        "gamma",
+        "min_lr",
+        "pct_start",
+        "div_factor",
+        "final_div_factor",
+        "plateau_factor",
+        "plateau_patience",
+    ];
     refuse_others(&args.settings, &all, own, &format!("--schedule {}", schedule.as_str()))?;
     Ok(schedule)
 }
@@ -174,6 +201,9 @@ pub(crate) fn value_in_use(train: &TrainConfig, name: &str) -> Option<Value> {
         ("alpha", Rmsprop { alpha, .. }, _) => single(alpha),
         ("gamma", _, Schedule::Step { gamma, .. } | Schedule::Exponential { gamma }) => double(gamma),
         ("min_lr", _, Schedule::Cosine { min_lr }) => double(min_lr),
+        ("pct_start", _, Schedule::OneCycle { pct_start, .. }) => double(pct_start),
+        ("div_factor", _, Schedule::OneCycle { div_factor, .. }) => double(div_factor),
+        ("final_div_factor", _, Schedule::OneCycle { final_div_factor, .. }) => double(final_div_factor),
         ("plateau_factor", _, Schedule::Plateau { factor, .. }) => double(factor),
         ("plateau_patience", _, Schedule::Plateau { patience, .. }) => i64::try_from(patience).ok().map(Value::Integer),
         _ => None,

@@ -5,7 +5,7 @@ use rnnlm_tensor::cpu::matmul::{Epilogue, MatRef, PackedMatrix};
 use rnnlm_tensor::{Backend, Cpu, Layout, View, ViewMut};
 
 use super::rows::rows_of;
-use crate::operands::{Input, Weights};
+use crate::operands::{Input, Weights, WeightsVersion};
 use crate::structure::RecurrentBlock;
 
 /// Rows of a dense input that one task multiplies: they stay in the second-level cache while it reads the weight.
@@ -34,8 +34,8 @@ impl PackedBlock {
 /// The packed weights of a layer.
 #[derive(Debug)]
 pub(super) struct PackedWeights {
-    /// The version of the parameters that is packed.
-    version: Option<u64>,
+    /// The version of the weights that are packed.
+    version: Option<WeightsVersion>,
     pub(super) blocks: Vec<PackedBlock>,
     /// **G·H**.
     width: usize,
@@ -111,7 +111,7 @@ impl PackedWeights {
         &mut self,
         cpu: &Cpu,
         weights: &Weights<'_, Cpu>,
-        version: u64,
+        version: WeightsVersion,
         input: Input<'_, Cpu>,
         pre_activations: ViewMut<'_, Cpu>,
     ) {

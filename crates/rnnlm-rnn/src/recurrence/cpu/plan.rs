@@ -73,7 +73,7 @@ impl Recurrence for Cpu {
         if let Input::OneHot(ids) = pass.input {
             check_ids(ids, pass.layer.input_size)?;
         }
-        let (weights, version) = (pass.layer.weights(pass.parameters), pass.parameters.version());
+        let (weights, version) = (pass.weights(), pass.version());
         self.run(|| plan.weights.prepare(self, &weights, version, pass.input, tape.pre_activations()));
         let forward = Forward {
             isa: plan.isa,

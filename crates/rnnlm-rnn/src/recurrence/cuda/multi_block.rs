@@ -40,8 +40,8 @@ impl MultiBlock {
     /// From the input's contribution to the gates to the whole tape.
     pub(super) fn forward(&mut self, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
         let dims = LayerDims::of(tape);
-        let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
-        let bias_hh = pass.layer.weights(pass.parameters).bias_hh;
+        let weight_hh = pass.weights().weight_hh;
+        let bias_hh = pass.weights().bias_hh;
         let exchange = Exchange { messages: self.messages.view_mut(), sequences: self.sequences.view_mut() };
         self.kernels.forward(&self.partition, weight_hh, bias_hh, dims, exchange, TapeViews::of_mut(tape))
     }
@@ -54,7 +54,7 @@ impl MultiBlock {
         gradients: &mut Gradients<'_, Cuda>,
     ) -> Result<()> {
         let dims = LayerDims::of(tape);
-        let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
+        let weight_hh = pass.weights().weight_hh;
         let exchange = Exchange { messages: self.messages.view_mut(), sequences: self.sequences.view_mut() };
         let adjoint = AdjointViews::of(gradients.adjoint);
         let tape = TapeViews::of(tape);

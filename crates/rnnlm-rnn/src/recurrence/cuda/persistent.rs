@@ -6,6 +6,7 @@ use rnnlm_tensor::{Cuda, Tensor};
 use super::fused_cell::FusedCell;
 use super::kernels::{AdjointViews, LayerDims, PersistentKernels, TapeViews};
 use super::persistent_config::{PersistentConfig, SharedMemory};
+use crate::operands::WeightsVersion;
 use crate::recurrence::{Gradients, Pass};
 use crate::{Dims, Result, Tape};
 
@@ -17,8 +18,8 @@ pub(super) struct Persistent {
     shared: [SharedMemory; 2],
     /// For the forward and the backward pass, `[G, UNITS²]` each.
     packed: [Tensor<Cuda>; 2],
-    /// The version of the parameters that were packed.
-    version: Option<u64>,
+    /// The version of the weights that are packed.
+    version: Option<WeightsVersion>,
 }
 
 impl Persistent {
@@ -37,9 +38,9 @@ impl Persistent {
 
     /// Packs the weights again if the parameters may have changed.
     fn refresh(&mut self, pass: &Pass<'_, Cuda>) -> Result<()> {
-        let version = Some(pass.parameters.version());
+        let version = Some(pass.version());
         if self.version != version {
-            let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
+            let weight_hh = pass.weights().weight_hh;
             self.kernels.pack_weights(weight_hh, pass.layer.hidden_size, self.packed.each_mut())?;
             self.version = version;
         }
@@ -50,7 +51,7 @@ impl Persistent {
     pub(super) fn forward(&mut self, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
         self.refresh(pass)?;
         let dims = LayerDims::of(tape);
-        let bias_hh = pass.layer.weights(pass.parameters).bias_hh;
+        let bias_hh = pass.weights().bias_hh;
         self.kernels.forward(self.shared[0], self.packed[0].view(), bias_hh, dims, TapeViews::of_mut(tape))
     }
 

@@ -34,8 +34,8 @@ impl Stepwise {
 
     /// From the input's contribution to the gates to the whole tape.
     pub(super) fn forward(&mut self, cuda: &Cuda, pass: &Pass<'_, Cuda>, tape: &mut Tape<Cuda>) -> Result<()> {
-        let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
-        let bias_hh = pass.layer.weights(pass.parameters).bias_hh;
+        let weight_hh = pass.weights().weight_hh;
+        let bias_hh = pass.weights().bias_hh;
         for t in tape.direction().steps(tape.dims().num_steps) {
             let before = tape.hidden.view().rows(tape.previous(t));
             ops::gemm(cuda, Transpose::NT, before, weight_hh, false, self.recurrent.view_mut())?;
@@ -53,7 +53,7 @@ impl Stepwise {
         gradients: &mut Gradients<'_, Cuda>,
     ) -> Result<()> {
         let adjoint = &mut *gradients.adjoint;
-        let weight_hh = pass.layer.weights(pass.parameters).weight_hh;
+        let weight_hh = pass.weights().weight_hh;
         for t in tape.direction().steps(tape.dims().num_steps).rev() {
             let now = tape.step(t);
             let d_gates = Gates {

@@ -1,8 +1,9 @@
 // Softmax, cross-entropy and its gradient, one warp per row. The row's maximum is subtracted first, so that no
 // exponential overflows.
 
-// `logits[r, :]` becomes `scale·(softmax − one_hot(targets[r]))`, `losses[r]` becomes `−ln softmax[targets[r]]`.
-KERNEL(256) softmax_cross_entropy(float scale, const unsigned* targets, Matrix logits, Matrix losses) {
+// `logits[r, :]` becomes `scale·(softmax − (1 − smoothing)·one_hot(targets[r]) − smoothing/V)`, `losses[r]` becomes
+// `−ln softmax[targets[r]]`.
+KERNEL(256) softmax_cross_entropy(float scale, float smoothing, const unsigned* targets, Matrix logits, Matrix losses) {
   const unsigned lane = thread_index() % WARP;
   const unsigned row = block_index().x * (block_size() / WARP) + thread_index() / WARP;
   // a warp past the last row takes part in the shuffles and writes nothing
@@ -20,8 +21,9 @@ KERNEL(256) softmax_cross_entropy(float scale, const unsigned* targets, Matrix l
   if (!exists) return;
   const unsigned target = targets[row];
   if (lane == target % WARP) losses.at(row, 0) = logf(sum) - (logits.at(row, target) - largest);
+  const float of_target = 1.0f - smoothing, of_each = smoothing / logits.cols;
   for (unsigned col = lane; col < cols; col += WARP) {
     float& logit = logits.at(row, col);
-    logit = scale * (expf(logit - largest) / sum - (col == target ? 1.0f : 0.0f));
+    logit = scale * (expf(logit - largest) / sum - of_each - (col == target ? of_target : 0.0f));
   }
 }
