@@ -83,7 +83,7 @@ impl Corpus {
                 content.add(known.unwrap_or_default());
                 previous = Some(id);
             }
-            digest(seed, content.0)
+            digest(seed, content.value())
         });
         digests.collect()
     }

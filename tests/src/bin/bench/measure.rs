@@ -52,67 +52,80 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
     let vocab_size = corpus.vocab.len();
     let cpu = Cpu::new(threads)?;
     let slice = Duration::from_secs_f64(seconds / f64::from(SLICES));
-    match size.work {
-        Work::Train => {
-            let path = rnnlm_rnn::ExecutionPath::Auto;
-            let mut trainer = Trainer::new(&cpu, &size.model(vocab_size), &size.train(), path)?;
-            let path = path_name(trainer.path());
-            let round = || {
-                let report = trainer.epoch(&corpus.ids, &|| false)?.ok_or("an epoch was stopped")?;
-                Ok(report.tokens_per_second())
-            };
-            in_slices(&cpu, slice, size.flops(vocab_size), path, round)
-        }
-        Work::Generate => {
-            let mut model = LanguageModel::new(&cpu, &size.model(vocab_size), rnnlm_rnn::ExecutionPath::Auto)?;
-            model.initialize(Init::Uniform, 0)?;
-            let path = path_name(model.workspace(1, 1)?.memory().path());
-            let mut generator = Generator::new(&model)?;
-            let round = || {
-                let start = Instant::now();
-                generator.generate(&[0], ROUND_TOKENS, &mut Sampler::greedy(), &mut |_| true)?;
-                Ok(ROUND_TOKENS as f64 / start.elapsed().as_secs_f64())
-            };
-            in_slices(&cpu, slice, size.flops(vocab_size), path, round)
-        }
-        Work::Score => {
-            let mut model = LanguageModel::new(&cpu, &size.model(vocab_size), rnnlm_rnn::ExecutionPath::Auto)?;
-            model.initialize(Init::Uniform, 0)?;
-            let path = path_name(model.workspace(1, 1)?.memory().path());
-            let documents = documents(&corpus.ids)?;
-            let tokens: usize = documents.iter().map(|document| document.len()).sum();
-            let mut scorer = Scorer::new(&model)?.with_batch_size(size.batch_size);
-            let round = || {
-                let start = Instant::now();
-                let mut sums = vec![0.0; documents.len()];
-                scorer.score(0, &documents, &mut |document, score| {
-                    sums[document] += f64::from(score.log_probability);
-                })?;
-                std::hint::black_box(sums);
-                Ok(tokens as f64 / start.elapsed().as_secs_f64())
-            };
-            in_slices(&cpu, slice, size.flops(vocab_size), path, round)
-        }
-        Work::GenerateBatch => {
-            let mut model = LanguageModel::new(&cpu, &size.model(vocab_size), rnnlm_rnn::ExecutionPath::Auto)?;
-            model.initialize(Init::Uniform, 0)?;
-            let path = path_name(model.workspace(1, size.batch_size)?.memory().path());
-            let mut decoder = Decoder::new(&model, size.batch_size)?;
-            for sample in 0..size.batch_size as u64 {
-                let sampler = Sampler::new(1.0, sample)?;
-                decoder.admit(Request { prefix: vec![0], sampler, logprobs: None })?;
-            }
-            let round = || {
-                let start = Instant::now();
-                let mut tokens = 0;
-                while tokens < ROUND_TOKENS {
-                    tokens += decoder.step()?.len();
-                }
-                Ok(tokens as f64 / start.elapsed().as_secs_f64())
-            };
-            in_slices(&cpu, slice, size.flops(vocab_size), path, round)
-        }
+    let run = |path, round: &mut Round<'_>| in_slices(&cpu, slice, size.flops(vocab_size), path, round);
+    if size.work == Work::Train {
+        let path = rnnlm_rnn::ExecutionPath::Auto;
+        let mut trainer = Trainer::new(&cpu, &size.model(vocab_size), &size.train(), path)?;
+        let path = path_name(trainer.path());
+        return run(path, &mut || {
+            let report = trainer.epoch(&corpus.ids, &|| false)?.ok_or("an epoch was stopped")?;
+            Ok(report.tokens_per_second())
+        });
     }
+    let mut model = LanguageModel::new(&cpu, &size.model(vocab_size), rnnlm_rnn::ExecutionPath::Auto)?;
+    model.initialize(Init::Uniform, 0)?;
+    let path = path_name(model.workspace(1, 1)?.memory().path());
+    match size.work {
+        Work::Train | Work::Generate => generate(&model, |round| run(path, round)),
+        Work::GenerateBatch => generate_batch(&model, size.batch_size, |round| run(path, round)),
+        Work::Score => score(&model, size.batch_size, &corpus.ids, |round| run(path, round)),
+    }
+}
+
+/// One round, which returns its tokens per second.
+type Round<'a> = dyn FnMut() -> Result<f64, Failure> + 'a;
+
+/// Greedy decoding of one sequence.
+fn generate(
+    model: &LanguageModel<Cpu>,
+    mut run: impl FnMut(&mut Round<'_>) -> Result<Measurement, Failure>,
+) -> Result<Measurement, Failure> {
+    let mut generator = Generator::new(model)?;
+    run(&mut || {
+        let start = Instant::now();
+        generator.generate(&[0], ROUND_TOKENS, &mut Sampler::greedy(), &mut |_| true)?;
+        Ok(ROUND_TOKENS as f64 / start.elapsed().as_secs_f64())
+    })
+}
+
+/// Sampling of `batch_size` sequences at a time.
+fn generate_batch(
+    model: &LanguageModel<Cpu>,
+    batch_size: usize,
+    mut run: impl FnMut(&mut Round<'_>) -> Result<Measurement, Failure>,
+) -> Result<Measurement, Failure> {
+    let mut decoder = Decoder::new(model, batch_size)?;
+    for sample in 0..batch_size as u64 {
+        let sampler = Sampler::new(1.0, sample)?;
+        decoder.admit(Request { prefix: vec![0], sampler, logprobs: None })?;
+    }
+    run(&mut || {
+        let start = Instant::now();
+        let mut tokens = 0;
+        while tokens < ROUND_TOKENS {
+            tokens += decoder.step()?.len();
+        }
+        Ok(tokens as f64 / start.elapsed().as_secs_f64())
+    })
+}
+
+/// Scoring of documents.
+fn score(
+    model: &LanguageModel<Cpu>,
+    batch_size: usize,
+    ids: &[u32],
+    mut run: impl FnMut(&mut Round<'_>) -> Result<Measurement, Failure>,
+) -> Result<Measurement, Failure> {
+    let documents = documents(ids)?;
+    let tokens: usize = documents.iter().map(|document| document.len()).sum();
+    let mut scorer = Scorer::new(model)?.with_batch_size(batch_size);
+    run(&mut || {
+        let start = Instant::now();
+        let mut sums = vec![0.0; documents.len()];
+        scorer.score(0, &documents, &mut |document, score| sums[document] += f64::from(score.log_probability))?;
+        std::hint::black_box(sums);
+        Ok(tokens as f64 / start.elapsed().as_secs_f64())
+    })
 }
 
 /// Documents of 20 to 200 tokens, cut from anywhere in the text, as `xtask/bench/torch_lm.py` cuts them.
@@ -137,7 +150,7 @@ fn in_slices(
     slice: Duration,
     flops: f64,
     path: &str,
-    mut round: impl FnMut() -> Result<f64, Failure>,
+    round: &mut Round<'_>,
 ) -> Result<Measurement, Failure> {
     for _ in 0..WARM_UP {
         round()?;
