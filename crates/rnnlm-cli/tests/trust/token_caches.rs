@@ -180,7 +180,7 @@ fn several_files_folders_and_patterns_are_one_text() {
         outcome.failed(code, words);
         assert!(!dir.path("refused").exists());
     };
-    refuses(&["none/*.txt"], &["`none/*.txt` has no files"]);
+    refuses(&["none/*.txt"], &["`none/*.txt` is a pattern without files"]);
     refuses(&["texts/1.txt", "-"], &["`-` cannot be combined"]);
     dir.write("texts/3.txt", b"caf\xE9");
     refuses(&["texts"], &["3.txt` is not UTF-8"]);

@@ -30,7 +30,7 @@
 //! # }
 //! ```
 
-mod build;
+mod builder;
 mod documents;
 mod lock;
 mod manifest;
@@ -53,7 +53,7 @@ use manifest::{MANIFEST, Manifest};
 use shard::{Shard, sha256};
 use windows::Windows;
 
-pub use build::{CachePass, CacheProgress};
+pub use builder::{CachePass, CacheProgress};
 
 /// The ids of a text in the files of a folder.
 #[derive(Debug)]
