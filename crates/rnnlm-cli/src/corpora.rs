@@ -118,7 +118,8 @@ pub(crate) fn resolve(name: &str) -> Result<TextSource> {
 /// The files of a folder or a pattern as one text.
 fn several(name: &str, mut paths: Vec<PathBuf>) -> Result<TextSource> {
     if paths.is_empty() {
-        return Err(Failure::failed(format!("`{name}` has no files")));
+        let kind = if Path::new(name).is_dir() { "is a folder" } else { "is a pattern" };
+        return Err(Failure::failed(format!("`{name}` {kind} without files")));
     }
     paths.sort();
     Ok(TextSource::Several(paths.into_iter().map(TextSource::Path).collect()))

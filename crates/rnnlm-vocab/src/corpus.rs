@@ -1,6 +1,7 @@
 //! Stages 1 and 2 combined: reading a text in one pass and encoding it.
 
 mod files;
+mod from_ids;
 mod scan;
 mod size;
 mod validation;
@@ -15,12 +16,14 @@ use crate::builder::VocabBuilder;
 use crate::document_index::{DocumentIndex, DocumentSet};
 use crate::documents::Documents;
 use crate::encoding::TextEncoding;
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::normalize::{DroppedLetters, LineEndConversion, Normalization};
 use crate::source::Source;
 use crate::text::{TextFormat, TextSize};
 use crate::tokenize::TokenKind;
-use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
+use crate::unknown::{UNKNOWN_ID, UnknownTokens};
 use crate::vocab::{Encoding, Vocab};
 use scan::Scanned;
 
@@ -235,42 +238,6 @@ impl Corpus {
     /// Those of [`Corpus::encode`].
     pub fn encode_bytes(text: &[u8], vocab: Vocab, max_tokens: usize) -> Result<Self> {
         encode(one(Source::from_bytes(text)), vocab, max_tokens, TextEncoding::UTF_8)
-    }
-
-    /// A stream of ids that another program made with this vocabulary. Its text is that of the decoded ids.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::IdOutOfRange`]; [`Error::VocabContent`] if the vocabulary divides texts into documents.
-    pub fn from_ids(ids: Vec<u32>, vocab: Vocab) -> Result<Self> {
-        if vocab.end_token().is_some() {
-            let reason = "it divides texts into documents, but ids are one stream".to_owned();
-            return Err(Error::VocabContent { reason });
-        }
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab.len()) {
-            return Err(Error::IdOutOfRange { id, vocab_size: vocab.len() });
-        }
-        let mut unknown = UnknownTokens::default();
-        ids.iter().filter(|&&id| id == UNKNOWN_ID).for_each(|_| unknown.record(UNKNOWN_TOKEN.as_bytes(), vocab.kind()));
-        let mut corpus = Self {
-            documents: DocumentIndex::default(),
-            empty_documents: 0,
-            looks_like_records: false,
-            text_format: vocab.text_format(),
-            encoding: TextEncoding::UTF_8,
-            is_likely_utf_16: false,
-            source_bytes: 0,
-            text: TextSize::default(),
-            tokens: ids.len() as u64,
-            unknown,
-            dropped_letters: DroppedLetters::default(),
-            document_contents: None,
-            ids,
-            vocab,
-        };
-        corpus.text = corpus.text_size(0..corpus.ids.len());
-        corpus.source_bytes = corpus.text.bytes;
-        Ok(corpus)
     }
 
     /// The documents in this range of [`Corpus::documents`]; `None` if the text is one stream.

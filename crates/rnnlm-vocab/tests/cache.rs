@@ -20,9 +20,9 @@ fn options(kind: TokenKind) -> CorpusOptions {
 
 /// A folder with a text, and the path of a cache that does not exist yet.
 fn folder(text: &[u8]) -> (tempfile::TempDir, PathBuf, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("text.txt");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, text).expect("a file");
     let target = folder.path().join("cache");
     (folder, path, target)
 }
@@ -32,15 +32,15 @@ fn build(target: &Path, text: &Path, options: &CorpusOptions) -> Result<TokenCac
 }
 
 fn entries(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.collect();
+    let entries = fs::read_dir(folder).expect("a folder").flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
 
 /// The error as text.
 fn error(outcome: Result<TokenCache>) -> String {
-    outcome.map(|_| ()).unwrap_err().to_string()
+    outcome.map(|_| ()).expect_err("it is refused").to_string()
 }
 
 proptest! {

@@ -196,6 +196,8 @@ fn stats(args: &StatsArgs) -> Result<()> {
         ..CorpusOptions::default()
     };
     let corpus = source.read(&options)?;
+    // a token cache has its own tokens
+    let options = CorpusOptions { kind: corpus.vocab.kind(), normalization: corpus.vocab.normalization(), ..options };
     let tables = [
         ("unigrams", table(&corpus, &most_frequent::<1>(&corpus.ids, TABLE_ROWS))?),
         ("bigrams", table(&corpus, &most_frequent::<2>(&corpus.ids, TABLE_ROWS))?),

@@ -7,7 +7,7 @@ use crate::support::TestDir;
 const TEXT: &str = "The cat sat on the mat, and the dog sat on the log.\nThe end. 42 cats!\n";
 
 fn vocab(dir: &TestDir, run: &str) -> Value {
-    let bytes = std::fs::read(dir.path(run).join("vocab.json")).expect("a file");
+    let bytes = std::fs::read(dir.path(run).join("vocab.json")).expect("a vocabulary");
     serde_json::from_slice(&bytes).expect("JSON")
 }
 

@@ -13,6 +13,7 @@ mod space;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "tests/cli uses the rest")]
 mod support;
+mod token_caches;
 
 use std::fs;
 use std::path::Path;

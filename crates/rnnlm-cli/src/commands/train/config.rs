@@ -1,8 +1,10 @@
 //! From the arguments to the configurations of text, model and training. Each optimizer and each schedule has its own
 //! flags; a flag of another one is an error before training starts.
 
+use std::path::Path;
+
 use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
-use rnnlm_vocab::{CorpusOptions, Documents, Sampling};
+use rnnlm_vocab::{CorpusOptions, Documents, Sampling, TokenCache};
 use toml::Value;
 
 use super::args::TrainArgs;
@@ -92,11 +94,18 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
     })
 }
 
+/// Whether the text is a token cache.
+fn is_cache(args: &TrainArgs) -> bool {
+    TokenCache::is_cache(Path::new(&args.corpus()))
+}
+
 /// An error if documents are read in a way that needs one stream, or if a stream has a setting of documents.
 fn require_document_settings(args: &TrainArgs) -> Result<()> {
     let documents = args.documents;
     if documents == Documents::None {
-        return match args.no_shuffle {
+        // the documents of a run or a cache are not known yet
+        let is_stream = args.init_from.is_none() && args.vocab.is_none() && !is_cache(args);
+        return match args.no_shuffle && is_stream {
             true => Err(Failure::usage("--no-shuffle needs documents: a stream is never shuffled")
                 .with_hint("add --documents lines, or omit --no-shuffle")),
             false => Ok(()),
