@@ -11,9 +11,9 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The names of the functions with `#[test]` in a file.
+/// The names of the functions with `#[test]` or `#[tokio::test(…)]` in a file.
 fn tests_in(text: &str) -> Vec<&str> {
-    let after = text.split("#[test]").skip(1);
+    let after = ["#[test]", "#[tokio::test"].into_iter().flat_map(|attribute| text.split(attribute).skip(1));
     after.filter_map(|rest| rest.split_once("fn ")?.1.split_once('(').map(|(name, _)| name)).collect()
 }
 
