@@ -1,5 +1,4 @@
 //! Token caches: the same ids as in memory, and every damage and every mismatch is an error.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -171,8 +170,14 @@ fn a_cache_of_another_text_vocabulary_or_tokenization_is_named() {
     fs::write(&other_path, "another text").unwrap();
     assert!(error(build(&target, &other_path, &options(TokenKind::Char))).contains("it was built from"));
     let vocab = Corpus::from_bytes(b"another text", &options(TokenKind::Char)).unwrap().vocab;
-    let with_vocab =
-        TokenCache::build(&target, &[path.clone()], &options(TokenKind::Char), Some(&vocab), u64::MAX, &mut Silent);
+    let with_vocab = TokenCache::build(
+        &target,
+        std::slice::from_ref(&path),
+        &options(TokenKind::Char),
+        Some(&vocab),
+        u64::MAX,
+        &mut Silent,
+    );
     assert!(error(with_vocab).contains("its vocabulary is another one: "));
     assert!(cache.check_vocab(cache.vocab()).is_ok() && cache.check_vocab(&vocab).is_err());
 
@@ -181,9 +186,15 @@ fn a_cache_of_another_text_vocabulary_or_tokenization_is_named() {
     let changed = cache.check_texts().unwrap_err().to_string();
     assert!(changed.contains("the text has changed: ") && changed.contains("had 15 bytes and has 20 now"), "{changed}");
     assert!(error(build(&target, &path, &options(TokenKind::Char))).contains("the text has changed"));
-    let rebuilt =
-        TokenCache::rebuild(&target, &[path.clone()], &options(TokenKind::Word), Some(&vocab), u64::MAX, &mut Silent)
-            .unwrap();
+    let rebuilt = TokenCache::rebuild(
+        &target,
+        std::slice::from_ref(&path),
+        &options(TokenKind::Word),
+        Some(&vocab),
+        u64::MAX,
+        &mut Silent,
+    )
+    .unwrap();
     assert_eq!(rebuilt.len(), 20);
     assert_eq!(entries(folder.path()), ["cache", "other.txt", "text.txt"]);
     fs::remove_file(&path).unwrap();

@@ -31,7 +31,7 @@ fn server(config: ServerConfig) -> (Router, Arc<AppState>) {
     let loader = Loader::new(&config);
     let info = ModelInfo { digest: "d".to_owned(), ..ModelInfo::default() };
     let models: Models = [loader.load("small", model, vocab, info).expect("an engine")].into_iter().collect();
-    let state = Arc::new(AppState::new(config, models, loader.metrics.clone()));
+    let state = Arc::new(AppState::new(config, models, loader.metrics));
     (app(state.clone()).expect("no origins"), state)
 }
 
