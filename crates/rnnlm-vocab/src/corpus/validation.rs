@@ -124,6 +124,7 @@ impl Default for Fnv1a {
 }
 
 impl Fnv1a {
+    #[cfg(feature = "cache")]
     pub(crate) fn value(&self) -> u64 {
         self.0
     }
