@@ -43,7 +43,7 @@ pub(crate) struct ServeArgs {
     /// File with keys, one in a line, of which a request must have one: `Authorization: Bearer KEY`.
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     api_key_file: Option<PathBuf>,
-    /// Origin of pages that may call the server, such as https://example.org; * for all. May be repeated.
+    /// Origin of pages that may call the server, such as `https://example.org`; * for all. May be repeated.
     #[arg(long = "cors-origin", value_name = "ORIGIN", help_heading = "Network")]
     cors_origins: Vec<String>,
     /// Name of this server in the Host header, besides those of this machine. May be repeated.
