@@ -124,7 +124,6 @@ impl Default for Fnv1a {
 }
 
 impl Fnv1a {
-    #[cfg(feature = "cache")]
     pub(crate) fn value(&self) -> u64 {
         self.0
     }
