@@ -19,7 +19,7 @@ fn unreadable_texts_are_refused() {
     dir.write("short.txt", "a few words");
     fs::create_dir(dir.path("folder")).expect("a folder");
     refused(&dir, &["--corpus", "missing.txt"], 1, &["`missing.txt` does not exist"]);
-    refused(&dir, &["--corpus", "folder"], 1, &["`folder` has no files"]);
+    refused(&dir, &["--corpus", "folder"], 1, &["`folder` is a folder without files"]);
     refused(&dir, &["--corpus", "empty.txt"], 1, &["`empty.txt` has 0 bytes"]);
     refused(&dir, &["--corpus", "signs.txt", "--normalize", "book"], 1, &["has 10 bytes but no `char` token"]);
     refused(&dir, &["--corpus", "latin.txt"], 1, &["0xE9", "offset 7", "line 2", "hint: use --token byte"]);
