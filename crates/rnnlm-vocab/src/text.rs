@@ -1,7 +1,7 @@
 //! Stage 1, properties of a text: its line endings, its byte order mark and its size.
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
@@ -158,6 +158,15 @@ impl AddAssign for TextSize {
     fn add_assign(&mut self, other: Self) {
         self.characters += other.characters;
         self.bytes += other.bytes;
+    }
+}
+
+/// The size without a part of the text.
+impl Sub for TextSize {
+    type Output = Self;
+
+    fn sub(self, part: Self) -> Self {
+        Self { characters: self.characters - part.characters, bytes: self.bytes - part.bytes }
     }
 }
 

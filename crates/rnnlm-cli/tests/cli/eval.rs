@@ -1,6 +1,6 @@
 //! `rnnlm eval` and `rnnlm next`: documents, unknown tokens, several texts.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::TestDir;
 
@@ -56,6 +56,10 @@ fn unknown_tokens_are_counted_named_and_left_out_of_a_second_result() {
     assert!(number(&result["known"], "nats") < number(&result, "nats"));
     let bits = number(&result["known"], "nats") / std::f64::consts::LN_2 / 11.0;
     assert!((number(&result["known"], "bits_per_char") / bits - 1.0).abs() < 1e-12);
+    // the counts of several texts are added
+    dir.write("third.txt", "yzxzz\n");
+    let both = eval(&dir, &["--corpus", "other.txt", "--corpus", "third.txt"]);
+    assert_eq!(both["total"]["most_frequent_unknown"], json!(["\"z\" 4", "\"x\" 3", "\"y\" 1"]));
     // leaving the tokens out is as if they were not in the text
     dir.write("without.txt", "ann\nbb\nanna\n");
     let skipped = eval(&dir, &["--corpus", "other.txt", "--unknown", "skip"]);

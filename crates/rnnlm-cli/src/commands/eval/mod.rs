@@ -14,9 +14,9 @@ use crate::compute::{self, Task};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::Unknown;
 use crate::progress::error_line;
-use crate::unknown_tokens::MAX_UNKNOWN_SHARE;
+use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts, not_in_vocabulary};
 use crate::values::encoding;
-use crate::{corpora, human, output};
+use crate::{corpora, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,15 +83,15 @@ fn require_known_tokens(args: &EvalArgs, name: &str, corpus: &Corpus) -> Result<
     if unknown == 0 {
         return Ok(());
     }
-    let found = format!("{} of `{name}` ({})", human::count(unknown as u64, "token"), human::percent(unknown, all));
-    let verb = if unknown == 1 { "is" } else { "are" };
-    let tokens = result::most_frequent(&corpus.unknown).join(" ");
+    let names = UnknownCounts::of(&corpus.unknown).most_frequent().join(" ");
+    let message = format!("{}: {names}", not_in_vocabulary(unknown as u64, all as u64, Some(name)));
     if args.unknown == Unknown::Error {
-        return Err(Failure::failed(format!("{found} {verb} not in the vocabulary: {tokens}"))
-            .with_hint("--unknown unk scores them as <unk>, --unknown skip leaves them out"));
+        return Err(
+            Failure::failed(message).with_hint("--unknown unk scores them as <unk>, --unknown skip leaves them out")
+        );
     }
     if unknown as f64 > MAX_UNKNOWN_SHARE * all as f64 {
-        error_line(&format!("warning: {found} {verb} not in the vocabulary: {tokens}"));
+        error_line(&format!("warning: {message}"));
     }
     Ok(())
 }

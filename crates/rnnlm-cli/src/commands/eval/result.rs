@@ -1,16 +1,13 @@
 //! The result of an evaluation: perplexity and bits with and without unknown tokens, and its confidence interval.
 
-use std::cmp::Reverse;
-
 use rnnlm_model::{Evaluation, NonFinite, TokenScore};
-use rnnlm_vocab::{Corpus, TextSize, UNKNOWN_ID, UnknownTokens};
+use rnnlm_vocab::{Corpus, TextSize, UNKNOWN_ID};
 use serde_json::{Value, json};
 
 use crate::human;
 use crate::prefix::Unknown;
+use crate::unknown_tokens::UnknownCounts;
 
-/// Distinct unknown tokens that a result names.
-const MAX_NAMES: usize = 8;
 /// The quantile of the normal distribution for an interval of 95 %.
 const NORMAL_97_5: f64 = 1.959_963_984_540_054;
 
@@ -23,9 +20,9 @@ pub(super) struct EvalResult {
     /// The size of the scored text, and without unknown tokens.
     size: TextSize,
     known_size: TextSize,
-    /// Unknown tokens of the text, scored or not, and the most frequent of them.
+    /// Unknown tokens of the text, scored or not, and their names.
     unknown: usize,
-    unknown_names: Vec<String>,
+    unknown_counts: UnknownCounts,
     /// The score of each document; empty for a stream.
     documents: Vec<Evaluation>,
 }
@@ -37,14 +34,12 @@ impl EvalResult {
         let first = usize::from(num_documents == 0);
         let scored = first..corpus.ids.len();
         let size = corpus.text_size(scored.clone());
-        let unknown_size = corpus.unknown_size(scored);
-        let known_size =
-            TextSize { characters: size.characters - unknown_size.characters, bytes: size.bytes - unknown_size.bytes };
+        let known_size = size - corpus.unknown_size(scored);
         Self {
             size: if unknown == Unknown::Skip { known_size } else { size },
             known_size,
             unknown: corpus.unknown.count(),
-            unknown_names: most_frequent(&corpus.unknown),
+            unknown_counts: UnknownCounts::of(&corpus.unknown),
             documents: vec![Evaluation::default(); num_documents],
             ..Self::default()
         }
@@ -75,9 +70,7 @@ impl EvalResult {
         self.size += other.size;
         self.known_size += other.known_size;
         self.unknown += other.unknown;
-        let new = other.unknown_names.iter().filter(|name| !self.unknown_names.contains(name)).cloned();
-        let new: Vec<String> = new.collect();
-        self.unknown_names.extend(new);
+        self.unknown_counts.merge(&other.unknown_counts);
         self.documents.extend_from_slice(&other.documents);
     }
 
@@ -115,7 +108,7 @@ impl EvalResult {
             "tokens": all.tokens,
             "documents": (!self.documents.is_empty()).then_some(self.documents.len()),
             "unknown_tokens": self.unknown,
-            "most_frequent_unknown": self.unknown_names,
+            "most_frequent_unknown": self.unknown_counts.most_frequent(),
             "known": (known.tokens > 0).then(|| json!({
                 "tokens": known.tokens,
                 "perplexity": known.perplexity(),
@@ -146,7 +139,7 @@ impl EvalResult {
             lines.insert(1, format!("95 % interval   {low} to {high}, over {documents}"));
         }
         if *unknown > 0 {
-            lines.push(format!("unknown         {}", self.unknown_names.join(" ")));
+            lines.push(format!("unknown         {}", self.unknown_counts.most_frequent().join(" ")));
             if known.tokens > 0 {
                 lines.push(format!(
                     "without them    perplexity {}, {:.4} bits per char",
@@ -157,15 +150,6 @@ impl EvalResult {
         }
         lines.join("\n")
     }
-}
-
-/// The most frequent unknown tokens with their counts, as `"x" 12`.
-pub(super) fn most_frequent(unknown: &UnknownTokens) -> Vec<String> {
-    let mut distinct: Vec<_> = unknown.distinct().iter().collect();
-    distinct.sort_by_key(|unknown| Reverse(unknown.count));
-    let names = distinct.iter().take(MAX_NAMES);
-    let names = names.map(|unknown| format!("{:?} {}", unknown.token, human::thousands(unknown.count)));
-    names.chain((distinct.len() > MAX_NAMES).then(|| "…".to_owned())).collect()
 }
 
 #[cfg(test)]

@@ -1,16 +1,14 @@
 //! A document on its way from the text to its scores.
 
 use rnnlm_model::{TokenDetails, TokenScore};
-use rnnlm_vocab::{DocumentFrame, Encoding, Error, LikelyContent, TextSize, UNKNOWN_ID, UnknownTokens, Vocab};
+use rnnlm_vocab::{DocumentFrame, Encoding, Error, LikelyContent, UNKNOWN_ID, UnknownTokens, Vocab};
 
 use super::feed::RawDocument;
 use super::record::{Fields, Form};
 use super::unit::Counts;
 use crate::failure::{Failure, Result};
 use crate::prefix::Unknown;
-
-/// Distinct unknown tokens that an error names.
-const MAX_NAMES: usize = 8;
+use crate::unknown_tokens::UnknownCounts;
 
 /// How documents are encoded.
 pub(super) struct Encoder<'a> {
@@ -59,13 +57,9 @@ impl Encoder<'_> {
             Err(error) => return Err(self.in_text(error, &raw, &fields)),
         };
         let size = self.vocab.text_size(&encoding);
-        let of_unknown = encoding.unknown.size();
         let known = Counts {
             tokens: (encoding.ids.len() - encoding.unknown.count()) as u64,
-            size: TextSize {
-                characters: size.characters - of_unknown.characters,
-                bytes: size.bytes - of_unknown.bytes,
-            },
+            size: size - encoding.unknown.size(),
         };
         if self.unknown == Unknown::Error && encoding.unknown.count() > 0 {
             return Err(self.unknown_tokens(&encoding, raw.line));
@@ -81,12 +75,8 @@ impl Encoder<'_> {
     }
 
     fn unknown_tokens(&self, encoding: &Encoding, line: u64) -> Failure {
-        let distinct = encoding.unknown.distinct();
-        let names = distinct.iter().take(MAX_NAMES).map(|token| format!("{:?}", token.token));
-        let more = if distinct.len() > MAX_NAMES { " …" } else { "" };
-        let names = names.collect::<Vec<_>>().join(" ");
-        let message =
-            format!("line {line} of `{}` has tokens that are not in the vocabulary: {names}{more}", self.name);
+        let names = UnknownCounts::of(&encoding.unknown).names().join(" ");
+        let message = format!("line {line} of `{}` has tokens that are not in the vocabulary: {names}", self.name);
         Failure::failed(message).with_hint("--unknown unk scores them as <unk>, --unknown skip leaves them out")
     }
 

@@ -5,7 +5,7 @@ use rnnlm_model::Evaluation;
 use super::document::ScoredDocument;
 use super::unit::Counts;
 use crate::human;
-use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts};
+use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts, not_in_vocabulary};
 
 /// Sums over documents.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Summary {
         self.unknown += document.unknown.count() as u64;
         self.all.add(&document.counts, scores.log_probability);
         self.known.add(&document.known, scores.known_log_probability);
-        self.names.add(&document.unknown);
+        self.names.add_document(&document.unknown);
     }
 
     /// Number of scored tokens.
@@ -93,10 +93,8 @@ impl Summary {
         let all = self.known.counts.tokens + self.unknown;
         let is_many = self.unknown as f64 > MAX_UNKNOWN_SHARE * all as f64;
         is_many.then(|| {
-            let (count, share) = (human::count(self.unknown, "token"), self.percent_unknown());
-            let verb = if self.unknown == 1 { "is" } else { "are" };
-            let names = self.names.most_frequent();
-            format!("warning: {count} ({share}) {verb} not in the vocabulary: {names}")
+            let names = self.names.most_frequent().join(" ");
+            format!("warning: {}: {names}", not_in_vocabulary(self.unknown, all, None))
         })
     }
 }

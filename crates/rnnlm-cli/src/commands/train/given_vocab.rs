@@ -1,6 +1,5 @@
 //! `--vocab`: a run whose vocabulary is given instead of built from its text.
 
-use std::cmp::Reverse;
 use std::path::Path;
 
 use rnnlm_model::{Run, read_vocab};
@@ -13,10 +12,7 @@ use crate::corpora::{self, TextSource};
 use crate::failure::{Failure, Result};
 use crate::human;
 use crate::progress::error_line;
-use crate::unknown_tokens::MAX_UNKNOWN_SHARE;
-
-/// The maximum number of unknown tokens in the warning.
-const MAX_EXAMPLES: usize = 8;
+use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts};
 
 /// The vocabulary in `path`: that of a run, or of a file in one of the forms of `rnnlm import --vocab`. If the file has only
 /// tokens, flags and defaults of the text define how texts are read.
@@ -133,17 +129,12 @@ fn warn_of_unknown_tokens(origin: &Path, text: &Text) {
     if unknown as f64 <= MAX_UNKNOWN_SHARE * all as f64 {
         return;
     }
-    let mut distinct: Vec<_> = corpus.unknown.distinct().iter().collect();
-    distinct.sort_by_key(|token| Reverse(token.count));
-    let examples: Vec<String> =
-        distinct.iter().take(MAX_EXAMPLES).map(|unknown| format!("{:?}", unknown.token)).collect();
-    let more = if distinct.len() > MAX_EXAMPLES { " …" } else { "" };
     error_line(&format!(
-        "warning: {} of the text's tokens ({} of {}) are not in the vocabulary of {} (read as <unk>): {}{more}",
+        "warning: {} of the text's tokens ({} of {}) are not in the vocabulary of {} (read as <unk>): {}",
         human::percent(unknown, all),
         human::thousands(unknown as u64),
         human::thousands(all as u64),
         origin.display(),
-        examples.join(" ")
+        UnknownCounts::of(&corpus.unknown).names().join(" ")
     ));
 }
