@@ -10,6 +10,7 @@ use rnnlm_vocab::{
 use serde_json::{Value, json};
 
 use crate::args::Format;
+use crate::corpora::TextSource;
 use crate::failure::{Exit, Failure, Result};
 use crate::values::{documents, encoding, line_ends, normalization, token_kind};
 use crate::{corpora, describe, human, output, progress, token_cache};
@@ -56,15 +57,8 @@ struct BuildArgs {
     /// Unit of tokenization.
     #[arg(long, default_value = "char", value_parser = token_kind, value_name = "char|word|byte|word-punct")]
     token: TokenKind,
-    /// Normalization of the text, as for `rnnlm train` [default: book for a named corpus, none for other texts].
-    #[arg(long, value_parser = normalization, value_name = "book|lower|none")]
-    normalize: Option<Normalization>,
-    /// Line ends of the text: `lf` converts CRLF and CR to LF, `keep` does not [default: lf; keep for --token byte].
-    #[arg(long, value_parser = line_ends, value_name = "keep|lf")]
-    line_ends: Option<LineEndConversion>,
-    /// Encoding of the text, such as utf-16le, windows-1252 or shift_jis. A byte order mark overrides it.
-    #[arg(long, value_parser = encoding, value_name = "NAME", default_value = "utf-8")]
-    encoding: TextEncoding,
+    #[command(flatten)]
+    text: TextArgs,
     /// Documents of the text, as for `rnnlm train`.
     #[arg(long, default_value = "none", value_parser = documents, value_name = "none|lines|blank-lines")]
     documents: Documents,
@@ -92,6 +86,16 @@ struct StatsArgs {
     /// Unit of tokenization.
     #[arg(long, default_value = "word", value_parser = token_kind, value_name = "char|word|byte|word-punct")]
     token: TokenKind,
+    #[command(flatten)]
+    text: TextArgs,
+    /// Format of the result on standard output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// How a text is read.
+#[derive(Debug, clap::Args)]
+struct TextArgs {
     /// Normalization of the text. `book` keeps only the letters A-Z, in lower case, with single spaces, and joins lines
     /// without a space; `lower` keeps every character, in lower case; `none` changes nothing [default: book for named
     /// corpora, none for other texts].
@@ -103,9 +107,18 @@ struct StatsArgs {
     /// Encoding of the text, such as utf-16le, windows-1252 or shift_jis. A byte order mark overrides it.
     #[arg(long, value_parser = encoding, value_name = "NAME", default_value = "utf-8")]
     encoding: TextEncoding,
-    /// Format of the result on standard output.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+}
+
+impl TextArgs {
+    fn corpus_options(&self, kind: TokenKind, source: &TextSource) -> CorpusOptions {
+        CorpusOptions {
+            kind,
+            normalization: self.normalize.unwrap_or(source.default_normalization()),
+            line_ends: self.line_ends.unwrap_or(corpora::default_line_ends(kind)),
+            encoding: self.encoding,
+            ..CorpusOptions::default()
+        }
+    }
 }
 
 pub(crate) fn run(args: &CorpusArgs) -> Result<Exit> {
@@ -159,14 +172,10 @@ fn build(args: &BuildArgs) -> Result<()> {
             .with_hint("write the text to a file")
     })?;
     let options = CorpusOptions {
-        kind: args.token,
-        normalization: args.normalize.unwrap_or(source.default_normalization()),
-        line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(args.token)),
-        encoding: args.encoding,
         documents: args.documents,
         min_freq: args.min_freq,
         max_vocab: args.max_vocab,
-        ..CorpusOptions::default()
+        ..args.text.corpus_options(args.token, &source)
     };
     let run = args.vocab.as_deref().map(Run::open).transpose()?;
     let vocab = run.as_ref().map(Run::vocab);
@@ -186,15 +195,7 @@ fn build(args: &BuildArgs) -> Result<()> {
 
 fn stats(args: &StatsArgs) -> Result<()> {
     let source = corpora::resolve(&args.corpus)?;
-    let normalization = args.normalize.unwrap_or(source.default_normalization());
-    let line_ends = args.line_ends.unwrap_or(corpora::default_line_ends(args.token));
-    let options = CorpusOptions {
-        kind: args.token,
-        normalization,
-        line_ends,
-        encoding: args.encoding,
-        ..CorpusOptions::default()
-    };
+    let options = args.text.corpus_options(args.token, &source);
     let corpus = source.read(&options)?;
     // a token cache has its own tokens
     let options = CorpusOptions { kind: corpus.vocab.kind(), normalization: corpus.vocab.normalization(), ..options };
