@@ -1,8 +1,8 @@
 //! Describes a text, a model and a training configuration in a few words, for the first lines of a command's output.
 
-use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TextIds, TrainConfig};
+use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
 use rnnlm_rnn::ExecutionPath;
-use rnnlm_vocab::{Corpus, CorpusOptions, Documents, Normalization, TokenKind};
+use rnnlm_vocab::{Corpus, CorpusOptions, Documents, Normalization, TextIds, TokenKind};
 
 use crate::human;
 use crate::memory::Estimate;
@@ -46,7 +46,7 @@ pub(crate) fn text(corpus: &Corpus, used: usize, options: &CorpusOptions) -> Str
 pub(crate) fn size(text: &TextIds<'_>) -> String {
     let tokens = human::count(text.ids().len() as u64, "token");
     match text {
-        TextIds::Stream(_) | TextIds::Stored(_) => tokens,
+        TextIds::Stream(_) => tokens,
         TextIds::Documents(documents) => format!("{tokens} in {}", human::count(documents.len() as u64, "document")),
     }
 }

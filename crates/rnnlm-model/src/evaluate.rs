@@ -45,9 +45,8 @@ impl<B: Recurrence> LanguageModel<B> {
     pub fn evaluate<'a>(&self, text: impl Into<TextIds<'a>>) -> Result<Evaluation> {
         let mut evaluation = Evaluation::default();
         match text.into() {
-            TextIds::Stream(ids) => self.score_sequence(ids, &mut |log_probability| evaluation.add(log_probability))?,
             // one sequence is scored from memory
-            TextIds::Stored(ids) => {
+            TextIds::Stream(ids) => {
                 self.score_sequence(&ids.load()?, &mut |log_probability| evaluation.add(log_probability))?;
             }
             TextIds::Documents(documents) => {

@@ -90,7 +90,6 @@ mod rng;
 mod run;
 pub mod sampler;
 mod scorer;
-mod text_ids;
 mod trainer;
 mod workspace;
 
@@ -116,8 +115,8 @@ pub use rnnlm_rnn::{
 pub use rnnlm_tensor::Cuda;
 pub use rnnlm_tensor::{Backend, Cpu, Mask, Tensor};
 pub use rnnlm_vocab::{
-    Batches, Corpus, CorpusOptions, DocumentSet, Documents, Encoding, Minibatch, Normalization, Sampling, TokenKind,
-    Vocab,
+    Batches, Corpus, CorpusOptions, DocumentSet, Documents, Encoding, Minibatch, Normalization, Sampling, TextIds,
+    TokenKind, Vocab,
 };
 pub use run::{
     Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportOptions, ImportRecord, ImportVocab,
@@ -126,7 +125,6 @@ pub use run::{
 };
 pub use sampler::Sampler;
 pub use scorer::{Scorer, TokenDetails, TokenScore};
-pub use text_ids::TextIds;
 pub use trainer::{AfterStep, Trainer};
 pub use workspace::Workspace;
 /// The crates below this one, for items that are not re-exported above.

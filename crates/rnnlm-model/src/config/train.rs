@@ -149,7 +149,6 @@ impl TrainConfig {
         let Self { batch_size, num_steps, seed, .. } = *self;
         Ok(match text.into() {
             TextIds::Stream(ids) => Batches::new(self.sampling, ids, batch_size, num_steps, seed, epoch)?,
-            TextIds::Stored(ids) => Batches::new(self.sampling, ids, batch_size, num_steps, seed, epoch)?,
             TextIds::Documents(_) if self.resets_state() => return Err(Error::DocumentSampling),
             TextIds::Documents(documents) => {
                 Batches::documents(documents, batch_size, num_steps, seed, epoch, self.shuffle)?

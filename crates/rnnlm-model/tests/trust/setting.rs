@@ -79,7 +79,7 @@ impl Setting {
             if let Some(mut report) = self.epoch(trainer, &stop) {
                 let validation = self.validates.then(|| match self.corpus.document_set(0..9) {
                     Some(documents) => TextIds::Documents(documents),
-                    None => TextIds::Stream(&self.corpus.ids[..50]),
+                    None => TextIds::from(&self.corpus.ids[..50]),
                 });
                 if trainer.validate(validation, &mut report).unwrap() {
                     on_save(writer.save_best(trainer));
@@ -90,10 +90,7 @@ impl Setting {
     }
 
     fn epoch(&self, trainer: &mut Trainer<Cpu>, stop: &(dyn Fn() -> bool + Sync)) -> Option<EpochReport> {
-        match self.corpus.document_set(0..self.corpus.documents.len()) {
-            Some(documents) => trainer.epoch(documents, stop).unwrap(),
-            None => trainer.epoch(&self.corpus.ids, stop).unwrap(),
-        }
+        trainer.epoch(&self.corpus, stop).unwrap()
     }
 
     /// Trains to the end, saves, and returns the result.

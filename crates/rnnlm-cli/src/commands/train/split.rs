@@ -1,12 +1,12 @@
 //! The training tokens and the validation set, which is a part of the training text or another text.
 
-use rnnlm_model::{TextIds, TextTokens, ValidationRecord};
-use rnnlm_vocab::{Corpus, TextEncoding, UNKNOWN_ID};
+use rnnlm_model::{TextTokens, ValidationRecord};
+use rnnlm_vocab::{Corpus, TextEncoding, TextIds};
 
 use super::text::Text;
-
 use crate::failure::{Failure, Result};
 use crate::progress::error_line;
+use crate::unknown_tokens::not_in_vocabulary;
 use crate::{corpora, human};
 
 /// A text divided into training tokens and a validation set.
@@ -37,21 +37,19 @@ impl Split {
     ///
     /// # Errors
     /// If the other text cannot be read, the validation set has a single token, or all documents are equal.
-    pub(crate) fn new(training: Text, validation: Validation<'_>) -> Result<(Self, Option<ValidationRecord>)> {
-        let mut training = training;
-        let Validation { fraction, seed, text, encoding } = validation;
-        let len = training.ids().len();
-        let training_len = match training.corpus.vocab.end_token() {
-            None => len - (len as f64 * fraction).round() as usize,
-            Some(_) => training.corpus.split_documents(fraction, seed)?,
+    pub(crate) fn new(mut text: Text, validation: Validation<'_>) -> Result<(Self, Option<ValidationRecord>)> {
+        let Validation { fraction, seed, text: name, encoding } = validation;
+        let training_len = match text.corpus.vocab.end_token() {
+            None => text.len() - (text.len() as f64 * fraction).round() as usize,
+            Some(_) => text.corpus.split_documents(fraction, seed)?,
         };
-        let mut split = Self { training_len, text: training, validation_text: None };
-        if let Some(name) = text {
+        let mut split = Self { training_len, text, validation_text: None };
+        if let Some(name) = name {
             let text = corpora::resolve(name)?.encode(split.text.corpus.vocab.clone(), 0, encoding)?;
             warn_of_unknown_tokens(name, &text);
             split.validation_text = Some(text);
         }
-        let record = split.validation().map(|ids| ValidationRecord::new(fraction, text.map(str::to_owned), ids.ids()));
+        let record = split.validation().map(|ids| ValidationRecord::new(fraction, name.map(str::to_owned), ids.ids()));
         let record = record.transpose()?;
         match &record {
             Some(record) if record.tokens < 2 && split.text.corpus.vocab.end_token().is_none() => {
@@ -66,10 +64,7 @@ impl Split {
 
     /// The training tokens.
     pub(crate) fn training(&self) -> TextIds<'_> {
-        let ids = || TextIds::Stored(self.text.ids().slice(0..self.training_len));
-        let corpus = &self.text.corpus;
-        let documents = corpus.vocab.end_token().and_then(|_| corpus.document_set(0..self.training_len));
-        documents.map_or_else(ids, TextIds::Documents)
+        self.text.part(0..self.training_len)
     }
 
     /// The number of tokens of both.
@@ -84,38 +79,19 @@ impl Split {
     /// The validation set, if there is one.
     pub(crate) fn validation(&self) -> Option<TextIds<'_>> {
         let text = match &self.validation_text {
-            Some(text) => self.whole(text),
-            None => self.rest(),
+            Some(text) => text.into(),
+            None => self.text.part(self.training_len..self.text.len()),
         };
         (!text.ids().is_empty()).then_some(text)
-    }
-
-    /// All of another text.
-    fn whole<'a>(&self, text: &'a Corpus) -> TextIds<'a> {
-        text.document_set(0..text.documents.len()).map_or(TextIds::Stream(&text.ids), TextIds::Documents)
-    }
-
-    /// What follows the training tokens.
-    fn rest(&self) -> TextIds<'_> {
-        let Self { text, training_len, .. } = self;
-        let corpus = &text.corpus;
-        match corpus.vocab.end_token() {
-            None => TextIds::Stored(text.ids().slice(*training_len..text.ids().len())),
-            Some(_) => corpus
-                .document_set(*training_len..corpus.documents.len())
-                .map_or(TextIds::Stream(&[]), TextIds::Documents),
-        }
     }
 }
 
 /// Prints a warning if the validation text has tokens that the vocabulary lacks.
 fn warn_of_unknown_tokens(name: &str, text: &Corpus) {
-    let unknown = text.ids.iter().filter(|&&id| id == UNKNOWN_ID).count();
+    let unknown = text.unknown.count() as u64;
     if unknown > 0 {
-        let count = human::count(unknown as u64, "token");
-        let rate = human::percent(unknown, text.ids.len());
-        let verb = if unknown == 1 { "is" } else { "are" };
-        error_line(&format!("warning: {count} of `{name}` ({rate}) {verb} not in the vocabulary (read as <unk>)"));
+        let message = not_in_vocabulary(unknown, text.ids.len() as u64, Some(name));
+        error_line(&format!("warning: {message} (read as <unk>)"));
     }
 }
 

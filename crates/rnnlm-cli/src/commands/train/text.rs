@@ -1,10 +1,11 @@
 //! The training text: in memory, or in a token cache if it is larger than a part of the memory.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rnnlm_model::CorpusRecord;
-use rnnlm_vocab::{Corpus, CorpusOptions, Ids, TokenCache, Vocab, read_token_file};
+use rnnlm_vocab::{Corpus, CorpusOptions, Ids, TextIds, TokenCache, Vocab, read_token_file};
 use sha2::{Digest, Sha256};
 
 use crate::available_memory::available_memory;
@@ -45,6 +46,9 @@ impl Text {
 
     /// Reads a text and builds its vocabulary.
     pub(crate) fn read(source: &TextSource, options: &CorpusOptions) -> Result<Self> {
+        if let TextSource::Cache(folder) = source {
+            return Self::of_cache(corpora::open_cache(folder)?, options.max_tokens);
+        }
         match automatic_cache(source, options, None)? {
             Some(cache) => Self::of_cache(cache, options.max_tokens),
             None => Ok(source.read(options)?.into()),
@@ -82,6 +86,19 @@ impl Text {
         }
     }
 
+    /// Number of tokens, or of documents.
+    pub(crate) fn len(&self) -> usize {
+        if self.corpus.vocab.end_token().is_some() { self.corpus.documents.len() } else { self.used }
+    }
+
+    /// A range of its tokens, or of its documents.
+    pub(crate) fn part(&self, range: Range<usize>) -> TextIds<'_> {
+        match self.corpus.document_set(range.clone()) {
+            Some(documents) => TextIds::Documents(documents),
+            None => TextIds::Stream(self.ids().slice(range)),
+        }
+    }
+
     /// The record of the text in `config.json`.
     pub(crate) fn record(&self, name: &str, options: &CorpusOptions) -> Result<CorpusRecord> {
         match &self.cache {
@@ -108,9 +125,6 @@ pub(crate) fn token_file(source: &TextSource) -> Option<&Path> {
 
 /// The token cache of a text that is too large for memory, which is built if it is missing or outdated.
 fn automatic_cache(source: &TextSource, options: &CorpusOptions, vocab: Option<&Vocab>) -> Result<Option<TokenCache>> {
-    if let TextSource::Cache(folder) = source {
-        return Ok(Some(corpora::open_cache(folder)?));
-    }
     let Some(paths) = source.paths().filter(|paths| is_large(paths, options.max_tokens)) else { return Ok(None) };
     let folder_of = |vocab: Option<&Vocab>| -> Result<PathBuf> {
         let mut digest = Sha256::new();
