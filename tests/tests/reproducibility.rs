@@ -137,7 +137,7 @@ impl Run {
         for _ in 0..self.train.epochs {
             let text = |documents: std::ops::Range<usize>, ids| match &documents_corpus {
                 Some(corpus) => TextIds::Documents(corpus.document_set(documents).unwrap()),
-                None => TextIds::Stream(ids),
+                None => TextIds::from(ids),
             };
             let mut report = trainer.epoch(text(3..num_documents, &corpus), &|| false).unwrap().unwrap();
             trainer.validate(Some(text(0..3, &validation_set)), &mut report).unwrap();

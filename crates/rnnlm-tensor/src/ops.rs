@@ -252,8 +252,8 @@ pub fn activate_backward<B: Backend>(
 /// `losses = −ln softmax(logits)[target]`, `[rows, 1]`, and `logits = scale·(softmax(logits) − (1 − ε)·one_hot(target) − ε/V)`
 /// with `ε = smoothing`, `[rows, V]`; the targets of the rows are `targets[range]`.
 ///
-/// With `scale = 1 / rows`, `logits` becomes the gradient of PyTorch's `CrossEntropyLoss(label_smoothing=ε)`, which is the mean
-/// loss for `ε = 0`. The losses have no smoothing.
+/// With `scale = 1 / rows`, `logits` becomes the gradient of the PyTorch loss `CrossEntropyLoss(label_smoothing=ε)`, which
+/// is the mean loss for `ε = 0`. The losses have no smoothing.
 ///
 /// # Errors
 /// If the number of targets or losses is not the number of rows, a target is not below `V`, or the device fails.
