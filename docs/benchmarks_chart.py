@@ -61,7 +61,10 @@ def draw(tables):
     for row, name in enumerate(names):
         svg.append(text(LEFT - 8, TOP + ROW * row + BAR + 4, name, "end"))
         for index, (_, rows) in enumerate(tables):
-            _, ratio, low, high = rows[row]
+            measured = next((values for other, *values in rows if other == name), None)
+            if measured is None:
+                continue
+            ratio, low, high = measured
             y = TOP + ROW * row + (BAR + 1) * index
             svg.append(f'<rect x="{x(1):.1f}" y="{y}" width="{x(ratio) - x(1):.1f}" height="{BAR}" fill="{COLORS[index]}"/>')
             svg.append(line(x(low), y + BAR / 2, x(high), y + BAR / 2, "#111", 2))

@@ -173,16 +173,18 @@ def train(options, model, ids, device):
 
 @torch.no_grad()
 def generate(options, model, device):
-    """Seconds of each round of decoding, and tokens per round."""
-    rows = options.batch_size if options.mode == "generate-batch" else 1
-    state, token = zero_state(options, device, rows), torch.zeros(rows, 1, dtype=torch.long, device=device)
+    """Seconds of each round of decoding, and tokens per round: greedy for one sequence, sampled for a batch."""
+    batched = options.mode == "generate-batch"
+    rows = options.batch_size if batched else 1
+    state, token = zero_state(options, device, rows), torch.zeros(1, rows, dtype=torch.long, device=device)
     seconds, ids = [], []
     until = time.perf_counter() + options.seconds
     while len(seconds) < options.epochs or time.perf_counter() < until:
         start = time.perf_counter()
         for _ in range(options.num_tokens):
             logits, state = model(token, state)
-            token = logits.argmax(dim=1).reshape(rows, 1)
+            token = torch.multinomial(logits.softmax(dim=1), 1) if batched else logits.argmax(dim=1)
+            token = token.reshape(1, rows)
             ids.append(token.tolist())
         seconds.append(time.perf_counter() - start)
     return seconds, options.num_tokens * rows

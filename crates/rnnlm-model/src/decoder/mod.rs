@@ -21,7 +21,7 @@ use crate::{Error, LanguageModel, Result};
 pub(crate) use self::batch::StepBatch;
 
 /// The number of logits of a step from which the rows choose their tokens in parallel.
-const PARALLEL_MIN_LOGITS: usize = 1 << 14;
+const PARALLEL_MIN_LOGITS: usize = 1 << 10;
 
 /// A text to generate.
 #[derive(Clone, Debug)]
