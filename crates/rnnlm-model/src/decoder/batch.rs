@@ -10,7 +10,8 @@ use crate::{LanguageModel, Result, Workspace};
 #[derive(Debug)]
 pub(crate) struct StepBatch<'a, B: Recurrence> {
     model: &'a LanguageModel<B>,
-    workspace: Workspace<B>,
+    /// `None` after a change of **N**, until the next step. It has copies of the weights, so that there is only one at a time.
+    workspace: Option<Workspace<B>>,
     state: State<B>,
     minibatch: Minibatch,
     /// `[N, stride]`.
@@ -39,7 +40,7 @@ impl<'a, B: Recurrence> StepBatch<'a, B> {
         let stride = model.config().vocab_size;
         Ok(Self {
             model,
-            workspace: model.workspace(1, batch_size)?,
+            workspace: Some(model.workspace(1, batch_size)?),
             state: model.zero_state(batch_size)?,
             minibatch: Minibatch::new(batch_size, 1),
             logits: vec![0.0; batch_size * stride],
@@ -56,18 +57,22 @@ impl<'a, B: Recurrence> StepBatch<'a, B> {
     pub(crate) fn step(&mut self, ids: &[u32], needs_logits: bool) -> Result<()> {
         let backend = self.model.backend();
         self.minibatch.inputs[..ids.len()].copy_from_slice(ids);
-        self.workspace.load(backend, &self.minibatch)?;
-        self.model.forward(&mut self.workspace, &mut self.state)?;
+        let workspace = match &mut self.workspace {
+            Some(workspace) => workspace,
+            None => self.workspace.insert(self.model.workspace(1, self.minibatch.batch_size)?),
+        };
+        workspace.load(backend, &self.minibatch)?;
+        self.model.forward(workspace, &mut self.state)?;
         if !needs_logits {
             return Ok(());
         }
-        for rows in self.workspace.chunks() {
+        for rows in workspace.chunks() {
             let rows = rows.start..rows.end.min(ids.len());
             if rows.is_empty() {
                 break;
             }
             let first = rows.start;
-            let logits = self.model.logits(&mut self.workspace, rows)?;
+            let logits = self.model.logits(workspace, rows)?;
             let (layout, span) = (logits.layout, logits.layout.span());
             self.stride = layout.stride;
             let needed = first * layout.stride + span.len();
@@ -104,7 +109,7 @@ impl<'a, B: Recurrence> StepBatch<'a, B> {
         }
         self.state = state;
         if n != batch_size {
-            self.workspace = self.model.workspace(1, batch_size)?;
+            self.workspace = None;
             self.minibatch = Minibatch::new(batch_size, 1);
         }
         Ok(())
