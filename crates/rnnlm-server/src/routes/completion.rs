@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::completion_types::{CompletionRequest, CompletionResponse, Prompt, Usage};
+use super::completion_types::{CompletionRequest, CompletionResponse, Prompt, StreamEvent, Usage};
 use super::json::Body;
 use super::sampling::{Plan, range};
 use super::texts::GrowingText;
@@ -48,7 +48,8 @@ struct Generation {
     path = "/v1/completions",
     request_body = CompletionRequest,
     responses(
-        (status = 200, body = CompletionResponse, description = "Completions, or a stream of parts of them"),
+        (status = 200, description = "Completions, or with `stream` events that have parts of them",
+            content((CompletionResponse = "application/json"), (StreamEvent = "text/event-stream"))),
         (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
         (status = 429, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody),
@@ -244,23 +245,22 @@ fn stream(
                     if is_empty {
                         continue;
                     }
-                    Event::default().json_data(generation.response(vec![choice], None))
+                    StreamEvent::json(&generation.response(vec![choice], None))
                 }
                 Err(error) => {
-                    let event = Event::default().json_data(error.body());
-                    let _ = sender.send(Ok(event.unwrap_or_default())).await;
+                    let _ = sender.send(Ok(StreamEvent::json(&error.body()).into())).await;
                     return;
                 }
             };
-            if sender.send(Ok(part.unwrap_or_default())).await.is_err() {
+            if sender.send(Ok(part.into())).await.is_err() {
                 return;
             }
         }
         if includes_usage {
             let usage = generation.response(Vec::new(), Some(generation.usage(&texts)));
-            let _ = sender.send(Ok(Event::default().json_data(usage).unwrap_or_default())).await;
+            let _ = sender.send(Ok(StreamEvent::json(&usage).into())).await;
         }
-        let _ = sender.send(Ok(Event::default().data("[DONE]"))).await;
+        let _ = sender.send(Ok(StreamEvent::done().into())).await;
     });
     ReceiverStream::new(receiver)
 }

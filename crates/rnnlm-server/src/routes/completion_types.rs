@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::response::sse::Event;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -94,6 +95,31 @@ pub(super) struct CompletionResponse {
     pub(super) choices: Vec<Choice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<Usage>,
+}
+
+/// A server-sent event of a stream.
+#[derive(Clone, Debug, ToSchema)]
+pub(super) struct StreamEvent {
+    /// A completion response as JSON with a part of a text, an error body, or `[DONE]` at the end.
+    data: String,
+}
+
+impl StreamEvent {
+    /// The last event.
+    pub(super) fn done() -> Self {
+        Self { data: "[DONE]".to_owned() }
+    }
+
+    /// The event of a body.
+    pub(super) fn json(body: &impl Serialize) -> Self {
+        Self { data: serde_json::to_string(body).unwrap_or_default() }
+    }
+}
+
+impl From<StreamEvent> for Event {
+    fn from(event: StreamEvent) -> Self {
+        Self::default().data(event.data)
+    }
 }
 
 /// One text.

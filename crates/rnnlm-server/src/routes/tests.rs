@@ -156,6 +156,16 @@ async fn a_stream_has_the_text_of_the_whole_response() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_has_both_forms_of_a_completion() {
+    let (app, _) = server(ServerConfig::default());
+    let schema: Value = serde_json::from_str(&text(send(&app, "/openapi.json", None).await).await).expect("JSON");
+    let content = &schema["paths"]["/v1/completions"]["post"]["responses"]["200"]["content"];
+    assert_eq!(content["application/json"]["schema"]["$ref"], "#/components/schemas/CompletionResponse");
+    assert_eq!(content["text/event-stream"]["schema"]["$ref"], "#/components/schemas/StreamEvent");
+    assert_eq!(schema["components"]["schemas"]["StreamEvent"]["properties"]["data"]["type"], "string");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_end_at_stop_texts_document_ends_and_limits_and_match_expressions() {
     let (app, _) = server(ServerConfig::default());
     let body = json!({ "prompt": ["", "a"], "max_tokens": 30, "seed": 1, "n": 20 });
