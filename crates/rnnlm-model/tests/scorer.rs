@@ -22,7 +22,9 @@ fn model(cell: Cell, num_layers: usize, embedding_size: usize) -> LanguageModel<
 
 fn models() -> impl Iterator<Item = LanguageModel<Cpu>> {
     let shapes = [(1, 0), (2, 0), (2, 7)];
-    [RNN, GRU, Cell::Lstm].into_iter().flat_map(move |cell| shapes.map(|(l, e)| model(cell, l, e)))
+    [RNN, GRU, Cell::Lstm, Cell::MinGru, Cell::MinLstm]
+        .into_iter()
+        .flat_map(move |cell| shapes.map(|(l, e)| model(cell, l, e)))
 }
 
 /// Documents of these lengths.

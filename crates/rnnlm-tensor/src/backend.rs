@@ -103,6 +103,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// If the device fails.
     fn multiply(&self, a: View<'_, Self>, b: View<'_, Self>, accumulate: bool, out: ViewMut<'_, Self>) -> Result<()>;
 
+    /// `out = a / (a + b)` elementwise, 1/2 where both are 0; the three shapes are equal, and no element is negative.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn normalize(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
+
     /// `out = op(a)·op(b)`, or `out += op(a)·op(b)`; `transpose` selects the transposed operand. With `op(a)` of `[M, K]` and
     /// `op(b)` of `[K, N]`, `out` is `[M, N]`.
     ///
@@ -332,21 +338,6 @@ impl<'a, B: Backend> View<'a, B> {
     /// `[rows, cols]`.
     pub fn shape(&self) -> [usize; 2] {
         self.layout.shape()
-    }
-
-    /// Every element in row-major order, copied to the host.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn to_vec(self, backend: &B) -> Result<Vec<f32>> {
-        let Layout { cols, stride, .. } = self.layout;
-        let span = self.layout.span();
-        let mut values = vec![0.0; span.len()];
-        backend.read(self.buffer, span.start, &mut values)?;
-        if self.layout.is_dense() {
-            return Ok(values);
-        }
-        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
     }
 
     /// A block of rows.

@@ -80,3 +80,20 @@ impl<B: Backend> Tensor<B> {
         ViewMut::new(&mut *self.buffer, self.layout)
     }
 }
+
+impl<B: Backend> View<'_, B> {
+    /// Every element in row-major order, copied to the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn to_vec(self, backend: &B) -> Result<Vec<f32>> {
+        let Layout { cols, stride, .. } = self.layout;
+        let span = self.layout.span();
+        let mut values = vec![0.0; span.len()];
+        backend.read(self.buffer, span.start, &mut values)?;
+        if self.layout.is_dense() {
+            return Ok(values);
+        }
+        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
+    }
+}

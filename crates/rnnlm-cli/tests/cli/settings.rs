@@ -178,7 +178,7 @@ fn an_error_names_the_origin_of_the_value() {
     refused("[train]\nlr = 1\n", &["run.toml:1: unknown setting `train`"]);
     refused("seed = 1\nlr = = 1\n", &["run.toml:2: "]);
     refused("seed = 1\nseed = 2\n", &["run.toml:2: ", "duplicate"]);
-    refused("cell = \"elman\"\n", &["run.toml:1: ", "rnn, gru, lstm"]);
+    refused("cell = \"elman\"\n", &["run.toml:1: ", "rnn, gru, lstm, mingru, minlstm"]);
     refused("force = true\n", &["run.toml:1: unknown setting `force`"]);
     dir.run(&["train", "--config", "missing.toml"]).failed(2, &["`missing.toml` cannot be read"]);
     let variable = |name: &str, value: &str| {

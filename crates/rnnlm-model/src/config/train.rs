@@ -318,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn weight_drop_needs_recurrent_weights() {
+        let train = TrainConfig { weight_drop: 0.5, ..TrainConfig::book() };
+        for cell in rnnlm_rnn::Cell::ALL {
+            let model = ModelConfig { cell, ..ModelConfig::book(28) };
+            let has_weight = !["mingru", "minlstm"].contains(&cell.as_str());
+            match train.validate_for(&model) {
+                Ok(()) => assert!(has_weight, "{}", cell.name()),
+                Err(error) => {
+                    let expected = format!("`weight_drop` is 0.5 with `cell` {}, it must be 0", cell.as_str());
+                    assert!(!has_weight && error.to_string().starts_with(&expected), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn settings_of_regularization_are_stored_only_if_they_are_set() {
         let stored = serde_json::to_string(&TrainConfig::book()).unwrap();
         assert!(!stored.contains("drop") && !stored.contains("ar\"") && !stored.contains("smoothing"), "{stored}");

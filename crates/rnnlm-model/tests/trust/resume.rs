@@ -13,12 +13,14 @@ use crate::setting::{Setting, copy_all};
 type Change<C> = (&'static str, fn(&mut C));
 
 /// The classes of cells, embeddings and tied weights.
-const MODELS: [Change<ModelConfig>; 6] = [
+const MODELS: [Change<ModelConfig>; 8] = [
     ("rnn", |model| model.cell = Cell::Rnn(Nonlinearity::Tanh)),
     ("gru", |model| model.cell = Cell::Gru { reset_after: true }),
     ("rnn with an embedding", |model| model.embedding_size = 5),
     ("gru reset-before", |model| model.cell = Cell::Gru { reset_after: false }),
     ("lstm", |model| model.cell = Cell::Lstm),
+    ("mingru", |model| model.cell = Cell::MinGru),
+    ("minlstm", |model| model.cell = Cell::MinLstm),
     ("rnn with tied weights", |model| (model.embedding_size, model.tie_weights) = (5, true)),
 ];
 

@@ -116,6 +116,11 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn normalize(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::normalize(a, b, out);
+        Ok(())
+    }
+
     fn gemm(
         &self,
         transpose: Transpose,

@@ -91,6 +91,10 @@ impl Backend for Cuda {
         self.kernels().multiply(a.into(), b.into(), accumulate, out.into())
     }
 
+    fn normalize(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.kernels().normalize(a.into(), b.into(), out.into())
+    }
+
     fn gemm(
         &self,
         transpose: Transpose,

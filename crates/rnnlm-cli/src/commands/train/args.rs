@@ -93,8 +93,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Text")]
     pub(crate) max_tokens: Option<usize>,
 
-    /// Type of the recurrent layers.
-    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
+    /// Type of the recurrent layers. The gates of mingru and minlstm depend on the input alone; use several layers of them.
+    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm|mingru|minlstm",
+          help_heading = "Model")]
     pub(crate) cell: Cell,
     /// Activation function of the rnn cell.
     #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
