@@ -66,6 +66,7 @@
 //!
 //! - `cuda`: NVIDIA GPUs, as `Cuda`. The build needs no CUDA; the driver is loaded at run time. Off by default.
 
+mod average;
 pub mod beam;
 mod config;
 mod constraint;
@@ -94,7 +95,10 @@ mod trainer;
 mod workspace;
 
 pub use beam::BeamSearch;
-pub use config::{Init, ModelConfig, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig, TrainingMemory};
+pub use config::{
+    Average, Init, ModelConfig, NonMonotone, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig,
+    TrainingMemory,
+};
 pub use constraint::{Constraint, TokenRegex};
 pub use continuation::{Continuation, Finish, StopConditions};
 pub use decoder::{DecodedToken, Decoder, Request, Slot};

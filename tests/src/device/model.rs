@@ -152,7 +152,7 @@ pub(super) fn update<B: Recurrence>(backend: &B, inputs: &UpdateInputs) -> Resul
     let mut parameters = ParameterSet::zeros(backend, &layout)?;
     gradients.write(backend, &inputs.gradients.concat())?;
     let train = TrainConfig { clip: inputs.clip, ..TrainConfig::book() };
-    let mut optimizer = Optimizer::new(backend, &train, layout.len())?;
+    let mut optimizer = Optimizer::new(backend, &train, &layout)?;
     let norm = optimizer.gradient_norm(backend, &gradients)?;
     optimizer.update(backend, inputs.lr, 1, &mut gradients, &mut parameters)?;
     Ok((norm, parameters.to_vec(backend)?))

@@ -143,6 +143,10 @@ fn contradicting_settings_are_refused_before_training() {
     refused(&["--schedule", "one-cycle", "--warmup-steps", "9"], &["`warmup_steps` is 9 with `schedule` one-cycle"]);
     refused(&["--schedule", "plateau", "--schedule-by-step"], &["`schedule_by_step` is true with `schedule` plateau"]);
     refused(&["--schedule", "cosine", "--div-factor", "9"], &["--schedule cosine has no --div-factor"]);
+    refused(&["--average", "nt-asgd"], &["--average nt-asgd needs a validation set", "hint: add --val-fraction"]);
+    refused(&["--average", "none", "--ema-decay", "0.9"], &["--average none has no --ema-decay"]);
+    refused(&["--average", "mean"], &["none, nt-asgd, ema"]);
+    refused(&["--accumulate", "0"], &["--accumulate"]);
     refused(&["--residual"], &["`residual` is true with `num_layers` 1"]);
     dir.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
     let tied = ["train", "--tie-weights", "--embedding-size", "64"];

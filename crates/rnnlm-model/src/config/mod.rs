@@ -3,6 +3,7 @@
 //! Settings that were added after the first format are omitted from the file when they have their default value, which is
 //! the behaviour before they existed.
 
+mod average;
 mod defaults;
 mod memory;
 mod model;
@@ -11,6 +12,7 @@ mod optimizer;
 mod schedule;
 mod train;
 
+pub use self::average::{Average, NonMonotone};
 pub(crate) use self::defaults::is_default;
 pub use self::memory::{TextTokens, TrainingMemory};
 pub use self::model::ModelConfig;

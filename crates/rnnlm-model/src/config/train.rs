@@ -4,7 +4,8 @@ use rnnlm_tensor::Mask;
 use rnnlm_vocab::{Batches, Sampling};
 use serde::{Deserialize, Serialize};
 
-use super::defaults::{enabled, is_default};
+use super::average::Average;
+use super::defaults::{enabled, is_default, is_one, one};
 use super::numbers::shortest;
 use super::optimizer::OptimizerConfig;
 use super::schedule::{Schedule, warm_up};
@@ -38,6 +39,15 @@ pub struct TrainConfig {
     /// The optimizer.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
+    /// Minibatches whose mean gradient an update follows.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: u64,
+    /// Whether biases have no weight decay.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_bias_decay: bool,
+    /// The average of the parameters that is evaluated and saved.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub average: Average,
     /// Learning rate before the schedule is applied.
     #[serde(serialize_with = "shortest")]
     pub lr: f32,
@@ -111,6 +121,9 @@ impl TrainConfig {
             batch_size: 32,
             num_steps: 35,
             optimizer: OptimizerConfig::SGD,
+            accumulate: 1,
+            no_bias_decay: false,
+            average: Average::None,
             lr: 1.0,
             schedule: Schedule::Constant,
             warmup: 0,
@@ -253,6 +266,7 @@ impl TrainConfig {
             below_one("label_smoothing", self.label_smoothing),
             positive("batch_size", self.batch_size),
             positive("num_steps", self.num_steps),
+            positive("accumulate", usize::try_from(self.accumulate).unwrap_or(usize::MAX)),
             ("batch_size", minibatch, tokens <= MAX_MINIBATCH, "at most 2^40 tokens per minibatch"),
         ];
         let both_warmups = format!("{} with `warmup` {}", self.warmup_steps, self.warmup);
@@ -269,6 +283,7 @@ impl TrainConfig {
         ]);
         let optimizer = self.optimizer.checks().into_iter();
         checks.extend(optimizer.map(|(name, value, valid, needed)| (name, value.to_string(), valid, needed)));
+        checks.extend(self.average.checks());
         checks.extend(self.schedule.checks(self.lr));
         match checks.into_iter().find(|(_, _, valid, _)| !valid) {
             Some((name, value, _, needed)) => Err(Error::Setting { name, value, needed }),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rnnlm_model::{
-    Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter, Sampling, Schedule,
-    TrainConfig, Trainer,
+    Average, Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter, Sampling,
+    Schedule, TrainConfig, Trainer,
 };
 
 use crate::setting::{Setting, copy_all};
@@ -23,7 +23,7 @@ const MODELS: [Change<ModelConfig>; 6] = [
 ];
 
 /// Every optimizer and schedule that has state, and dropout.
-const TRAININGS: [Change<TrainConfig>; 7] = [
+const TRAININGS: [Change<TrainConfig>; 10] = [
     ("momentum, plateau", |train| {
         train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
         train.schedule = Schedule::Plateau { factor: 0.5, patience: 0 };
@@ -42,6 +42,16 @@ const TRAININGS: [Change<TrainConfig>; 7] = [
     }),
     ("cosine by step with warm-up", |train| {
         (train.schedule, train.schedule_by_step, train.warmup_steps) = (Schedule::Cosine { min_lr: 0.1 }, true, 5);
+    }),
+    ("moving average, gradient accumulation", |train| {
+        (train.average, train.accumulate) = (Average::Ema { decay: 0.9 }, 3);
+    }),
+    ("adamw, moving average, no decay of biases", |train| {
+        (train.optimizer, train.lr) = (OptimizerConfig::ADAMW, 0.01);
+        (train.average, train.no_bias_decay) = (Average::Ema { decay: 0.9 }, true);
+    }),
+    ("nt-asgd", |train| {
+        (train.average, train.epochs, train.num_steps, train.lr) = (Average::NtAsgd, 9, 25, 8.0);
     }),
     ("rmsprop, step", |train| {
         (train.optimizer, train.lr) = (OptimizerConfig::RMSPROP, 0.01);

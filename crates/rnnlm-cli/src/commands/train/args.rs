@@ -14,8 +14,8 @@ use crate::corpora::NAME_SEPARATOR;
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::values::{
-    ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, documents, encoding, init, line_ends,
-    non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, positive_fraction,
+    AverageName, ScheduleName, Seed, at_least_one, average, below_one_f32, below_one_f64, cell, documents, encoding, init,
+    line_ends, non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, positive_fraction,
     sampling, schedule, token_kind,
 };
 
@@ -212,7 +212,22 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) lr: Option<f32>,
-    /// Momentum positive_fraction, for sgd and rmsprop [default: 0].
+    /// Number of minibatches whose mean gradient an update follows: within rounding, the gradient of an N times larger
+    /// minibatch.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..),
+          help_heading = "Optimizer")]
+    pub(crate) accumulate: u64,
+    /// Average of the weights that is validated and saved: `ema`, an exponential moving average over all updates, or
+    /// `nt-asgd`, the mean since the validation perplexity stopped improving for five epochs. A resumed run continues
+    /// with the weights themselves.
+    #[arg(long, default_value = "none", value_parser = average, value_name = "none|nt-asgd|ema",
+          help_heading = "Optimizer")]
+    pub(crate) average: AverageName,
+    /// Weight of the average so far in each update, for ema [default: 0.999].
+    #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) ema_decay: Option<f64>,
+    /// Momentum factor, for sgd and rmsprop [default: 0].
     #[arg(long, value_name = "X", value_parser = below_one_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) momentum: Option<f32>,
@@ -223,6 +238,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = non_negative_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) weight_decay: Option<f32>,
+    /// Apply no weight decay to biases.
+    #[arg(long, help_heading = "Optimizer")]
+    pub(crate) no_bias_decay: bool,
     /// Decay rate of the average gradient, for adam and adamw [default: 0.9].
     #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
           help_heading = "Optimizer")]

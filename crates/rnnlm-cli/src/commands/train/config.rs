@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_model::{Average, ModelConfig, OptimizerConfig, Schedule, TrainConfig};
 use rnnlm_vocab::{CorpusOptions, Documents, Sampling, TokenCache};
 use toml::Value;
 
@@ -11,7 +11,7 @@ use super::args::TrainArgs;
 use super::settings::{Settings, flag};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Failure, Result};
-use crate::values::ScheduleName;
+use crate::values::{AverageName, ScheduleName};
 
 /// How the text is read.
 pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOptions {
@@ -68,6 +68,9 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         batch_size: args.batch_size,
         num_steps: args.num_steps,
         optimizer,
+        accumulate: args.accumulate,
+        no_bias_decay: args.no_bias_decay,
+        average: average(args)?,
         lr: args.lr.unwrap_or(optimizer.default_lr()),
         schedule,
         warmup: args.warmup,
@@ -123,6 +126,21 @@ fn require_document_settings(args: &TrainArgs) -> Result<()> {
             Err(Failure::usage(message).with_hint("omit one of them"))
         }
     }
+}
+
+fn average(args: &TrainArgs) -> Result<Average> {
+    let average = match args.average {
+        AverageName::None => Average::None,
+        AverageName::NtAsgd => Average::NtAsgd,
+        AverageName::Ema => Average::Ema { decay: args.ema_decay.unwrap_or(0.999) },
+    };
+    let own: &[&str] = if args.average == AverageName::Ema { &["ema_decay"] } else { &[] };
+    refuse_others(&args.settings, &["ema_decay"], own, &format!("--average {}", average.as_str()))?;
+    if average == Average::NtAsgd && args.val_fraction == 0.0 && args.val_corpus.is_none() {
+        let message = "--average nt-asgd needs a validation set, whose perplexity begins the average";
+        return Err(Failure::usage(message).with_hint("add --val-fraction 0.1 or --val-corpus"));
+    }
+    Ok(average)
 }
 
 fn optimizer(args: &TrainArgs) -> Result<OptimizerConfig> {
@@ -203,6 +221,10 @@ pub(crate) fn value_in_use(train: &TrainConfig, name: &str) -> Option<Value> {
     match (name, train.optimizer, train.schedule) {
         ("lr", ..) => single(train.lr),
         ("weight_decay", ..) => single(train.optimizer.weight_decay()),
+        ("ema_decay", ..) => match train.average {
+            Average::Ema { decay } => double(decay),
+            _ => None,
+        },
         ("momentum", Sgd { momentum, .. } | Rmsprop { momentum, .. }, _) => single(momentum),
         ("beta1", Adam { betas, .. } | Adamw { betas, .. }, _) => double(betas[0]),
         ("beta2", Adam { betas, .. } | Adamw { betas, .. }, _) => double(betas[1]),
