@@ -15,7 +15,10 @@ pub struct Position {
     pub minibatch: usize,
     /// Completed minibatches since the start of training.
     pub step: u64,
-    /// Sum of the mean loss over the minibatches of this epoch, in nats.
+    /// Sum of the lengths of the completed minibatches of this epoch, in units of `num_steps`: equal to `minibatch` without
+    /// variable-length backpropagation through time.
+    pub length_sum: f64,
+    /// Sum of the mean loss over the minibatches of this epoch, each times its length in units of `num_steps`, in nats.
     pub loss_sum: f64,
     /// Sum of the gradient norm before clipping over the minibatches of this epoch.
     pub gradient_norm_sum: f64,
@@ -73,43 +76,41 @@ impl Snapshot {
 pub(crate) const AVERAGED: &str = "ax";
 
 impl Position {
-    /// Counts a completed minibatch.
-    pub(crate) fn count_step(&mut self, StepReport { loss, gradient_norm }: StepReport, is_update: bool) {
+    /// Counts a completed minibatch of `length`, in units of `num_steps`.
+    pub(crate) fn count_step(&mut self, report: StepReport, length: f64, is_update: bool) {
+        let StepReport { loss, gradient_norm } = report;
         self.minibatch += 1;
         self.updates += u64::from(is_update);
         self.step += 1;
-        self.loss_sum += f64::from(loss);
+        self.length_sum += length;
+        self.loss_sum += length * f64::from(loss);
         self.gradient_norm_sum += f64::from(gradient_norm);
     }
 
-    /// `exp` of the mean loss over the minibatches of this epoch so far; `None` before the first.
+    /// `exp` of the mean loss over the tokens of this epoch so far; `None` before the first minibatch.
     pub(crate) fn perplexity(&self) -> Option<f64> {
-        self.mean(self.loss_sum).map(libm::exp)
+        (self.minibatch > 0).then(|| libm::exp(self.loss_sum / self.length_sum))
     }
 
     /// The mean gradient norm over the minibatches of this epoch so far; `None` before the first.
     pub(crate) fn gradient_norm(&self) -> Option<f64> {
-        self.mean(self.gradient_norm_sum)
+        (self.minibatch > 0).then(|| self.gradient_norm_sum / self.minibatch as f64)
     }
 
-    fn mean(&self, sum: f64) -> Option<f64> {
-        (self.minibatch > 0).then(|| sum / self.minibatch as f64)
-    }
-
-    /// Completes the epoch. All minibatches have the same size, so the mean of their means is the mean over all tokens.
+    /// Completes the epoch. The mean of the means of minibatches, weighted by their lengths, is the mean over all tokens.
     pub(crate) fn finish_epoch(&mut self, lr: f32, tokens: u64, duration: Duration) -> EpochReport {
-        let minibatches = self.minibatch as f64;
         let report = EpochReport {
             epoch: self.epoch + 1,
             // the mean of losses at the limit can be rounded beyond it
-            perplexity: libm::exp((self.loss_sum / minibatches).min(f64::from(MAX_LOSS))),
+            perplexity: libm::exp((self.loss_sum / self.length_sum).min(f64::from(MAX_LOSS))),
             val_perplexity: None,
             tokens,
-            gradient_norm: self.gradient_norm_sum / minibatches,
+            gradient_norm: self.gradient_norm_sum / self.minibatch as f64,
             lr,
             duration,
         };
-        *self = Self { epoch: self.epoch + 1, minibatch: 0, loss_sum: 0.0, gradient_norm_sum: 0.0, ..*self };
+        let start = Self { minibatch: 0, length_sum: 0.0, loss_sum: 0.0, gradient_norm_sum: 0.0, ..*self };
+        *self = Self { epoch: self.epoch + 1, ..start };
         report
     }
 
@@ -170,7 +171,7 @@ mod tests {
     fn the_perplexity_of_an_epoch_is_finite() {
         let largest = MAX_LOSS.next_up();
         let mut position = Position::default();
-        position.count_step(StepReport { loss: largest, gradient_norm: 1.0 }, true);
+        position.count_step(StepReport { loss: largest, gradient_norm: 1.0 }, 1.0, true);
         assert!(position.finish_epoch(1.0, 10, Duration::ZERO).perplexity.is_finite());
     }
 }

@@ -11,7 +11,7 @@ use rnnlm_vocab::{Batches, Minibatch};
 
 use self::accumulation::Accumulation;
 use crate::average::AveragedModel;
-use crate::queue::Queue;
+use crate::queue::{Queue, QueuedResult};
 use crate::workspace::MinibatchIds;
 use crate::{
     Average, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position,
@@ -36,7 +36,7 @@ pub struct Trainer<B: Recurrence> {
     position: Position,
     /// The part of the current epoch that this process trained before it was stopped.
     partial_epoch: PartialEpoch,
-    /// Memory for minibatches of documents, allocated by the first one.
+    /// Memory for minibatches of documents and of different lengths, allocated by the first one.
     minibatch: Option<Minibatch>,
 }
 
@@ -46,10 +46,10 @@ pub type AfterStep<'a> = dyn FnMut(&EpochProgress) -> bool + Send + 'a;
 /// The longest time for which the results of queued steps stay unknown.
 const MAX_TIME_WITHOUT_RESULTS: Duration = Duration::from_secs(1);
 
-/// Minibatches that this process trained in the current epoch, and the time that they took.
+/// Steps that this process trained in the current epoch, each of **N** tokens, and the time that they took.
 #[derive(Clone, Copy, Debug, Default)]
 struct PartialEpoch {
-    minibatches: usize,
+    num_steps: usize,
     duration: Duration,
     /// Minibatches of the whole epoch; 0 before its first step.
     num_minibatches: usize,
@@ -66,7 +66,7 @@ impl<B: Recurrence> Trainer<B> {
         let mut model = LanguageModel::new(backend, model, path)?;
         model.initialize(config.init, config.seed)?;
         Ok(Self {
-            workspace: model.workspace(config.num_steps, config.batch_size)?,
+            workspace: model.workspace(config.max_num_steps(), config.batch_size)?,
             state: model.zero_state(config.batch_size)?,
             gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
             optimizer: Optimizer::new(backend, config, model.parameters().layout())?,
@@ -159,7 +159,9 @@ impl<B: Recurrence> Trainer<B> {
     /// optimizer skips this update and all following ones.
     fn run_stages(&mut self, minibatch: Option<&Minibatch>, end_token: Option<u32>) -> Result<()> {
         let step = self.position.step + self.queue.len() as u64;
-        let lr = self.lr_of_step(self.queue.len());
+        let num_steps = minibatch.map_or(self.config.num_steps, |minibatch| minibatch.num_steps);
+        // 1 for a minibatch of T steps
+        let lr = self.lr_of_step(self.queue.len()) * self.length(num_steps) as f32;
         let (updates, in_group) = self.updates_before(self.queue.len());
         let is_update = self.is_update(self.position.minibatch + self.queue.len());
         let averaged = Position { updates: updates + 1, ..self.position }.averaged_updates(self.config.average);
@@ -183,7 +185,12 @@ impl<B: Recurrence> Trainer<B> {
             }
         }
 
-        queue.push(backend, workspace.loss_sum(), optimizer.sum_squares())
+        queue.push(backend, workspace.loss(), optimizer.sum_squares())
+    }
+
+    /// A number of steps in units of **T**.
+    fn length(&self, num_steps: usize) -> f64 {
+        num_steps as f64 / self.config.num_steps as f64
     }
 
     /// Whether the parameters are updated after minibatch `index` of the epoch.
@@ -221,7 +228,7 @@ impl<B: Recurrence> Trainer<B> {
         let backend = self.model.backend().clone();
         let lr = self.lr_of_step(0);
         let mut last = StepReport { loss: 0.0, gradient_norm: 0.0 };
-        for (report, is_finite) in self.queue.drain(&backend)? {
+        for QueuedResult { report, targets, is_finite } in self.queue.drain(&backend)? {
             if !is_finite {
                 self.optimizer.resume_updates(&backend)?;
                 let (StepReport { loss, gradient_norm }, Position { epoch, step, .. }) = (report, self.position);
@@ -229,7 +236,9 @@ impl<B: Recurrence> Trainer<B> {
             }
             let num_minibatches = self.partial_epoch.num_minibatches;
             let is_update = accumulation::is_update(self.config.accumulate, self.position.minibatch, num_minibatches);
-            self.position.count_step(report, is_update);
+            // `self.length`, while the queue is borrowed
+            let length = (targets / self.config.batch_size) as f64 / self.config.num_steps as f64;
+            self.position.count_step(report, length, is_update);
             last = report;
         }
         Ok(last)
@@ -282,14 +291,14 @@ impl<B: Recurrence> Trainer<B> {
                 last_results = Instant::now();
             }
             self.partial_epoch = PartialEpoch {
-                minibatches: before.minibatches + self.position.minibatch - first,
+                num_steps: before.num_steps + batches.steps(first..self.position.minibatch),
                 duration: before.duration + start.elapsed(),
                 ..before
             };
             let stopped = outcome.is_ok() && after_step(&self.progress_since(known));
             if stopped {
                 outcome = self.drain().map(drop);
-                self.partial_epoch.minibatches = before.minibatches + self.position.minibatch - first;
+                self.partial_epoch.num_steps = before.num_steps + batches.steps(first..self.position.minibatch);
             }
             if outcome.is_err() || (stopped && index + 1 < end) {
                 self.partial_epoch.duration = before.duration + start.elapsed();
@@ -297,7 +306,7 @@ impl<B: Recurrence> Trainer<B> {
             }
         }
         let partial = std::mem::take(&mut self.partial_epoch);
-        let tokens = (partial.minibatches * self.workspace.rows()) as u64;
+        let tokens = (partial.num_steps * self.config.batch_size) as u64;
         let lr = self.last_lr(&partial);
         Ok(Some(self.position.finish_epoch(lr, tokens, before.duration + start.elapsed())))
     }
@@ -312,15 +321,15 @@ impl<B: Recurrence> Trainer<B> {
         last_results: Instant,
     ) -> Result<()> {
         let outcome = match end_token {
-            None => {
+            None if !self.config.variable_bptt => {
                 self.queue.upload_if_empty(self.model.backend(), batches, index)?;
                 self.run_stages(None, None)
             }
-            // the host needs the ids to find the starts of documents
-            Some(_) => {
-                let TrainConfig { batch_size, num_steps, .. } = self.config;
-                let new = || Minibatch::new(batch_size, num_steps);
+            // the host needs the ids to find the starts of documents, and minibatches of different lengths are uploaded singly
+            _ => {
+                let new = || Minibatch::new(self.config.batch_size, self.config.max_num_steps());
                 let mut minibatch = self.minibatch.take().unwrap_or_else(new);
+                minibatch.set_num_steps(batches.steps(index..index + 1));
                 let outcome = batches.fill(index, &mut minibatch).map_err(Error::from);
                 let outcome = outcome.and_then(|()| self.run_stages(Some(&minibatch), end_token));
                 self.minibatch = Some(minibatch);
@@ -344,7 +353,7 @@ impl<B: Recurrence> Trainer<B> {
 
     /// The progress within the current epoch. Before the last step, the results of `known` minibatches were known.
     fn progress_since(&self, known: usize) -> EpochProgress {
-        let (position, PartialEpoch { minibatches, duration, num_minibatches }) = (self.position, self.partial_epoch);
+        let (position, PartialEpoch { num_steps, duration, num_minibatches }) = (self.position, self.partial_epoch);
         let is_log_due = position.minibatch > known
             && position.minibatch.is_multiple_of(LOG_MINIBATCHES)
             && position.minibatch < num_minibatches;
@@ -355,7 +364,7 @@ impl<B: Recurrence> Trainer<B> {
             perplexity: position.perplexity(),
             gradient_norm: position.gradient_norm(),
             lr: self.last_lr(&self.partial_epoch),
-            tokens: (minibatches * self.workspace.rows()) as u64,
+            tokens: (num_steps * self.config.batch_size) as u64,
             duration,
             is_log_due,
         }

@@ -79,6 +79,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// The number of ids.
     fn indices_len(&self, indices: &Self::Indices) -> usize;
 
+    /// Changes the number of ids, without allocation. Ids that are added are unspecified.
+    ///
+    /// # Panics
+    /// If there are more ids than `indices` was allocated for.
+    fn set_indices_len(&self, indices: &mut Self::Indices, len: usize);
+
     /// `out = value` for every element; `out` has any shape.
     ///
     /// # Errors

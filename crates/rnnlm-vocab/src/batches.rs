@@ -10,6 +10,8 @@
 
 mod documents;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::document_index::DocumentSet;
@@ -52,6 +54,14 @@ impl Minibatch {
         let ids = vec![0; batch_size.saturating_mul(num_steps)];
         Self { inputs: ids.clone(), targets: ids, num_steps, batch_size }
     }
+
+    /// Changes the number of steps. Does not allocate if there were once as many.
+    pub fn set_num_steps(&mut self, num_steps: usize) {
+        let len = self.batch_size * num_steps;
+        self.inputs.resize(len, 0);
+        self.targets.resize(len, 0);
+        self.num_steps = num_steps;
+    }
 }
 
 /// The minibatches of one epoch.
@@ -75,6 +85,8 @@ pub struct Batches<'a> {
     offset: usize,
     num_minibatches: usize,
     row_starts: RowStarts<'a>,
+    /// The first step of each minibatch, and the number of steps of the epoch; `None` if each minibatch has T.
+    first_steps: Option<Vec<usize>>,
 }
 
 /// Where row `n` of minibatch `i` starts in the corpus.
@@ -129,7 +141,7 @@ impl<'a> Batches<'a> {
         let row_length = (corpus.len() - offset - 1) / batch_size;
         let num_minibatches = row_length / num_steps;
         let row_starts = RowStarts::Sequential { row_length };
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// The minibatches of `epoch` by random sampling. Seed and epoch decide the offset and the order.
@@ -156,7 +168,7 @@ impl<'a> Batches<'a> {
         rng.shuffle(&mut starts);
         let num_minibatches = num_subsequences / batch_size;
         let row_starts = RowStarts::Random(starts);
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// The minibatches of `epoch` over documents, by sequential partitioning. Seed and epoch decide the order of the
@@ -207,12 +219,47 @@ impl<'a> Batches<'a> {
             false => (DocumentStream::in_order(documents), rng.below(left_out as u64 + 1) as usize),
         };
         let row_starts = RowStarts::Documents { row_length, stream };
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
+    }
+
+    /// Cuts the rows of sequential partitioning into minibatches of `next_length()` steps each, at least 1, instead of T. The
+    /// last minibatch has what remains. Random sampling has no rows to cut and does not change.
+    ///
+    /// ```
+    /// use rnnlm_vocab::Batches;
+    ///
+    /// let corpus: Vec<u32> = (0..100).collect();
+    /// let mut lengths = [3, 7].into_iter().cycle();
+    /// let batches = Batches::sequential(&corpus, 2, 5, 0, 0)?.with_lengths(|| lengths.next().unwrap_or(5));
+    /// assert_eq!([batches.steps(0..1), batches.steps(1..2)], [3, 7]);
+    /// # Ok::<(), rnnlm_vocab::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_lengths(self, mut next_length: impl FnMut() -> usize) -> Self {
+        let row_length = match self.row_starts {
+            RowStarts::Sequential { row_length } | RowStarts::Documents { row_length, .. } => row_length,
+            RowStarts::Random(_) => return self,
+        };
+        let mut first_steps = vec![0];
+        let mut next = 0;
+        while next < row_length {
+            next = next.saturating_add(next_length().max(1)).min(row_length);
+            first_steps.push(next);
+        }
+        Self { num_minibatches: first_steps.len() - 1, first_steps: Some(first_steps), ..self }
     }
 
     /// Number of minibatches in the epoch, at least 1.
     pub fn num_minibatches(&self) -> usize {
         self.num_minibatches
+    }
+
+    /// Number of steps of the minibatches in `range`, which does not exceed the epoch.
+    pub fn steps(&self, range: Range<usize>) -> usize {
+        match &self.first_steps {
+            Some(first_steps) => first_steps[range.end] - first_steps[range.start],
+            None => range.len() * self.num_steps,
+        }
     }
 
     /// Number of tokens that this epoch skips at the start of the corpus, or of the stream of documents.
@@ -231,10 +278,10 @@ impl<'a> Batches<'a> {
         if index >= num_minibatches {
             return Err(Error::MinibatchIndex { index, num_minibatches });
         }
-        let expected = (self.batch_size, self.num_steps);
+        let expected = (self.batch_size, self.steps(index..index + 1));
         let found = (minibatch.batch_size, minibatch.num_steps);
         let lengths = [minibatch.inputs.len(), minibatch.targets.len()];
-        if found != expected || lengths != [self.batch_size * self.num_steps; 2] {
+        if found != expected || lengths != [expected.0 * expected.1; 2] {
             return Err(Error::MinibatchShape { expected, found });
         }
         for row in 0..self.batch_size {
@@ -253,7 +300,7 @@ impl<'a> Batches<'a> {
     fn row_start(&self, index: usize, row: usize) -> usize {
         match &self.row_starts {
             RowStarts::Sequential { row_length } | RowStarts::Documents { row_length, .. } => {
-                self.offset + row * row_length + index * self.num_steps
+                self.offset + row * row_length + self.steps(0..index)
             }
             RowStarts::Random(starts) => starts[index * self.batch_size + row],
         }
@@ -336,7 +383,8 @@ impl Iterator for Minibatches<'_> {
         if self.next == self.batches.num_minibatches {
             return None;
         }
-        let mut minibatch = Minibatch::new(self.batches.batch_size, self.batches.num_steps);
+        let num_steps = self.batches.steps(self.next..self.next + 1);
+        let mut minibatch = Minibatch::new(self.batches.batch_size, num_steps);
         if let Err(error) = self.batches.fill(self.next, &mut minibatch) {
             self.error = Some(error);
             self.next = self.batches.num_minibatches;

@@ -1,6 +1,8 @@
 //! Language models on a device: the loss and gradients of one minibatch, and training runs.
 
-use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, Position, Regularization, TrainConfig, Trainer};
+use rnnlm_model::{
+    Average, LanguageModel, ModelConfig, Optimizer, Position, Regularization, Snapshot, TrainConfig, Trainer,
+};
 use rnnlm_rnn::{ExecutionPath, ParameterLayout, ParameterSet, Recurrence};
 use rnnlm_vocab::Minibatch;
 
@@ -114,6 +116,12 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Mode
 pub(super) fn train<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &TrainInputs) -> Result<TrainOutputs> {
     let mut trainer = Trainer::new(backend, &inputs.model, &inputs.train, path)?;
     trainer.model_mut().parameters_mut().write(backend, &inputs.parameters)?;
+    if inputs.train.average == Average::NtAsgd {
+        // averages from the first update, without a validation set
+        let snapshot = trainer.snapshot()?;
+        let position = Position { average_start: Some(0), ..snapshot.position };
+        trainer.restore(&Snapshot { position, ..snapshot })?;
+    }
     let (mut losses, mut gradient_norms) = (Vec::new(), Vec::new());
     match &inputs.data {
         TrainData::Minibatches(minibatches) => {
@@ -139,7 +147,7 @@ pub(super) fn train<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Tr
             other => drop(other?),
         },
     }
-    Ok(TrainOutputs { losses, gradient_norms, parameters: named(backend, trainer.model().parameters())? })
+    Ok(TrainOutputs { losses, gradient_norms, parameters: named(backend, trainer.evaluated_model().parameters())? })
 }
 
 /// The global gradient norm before clipping, and every parameter after the update.

@@ -104,7 +104,7 @@ impl ModelConfig {
             + u128::from(train.accumulate > 1)
             + u128::from(train.average != Average::None);
         let states = 2 * self.state_len(train.batch_size);
-        let sizes = [train.num_steps, train.batch_size];
+        let sizes = [train.max_num_steps(), train.batch_size];
         let rows = sizes.map(bounded).iter().product::<u128>();
         let has_starts = text.documents > 0;
         let training = WorkspaceUse {

@@ -11,6 +11,7 @@ mod numbers;
 mod optimizer;
 mod schedule;
 mod train;
+mod variable_bptt;
 
 pub use self::average::{Average, NonMonotone};
 pub(crate) use self::defaults::is_default;

@@ -9,6 +9,7 @@ use super::defaults::{enabled, is_default, is_one, one};
 use super::numbers::shortest;
 use super::optimizer::OptimizerConfig;
 use super::schedule::{Schedule, warm_up};
+use super::variable_bptt;
 use crate::regularization::layers;
 use crate::{Error, ModelConfig, Position, Regularization, Result, TextIds};
 
@@ -36,6 +37,10 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// **T**: time steps per minibatch, through which gradients flow.
     pub num_steps: usize,
+    /// Variable-length backpropagation through time: the length of each minibatch is drawn from a distribution with mean
+    /// `num_steps`, and its learning rate is proportional to the length.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub variable_bptt: bool,
     /// The optimizer.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
@@ -120,6 +125,7 @@ impl TrainConfig {
             epochs: 500,
             batch_size: 32,
             num_steps: 35,
+            variable_bptt: false,
             optimizer: OptimizerConfig::SGD,
             accumulate: 1,
             no_bias_decay: false,
@@ -160,13 +166,22 @@ impl TrainConfig {
     /// If the text is too short for one minibatch, or [`Error::DocumentSampling`].
     pub fn batches<'a>(&self, text: impl Into<TextIds<'a>>, epoch: u64) -> Result<Batches<'a>> {
         let Self { batch_size, num_steps, seed, .. } = *self;
-        Ok(match text.into() {
+        let batches = match text.into() {
             TextIds::Stream(ids) => Batches::new(self.sampling, ids, batch_size, num_steps, seed, epoch)?,
             TextIds::Documents(_) if self.resets_state() => return Err(Error::DocumentSampling),
             TextIds::Documents(documents) => {
                 Batches::documents(documents, batch_size, num_steps, seed, epoch, self.shuffle)?
             }
+        };
+        Ok(match self.variable_bptt {
+            true => batches.with_lengths(variable_bptt::lengths(num_steps, seed, epoch)),
+            false => batches,
         })
+    }
+
+    /// The largest number of steps of a minibatch.
+    pub fn max_num_steps(&self) -> usize {
+        if self.variable_bptt { variable_bptt::max_length(self.num_steps) } else { self.num_steps }
     }
 
     /// Whether the learning rate is a function of the step, and of the epoch otherwise.
@@ -243,7 +258,7 @@ impl TrainConfig {
             (name, value.to_string(), value.is_finite() && value >= 0.0, "a finite number, 0 for none")
         };
         let positive = |name, value: usize| (name, value.to_string(), value > 0, "at least 1");
-        let tokens = self.batch_size as u128 * self.num_steps as u128;
+        let tokens = self.batch_size as u128 * self.max_num_steps() as u128;
         let minibatch = format!("{} with `num_steps` {}", self.batch_size, self.num_steps);
         let one_clip = self.clip == 0.0 || self.clip_value == 0.0;
         let below_one = |name, value: f32| (name, value.to_string(), (0.0..1.0).contains(&value), "from 0 to below 1");
@@ -273,9 +288,19 @@ impl TrainConfig {
         let warmup_by_step = format!("{} with a schedule by step", self.warmup);
         let schedule_by_step = format!("true with `schedule` {}", self.schedule.as_str());
         let one_cycle = matches!(self.schedule, Schedule::OneCycle { .. });
+        let variable_accumulation = format!("true with `accumulate` {}", self.accumulate);
+        let is_sequential = !self.variable_bptt || self.sampling == Sampling::Sequential;
+        let is_single = !self.variable_bptt || self.accumulate == 1;
         let one_cycle_warmup = format!("{} with `schedule` one-cycle", self.warmup_steps);
         let is_by_epoch = matches!(self.schedule, Schedule::Plateau { .. });
         checks.extend([
+            (
+                "variable_bptt",
+                "true with `sampling` random".to_owned(),
+                is_sequential,
+                "false unless `sampling` is sequential",
+            ),
+            ("variable_bptt", variable_accumulation, is_single, "false unless `accumulate` is 1"),
             ("warmup", warmup_by_step, self.warmup == 0 || !self.is_scheduled_by_step(), "0, use `warmup_steps`"),
             ("warmup_steps", both_warmups, self.warmup == 0 || self.warmup_steps == 0, "0 unless `warmup` is 0"),
             ("warmup_steps", one_cycle_warmup, !one_cycle || self.warmup_steps == 0, "0, it has its own warm-up"),

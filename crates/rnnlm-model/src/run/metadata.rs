@@ -72,6 +72,9 @@ pub(crate) struct StoredPosition {
     epochs_without_improvement: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     plateau: Option<StoredPlateau>,
+    /// Only with variable-length backpropagation through time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    length_sum_bits: Option<u64>,
     /// Only with gradient accumulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     updates: Option<u64>,
@@ -118,6 +121,8 @@ impl From<Position> for StoredPosition {
             epochs_without_improvement: (position.best.is_some() || position.epochs_without_improvement > 0)
                 .then_some(position.epochs_without_improvement),
             plateau: (position.plateau != Plateau::default()).then(|| plateau(position.plateau)),
+            length_sum_bits: (position.length_sum != position.minibatch as f64)
+                .then_some(position.length_sum.to_bits()),
             updates: (position.updates != position.step).then_some(position.updates),
             non_monotone: (position.non_monotone != NonMonotone::default()).then(|| StoredNonMonotone {
                 best_bits: position.non_monotone.best_before.map(f64::to_bits),
@@ -140,9 +145,13 @@ impl StoredPosition {
             let (epoch, step) = (self.epoch, self.step);
             return Err(format!("it is at step {step}, minibatch {minibatches} of epoch {epoch}"));
         }
-        let max_loss_sum = f64::from(MAX_LOSS.next_up()) * minibatches as f64;
-        if !(loss_sum.abs() <= max_loss_sum && gradient_norm_sum.is_finite()) {
-            return Err(format!("its sums are {loss_sum} and {gradient_norm_sum} after {minibatches} minibatches"));
+        let length_sum = self.length_sum_bits.map_or(minibatches as f64, f64::from_bits);
+        let max_loss_sum = f64::from(MAX_LOSS.next_up()) * length_sum;
+        let is_length_valid = length_sum.is_finite() && (length_sum > 0.0) == (minibatches > 0);
+        if !(is_length_valid && loss_sum.abs() <= max_loss_sum && gradient_norm_sum.is_finite()) {
+            return Err(format!(
+                "its sums are {length_sum}, {loss_sum} and {gradient_norm_sum} after {minibatches} minibatches"
+            ));
         }
         let best = self.best.as_ref().map(StoredBest::best);
         let plateau = self.plateau.as_ref().map(StoredPlateau::plateau).unwrap_or_default();
@@ -163,6 +172,7 @@ impl StoredPosition {
             epoch: self.epoch,
             minibatch: self.minibatch,
             step: self.step,
+            length_sum,
             loss_sum,
             gradient_norm_sum,
             best,

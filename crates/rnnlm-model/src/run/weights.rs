@@ -251,6 +251,7 @@ mod tests {
             epoch: 7,
             minibatch: 2,
             step: 30,
+            length_sum: 1.9,
             loss_sum: 1.0 / 3.0,
             gradient_norm_sum: 0.7,
             best,

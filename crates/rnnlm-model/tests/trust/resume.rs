@@ -23,14 +23,14 @@ const MODELS: [Change<ModelConfig>; 6] = [
 ];
 
 /// Every optimizer and schedule that has state, and dropout.
-const TRAININGS: [Change<TrainConfig>; 10] = [
+const TRAININGS: [Change<TrainConfig>; 11] = [
     ("momentum, plateau", |train| {
         train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
         train.schedule = Schedule::Plateau { factor: 0.5, patience: 0 };
     }),
     ("adam, exponential, dropout", |train| {
         (train.optimizer, train.lr, train.dropout) = (OptimizerConfig::ADAM, 0.01, 0.3);
-        train.schedule = Schedule::Exponential { gamma: 0.5 };
+        train.schedule = Schedule::Exponential { gamma: 0.5, decay_after: 1 };
     }),
     ("adamw, cosine with warm-up", |train| {
         (train.optimizer, train.lr, train.warmup) = (OptimizerConfig::ADAMW, 0.01, 1);
@@ -50,15 +50,21 @@ const TRAININGS: [Change<TrainConfig>; 10] = [
         (train.optimizer, train.lr) = (OptimizerConfig::ADAMW, 0.01);
         (train.average, train.no_bias_decay) = (Average::Ema { decay: 0.9 }, true);
     }),
-    ("nt-asgd", |train| {
-        (train.average, train.epochs, train.num_steps, train.lr) = (Average::NtAsgd, 9, 25, 8.0);
+    ("variable-length backpropagation through time", |train| {
+        (train.variable_bptt, train.dropout_hidden, train.tar) = (true, 0.2, 1.0);
     }),
+    ("nt-asgd", |train| nt_asgd(&mut ModelConfig::book(1), train)),
     ("rmsprop, step", |train| {
         (train.optimizer, train.lr) = (OptimizerConfig::RMSPROP, 0.01);
         train.schedule = Schedule::Step { step_size: 1, gamma: 0.1 };
     }),
     ("clipping by value, dropout", |train| (train.clip, train.clip_value, train.dropout) = (0.0, 0.01, 0.5)),
 ];
+
+/// Many epochs at a learning rate that is too high, so that averaging begins.
+pub(crate) fn nt_asgd(_: &mut ModelConfig, train: &mut TrainConfig) {
+    (train.average, train.epochs, train.num_steps, train.lr) = (Average::NtAsgd, 9, 25, 8.0);
+}
 
 /// Every technique of regularization, each a function of the step.
 fn regularize(model: &mut ModelConfig, train: &mut TrainConfig) {
@@ -92,6 +98,11 @@ fn resuming_after_any_step_gives_the_same_bytes() {
     }
     resume_after_every_step(&Setting::new(regularize), "regularization");
     resume_after_every_step(&Setting::documents(regularize), "regularization, documents");
+    let variable = Setting::documents(|model, train| {
+        regularize(model, train);
+        train.variable_bptt = true;
+    });
+    resume_after_every_step(&variable, "variable-length backpropagation through time, documents");
 }
 
 #[test]

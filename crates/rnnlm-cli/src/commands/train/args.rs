@@ -14,9 +14,9 @@ use crate::corpora::NAME_SEPARATOR;
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::values::{
-    AverageName, ScheduleName, Seed, at_least_one, average, below_one_f32, below_one_f64, cell, documents, encoding, init,
-    line_ends, non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, positive_fraction,
-    sampling, schedule, token_kind,
+    AverageName, ScheduleName, Seed, at_least_one, average, below_one_f32, below_one_f64, cell, documents, encoding,
+    init, line_ends, non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32,
+    positive_fraction, sampling, schedule, token_kind,
 };
 
 const EXAMPLES: &str = "\
@@ -136,6 +136,10 @@ pub(crate) struct TrainArgs {
     /// Number of time steps in a minibatch; gradients are truncated after them.
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) num_steps: usize,
+    /// Draw the number of time steps of each minibatch as AWD-LSTM does, with mean --num-steps, and scale its learning rate
+    /// with it.
+    #[arg(long, help_heading = "Training")]
+    pub(crate) variable_bptt: bool,
     /// Maximum global norm of the gradients; 0 disables clipping by norm.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = non_negative_f32, allow_negative_numbers = true,
           help_heading = "Training")]
@@ -279,6 +283,9 @@ pub(crate) struct TrainArgs {
     /// Factor of each reduction, for step and exponential [default: 0.1 for step].
     #[arg(long, value_name = "X", value_parser = positive_fraction, allow_negative_numbers = true, help_heading = "Schedule")]
     pub(crate) gamma: Option<f64>,
+    /// Epochs at the initial rate before the first reduction, for exponential [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Schedule")]
+    pub(crate) decay_after: Option<u64>,
     /// Learning rate after the last epoch, for cosine [default: 0].
     #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
           help_heading = "Schedule")]

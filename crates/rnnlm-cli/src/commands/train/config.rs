@@ -67,6 +67,7 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         epochs: args.epochs,
         batch_size: args.batch_size,
         num_steps: args.num_steps,
+        variable_bptt: args.variable_bptt,
         optimizer,
         accumulate: args.accumulate,
         no_bias_decay: args.no_bias_decay,
@@ -182,7 +183,8 @@ fn schedule(args: &TrainArgs) -> Result<Schedule> {
         }
         ScheduleName::Exponential => {
             let gamma = args.gamma.ok_or_else(|| missing("gamma", "exponential"))?;
-            (Schedule::Exponential { gamma }, &["gamma"])
+            let decay_after = args.decay_after.unwrap_or(1);
+            (Schedule::Exponential { gamma, decay_after }, &["gamma", "decay_after"])
         }
         ScheduleName::Cosine => (Schedule::Cosine { min_lr: args.min_lr.unwrap_or(0.0) }, &["min_lr"]),
         ScheduleName::OneCycle => {
@@ -201,6 +203,7 @@ fn schedule(args: &TrainArgs) -> Result<Schedule> {
     let all = [
         "step_size",
         "gamma",
+        "decay_after",
         "min_lr",
         "pct_start",
         "div_factor",
@@ -230,7 +233,10 @@ pub(crate) fn value_in_use(train: &TrainConfig, name: &str) -> Option<Value> {
         ("beta2", Adam { betas, .. } | Adamw { betas, .. }, _) => double(betas[1]),
         ("eps", Adam { eps, .. } | Adamw { eps, .. } | Rmsprop { eps, .. }, _) => single(eps),
         ("alpha", Rmsprop { alpha, .. }, _) => single(alpha),
-        ("gamma", _, Schedule::Step { gamma, .. } | Schedule::Exponential { gamma }) => double(gamma),
+        ("gamma", _, Schedule::Step { gamma, .. } | Schedule::Exponential { gamma, .. }) => double(gamma),
+        ("decay_after", _, Schedule::Exponential { decay_after, .. }) => {
+            i64::try_from(decay_after).ok().map(Value::Integer)
+        }
         ("min_lr", _, Schedule::Cosine { min_lr }) => double(min_lr),
         ("pct_start", _, Schedule::OneCycle { pct_start, .. }) => double(pct_start),
         ("div_factor", _, Schedule::OneCycle { div_factor, .. }) => double(div_factor),
