@@ -54,6 +54,7 @@
 //! | [`Decoder`] | generates many texts as one batch, each with a [`Sampler`] |
 //! | [`sampler`], [`BeamSearch`] | filters of the next token; the most probable texts |
 //! | [`Continuation`], [`TokenRegex`] | where a text ends; what it has to match |
+//! | [`Scorer`], [`DynamicEvaluator`] | the probability of each token, of a fixed model and of one that adapts |
 //! | [`Run`], [`RunWriter`] | reads and writes the folder of a run |
 //! | [`Cpu`], `Cuda` | devices |
 //!
@@ -72,6 +73,7 @@ mod config;
 mod constraint;
 mod continuation;
 mod decoder;
+mod dynamic;
 mod embedding;
 mod error;
 mod evaluate;
@@ -102,6 +104,7 @@ pub use config::{
 pub use constraint::{Constraint, TokenRegex};
 pub use continuation::{Continuation, Finish, StopConditions};
 pub use decoder::{DecodedToken, Decoder, Request, Slot};
+pub use dynamic::{DynamicConfig, DynamicEvaluator, DynamicRule};
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;
 pub use generate::Generator;

@@ -288,19 +288,9 @@ impl TrainConfig {
         let warmup_by_step = format!("{} with a schedule by step", self.warmup);
         let schedule_by_step = format!("true with `schedule` {}", self.schedule.as_str());
         let one_cycle = matches!(self.schedule, Schedule::OneCycle { .. });
-        let variable_accumulation = format!("true with `accumulate` {}", self.accumulate);
-        let is_sequential = !self.variable_bptt || self.sampling == Sampling::Sequential;
-        let is_single = !self.variable_bptt || self.accumulate == 1;
         let one_cycle_warmup = format!("{} with `schedule` one-cycle", self.warmup_steps);
         let is_by_epoch = matches!(self.schedule, Schedule::Plateau { .. });
         checks.extend([
-            (
-                "variable_bptt",
-                "true with `sampling` random".to_owned(),
-                is_sequential,
-                "false unless `sampling` is sequential",
-            ),
-            ("variable_bptt", variable_accumulation, is_single, "false unless `accumulate` is 1"),
             ("warmup", warmup_by_step, self.warmup == 0 || !self.is_scheduled_by_step(), "0, use `warmup_steps`"),
             ("warmup_steps", both_warmups, self.warmup == 0 || self.warmup_steps == 0, "0 unless `warmup` is 0"),
             ("warmup_steps", one_cycle_warmup, !one_cycle || self.warmup_steps == 0, "0, it has its own warm-up"),
@@ -309,6 +299,7 @@ impl TrainConfig {
         let optimizer = self.optimizer.checks().into_iter();
         checks.extend(optimizer.map(|(name, value, valid, needed)| (name, value.to_string(), valid, needed)));
         checks.extend(self.average.checks());
+        checks.extend(variable_bptt::checks(self));
         checks.extend(self.schedule.checks(self.lr));
         match checks.into_iter().find(|(_, _, valid, _)| !valid) {
             Some((name, value, _, needed)) => Err(Error::Setting { name, value, needed }),

@@ -13,7 +13,9 @@
 use ndarray_rand::rand::{Rng, SeedableRng};
 use ndarray_rand::rand_distr::Distribution;
 use rand_chacha::ChaCha8Rng;
+use rnnlm_vocab::Sampling;
 
+use super::train::TrainConfig;
 use crate::normal::Normal;
 
 const STD_DEV: f32 = 5.0;
@@ -26,6 +28,20 @@ const WHOLE: f64 = 0.95;
 /// The largest length of a minibatch.
 pub(super) fn max_length(num_steps: usize) -> usize {
     num_steps.saturating_add(MAX_EXTRA).max(MIN_LENGTH)
+}
+
+/// Name and value of every setting that variable lengths contradict, whether the value is valid, and the condition for it.
+pub(super) fn checks(train: &TrainConfig) -> Vec<(&'static str, String, bool, &'static str)> {
+    if !train.variable_bptt {
+        return Vec::new();
+    }
+    let is_sequential = train.sampling == Sampling::Sequential;
+    let accumulation = format!("true with `accumulate` {}", train.accumulate);
+    let name = "variable_bptt";
+    vec![
+        (name, "true with `sampling` random".to_owned(), is_sequential, "false unless `sampling` is sequential"),
+        (name, accumulation, train.accumulate == 1, "false unless `accumulate` is 1"),
+    ]
 }
 
 /// The lengths of the minibatches of an epoch, in order. They depend on the seed and the epoch only.

@@ -11,6 +11,7 @@ mod new_run;
 mod options;
 mod print_config;
 mod resume;
+mod run_text;
 mod session;
 mod settings;
 mod split;
@@ -20,7 +21,9 @@ use crate::failure::{Exit, Failure, Result};
 use crate::{output, progress};
 
 pub(crate) use self::args::TrainArgs;
+pub(crate) use self::run_text::training_text;
 pub(crate) use self::settings::{ParseError, parse};
+pub(crate) use self::split::Split;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     if args.print_config {
