@@ -13,6 +13,7 @@ mod plot;
 mod score;
 #[cfg(feature = "serve")]
 mod serve;
+mod sweep;
 mod train;
 
 use std::ffi::OsString;
@@ -47,6 +48,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
+    Sweep(Box<sweep::SweepArgs>),
     Generate(Box<generate::GenerateArgs>),
     Eval(eval::EvalArgs),
     #[cfg(feature = "serve")]
@@ -64,10 +66,23 @@ enum Command {
 pub(crate) fn parse(line: &[OsString]) -> Result<(Cli, Vec<String>), ParseError> {
     let parsed = train::parse(Cli::command(), line)?;
     let mut cli = Cli::from_arg_matches(&parsed.matches)?;
-    if let Some(Command::Train(args)) = &mut cli.command {
-        args.settings = parsed.settings;
+    match &mut cli.command {
+        Some(Command::Train(args)) => args.settings = parsed.settings,
+        // the command is the first argument
+        Some(Command::Sweep(args)) => args.line = line.iter().skip(2).cloned().collect(),
+        _ => {}
     }
     Ok((cli, parsed.warnings))
+}
+
+/// The arguments of `rnnlm train` with these flags.
+fn parse_train(flags: &[String]) -> Result<Box<train::TrainArgs>, ParseError> {
+    let line: Vec<OsString> =
+        ["rnnlm", "train"].into_iter().chain(flags.iter().map(String::as_str)).map(Into::into).collect();
+    match parse(&line)?.0.command {
+        Some(Command::Train(args)) => Ok(args),
+        _ => unreachable!("the line names the command"),
+    }
 }
 
 /// Runs a command; without one, prints the help.
@@ -78,6 +93,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Some(Command::Train(args)) => train::run(args),
+        Some(Command::Sweep(args)) => sweep::run(args),
         Some(Command::Generate(args)) => generate::run(args),
         Some(Command::Eval(args)) => eval::run(args),
         Some(Command::Score(args)) => score::run(args),

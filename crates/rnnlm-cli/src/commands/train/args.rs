@@ -369,6 +369,9 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) compute: Compute,
 
+    /// Whether the run is one of a sweep, which prints the results of all of them together.
+    #[arg(skip)]
+    pub(crate) is_part_of_sweep: bool,
     /// The values above with their origins.
     #[arg(skip)]
     pub(crate) settings: Settings,

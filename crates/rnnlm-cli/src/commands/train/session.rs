@@ -118,7 +118,9 @@ impl Session<'_> {
             let message = Self::interruption(&trainer, run, &saver.writer.config().corpus.name);
             message.lines().for_each(error_line);
         }
-        self.print_result(&trainer, run, &reports, &metrics, seconds)?;
+        if !self.args.is_part_of_sweep {
+            self.print_result(&trainer, run, &reports, &metrics, seconds)?;
+        }
         chart_written?;
         Ok(if is_interrupted { Exit::Interrupted } else { Exit::Success })
     }
