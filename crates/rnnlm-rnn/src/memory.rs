@@ -151,8 +151,7 @@ impl<B: Recurrence> StackMemory<B> {
         &self.layers[index].adjoint
     }
 
-    /// Changes the number of steps **T** of the following passes, at most those that the memory was made for. Nothing is
-    /// allocated. Set the starts, if there are any, after it.
+    /// Changes the number of steps **T** of the following passes, without allocation. Starts are set after it.
     ///
     /// # Panics
     /// If the memory was made for fewer steps, or `num_steps` is 0.

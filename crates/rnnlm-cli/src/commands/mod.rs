@@ -75,16 +75,6 @@ pub(crate) fn parse(line: &[OsString]) -> Result<(Cli, Vec<String>), ParseError>
     Ok((cli, parsed.warnings))
 }
 
-/// The arguments of `rnnlm train` with these flags.
-fn parse_train(flags: &[String]) -> Result<Box<train::TrainArgs>, ParseError> {
-    let line: Vec<OsString> =
-        ["rnnlm", "train"].into_iter().chain(flags.iter().map(String::as_str)).map(Into::into).collect();
-    match parse(&line)?.0.command {
-        Some(Command::Train(args)) => Ok(args),
-        _ => unreachable!("the line names the command"),
-    }
-}
-
 /// Runs a command; without one, prints the help.
 pub(crate) fn run(cli: &Cli) -> Result<Exit> {
     match &cli.command {

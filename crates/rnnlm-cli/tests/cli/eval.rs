@@ -142,10 +142,10 @@ fn a_model_that_adapts_predicts_a_repetitive_text_better_and_the_run_does_not_ch
     let dir = stream("2");
     let before = dir.snapshot();
     let fixed = number(&eval(&dir, &["--corpus", "other.txt"]), "perplexity");
-    let rms = eval(&dir, &["--corpus", "other.txt", "--dynamic", "--dynamic-lr", "0.01", "--dynamic-steps", "10"]);
+    let rms = eval(&dir, &["--corpus", "other.txt", "--dynamic", "--dynamic-lr", "0.001", "--dynamic-steps", "10"]);
     let sgd = eval(&dir, &["--corpus", "other.txt", "--dynamic=sgd", "--dynamic-lr", "0.5"]);
     assert!(number(&rms, "perplexity") < 0.9 * fixed && number(&sgd, "perplexity") < 0.9 * fixed, "{rms} {sgd}");
-    let settings = json!({ "rule": "rms", "lr": 0.01, "decay": 0.001, "eps": 0.001, "num_steps": 10 });
+    let settings = json!({ "rule": "rms", "lr": 0.001, "decay": 0.001, "eps": 0.001, "num_steps": 10 });
     assert_eq!((&rms["dynamic"], &rms["tokens"]), (&settings, &json!(299)));
     assert_eq!(sgd["dynamic"]["rule"], "sgd");
     // each text starts from the trained weights

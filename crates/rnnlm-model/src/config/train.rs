@@ -299,7 +299,9 @@ impl TrainConfig {
         let optimizer = self.optimizer.checks().into_iter();
         checks.extend(optimizer.map(|(name, value, valid, needed)| (name, value.to_string(), valid, needed)));
         checks.extend(self.average.checks());
-        checks.extend(variable_bptt::checks(self));
+        checks.extend(
+            self.variable_bptt.then(|| variable_bptt::checks(self.sampling, self.accumulate)).into_iter().flatten(),
+        );
         checks.extend(self.schedule.checks(self.lr));
         match checks.into_iter().find(|(_, _, valid, _)| !valid) {
             Some((name, value, _, needed)) => Err(Error::Setting { name, value, needed }),

@@ -15,7 +15,6 @@ use ndarray_rand::rand_distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 use rnnlm_vocab::Sampling;
 
-use super::train::TrainConfig;
 use crate::normal::Normal;
 
 const STD_DEV: f32 = 5.0;
@@ -31,16 +30,13 @@ pub(super) fn max_length(num_steps: usize) -> usize {
 }
 
 /// Name and value of every setting that variable lengths contradict, whether the value is valid, and the condition for it.
-pub(super) fn checks(train: &TrainConfig) -> Vec<(&'static str, String, bool, &'static str)> {
-    if !train.variable_bptt {
-        return Vec::new();
-    }
-    let is_sequential = train.sampling == Sampling::Sequential;
-    let accumulation = format!("true with `accumulate` {}", train.accumulate);
+pub(super) fn checks(sampling: Sampling, accumulate: u64) -> [(&'static str, String, bool, &'static str); 2] {
+    let is_sequential = sampling == Sampling::Sequential;
+    let accumulation = format!("true with `accumulate` {accumulate}");
     let name = "variable_bptt";
-    vec![
+    [
         (name, "true with `sampling` random".to_owned(), is_sequential, "false unless `sampling` is sequential"),
-        (name, accumulation, train.accumulate == 1, "false unless `accumulate` is 1"),
+        (name, accumulation, accumulate == 1, "false unless `accumulate` is 1"),
     ]
 }
 

@@ -31,7 +31,7 @@ pub(super) struct MethodArgs {
     #[arg(long, value_name = "rms|sgd", value_parser = rule, num_args = 0..=1, require_equals = true,
           default_missing_value = "rms")]
     dynamic: Option<RuleName>,
-    /// Learning rate of dynamic evaluation [default: 0.0002 for rms, 0.1 for sgd].
+    /// Learning rate of dynamic evaluation [default: 0.0002 for rms, 0.05 for sgd].
     #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true, requires = "dynamic")]
     dynamic_lr: Option<f32>,
     /// How far each update moves the weights back to the trained ones, from 0 to 1 [default: 0.001].
@@ -75,7 +75,7 @@ impl Method {
         }
         let Some(name) = args.dynamic else { return Ok(Self::Carried) };
         let (rule, lr) = match name {
-            RuleName::Sgd => (DynamicRule::Sgd, 0.1),
+            RuleName::Sgd => (DynamicRule::Sgd, 0.05),
             RuleName::Rms => (DynamicRule::Rms { eps: args.dynamic_eps.unwrap_or(1e-3) }, 2e-4),
         };
         let of_rms = [("eps", args.dynamic_eps.is_some()), ("corpus", args.training_corpus.is_some())];

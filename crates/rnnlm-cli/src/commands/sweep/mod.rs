@@ -169,7 +169,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<Exit> {
 
 /// Trains one run, or the rest of it. Errors are printed and become the status.
 fn train(flags: &[String], path: &Path, quiet: bool) -> Status {
-    let outcome = super::parse_train(flags).map_err(into_failure).and_then(|mut args| {
+    let outcome = train::parse_flags(flags).map_err(into_failure).and_then(|mut args| {
         args.is_part_of_sweep = true;
         args.quiet |= quiet;
         if path.symlink_metadata().is_ok() && !Run::is_unfinished(path) {
@@ -216,7 +216,7 @@ impl Sweep {
         let mut runs: Vec<PlannedRun> = Vec::new();
         for combination in combinations(&self.vary) {
             let flags = grid::flags(&self.flags, &combination);
-            super::parse_train(&flags).map_err(into_failure)?;
+            train::parse_flags(&flags).map_err(into_failure)?;
             let path = self.folder.join(grid::folder_name(&combination));
             if runs.iter().any(|run| run.path == path) {
                 return Err(Failure::usage(format!("two runs would have the folder `{}`", path.display())));

@@ -136,8 +136,7 @@ pub(crate) struct TrainArgs {
     /// Number of time steps in a minibatch; gradients are truncated after them.
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) num_steps: usize,
-    /// Draw the number of time steps of each minibatch as AWD-LSTM does, with mean --num-steps, and scale its learning rate
-    /// with it.
+    /// Draw the time steps of each minibatch, with mean --num-steps, and scale its learning rate, as AWD-LSTM does.
     #[arg(long, help_heading = "Training")]
     pub(crate) variable_bptt: bool,
     /// Maximum global norm of the gradients; 0 disables clipping by norm.
@@ -216,8 +215,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) lr: Option<f32>,
-    /// Number of minibatches whose mean gradient an update follows: within rounding, the gradient of an N times larger
-    /// minibatch.
+    /// Number of minibatches whose mean gradient an update follows, as that of an N times larger minibatch.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..),
           help_heading = "Optimizer")]
     pub(crate) accumulate: u64,
@@ -369,7 +367,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) compute: Compute,
 
-    /// Whether the run is one of a sweep, which prints the results of all of them together.
+    /// Whether the run is one of a sweep, which prints the results.
     #[arg(skip)]
     pub(crate) is_part_of_sweep: bool,
     /// The values above with their origins.
