@@ -1,6 +1,6 @@
 //! Describes a text, a model and a training configuration in a few words, for the first lines of a command's output.
 
-use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_model::{Average, ModelConfig, OptimizerConfig, Schedule, TrainConfig};
 use rnnlm_rnn::ExecutionPath;
 use rnnlm_vocab::{Corpus, CorpusOptions, Documents, Normalization, TextIds, TokenKind};
 
@@ -91,6 +91,15 @@ pub(crate) fn training(train: &TrainConfig) -> String {
         0.0 => format!("clip {}", train.clip),
         bound => format!("clip by value {bound}"),
     });
+    if train.accumulate > 1 {
+        parts.push(format!("gradients of {} minibatches", train.accumulate));
+    }
+    if train.variable_bptt {
+        parts.push("variable-length BPTT".to_owned());
+    }
+    if train.average != Average::None {
+        parts.push(format!("average {}", train.average.as_str()));
+    }
     if train.dropout > 0.0 {
         parts.push(format!("dropout {}", train.dropout));
     }

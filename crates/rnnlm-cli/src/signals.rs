@@ -43,8 +43,13 @@ fn cannot_install(error: io::Error) -> Failure {
     Failure::failed(format!("cannot install the signal handler: {error}")).with_hint("try again")
 }
 
-/// Installs the handlers of signals that request a stop.
+/// Installs the handlers of signals that request a stop, unless they are installed.
 pub(crate) fn install() -> Result<()> {
+    static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+    // a second handler would take the first signal for the second one
+    if IS_INSTALLED.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
     let installed = handled().try_for_each(|signal| {
         // the flag is still unset when the first signal arrives here
         flag::register_conditional_shutdown(signal, Exit::Interrupted as c_int, STOP_REQUESTED.clone())?;

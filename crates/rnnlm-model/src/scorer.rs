@@ -113,8 +113,39 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
         documents: &[&[u32]],
         emit: &mut (dyn FnMut(usize, TokenScore) + Send),
     ) -> Result<()> {
+        let sequences = documents.iter().map(|&tokens| Sequence { context, tokens }).collect();
+        self.score_sequences(sequences, emit)
+    }
+
+    /// Scores every token of a stream after its first one, in blocks of `block_size` tokens, at least 1. Each block is
+    /// predicted from the zero state and the token before it, and not from anything earlier: nanoGPT evaluates a text like
+    /// this, where `block_size` is the length of the model's context. Calls `emit` with the index of a block and the score of
+    /// its next token; blocks alternate.
+    ///
+    /// # Errors
+    /// If there are fewer than two ids, an id is not below **V**, or the device fails.
+    pub fn score_blocks(
+        &mut self,
+        ids: &[u32],
+        block_size: usize,
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
+        if ids.len() < 2 {
+            return Err(Error::NothingToScore { tokens: ids.len() });
+        }
+        let block_size = block_size.max(1);
+        let contexts = ids.iter().step_by(block_size);
+        let blocks = contexts.zip(ids[1..].chunks(block_size)).map(|(&context, tokens)| Sequence { context, tokens });
+        self.score_sequences(blocks.collect(), emit)
+    }
+
+    fn score_sequences(
+        &mut self,
+        sequences: Vec<Sequence<'_>>,
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
         let backend = self.model.backend().clone();
-        backend.run(|| self.score_rows(Rows::new(documents, context, self.max_batch_size), emit))
+        backend.run(|| self.score_rows(Rows::new(sequences, self.max_batch_size), emit))
     }
 
     /// Scores documents of any number in groups of some ten thousand tokens, so that the memory depends on the longest
@@ -261,10 +292,16 @@ impl TokenDetails {
     }
 }
 
+/// Tokens that are predicted from the zero state and the token `context`.
+#[derive(Clone, Copy)]
+struct Sequence<'a> {
+    context: u32,
+    tokens: &'a [u32],
+}
+
 /// Documents on the rows of a batch, and how far each row has been read.
 struct Rows<'a> {
-    documents: &'a [&'a [u32]],
-    context: u32,
+    documents: Vec<Sequence<'a>>,
     rows: Vec<Row>,
     /// Tokens of the longest row.
     num_steps: usize,
@@ -282,11 +319,12 @@ struct Row {
 
 impl<'a> Rows<'a> {
     /// As many rows as can be about equally long, at most `max_batch_size`.
-    fn new(documents: &'a [&'a [u32]], context: u32, max_batch_size: usize) -> Self {
-        let mut order: Vec<usize> = (0..documents.len()).filter(|&index| !documents[index].is_empty()).collect();
-        order.sort_by_key(|&index| Reverse(documents[index].len()));
-        let longest = order.first().map_or(1, |&index| documents[index].len());
-        let total: usize = order.iter().map(|&index| documents[index].len()).sum();
+    fn new(documents: Vec<Sequence<'a>>, max_batch_size: usize) -> Self {
+        let len = |index: usize| documents[index].tokens.len();
+        let mut order: Vec<usize> = (0..documents.len()).filter(|&index| len(index) > 0).collect();
+        order.sort_by_key(|&index| Reverse(len(index)));
+        let longest = order.first().map_or(1, |&index| len(index));
+        let total: usize = order.iter().map(|&index| len(index)).sum();
         let batch_size = (1 << (total / longest).max(1).ilog2()).min(max_batch_size);
 
         let mut rows = vec![Row::default(); batch_size];
@@ -294,11 +332,11 @@ impl<'a> Rows<'a> {
         for index in order {
             let Some(mut top) = shortest.peek_mut() else { break };
             let Reverse((tokens, row)) = &mut *top;
-            *tokens += documents[index].len();
+            *tokens += len(index);
             rows[*row].documents.push(index);
         }
         let num_steps = shortest.iter().map(|Reverse((tokens, _))| *tokens).max().unwrap_or(0);
-        Self { documents, context, rows, num_steps }
+        Self { documents, rows, num_steps }
     }
 
     fn batch_size(&self) -> usize {
@@ -309,17 +347,19 @@ impl<'a> Rows<'a> {
     fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) {
         let Chunk { minibatch, documents, starts, .. } = chunk;
         let batch_size = self.rows.len();
+        // of steps after the last document of a row
+        let padding = Sequence { context: self.documents.first().map_or(0, |first| first.context), tokens: &[] };
         for (n, row) in self.rows.iter_mut().enumerate() {
             for index in (n..starts.len()).step_by(batch_size) {
                 let document = row.documents.get(row.document).copied();
-                let ids = document.map_or(&[][..], |document| self.documents[document]);
-                let previous = row.token.checked_sub(1).map(|previous| ids[previous]);
+                let Sequence { context, tokens } = document.map_or(padding, |document| self.documents[document]);
+                let previous = row.token.checked_sub(1).map(|previous| tokens[previous]);
                 documents[index] = document;
                 starts[index] = document.is_some() && row.token == 0;
-                minibatch.inputs[index] = previous.unwrap_or(self.context);
-                minibatch.targets[index] = ids.get(row.token).copied().unwrap_or(self.context);
+                minibatch.inputs[index] = previous.unwrap_or(context);
+                minibatch.targets[index] = tokens.get(row.token).copied().unwrap_or(context);
                 row.token += 1;
-                if row.token >= ids.len() {
+                if row.token >= tokens.len() {
                     row.document += 1;
                     row.token = 0;
                 }

@@ -131,3 +131,23 @@ fn what_cannot_be_scored_is_an_error() {
     assert!(matches!(model.evaluate(&[1]), Err(Error::NothingToScore { tokens: 1 })));
     assert!(matches!(model.next_distribution(&[]), Err(Error::EmptyPrefix)));
 }
+
+#[test]
+fn blocks_are_scored_like_texts_of_their_own() {
+    let text = documents(&[70]).remove(0);
+    for model in models() {
+        for block_size in [1, 7, 23, 69, 100] {
+            // the text is cut with one token in common, which is only read the second time
+            let texts = (0..69).step_by(block_size).map(|start| &text[start..70.min(start + block_size + 1)]);
+            let expected: Vec<Vec<f32>> = texts.map(|text| model.log_probabilities(text).unwrap()).collect();
+            let mut found = vec![Vec::new(); expected.len()];
+            let mut scorer = Scorer::new(&model).unwrap();
+            let mut emit = |block: usize, score: TokenScore| found[block].push(score.log_probability);
+            scorer.score_blocks(&text, block_size, &mut emit).unwrap();
+            assert_eq!(found, expected, "{:?}, blocks of {block_size}", model.config());
+        }
+    }
+    let model = model(GRU, 1, 0);
+    let error = Scorer::new(&model).unwrap().score_blocks(&[1], 4, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(error, Error::NothingToScore { tokens: 1 }), "{error}");
+}

@@ -28,14 +28,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         work()
     }
 
-    /// How many training steps may be queued before the host reads their results: 1 where an operation is complete when
-    /// its call returns, more where reading waits for the device.
+    /// How many training steps may be queued before the host reads their results: more than 1 where reading waits for them.
     fn max_queued_steps(&self) -> usize {
         1
     }
 
-    /// The preferred row stride of a matrix with `cols` columns, at least `cols`; [`Tensor::padded`](crate::Tensor::padded)
-    /// uses it.
+    /// The row stride of a [padded](crate::Tensor::padded) matrix with `cols` columns, at least `cols`.
     fn row_stride(&self, cols: usize) -> usize {
         cols
     }
@@ -78,6 +76,9 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
 
     /// The number of ids.
     fn indices_len(&self, indices: &Self::Indices) -> usize;
+
+    /// Changes the number of ids, at most to that of the allocation; a larger one panics. Ids that are added are unspecified.
+    fn set_indices_len(&self, indices: &mut Self::Indices, len: usize);
 
     /// `out = value` for every element; `out` has any shape.
     ///

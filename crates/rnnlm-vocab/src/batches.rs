@@ -9,6 +9,7 @@
 //! step are contiguous.
 
 mod documents;
+mod lengths;
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,14 @@ impl Minibatch {
         let ids = vec![0; batch_size.saturating_mul(num_steps)];
         Self { inputs: ids.clone(), targets: ids, num_steps, batch_size }
     }
+
+    /// Changes the number of steps. Does not allocate if there were once as many.
+    pub fn set_num_steps(&mut self, num_steps: usize) {
+        let len = self.batch_size * num_steps;
+        self.inputs.resize(len, 0);
+        self.targets.resize(len, 0);
+        self.num_steps = num_steps;
+    }
 }
 
 /// The minibatches of one epoch.
@@ -75,6 +84,8 @@ pub struct Batches<'a> {
     offset: usize,
     num_minibatches: usize,
     row_starts: RowStarts<'a>,
+    /// The first step of each minibatch, and the number of steps of the epoch; `None` if each minibatch has T.
+    first_steps: Option<Vec<usize>>,
 }
 
 /// Where row `n` of minibatch `i` starts in the corpus.
@@ -129,7 +140,7 @@ impl<'a> Batches<'a> {
         let row_length = (corpus.len() - offset - 1) / batch_size;
         let num_minibatches = row_length / num_steps;
         let row_starts = RowStarts::Sequential { row_length };
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// The minibatches of `epoch` by random sampling. Seed and epoch decide the offset and the order.
@@ -156,7 +167,7 @@ impl<'a> Batches<'a> {
         rng.shuffle(&mut starts);
         let num_minibatches = num_subsequences / batch_size;
         let row_starts = RowStarts::Random(starts);
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// The minibatches of `epoch` over documents, by sequential partitioning. Seed and epoch decide the order of the
@@ -207,7 +218,7 @@ impl<'a> Batches<'a> {
             false => (DocumentStream::in_order(documents), rng.below(left_out as u64 + 1) as usize),
         };
         let row_starts = RowStarts::Documents { row_length, stream };
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// Number of minibatches in the epoch, at least 1.
@@ -231,10 +242,10 @@ impl<'a> Batches<'a> {
         if index >= num_minibatches {
             return Err(Error::MinibatchIndex { index, num_minibatches });
         }
-        let expected = (self.batch_size, self.num_steps);
+        let expected = (self.batch_size, self.steps(index..index + 1));
         let found = (minibatch.batch_size, minibatch.num_steps);
         let lengths = [minibatch.inputs.len(), minibatch.targets.len()];
-        if found != expected || lengths != [self.batch_size * self.num_steps; 2] {
+        if found != expected || lengths != [expected.0 * expected.1; 2] {
             return Err(Error::MinibatchShape { expected, found });
         }
         for row in 0..self.batch_size {
@@ -253,7 +264,7 @@ impl<'a> Batches<'a> {
     fn row_start(&self, index: usize, row: usize) -> usize {
         match &self.row_starts {
             RowStarts::Sequential { row_length } | RowStarts::Documents { row_length, .. } => {
-                self.offset + row * row_length + index * self.num_steps
+                self.offset + row * row_length + self.steps(0..index)
             }
             RowStarts::Random(starts) => starts[index * self.batch_size + row],
         }
@@ -336,7 +347,8 @@ impl Iterator for Minibatches<'_> {
         if self.next == self.batches.num_minibatches {
             return None;
         }
-        let mut minibatch = Minibatch::new(self.batches.batch_size, self.batches.num_steps);
+        let num_steps = self.batches.steps(self.next..self.next + 1);
+        let mut minibatch = Minibatch::new(self.batches.batch_size, num_steps);
         if let Err(error) = self.batches.fill(self.next, &mut minibatch) {
             self.error = Some(error);
             self.next = self.batches.num_minibatches;

@@ -9,3 +9,13 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub(crate) fn enabled() -> bool {
     true
 }
+
+/// The default of a number that is 1 unless the user sets it.
+pub(crate) fn one() -> u64 {
+    1
+}
+
+/// Whether a number has the default value [`one`].
+pub(crate) fn is_one(value: &u64) -> bool {
+    *value == 1
+}

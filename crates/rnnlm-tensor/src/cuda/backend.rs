@@ -75,6 +75,11 @@ impl Backend for Cuda {
         indices.len
     }
 
+    fn set_indices_len(&self, indices: &mut Indices, len: usize) {
+        assert!(len <= indices.slice.len(), "{len} ids in memory for {}", indices.slice.len());
+        indices.len = len;
+    }
+
     fn fill(&self, value: f32, out: ViewMut<'_, Self>) -> Result<()> {
         self.kernels().fill(value, out.into())
     }

@@ -1,13 +1,15 @@
 //! `rnnlm eval`: computes the perplexity of texts. A stream is read as one sequence from the zero state, and each document
-//! of a run that was trained on documents from its own.
+//! of a run that was trained on documents from its own. `method.rs` has the other methods.
 
+mod method;
 mod result;
 
-use rnnlm_model::{NonFinite, Run, Scorer};
+use rnnlm_model::{DynamicEvaluator, LanguageModel, NonFinite, Run, Scorer};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{Corpus, LineEndConversion, Normalization, TextEncoding, UNKNOWN_ID, Vocab};
 use serde_json::{Value, json};
 
+use self::method::{Method, MethodArgs};
 use self::result::EvalResult;
 use crate::args::{Compute, Format, SavedModel};
 use crate::compute::{self, Task};
@@ -22,7 +24,9 @@ const EXAMPLES: &str = "\
 Examples:
   rnnlm eval runs/sample-rnn-1 --corpus sample --max-tokens 10000
   rnnlm eval runs/sample-rnn-1 --corpus - < other.txt
-  rnnlm eval runs/names --corpus known.txt --corpus new.txt --format json";
+  rnnlm eval runs/names --corpus known.txt --corpus new.txt --format json
+  rnnlm eval runs/shakespeare --corpus val.txt --block-size 256      without context, as nanoGPT
+  rnnlm eval runs/shakespeare --corpus val.txt --dynamic             adapts to the text";
 
 /// Evaluate a trained model on texts.
 ///
@@ -50,6 +54,8 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     #[command(flatten)]
+    method: MethodArgs,
+    #[command(flatten)]
     compute: Compute,
 }
 
@@ -65,7 +71,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
         require_known_tokens(args, name, &corpus)?;
         texts.push((name.as_str(), corpus));
     }
-    compute::run(&args.compute, EvalTask { args, run, texts })
+    let method = Method::new(&args.method, &run)?;
+    compute::run(&args.compute, EvalTask { args, run, texts, method })
 }
 
 /// Prints a warning if the text has other line endings than the training text, and both are kept.
@@ -100,24 +107,18 @@ struct EvalTask<'a> {
     args: &'a EvalArgs,
     run: Run,
     texts: Vec<(&'a str, Corpus)>,
+    method: Method,
 }
 
 impl Task for EvalTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let model = self.args.model.load(&self.run, backend, &self.args.compute)?;
+        let mut evaluator = Evaluator::new(model, &self.method)?;
         let mut results = Vec::new();
         for (name, corpus) in &self.texts {
             let text = Tokens::new(corpus, self.args.unknown)?;
             let mut result = EvalResult::new(corpus, text.num_documents(), self.args.unknown);
-            let scorer = if model.config().bidirectional { None } else { Some(Scorer::new(&model)?) };
-            match scorer {
-                Some(mut scorer) => {
-                    let documents: Vec<&[u32]> = text.documents.iter().map(AsRef::as_ref).collect();
-                    scorer.score(text.context, &documents, &mut |document, score| result.add(document, score))?;
-                }
-                // its scores are no probabilities, but the book shows them
-                None => result.add_total(model.evaluate(&corpus.ids)?),
-            }
+            evaluator.score(corpus, &text, &mut result)?;
             if let Some(reason) = NonFinite::of(result.perplexity()) {
                 error_line(&format!(
                     "warning: the perplexity is {reason}: the outputs of the model overflow on `{name}`"
@@ -125,8 +126,52 @@ impl Task for EvalTask<'_> {
             }
             results.push((*name, result));
         }
-        print_results(self.args.format, &results)?;
+        print_results(self.args.format, &self.method, &results)?;
         Ok(Exit::Success)
+    }
+}
+
+/// A model with the method by which it reads a text.
+enum Evaluator<B: Recurrence> {
+    Carried(LanguageModel<B>),
+    Blocks(LanguageModel<B>, usize),
+    Dynamic(Box<DynamicEvaluator<B>>),
+}
+
+impl<B: Recurrence> Evaluator<B> {
+    fn new(model: LanguageModel<B>, method: &Method) -> Result<Self> {
+        Ok(match method {
+            Method::Carried => Self::Carried(model),
+            Method::Blocks(size) => Self::Blocks(model, *size),
+            Method::Dynamic(config, training) => {
+                let mut evaluator = DynamicEvaluator::new(model, *config)?;
+                if let Some(split) = training {
+                    evaluator.collect(split.training())?;
+                }
+                Self::Dynamic(Box::new(evaluator))
+            }
+        })
+    }
+
+    /// Adds the scores of a text to `result`.
+    fn score(&mut self, corpus: &Corpus, text: &Tokens, result: &mut EvalResult) -> Result<()> {
+        let documents: Vec<&[u32]> = text.documents.iter().map(AsRef::as_ref).collect();
+        let mut emit = |document, score| result.add(document, score);
+        match self {
+            // its scores are no probabilities, but the book shows them
+            Self::Carried(model) if model.config().bidirectional => result.add_total(model.evaluate(&corpus.ids)?),
+            Self::Carried(model) => Scorer::new(model)?.score(text.context, &documents, &mut emit)?,
+            Self::Blocks(model, size) => {
+                // a stream is one document after its first token
+                let ids: Vec<u32> = std::iter::once(text.context).chain(documents.concat()).collect();
+                Scorer::new(model)?.score_blocks(&ids, *size, &mut |_, score| result.add(0, score))?;
+            }
+            Self::Dynamic(evaluator) => {
+                evaluator.reset()?;
+                evaluator.score(text.context, &documents, &mut emit)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -163,11 +208,19 @@ impl Tokens {
 }
 
 /// Prints the result of one text, or of each text and of all together.
-fn print_results(format: Format, results: &[(&str, EvalResult)]) -> Result<()> {
+fn print_results(format: Format, method: &Method, results: &[(&str, EvalResult)]) -> Result<()> {
+    let to_json = |result: &EvalResult| {
+        let mut object = result.to_json();
+        method.add_to(&mut object);
+        object
+    };
+    let to_text = |result: &EvalResult| {
+        [Some(result.to_text()), method.to_text()].into_iter().flatten().collect::<Vec<_>>().join("\n")
+    };
     if let [(_, result)] = results {
         return match format {
-            Format::Json => output::json(&result.to_json()),
-            Format::Text => output::line(&result.to_text()),
+            Format::Json => output::json(&to_json(result)),
+            Format::Text => output::line(&to_text(result)),
         };
     }
     let mut total = EvalResult::default();
@@ -175,15 +228,15 @@ fn print_results(format: Format, results: &[(&str, EvalResult)]) -> Result<()> {
     match format {
         Format::Json => {
             let texts = results.iter().map(|(name, result)| {
-                let mut object = result.to_json();
+                let mut object = to_json(result);
                 object["corpus"] = Value::from(*name);
                 object
             });
-            output::json(&json!({ "texts": texts.collect::<Vec<_>>(), "total": total.to_json() }))
+            output::json(&json!({ "texts": texts.collect::<Vec<_>>(), "total": to_json(&total) }))
         }
         Format::Text => {
-            let blocks = results.iter().map(|(name, result)| format!("{name}\n{}\n", result.to_text()));
-            output::line(&format!("{}\nall texts\n{}", blocks.collect::<Vec<_>>().join("\n"), total.to_text()))
+            let blocks = results.iter().map(|(name, result)| format!("{name}\n{}\n", to_text(result)));
+            output::line(&format!("{}\nall texts\n{}", blocks.collect::<Vec<_>>().join("\n"), to_text(&total)))
         }
     }
 }

@@ -132,7 +132,7 @@ fn require_same_settings(args: &TrainArgs, source: &TextSource, config: &RunConf
 }
 
 /// Reads the text of the run with its vocabulary. An error if it is not the text that the run started with.
-fn read_text(source: &TextSource, name: &str, run: &Run, encoding: TextEncoding) -> Result<Text> {
+pub(super) fn read_text(source: &TextSource, name: &str, run: &Run, encoding: TextEncoding) -> Result<Text> {
     let record = &run.config()?.corpus;
     if let Some(text) = read_token_file(source, record, run)? {
         return Ok(text);

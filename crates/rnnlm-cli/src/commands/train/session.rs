@@ -118,7 +118,9 @@ impl Session<'_> {
             let message = Self::interruption(&trainer, run, &saver.writer.config().corpus.name);
             message.lines().for_each(error_line);
         }
-        self.print_result(&trainer, run, &reports, &metrics, seconds)?;
+        if !self.args.is_part_of_sweep {
+            self.print_result(&trainer, run, &reports, &metrics, seconds)?;
+        }
         chart_written?;
         Ok(if is_interrupted { Exit::Interrupted } else { Exit::Success })
     }
@@ -232,7 +234,7 @@ impl Session<'_> {
         let vocab = &self.split.text.corpus.vocab;
         let prefix = self.encode(prefix)?;
         let mut ids = prefix.text().to_vec();
-        let mut generator = Generator::new(trainer.model())?.with_end_token(vocab.end_token());
+        let mut generator = Generator::new(trainer.evaluated_model())?.with_end_token(vocab.end_token());
         generator.generate(&prefix.ids, num_tokens, &mut Sampler::greedy(), &mut |id| {
             let is_end = Some(id) == vocab.end_token();
             ids.extend((!is_end).then_some(id));
