@@ -120,7 +120,7 @@ pub use error::{Error, Result};
 pub use ids::{IdSource, Ids};
 pub use normalize::{DroppedLetters, LineEndConversion, Normalization};
 pub use records::looks_like_records;
-pub use source::Source;
+pub use source::{Source, is_compressed};
 pub use stats::most_frequent;
 pub use text::{LineEndings, TextFormat, TextSize};
 pub use text_ids::TextIds;

@@ -138,6 +138,102 @@ fn a_build_reports_progress_and_size_and_is_complete_or_absent() {
     let mut again = Recorder::default();
     assert_eq!(build(&mut again).unwrap().ids_sha256(), cache.ids_sha256());
     assert_eq!((again.passes.len(), again.announced), (0, 0));
+    // with a given vocabulary, the text is read once, and the size is estimated; of a short text it is exact
+    let (mut given, target) = (Recorder::default(), folder.path().join("given"));
+    let texts = std::slice::from_ref(&path);
+    let vocab = Some(cache.vocab());
+    let with_vocab = TokenCache::build(&target, texts, cache.options(), vocab, u64::MAX, &mut given).unwrap();
+    assert_eq!((given.passes.as_slice(), given.announced), (&[CachePass::Write][..], 19_000 + json));
+    assert_eq!(with_vocab.load(0).unwrap().ids, cache.load(19_000).unwrap().ids);
+    // a second text of 4 MB is read in several segments
+    fs::write(&path, b"the time traveller\n".repeat(220_000)).unwrap();
+    let mut long = Recorder::default();
+    TokenCache::rebuild(&target, texts, cache.options(), vocab, u64::MAX, &mut long).unwrap();
+    let exact = 19 * 220_000;
+    assert!(long.announced.abs_diff(exact) < exact / 20, "{} instead of {exact}", long.announced);
+}
+
+/// The files of a folder with their contents.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    entries(folder).into_iter().map(|name| (name.clone(), fs::read(folder.join(name)).expect("a file"))).collect()
+}
+
+#[test]
+fn the_bytes_of_a_cache_do_not_depend_on_the_number_of_threads() {
+    let words: Vec<String> = (0..700_000_u64).map(|n| (n * n % 9973 * (n % 7)).to_string()).collect();
+    let text: String = words.chunks(9).map(|line| line.join(" ") + "\n").collect();
+    let (folder, path, _) = folder(text.as_bytes());
+    for (kind, documents) in [
+        (TokenKind::Word, Documents::None),
+        (TokenKind::Char, Documents::Lines),
+        (TokenKind::WordPunct, Documents::None),
+    ] {
+        let options = CorpusOptions { documents, ..options(kind) };
+        let target = folder.path().join("cache");
+        let corpus = Corpus::from_path(&path, &options).unwrap();
+        let mut expected = None;
+        for num_threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(num_threads).build().unwrap();
+            let cache = pool.install(|| build(&target, &path, &options)).unwrap();
+            let found = contents(&target);
+            let expected = expected.get_or_insert_with(|| found.clone());
+            for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+                assert!(expected == found, "{kind:?} {num_threads} {name}");
+            }
+            assert!(cache.load(0).unwrap().ids == corpus.ids, "{kind:?}");
+            assert_eq!(cache.vocab(), &corpus.vocab);
+            drop(cache);
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+}
+
+#[cfg(feature = "compression")]
+#[test]
+fn compressed_texts_are_streamed_in_bounded_memory() {
+    use std::io::Write;
+    let text = b"the time traveller was expounding a recondite matter\n".repeat(100_000); // 5.3 MB
+    let (folder, path, target) = folder(&text);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&text).unwrap();
+    let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let expected = build(&target, &path, &options(TokenKind::Word)).unwrap();
+    for (name, bytes) in [("text.txt.gz", gzip.finish().unwrap()), ("text.txt.zst", zstd)] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        assert!(rnnlm_vocab::is_compressed(&path));
+        let texts = [path.clone(), path];
+        let target = folder.path().join(format!("cache-{name}"));
+        // less than the text, which is not kept
+        let memory = 3 << 20;
+        let cache = TokenCache::build(&target, &texts, &options(TokenKind::Word), None, memory, &mut Silent).unwrap();
+        assert_eq!(cache.len(), 2 * expected.len());
+        let ids = cache.load(expected.len()).unwrap().ids;
+        assert!(ids == expected.load(0).unwrap().ids);
+    }
+    assert!(!rnnlm_vocab::is_compressed(&path) && !rnnlm_vocab::is_compressed(folder.path()));
+}
+
+#[test]
+fn files_in_other_encodings_are_named() {
+    let (folder, first, target) = folder("caf\u{e9} noir\n".repeat(100).as_bytes());
+    let second = folder.path().join("latin.txt");
+    fs::write(&second, b"th\xE9 vert\n".repeat(100)).unwrap();
+    let texts = [first, second];
+    let build = |options: &CorpusOptions| TokenCache::build(&target, &texts, options, None, u64::MAX, &mut Silent);
+    let error = error(build(&options(TokenKind::Char)));
+    assert!(error.contains("latin.txt` is not UTF-8: byte 0xE9 at offset 2, line 1"), "{error}");
+    assert_eq!(entries(folder.path()), ["latin.txt", "text.txt"]);
+}
+
+#[test]
+fn a_pipe_is_refused() {
+    let (folder, _, target) = folder(b"");
+    let pipe = folder.path().join("pipe");
+    if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+        let error = error(build(&target, &pipe, &options(TokenKind::Char)));
+        assert!(error.ends_with("pipe` is a device, expected a file"), "{error}");
+    }
 }
 
 #[test]

@@ -34,8 +34,12 @@ mod builder;
 mod documents;
 mod lock;
 mod manifest;
+mod parallel;
+mod segments;
 mod shard;
+mod sinks;
 mod windows;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
