@@ -15,7 +15,7 @@ use std::ops::{ControlFlow, Range};
 
 use rnnlm_rnn::{Recurrence, State};
 use rnnlm_tensor::View;
-use rnnlm_vocab::Minibatch;
+use rnnlm_vocab::{Ids, Minibatch};
 
 use crate::{Error, LanguageModel, Result, Workspace};
 
@@ -113,6 +113,20 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
         documents: &[&[u32]],
         emit: &mut (dyn FnMut(usize, TokenScore) + Send),
     ) -> Result<()> {
+        let documents: Vec<Ids<'_>> = documents.iter().copied().map(Ids::from).collect();
+        self.score_ids(context, &documents, emit)
+    }
+
+    /// [`Scorer::score`] for documents that can be stored. Their ids are read as they are needed.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`], or if ids cannot be read.
+    pub fn score_ids(
+        &mut self,
+        context: u32,
+        documents: &[Ids<'_>],
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
         let backend = self.model.backend().clone();
         backend.run(|| self.score_rows(Rows::new(documents, context, self.max_batch_size), emit))
     }
@@ -165,7 +179,7 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
                 Some(chunk) => chunk,
                 None => Chunk::new(self.model, [num_steps, batch_size])?,
             });
-            rows.fill(chunk);
+            rows.fill(chunk)?;
             chunk.run(self.model, &mut state, first == 0, self.has_details)?;
             chunk.emit(emit);
             first += num_steps;
@@ -263,11 +277,13 @@ impl TokenDetails {
 
 /// Documents on the rows of a batch, and how far each row has been read.
 struct Rows<'a> {
-    documents: &'a [&'a [u32]],
+    documents: &'a [Ids<'a>],
     context: u32,
     rows: Vec<Row>,
     /// Tokens of the longest row.
     num_steps: usize,
+    /// Scratch memory for ids that are read.
+    ids: Vec<u32>,
 }
 
 /// The documents of a row, and the next token.
@@ -278,11 +294,13 @@ struct Row {
     document: usize,
     /// Index in the document.
     token: usize,
+    /// The token before it in the document.
+    previous: u32,
 }
 
 impl<'a> Rows<'a> {
     /// As many rows as can be about equally long, at most `max_batch_size`.
-    fn new(documents: &'a [&'a [u32]], context: u32, max_batch_size: usize) -> Self {
+    fn new(documents: &'a [Ids<'a>], context: u32, max_batch_size: usize) -> Self {
         let mut order: Vec<usize> = (0..documents.len()).filter(|&index| !documents[index].is_empty()).collect();
         order.sort_by_key(|&index| Reverse(documents[index].len()));
         let longest = order.first().map_or(1, |&index| documents[index].len());
@@ -298,7 +316,7 @@ impl<'a> Rows<'a> {
             rows[*row].documents.push(index);
         }
         let num_steps = shortest.iter().map(|Reverse((tokens, _))| *tokens).max().unwrap_or(0);
-        Self { documents, context, rows, num_steps }
+        Self { documents, context, rows, num_steps, ids: Vec::new() }
     }
 
     fn batch_size(&self) -> usize {
@@ -306,24 +324,39 @@ impl<'a> Rows<'a> {
     }
 
     /// Moves the next steps of every row to `chunk`.
-    fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) {
+    fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) -> Result<()> {
         let Chunk { minibatch, documents, starts, .. } = chunk;
         let batch_size = self.rows.len();
         for (n, row) in self.rows.iter_mut().enumerate() {
-            for index in (n..starts.len()).step_by(batch_size) {
-                let document = row.documents.get(row.document).copied();
-                let ids = document.map_or(&[][..], |document| self.documents[document]);
-                let previous = row.token.checked_sub(1).map(|previous| ids[previous]);
-                documents[index] = document;
-                starts[index] = document.is_some() && row.token == 0;
-                minibatch.inputs[index] = previous.unwrap_or(self.context);
-                minibatch.targets[index] = ids.get(row.token).copied().unwrap_or(self.context);
-                row.token += 1;
-                if row.token >= ids.len() {
+            let mut index = n;
+            while index < starts.len() {
+                let Some(&document) = row.documents.get(row.document) else {
+                    documents[index] = None;
+                    starts[index] = false;
+                    minibatch.inputs[index] = self.context;
+                    minibatch.targets[index] = self.context;
+                    index += batch_size;
+                    continue;
+                };
+                let ids = self.documents[document];
+                let steps = (starts.len() - index).div_ceil(batch_size);
+                self.ids.resize(steps.min(ids.len() - row.token), 0);
+                ids.read(row.token, &mut self.ids)?;
+                for &id in &self.ids {
+                    documents[index] = Some(document);
+                    starts[index] = row.token == 0;
+                    minibatch.inputs[index] = if row.token == 0 { self.context } else { row.previous };
+                    minibatch.targets[index] = id;
+                    row.previous = id;
+                    row.token += 1;
+                    index += batch_size;
+                }
+                if row.token == ids.len() {
                     row.document += 1;
                     row.token = 0;
                 }
             }
         }
+        Ok(())
     }
 }

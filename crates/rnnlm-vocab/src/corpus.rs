@@ -13,7 +13,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::VocabBuilder;
-use crate::document_index::{DocumentIndex, DocumentSet};
+use crate::document_index::DocumentIndex;
+use crate::document_set::DocumentSet;
 use crate::documents::Documents;
 use crate::encoding::TextEncoding;
 #[cfg(doc)]
@@ -247,7 +248,7 @@ impl Corpus {
     /// If the range exceeds the documents.
     pub fn document_set(&self, documents: Range<usize>) -> Option<DocumentSet<'_>> {
         let end_token = self.vocab.end_token()?;
-        Some(DocumentSet::new(&self.ids, &self.documents, documents, end_token))
+        Some(DocumentSet::adjacent(&self.ids, &self.documents, documents, end_token))
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use rnnlm_vocab::{
-    Batches, CachePass, CacheProgress, Corpus, CorpusOptions, Documents, Error, IdSource, Ids, Normalization, Result,
-    Sampling, Source, TokenCache, TokenKind,
+    Batches, CachePass, CacheProgress, Corpus, CorpusOptions, DocumentList, DocumentSet, Documents, Error, IdSource,
+    Ids, Normalization, PackedIds, Result, Sampling, Source, TokenCache, TokenKind,
 };
 
 struct Silent;
@@ -59,6 +59,16 @@ proptest! {
         let Ok(mut expected) = Corpus::from_bytes(text.as_bytes(), &with_limit) else { return Ok(()) };
         let (_folder, path, target) = folder(text.as_bytes());
         let cache = build(&target, &path, &options).unwrap();
+        let all = Corpus::from_bytes(text.as_bytes(), &options).unwrap();
+        let known = |corpus: &Corpus, ids| corpus.text_sizes(ids, 1..all.ids.len()).unwrap()[1];
+        prop_assert_eq!(known(&cache.describe(), Ids::stored(&cache)), known(&all, Ids::from(&all.ids)));
+        let first = all.text_size(0..1);
+        let [size, _] = cache.describe().text_sizes(Ids::stored(&cache), 0..all.ids.len()).unwrap();
+        prop_assert_eq!(size, all.text);
+        if all.ids[0] != 0 {
+            let [size, _] = cache.describe().text_sizes(Ids::stored(&cache), 1..all.ids.len()).unwrap();
+            prop_assert_eq!(size, all.text - first);
+        }
         let mut loaded = cache.load(max_tokens).unwrap();
         prop_assert_eq!(&loaded.ids, &expected.ids);
         prop_assert_eq!(&loaded.documents, &expected.documents);
@@ -71,6 +81,31 @@ proptest! {
             prop_assert_eq!((loaded.ids, loaded.documents), (expected.ids, expected.documents));
         } else if max_tokens == 0 {
             prop_assert_eq!(loaded.unknown.count(), expected.unknown.count());
+        }
+    }
+
+    #[test]
+    fn minibatches_of_stored_documents_are_those_in_memory(
+        lines in prop::collection::vec("[a-d]{0,9}", 8..60), (batch_size, num_steps) in (1..4_usize, 1..9_usize),
+        (fraction, seed, epoch) in (0.0..0.9_f64, any::<u64>(), 0..9_u64), shuffle in any::<bool>(),
+    ) {
+        let options = CorpusOptions { documents: Documents::Lines, ..options(TokenKind::Char) };
+        let text = lines.join("\n");
+        let Ok(mut corpus) = Corpus::from_bytes(text.as_bytes(), &options) else { return Ok(()) };
+        let (_folder, path, target) = folder(text.as_bytes());
+        let cache = build(&target, &path, &options).unwrap();
+        let (index, contents) = cache.documents(0).unwrap();
+        let Ok(num_training) = corpus.split_documents(fraction, seed) else { return Ok(()) };
+        let lists = DocumentList::split(&index, &contents, fraction, seed).unwrap();
+        for (range, list) in [0..num_training, num_training..corpus.documents.len()].into_iter().zip(&lists) {
+            let moved = corpus.document_set(range).unwrap();
+            let stored = DocumentSet::listed(Ids::stored(&cache), &index, list, moved.end_token());
+            prop_assert_eq!((moved.len(), moved.num_tokens()), (stored.len(), stored.num_tokens()));
+            let batches = |set| Batches::documents(set, batch_size, num_steps, seed, epoch, shuffle);
+            let Ok(expected) = batches(moved) else { continue };
+            let mut found = batches(stored).unwrap().into_iter();
+            prop_assert!(expected.into_iter().eq(found.by_ref()));
+            prop_assert!(found.error().is_none());
         }
     }
 
@@ -93,6 +128,10 @@ proptest! {
             let mut stored = Batches::new(sampling, Ids::stored(&cache), batch_size, num_steps, seed, epoch).unwrap().into_iter();
             prop_assert!(memory.into_iter().eq(stored.by_ref()));
             prop_assert!(stored.error().is_none());
+            let packed = PackedIds::read(Ids::stored(&cache), vocab_size as usize + 1).unwrap();
+            let memory = Batches::new(sampling, &corpus.ids, batch_size, num_steps, seed, epoch).unwrap();
+            let packed = Batches::new(sampling, Ids::stored(&packed), batch_size, num_steps, seed, epoch).unwrap();
+            prop_assert!(memory.into_iter().eq(packed));
         }
     }
 }

@@ -3,9 +3,11 @@
 
 mod result;
 
-use rnnlm_model::{NonFinite, Run, Scorer};
+use rnnlm_model::{NonFinite, Run, Scorer, TokenScore};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Corpus, LineEndConversion, Normalization, TextEncoding, UNKNOWN_ID, Vocab};
+use rnnlm_vocab::{
+    Corpus, CorpusOptions, Ids, LineEndConversion, Normalization, TextEncoding, TextIds, UNKNOWN_ID, Vocab,
+};
 use serde_json::{Value, json};
 
 use self::result::EvalResult;
@@ -14,6 +16,7 @@ use crate::compute::{self, Task};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::Unknown;
 use crate::progress::error_line;
+use crate::text::Text;
 use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts, not_in_vocabulary};
 use crate::values::encoding;
 use crate::{corpora, output};
@@ -60,10 +63,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
     }
     let mut texts = Vec::new();
     for name in &args.corpora {
-        let corpus = corpora::resolve(name)?.encode(run.vocab().clone(), args.max_tokens, args.encoding)?;
-        warn_of_line_endings(&corpus, run.vocab());
-        require_known_tokens(args, name, &corpus)?;
-        texts.push((name.as_str(), corpus));
+        let options =
+            CorpusOptions { max_tokens: args.max_tokens, encoding: args.encoding, ..CorpusOptions::default() };
+        let text = Text::encode(&corpora::resolve(name)?, run.vocab(), &options)?;
+        warn_of_line_endings(&text.corpus, run.vocab());
+        require_known_tokens(args, name, &text)?;
+        texts.push((name.as_str(), text));
     }
     compute::run(&args.compute, EvalTask { args, run, texts })
 }
@@ -78,8 +83,9 @@ fn warn_of_line_endings(corpus: &Corpus, vocab: &Vocab) {
 }
 
 /// Treats unknown tokens as `--unknown` says: an error, or a warning if there are many.
-fn require_known_tokens(args: &EvalArgs, name: &str, corpus: &Corpus) -> Result<()> {
-    let (unknown, all) = (corpus.unknown.count(), corpus.ids.len());
+fn require_known_tokens(args: &EvalArgs, name: &str, text: &Text) -> Result<()> {
+    let corpus = &text.corpus;
+    let (unknown, all) = (corpus.unknown.count(), text.ids().len());
     if unknown == 0 {
         return Ok(());
     }
@@ -99,24 +105,23 @@ fn require_known_tokens(args: &EvalArgs, name: &str, corpus: &Corpus) -> Result<
 struct EvalTask<'a> {
     args: &'a EvalArgs,
     run: Run,
-    texts: Vec<(&'a str, Corpus)>,
+    texts: Vec<(&'a str, Text)>,
 }
 
 impl Task for EvalTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let model = self.args.model.load(&self.run, backend, &self.args.compute)?;
         let mut results = Vec::new();
-        for (name, corpus) in &self.texts {
-            let text = Tokens::new(corpus, self.args.unknown)?;
-            let mut result = EvalResult::new(corpus, text.num_documents(), self.args.unknown);
-            let scorer = if model.config().bidirectional { None } else { Some(Scorer::new(&model)?) };
-            match scorer {
-                Some(mut scorer) => {
-                    let documents: Vec<&[u32]> = text.documents.iter().map(AsRef::as_ref).collect();
-                    scorer.score(text.context, &documents, &mut |document, score| result.add(document, score))?;
-                }
+        for (name, text) in &self.texts {
+            let mut result = EvalResult::new(text, self.args.unknown)?;
+            if model.config().bidirectional {
                 // its scores are no probabilities, but the book shows them
-                None => result.add_total(model.evaluate(&corpus.ids)?),
+                result.add_total(model.evaluate(text.ids())?);
+            } else {
+                let kept = KeptTokens::of(text, self.args.unknown)?;
+                let (context, documents) = scored(text, kept.as_ref())?;
+                let mut add = |document: usize, score: TokenScore| result.add(document, score);
+                Scorer::new(&model)?.score_ids(context, &documents, &mut add)?;
             }
             if let Some(reason) = NonFinite::of(result.perplexity()) {
                 error_line(&format!(
@@ -130,35 +135,44 @@ impl Task for EvalTask<'_> {
     }
 }
 
-/// The documents of a text, and the token that is read before each of them. A stream is one document, after its first
-/// token.
-struct Tokens {
-    context: u32,
-    documents: Vec<Box<[u32]>>,
-    is_stream: bool,
-}
+/// The known tokens of each document, or of a stream, if unknown ones are left out.
+struct KeptTokens(Vec<Box<[u32]>>);
 
-impl Tokens {
-    fn new(corpus: &Corpus, unknown: Unknown) -> Result<Self> {
-        let kept = |ids: &[u32]| -> Box<[u32]> {
-            let is_kept = |id: &u32| unknown != Unknown::Skip || *id != UNKNOWN_ID;
-            ids.iter().copied().filter(is_kept).collect()
-        };
-        if let Some(documents) = corpus.document_set(0..corpus.documents.len()) {
-            let context = documents.end_token();
-            return Ok(Self { context, documents: documents.iter().map(kept).collect(), is_stream: false });
+impl KeptTokens {
+    fn of(text: &Text, unknown: Unknown) -> Result<Option<Self>> {
+        if unknown != Unknown::Skip {
+            return Ok(None);
         }
-        match &*kept(&corpus.ids) {
-            [context, tokens @ ..] if !tokens.is_empty() => {
-                Ok(Self { context: *context, documents: vec![tokens.into()], is_stream: true })
-            }
-            ids => Err(rnnlm_model::Error::NothingToScore { tokens: ids.len() }.into()),
+        let known = |ids: Ids<'_>| -> Result<Box<[u32]>> {
+            let mut kept = Vec::new();
+            ids.for_each_part(|part| kept.extend(part.iter().copied().filter(|&id| id != UNKNOWN_ID)))?;
+            Ok(kept.into())
+        };
+        match text.all() {
+            TextIds::Stream(ids) => Ok(Some(Self(vec![known(ids)?]))),
+            TextIds::Documents(documents) => Ok(Some(Self(documents.iter().map(known).collect::<Result<_>>()?))),
         }
     }
+}
 
-    /// The number of documents; 0 for a stream.
-    fn num_documents(&self) -> usize {
-        if self.is_stream { 0 } else { self.documents.len() }
+/// The documents that are scored, and the token that is read before each of them. A stream is one document, after its first
+/// token.
+fn scored<'a>(text: &'a Text, kept: Option<&'a KeptTokens>) -> Result<(u32, Vec<Ids<'a>>)> {
+    let kept = kept.map(|KeptTokens(kept)| kept.iter().map(|ids| Ids::Memory(ids)).collect::<Vec<_>>());
+    match text.all() {
+        TextIds::Documents(documents) => {
+            let context = documents.end_token();
+            Ok((context, kept.unwrap_or_else(|| documents.iter().collect())))
+        }
+        TextIds::Stream(ids) => {
+            let ids = kept.and_then(|kept| kept.first().copied()).unwrap_or(ids);
+            if ids.len() < 2 {
+                return Err(rnnlm_model::Error::NothingToScore { tokens: ids.len() }.into());
+            }
+            let mut context = [0];
+            ids.read(0, &mut context)?;
+            Ok((context[0], vec![ids.slice(1..ids.len())]))
+        }
     }
 }
 

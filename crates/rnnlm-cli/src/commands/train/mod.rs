@@ -14,7 +14,6 @@ mod resume;
 mod session;
 mod settings;
 mod split;
-mod text;
 
 use crate::failure::{Exit, Failure, Result};
 use crate::{output, progress};
