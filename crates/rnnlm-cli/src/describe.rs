@@ -44,7 +44,7 @@ pub(crate) fn text(corpus: &Corpus, used: usize, options: &CorpusOptions) -> Str
 
 /// `1,200 tokens`; `1,200 tokens in 150 documents`.
 pub(crate) fn size(text: &TextIds<'_>) -> String {
-    let tokens = human::count(text.ids().len() as u64, "token");
+    let tokens = human::count(text.num_tokens() as u64, "token");
     match text {
         TextIds::Stream(_) => tokens,
         TextIds::Documents(documents) => format!("{tokens} in {}", human::count(documents.len() as u64, "document")),

@@ -157,7 +157,7 @@ impl<B: Recurrence> DynamicEvaluator<B> {
         let DynamicRule::Rms { eps } = self.config.rule else { return Ok(()) };
         let num_steps = self.config.num_steps;
         // at least one minibatch: N rows of T tokens, an offset of up to T, and the target of the last token
-        let rows = text.ids().len().saturating_sub(num_steps + 1) / num_steps;
+        let rows = text.num_tokens().saturating_sub(num_steps + 1) / num_steps;
         let batch_size = rows.clamp(1, STATISTICS_BATCH_SIZE);
         let (batches, end_token) = match text {
             TextIds::Stream(ids) => (Batches::sequential(ids, batch_size, num_steps, 0, 0)?, None),

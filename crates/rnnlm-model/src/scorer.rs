@@ -15,7 +15,7 @@ use std::ops::{ControlFlow, Range};
 
 use rnnlm_rnn::{Recurrence, State};
 use rnnlm_tensor::View;
-use rnnlm_vocab::Minibatch;
+use rnnlm_vocab::{Ids, Minibatch};
 
 use crate::{Error, LanguageModel, Result, Workspace};
 
@@ -113,8 +113,21 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
         documents: &[&[u32]],
         emit: &mut (dyn FnMut(usize, TokenScore) + Send),
     ) -> Result<()> {
-        let sequences = documents.iter().map(|&tokens| Sequence { context, tokens }).collect();
+        let sequences = documents.iter().map(|&tokens| Sequence { context, tokens: tokens.into() }).collect();
         self.score_sequences(sequences, emit)
+    }
+
+    /// [`Scorer::score`] for documents that can be stored. Their ids are read as they are needed.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`], or if ids cannot be read.
+    pub fn score_ids(
+        &mut self,
+        context: u32,
+        documents: &[Ids<'_>],
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
+        self.score_sequences(documents.iter().map(|&tokens| Sequence { context, tokens }).collect(), emit)
     }
 
     /// Scores every token of a stream after its first one, in blocks of `block_size` tokens, at least 1. Each block is
@@ -123,10 +136,10 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
     /// its next token; blocks alternate.
     ///
     /// # Errors
-    /// If there are fewer than two ids, an id is not below **V**, or the device fails.
+    /// If there are fewer than two ids, an id is not below **V**, ids cannot be read, or the device fails.
     pub fn score_blocks(
         &mut self,
-        ids: &[u32],
+        ids: Ids<'_>,
         block_size: usize,
         emit: &mut (dyn FnMut(usize, TokenScore) + Send),
     ) -> Result<()> {
@@ -134,9 +147,14 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
             return Err(Error::NothingToScore { tokens: ids.len() });
         }
         let block_size = block_size.max(1);
-        let contexts = ids.iter().step_by(block_size);
-        let blocks = contexts.zip(ids[1..].chunks(block_size)).map(|(&context, tokens)| Sequence { context, tokens });
-        self.score_sequences(blocks.collect(), emit)
+        let mut blocks = Vec::with_capacity(ids.len().div_ceil(block_size));
+        for start in (1..ids.len()).step_by(block_size) {
+            let mut context = [0];
+            ids.read(start - 1, &mut context)?;
+            let tokens = ids.slice(start..ids.len().min(start + block_size));
+            blocks.push(Sequence { context: context[0], tokens });
+        }
+        self.score_sequences(blocks, emit)
     }
 
     fn score_sequences(
@@ -196,7 +214,7 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
                 Some(chunk) => chunk,
                 None => Chunk::new(self.model, [num_steps, batch_size])?,
             });
-            rows.fill(chunk);
+            rows.fill(chunk)?;
             chunk.run(self.model, &mut state, first == 0, self.has_details)?;
             chunk.emit(emit);
             first += num_steps;
@@ -296,7 +314,7 @@ impl TokenDetails {
 #[derive(Clone, Copy)]
 struct Sequence<'a> {
     context: u32,
-    tokens: &'a [u32],
+    tokens: Ids<'a>,
 }
 
 /// Documents on the rows of a batch, and how far each row has been read.
@@ -305,6 +323,8 @@ struct Rows<'a> {
     rows: Vec<Row>,
     /// Tokens of the longest row.
     num_steps: usize,
+    /// Scratch memory for ids that are read.
+    ids: Vec<u32>,
 }
 
 /// The documents of a row, and the next token.
@@ -315,6 +335,8 @@ struct Row {
     document: usize,
     /// Index in the document.
     token: usize,
+    /// The token before it in the document.
+    previous: u32,
 }
 
 impl<'a> Rows<'a> {
@@ -336,7 +358,7 @@ impl<'a> Rows<'a> {
             rows[*row].documents.push(index);
         }
         let num_steps = shortest.iter().map(|Reverse((tokens, _))| *tokens).max().unwrap_or(0);
-        Self { documents, rows, num_steps }
+        Self { documents, rows, num_steps, ids: Vec::new() }
     }
 
     fn batch_size(&self) -> usize {
@@ -344,26 +366,41 @@ impl<'a> Rows<'a> {
     }
 
     /// Moves the next steps of every row to `chunk`.
-    fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) {
+    fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) -> Result<()> {
         let Chunk { minibatch, documents, starts, .. } = chunk;
         let batch_size = self.rows.len();
         // of steps after the last document of a row
-        let padding = Sequence { context: self.documents.first().map_or(0, |first| first.context), tokens: &[] };
+        let padding = self.documents.first().map_or(0, |first| first.context);
         for (n, row) in self.rows.iter_mut().enumerate() {
-            for index in (n..starts.len()).step_by(batch_size) {
-                let document = row.documents.get(row.document).copied();
-                let Sequence { context, tokens } = document.map_or(padding, |document| self.documents[document]);
-                let previous = row.token.checked_sub(1).map(|previous| tokens[previous]);
-                documents[index] = document;
-                starts[index] = document.is_some() && row.token == 0;
-                minibatch.inputs[index] = previous.unwrap_or(context);
-                minibatch.targets[index] = tokens.get(row.token).copied().unwrap_or(context);
-                row.token += 1;
-                if row.token >= tokens.len() {
+            let mut index = n;
+            while index < starts.len() {
+                let Some(&document) = row.documents.get(row.document) else {
+                    documents[index] = None;
+                    starts[index] = false;
+                    minibatch.inputs[index] = padding;
+                    minibatch.targets[index] = padding;
+                    index += batch_size;
+                    continue;
+                };
+                let Sequence { context, tokens } = self.documents[document];
+                let steps = (starts.len() - index).div_ceil(batch_size);
+                self.ids.resize(steps.min(tokens.len() - row.token), 0);
+                tokens.read(row.token, &mut self.ids)?;
+                for &id in &self.ids {
+                    documents[index] = Some(document);
+                    starts[index] = row.token == 0;
+                    minibatch.inputs[index] = if row.token == 0 { context } else { row.previous };
+                    minibatch.targets[index] = id;
+                    row.previous = id;
+                    row.token += 1;
+                    index += batch_size;
+                }
+                if row.token == tokens.len() {
                     row.document += 1;
                     row.token = 0;
                 }
             }
         }
+        Ok(())
     }
 }

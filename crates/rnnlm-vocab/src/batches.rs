@@ -13,7 +13,7 @@ mod lengths;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document_index::DocumentSet;
+use crate::document_set::DocumentSet;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::rng::SplitMix64;
@@ -206,18 +206,19 @@ impl<'a> Batches<'a> {
         epoch: u64,
         shuffle: bool,
     ) -> Result<Self> {
-        let corpus = Ids::Memory(documents.ids());
-        check_sizes(corpus.len(), batch_size, num_steps)?;
+        let num_tokens = documents.num_tokens();
+        check_sizes(num_tokens, batch_size, num_steps)?;
         let mut rng = SplitMix64::with_index(seed, epoch);
         // the stream has one token more than the corpus, and so has as many inputs as the corpus has tokens
-        let num_minibatches = corpus.len() / (batch_size * num_steps);
+        let num_minibatches = num_tokens / (batch_size * num_steps);
         let row_length = num_minibatches * num_steps;
-        let left_out = corpus.len() - batch_size * row_length;
+        let left_out = num_tokens - batch_size * row_length;
         let (stream, offset) = match shuffle {
             true => (DocumentStream::shuffled(documents, &mut rng), 0),
             false => (DocumentStream::in_order(documents), rng.below(left_out as u64 + 1) as usize),
         };
         let row_starts = RowStarts::Documents { row_length, stream };
+        let corpus = Ids::Memory(&[]); // the stream has the ids
         Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
@@ -251,10 +252,11 @@ impl<'a> Batches<'a> {
         for row in 0..self.batch_size {
             let start = self.row_start(index, row);
             let mut writer = RowWriter { minibatch: &mut *minibatch, index: row };
-            match (&self.row_starts, self.corpus) {
-                (RowStarts::Documents { stream, .. }, _) => writer.write_all(stream.runs(start)),
-                (_, Ids::Memory(ids)) => writer.write_all(std::iter::once(&ids[start..])),
-                (_, ids @ Ids::Stored { .. }) => writer.write_stored(ids, start)?,
+            match &self.row_starts {
+                RowStarts::Documents { stream, .. } => writer.write_all(stream.runs(start))?,
+                RowStarts::Sequential { .. } | RowStarts::Random(_) => {
+                    writer.write_all(std::iter::once(self.corpus.slice(start..self.corpus.len())))?;
+                }
             }
         }
         Ok(())
@@ -295,22 +297,33 @@ impl RowWriter<'_> {
         false
     }
 
-    fn write_all<'b>(&mut self, mut runs: impl Iterator<Item = &'b [u32]>) {
-        while runs.next().is_some_and(|run| !self.write(run)) {}
+    fn write_all<'b>(&mut self, runs: impl Iterator<Item = Ids<'b>>) -> Result<()> {
+        for run in runs {
+            if self.write_ids(run)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    /// Writes a row that starts at `start` of stored ids.
-    fn write_stored(&mut self, ids: Ids<'_>, start: usize) -> Result<()> {
+    /// Writes tokens from memory or a store; returns whether the row is complete.
+    fn write_ids(&mut self, ids: Ids<'_>) -> Result<bool> {
+        if let Ids::Memory(ids) = ids {
+            return Ok(self.write(ids));
+        }
+        let Minibatch { num_steps, batch_size, .. } = *self.minibatch;
+        let end = ids.len().min(num_steps + 1 - self.index / batch_size);
         let mut part = [0; 256];
-        let end = start + self.minibatch.num_steps + 1;
-        let mut next = start;
+        let mut next = 0;
         while next < end {
             let len = part.len().min(end - next);
             ids.read(next, &mut part[..len])?;
-            self.write(&part[..len]);
+            if self.write(&part[..len]) {
+                return Ok(true);
+            }
             next += len;
         }
-        Ok(())
+        Ok(false)
     }
 }
 

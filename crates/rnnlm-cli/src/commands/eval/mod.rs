@@ -6,7 +6,9 @@ mod result;
 
 use rnnlm_model::{DynamicEvaluator, LanguageModel, NonFinite, Run, Scorer};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{Corpus, LineEndConversion, Normalization, TextEncoding, UNKNOWN_ID, Vocab};
+use rnnlm_vocab::{
+    Corpus, CorpusOptions, Ids, LineEndConversion, Normalization, TextEncoding, TextIds, UNKNOWN_ID, Vocab,
+};
 use serde_json::{Value, json};
 
 use self::method::{Method, MethodArgs};
@@ -16,6 +18,7 @@ use crate::compute::{self, Task};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::Unknown;
 use crate::progress::error_line;
+use crate::text::Text;
 use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts, not_in_vocabulary};
 use crate::values::encoding;
 use crate::{corpora, output};
@@ -66,10 +69,12 @@ pub(crate) fn run(args: &EvalArgs) -> Result<Exit> {
     }
     let mut texts = Vec::new();
     for name in &args.corpora {
-        let corpus = corpora::resolve(name)?.encode(run.vocab().clone(), args.max_tokens, args.encoding)?;
-        warn_of_line_endings(&corpus, run.vocab());
-        require_known_tokens(args, name, &corpus)?;
-        texts.push((name.as_str(), corpus));
+        let options =
+            CorpusOptions { max_tokens: args.max_tokens, encoding: args.encoding, ..CorpusOptions::default() };
+        let text = Text::encode(&corpora::resolve(name)?, run.vocab(), &options)?;
+        warn_of_line_endings(&text.corpus, run.vocab());
+        require_known_tokens(args, name, &text)?;
+        texts.push((name.as_str(), text));
     }
     let method = Method::new(&args.method, &run)?;
     compute::run(&args.compute, EvalTask { args, run, texts, method })
@@ -85,8 +90,9 @@ fn warn_of_line_endings(corpus: &Corpus, vocab: &Vocab) {
 }
 
 /// Treats unknown tokens as `--unknown` says: an error, or a warning if there are many.
-fn require_known_tokens(args: &EvalArgs, name: &str, corpus: &Corpus) -> Result<()> {
-    let (unknown, all) = (corpus.unknown.count(), corpus.ids.len());
+fn require_known_tokens(args: &EvalArgs, name: &str, text: &Text) -> Result<()> {
+    let corpus = &text.corpus;
+    let (unknown, all) = (corpus.unknown.count(), text.ids().len());
     if unknown == 0 {
         return Ok(());
     }
@@ -106,7 +112,7 @@ fn require_known_tokens(args: &EvalArgs, name: &str, corpus: &Corpus) -> Result<
 struct EvalTask<'a> {
     args: &'a EvalArgs,
     run: Run,
-    texts: Vec<(&'a str, Corpus)>,
+    texts: Vec<(&'a str, Text)>,
     method: Method,
 }
 
@@ -115,10 +121,9 @@ impl Task for EvalTask<'_> {
         let model = self.args.model.load(&self.run, backend, &self.args.compute)?;
         let mut evaluator = Evaluator::new(model, &self.method)?;
         let mut results = Vec::new();
-        for (name, corpus) in &self.texts {
-            let text = Tokens::new(corpus, self.args.unknown)?;
-            let mut result = EvalResult::new(corpus, text.num_documents(), self.args.unknown);
-            evaluator.score(corpus, &text, &mut result)?;
+        for (name, text) in &self.texts {
+            let mut result = EvalResult::new(text, self.args.unknown)?;
+            evaluator.score(text, self.args.unknown, &mut result)?;
             if let Some(reason) = NonFinite::of(result.perplexity()) {
                 error_line(&format!(
                     "warning: the perplexity is {reason}: the outputs of the model overflow on `{name}`"
@@ -154,56 +159,76 @@ impl<B: Recurrence> Evaluator<B> {
     }
 
     /// Adds the scores of a text to `result`.
-    fn score(&mut self, corpus: &Corpus, text: &Tokens, result: &mut EvalResult) -> Result<()> {
-        let documents: Vec<&[u32]> = text.documents.iter().map(AsRef::as_ref).collect();
+    fn score(&mut self, text: &Text, unknown: Unknown, result: &mut EvalResult) -> Result<()> {
+        if let Self::Carried(model) = self
+            && model.config().bidirectional
+        {
+            // its scores are no probabilities, but the book shows them
+            result.add_total(model.evaluate(text.ids())?);
+            return Ok(());
+        }
+        let kept = KeptTokens::of(text, unknown)?;
+        let (context, documents) = scored(text, kept.as_ref())?;
         let mut emit = |document, score| result.add(document, score);
         match self {
-            // its scores are no probabilities, but the book shows them
-            Self::Carried(model) if model.config().bidirectional => result.add_total(model.evaluate(&corpus.ids)?),
-            Self::Carried(model) => Scorer::new(model)?.score(text.context, &documents, &mut emit)?,
+            Self::Carried(model) => Scorer::new(model)?.score_ids(context, &documents, &mut emit)?,
             Self::Blocks(model, size) => {
-                // a stream is one document after its first token
-                let ids: Vec<u32> = std::iter::once(text.context).chain(documents.concat()).collect();
-                Scorer::new(model)?.score_blocks(&ids, *size, &mut |_, score| result.add(0, score))?;
+                let ids = kept.as_ref().and_then(KeptTokens::stream).unwrap_or_else(|| text.ids());
+                Scorer::new(model)?.score_blocks(ids, *size, &mut |_, score| emit(0, score))?;
             }
             Self::Dynamic(evaluator) => {
                 evaluator.reset()?;
-                evaluator.score(text.context, &documents, &mut emit)?;
+                let documents = documents.iter().map(Ids::load).collect::<Result<Vec<_>, _>>()?;
+                let documents: Vec<&[u32]> = documents.iter().map(AsRef::as_ref).collect();
+                evaluator.score(context, &documents, &mut emit)?;
             }
         }
         Ok(())
     }
 }
 
-/// The documents of a text, and the token that is read before each of them. A stream is one document, after its first
-/// token.
-struct Tokens {
-    context: u32,
-    documents: Vec<Box<[u32]>>,
-    is_stream: bool,
-}
+/// The known tokens of each document, or of a stream, if unknown ones are left out.
+struct KeptTokens(Vec<Box<[u32]>>);
 
-impl Tokens {
-    fn new(corpus: &Corpus, unknown: Unknown) -> Result<Self> {
-        let kept = |ids: &[u32]| -> Box<[u32]> {
-            let is_kept = |id: &u32| unknown != Unknown::Skip || *id != UNKNOWN_ID;
-            ids.iter().copied().filter(is_kept).collect()
-        };
-        if let Some(documents) = corpus.document_set(0..corpus.documents.len()) {
-            let context = documents.end_token();
-            return Ok(Self { context, documents: documents.iter().map(kept).collect(), is_stream: false });
-        }
-        match &*kept(&corpus.ids) {
-            [context, tokens @ ..] if !tokens.is_empty() => {
-                Ok(Self { context: *context, documents: vec![tokens.into()], is_stream: true })
-            }
-            ids => Err(rnnlm_model::Error::NothingToScore { tokens: ids.len() }.into()),
-        }
+impl KeptTokens {
+    /// Of a stream.
+    fn stream(&self) -> Option<Ids<'_>> {
+        self.0.first().map(|ids| Ids::Memory(ids))
     }
 
-    /// The number of documents; 0 for a stream.
-    fn num_documents(&self) -> usize {
-        if self.is_stream { 0 } else { self.documents.len() }
+    fn of(text: &Text, unknown: Unknown) -> Result<Option<Self>> {
+        if unknown != Unknown::Skip {
+            return Ok(None);
+        }
+        let known = |ids: Ids<'_>| -> Result<Box<[u32]>> {
+            let mut kept = Vec::new();
+            ids.for_each_part(|part| kept.extend(part.iter().copied().filter(|&id| id != UNKNOWN_ID)))?;
+            Ok(kept.into())
+        };
+        match text.all() {
+            TextIds::Stream(ids) => Ok(Some(Self(vec![known(ids)?]))),
+            TextIds::Documents(documents) => Ok(Some(Self(documents.iter().map(known).collect::<Result<_>>()?))),
+        }
+    }
+}
+
+/// The documents that are scored, and the token that is read before each of them. A stream is one document, after its first
+/// token.
+fn scored<'a>(text: &'a Text, kept: Option<&'a KeptTokens>) -> Result<(u32, Vec<Ids<'a>>)> {
+    match text.all() {
+        TextIds::Documents(documents) => {
+            let kept = kept.map(|KeptTokens(kept)| kept.iter().map(|ids| Ids::Memory(ids)).collect());
+            Ok((documents.end_token(), kept.unwrap_or_else(|| documents.iter().collect())))
+        }
+        TextIds::Stream(ids) => {
+            let ids = kept.and_then(KeptTokens::stream).unwrap_or(ids);
+            if ids.len() < 2 {
+                return Err(rnnlm_model::Error::NothingToScore { tokens: ids.len() }.into());
+            }
+            let mut context = [0];
+            ids.read(0, &mut context)?;
+            Ok((context[0], vec![ids.slice(1..ids.len())]))
+        }
     }
 }
 

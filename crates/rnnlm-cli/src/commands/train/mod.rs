@@ -15,7 +15,6 @@ mod run_text;
 mod session;
 mod settings;
 mod split;
-mod text;
 
 use std::ffi::OsString;
 

@@ -10,13 +10,13 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::{Split, Validation};
-use super::text::{self, Text};
 use super::{config, conflicts, options};
 use crate::compute::{self, Task};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
+use crate::text::{self, Text};
 use crate::{default_prefix, disk_space, human, memory, signals};
 
 /// Resumes the run in `path`.

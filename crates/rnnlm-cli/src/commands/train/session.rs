@@ -132,7 +132,7 @@ impl Session<'_> {
             return Ok(epoch as f64);
         }
         let TrainConfig { batch_size, num_steps, .. } = *trainer.config();
-        let tokens = self.split.training().ids().len() as f64;
+        let tokens = self.split.training().num_tokens() as f64;
         Ok(epoch as f64 + minibatch as f64 * (batch_size * num_steps) as f64 / tokens)
     }
 
@@ -209,8 +209,8 @@ impl Session<'_> {
     fn check_finite<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
         let model = trainer.model();
         let config = trainer.config();
-        let start = self.split.training().ids().slice(0..config.num_steps + 1).load()?;
-        let evaluation = model.evaluate(&*start)?;
+        let start = self.split.training().start(config.num_steps + 1)?;
+        let evaluation = model.evaluate(&start)?;
         if evaluation.perplexity().is_finite() {
             return Ok(());
         }
