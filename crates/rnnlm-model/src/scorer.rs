@@ -9,14 +9,15 @@
 //! A row's result does not depend on the other rows, and a state that starts anew has the bits of the zero state, so the
 //! scores of a document are the same bits in every group.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+mod rows;
+
 use std::ops::{ControlFlow, Range};
 
 use rnnlm_rnn::{Recurrence, State};
 use rnnlm_tensor::View;
 use rnnlm_vocab::{Ids, Minibatch};
 
+use self::rows::{Rows, Sequence};
 use crate::{Error, LanguageModel, Result, Workspace};
 
 /// The most documents that are scored at a time by default.
@@ -214,7 +215,7 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
                 Some(chunk) => chunk,
                 None => Chunk::new(self.model, [num_steps, batch_size])?,
             });
-            rows.fill(chunk)?;
+            rows.fill(&mut chunk.minibatch, &mut chunk.documents, &mut chunk.starts)?;
             chunk.run(self.model, &mut state, first == 0, self.has_details)?;
             chunk.emit(emit);
             first += num_steps;
@@ -307,100 +308,5 @@ impl TokenDetails {
             weighted += if weight > 0.0 { weight * difference } else { 0.0 };
         }
         Self { rank, entropy: libm::log(sum) - weighted / sum }
-    }
-}
-
-/// Tokens that are predicted from the zero state and the token `context`.
-#[derive(Clone, Copy)]
-struct Sequence<'a> {
-    context: u32,
-    tokens: Ids<'a>,
-}
-
-/// Documents on the rows of a batch, and how far each row has been read.
-struct Rows<'a> {
-    documents: Vec<Sequence<'a>>,
-    rows: Vec<Row>,
-    /// Tokens of the longest row.
-    num_steps: usize,
-    /// Scratch memory for ids that are read.
-    ids: Vec<u32>,
-}
-
-/// The documents of a row, and the next token.
-#[derive(Clone, Default)]
-struct Row {
-    documents: Vec<usize>,
-    /// Index in `documents`.
-    document: usize,
-    /// Index in the document.
-    token: usize,
-    /// The token before it in the document.
-    previous: u32,
-}
-
-impl<'a> Rows<'a> {
-    /// As many rows as can be about equally long, at most `max_batch_size`.
-    fn new(documents: Vec<Sequence<'a>>, max_batch_size: usize) -> Self {
-        let len = |index: usize| documents[index].tokens.len();
-        let mut order: Vec<usize> = (0..documents.len()).filter(|&index| len(index) > 0).collect();
-        order.sort_by_key(|&index| Reverse(len(index)));
-        let longest = order.first().map_or(1, |&index| len(index));
-        let total: usize = order.iter().map(|&index| len(index)).sum();
-        let batch_size = (1 << (total / longest).max(1).ilog2()).min(max_batch_size);
-
-        let mut rows = vec![Row::default(); batch_size];
-        let mut shortest: BinaryHeap<_> = (0..batch_size).map(|row| Reverse((0, row))).collect();
-        for index in order {
-            let Some(mut top) = shortest.peek_mut() else { break };
-            let Reverse((tokens, row)) = &mut *top;
-            *tokens += len(index);
-            rows[*row].documents.push(index);
-        }
-        let num_steps = shortest.iter().map(|Reverse((tokens, _))| *tokens).max().unwrap_or(0);
-        Self { documents, rows, num_steps, ids: Vec::new() }
-    }
-
-    fn batch_size(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Moves the next steps of every row to `chunk`.
-    fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) -> Result<()> {
-        let Chunk { minibatch, documents, starts, .. } = chunk;
-        let batch_size = self.rows.len();
-        // of steps after the last document of a row
-        let padding = self.documents.first().map_or(0, |first| first.context);
-        for (n, row) in self.rows.iter_mut().enumerate() {
-            let mut index = n;
-            while index < starts.len() {
-                let Some(&document) = row.documents.get(row.document) else {
-                    documents[index] = None;
-                    starts[index] = false;
-                    minibatch.inputs[index] = padding;
-                    minibatch.targets[index] = padding;
-                    index += batch_size;
-                    continue;
-                };
-                let Sequence { context, tokens } = self.documents[document];
-                let steps = (starts.len() - index).div_ceil(batch_size);
-                self.ids.resize(steps.min(tokens.len() - row.token), 0);
-                tokens.read(row.token, &mut self.ids)?;
-                for &id in &self.ids {
-                    documents[index] = Some(document);
-                    starts[index] = row.token == 0;
-                    minibatch.inputs[index] = if row.token == 0 { context } else { row.previous };
-                    minibatch.targets[index] = id;
-                    row.previous = id;
-                    row.token += 1;
-                    index += batch_size;
-                }
-                if row.token == tokens.len() {
-                    row.document += 1;
-                    row.token = 0;
-                }
-            }
-        }
-        Ok(())
     }
 }
