@@ -66,6 +66,10 @@ pub(crate) fn model(config: &ModelConfig) -> String {
         (size, false) => name.push_str(&format!(", embedding size {size}")),
         (size, true) => name.push_str(&format!(", embedding size {size}, tied")),
     }
+    if let Some(softmax) = &config.adaptive_softmax {
+        let cutoffs: Vec<String> = softmax.cutoffs.iter().map(ToString::to_string).collect();
+        name.push_str(&format!(", adaptive softmax {}", cutoffs.join(",")));
+    }
     name
 }
 

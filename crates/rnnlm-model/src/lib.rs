@@ -79,6 +79,7 @@ mod error;
 mod evaluate;
 mod extend;
 mod generate;
+mod gradient_ranges;
 mod import_error;
 mod init;
 mod model;
@@ -98,8 +99,8 @@ mod workspace;
 
 pub use beam::BeamSearch;
 pub use config::{
-    Average, Init, ModelConfig, NonMonotone, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig,
-    TrainingMemory,
+    AdaptiveSoftmax, Average, Init, ModelConfig, NonMonotone, OptimizerConfig, Plateau, Schedule, TextTokens,
+    TrainConfig, TrainingMemory,
 };
 pub use constraint::{Constraint, TokenRegex};
 pub use continuation::{Continuation, Finish, StopConditions};

@@ -7,9 +7,10 @@ use rnnlm_rnn::{ExecutionPath, Input, ParameterLayout, ParameterSet, Recurrence,
 use rnnlm_tensor::{Tensor, View, ops};
 
 use crate::embedding::Embedding;
-use crate::output::{LOGITS_BYTES, OutputLayer};
+use crate::gradient_ranges::GradientRanges;
+use crate::output::{AdaptiveOutput, LinearOutput, OutputLayer, TargetRows, logits_bytes, rows_within};
 use crate::regularization::{Regularization, RegularizedOutput};
-use crate::{Error, Init, ModelConfig, Result, Workspace, init};
+use crate::{Error, Init, ModelConfig, OptimizerConfig, Result, TrainConfig, Workspace, init};
 
 /// A language model on a device.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Layers {
         };
         let stack = Stack::new(&mut layout, config.stack())?;
         let tied = embedding.as_ref().filter(|_| config.tie_weights).map(Embedding::weight);
-        let output = OutputLayer::new(&mut layout, tied, output_size, vocab_size)?;
+        let output = OutputLayer::new(&mut layout, tied, config)?;
         Ok(Self { layout, embedding, stack, output })
     }
 }
@@ -68,8 +69,8 @@ impl<B: Recurrence> LanguageModel<B> {
     pub fn new(backend: &B, config: &ModelConfig, path: ExecutionPath) -> Result<Self> {
         let Layers { layout, embedding, stack, output } = Layers::new(config)?;
         let parameters = ParameterSet::zeros(backend, &layout)?;
-        let (backend, config) = (backend.clone(), config.clone());
-        Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes: LOGITS_BYTES })
+        let (backend, config, logits_bytes) = (backend.clone(), config.clone(), logits_bytes(config));
+        Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes })
     }
 
     /// A model with the same configuration and all parameters zero.
@@ -77,8 +78,8 @@ impl<B: Recurrence> LanguageModel<B> {
         Self::new(&self.backend, &self.config, self.path)
     }
 
-    /// Limits the memory for logits, which is 64 MB by default. A minibatch with more logits is processed in chunks of rows,
-    /// at least one row each, and sums over its rows are computed chunk by chunk.
+    /// Limits the memory for logits, which is 64 MB by default, and 16 MB with an adaptive softmax. A minibatch with more
+    /// logits is processed in chunks of rows, at least one row each, and sums over its rows are computed chunk by chunk.
     #[must_use]
     pub fn with_logits_bytes(self, logits_bytes: usize) -> Self {
         Self { logits_bytes, ..self }
@@ -127,7 +128,12 @@ impl<B: Recurrence> LanguageModel<B> {
     /// If the device has not enough memory.
     pub fn workspace(&self, num_steps: usize, batch_size: usize) -> Result<Workspace<B>> {
         let (backend, rows) = (&self.backend, num_steps * batch_size);
-        let chunk = self.output.rows_within(self.logits_bytes).min(rows);
+        let chunk = rows_within(self.logits_bytes, self.config.vocab_size).min(rows);
+        let output_size = self.stack.config().output_size();
+        let clusters = match &self.output {
+            OutputLayer::Linear(_) => None,
+            OutputLayer::Adaptive(output) => Some(output.allocate(backend, rows, output_size)?),
+        };
         Ok(Workspace {
             num_steps,
             batch_size,
@@ -137,8 +143,9 @@ impl<B: Recurrence> LanguageModel<B> {
             memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients(),
             logits: Tensor::padded(backend, chunk, self.config.vocab_size)?,
             output_cache: B::LinearCache::default(),
+            clusters,
             losses: Tensor::zeros(backend, rows, 1)?,
-            grad_output: Tensor::padded(backend, rows, self.stack.config().output_size())?,
+            grad_output: Tensor::padded(backend, rows, output_size)?,
             loss_sum: Tensor::zeros(backend, 1, 1)?,
             starts: Vec::new(),
             regularization: Regularization::default(),
@@ -178,7 +185,8 @@ impl<B: Recurrence> LanguageModel<B> {
         regularized_output.drop_output(&self.backend, regularization, self.stack.output(memory))
     }
 
-    /// The logits of some rows of the minibatch, `[rows, V]`.
+    /// The logits of some rows of the minibatch, `[rows, V]`; with an adaptive softmax, the logarithms of the probabilities,
+    /// which have the same softmax.
     ///
     /// # Errors
     /// If the device fails.
@@ -186,10 +194,17 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Panics
     /// If there are more rows than the workspace has in a chunk.
     pub fn logits<'a>(&self, workspace: &'a mut Workspace<B>, rows: Range<usize>) -> Result<View<'a, B>> {
-        let Workspace { memory, logits, output_cache, regularization, regularized_output, .. } = workspace;
-        let len = rows.len();
+        let Workspace { memory, logits, output_cache, clusters, regularization, regularized_output, .. } = workspace;
+        let (backend, parameters, len) = (&self.backend, &self.parameters, rows.len());
         let y = regularized_output.view(regularization, &self.stack, memory).rows(rows);
-        self.output.forward(&self.backend, &self.parameters, output_cache, y, logits.view_mut().rows(0..len))?;
+        let out = logits.view_mut().rows(0..len);
+        match (&self.output, clusters) {
+            (OutputLayer::Adaptive(output), Some(clusters)) => {
+                output.log_probabilities(backend, parameters, y, clusters, out)?;
+            }
+            (OutputLayer::Linear(output), _) => output.forward(backend, parameters, output_cache, y, out)?,
+            (OutputLayer::Adaptive(_), None) => {}
+        }
         Ok(logits.view().rows(0..len))
     }
 
@@ -210,7 +225,36 @@ impl<B: Recurrence> LanguageModel<B> {
     /// As [`LanguageModel::loss`].
     pub fn output_and_loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
         ops::fill(&self.backend, 0.0, gradients.flat_mut())?;
+        self.add_output_and_loss(workspace, gradients)
+    }
+
+    /// Like [`LanguageModel::output_and_loss`]; adds to `gradients`.
+    pub(crate) fn add_output_and_loss(
+        &self,
+        workspace: &mut Workspace<B>,
+        gradients: &mut ParameterSet<B>,
+    ) -> Result<()> {
         self.losses(workspace, Some(gradients), None)
+    }
+
+    /// Where the gradients of a training step with these settings may differ from zero.
+    pub(crate) fn gradient_ranges(&self, train: &TrainConfig) -> GradientRanges {
+        let layout = self.parameters.layout();
+        // the gradient of a tied weight is dense, and so is the mean over several minibatches
+        let is_sparse = !self.config.tie_weights && train.accumulate <= 1;
+        let embedding = self.embedding.as_ref().filter(|_| is_sparse);
+        // plain SGD has the same results without ranges
+        let uses_ranges = match train.optimizer {
+            OptimizerConfig::SparseAdam { .. } => true,
+            optimizer => optimizer.has_sparse_updates() && self.backend.prefers_ranges(),
+        };
+        match embedding {
+            Some(embedding) if uses_ranges => {
+                let table = layout.spec(embedding.weight());
+                GradientRanges::sparse(layout.len(), table, train.batch_size * train.max_num_steps())
+            }
+            _ => GradientRanges::dense(layout.len()),
+        }
     }
 
     /// Like [`LanguageModel::loss`], without gradients.
@@ -231,9 +275,31 @@ impl<B: Recurrence> LanguageModel<B> {
         self.losses(workspace, None, inspect)
     }
 
-    /// Logits, losses and gradients, chunk by chunk, so that the logits of a large vocabulary are never all in memory.
+    /// The losses, and the gradients of the output layer and of the layers' output.
     fn losses(
         &self,
+        workspace: &mut Workspace<B>,
+        mut gradients: Option<&mut ParameterSet<B>>,
+        inspect: Option<&mut InspectLogits<'_, B>>,
+    ) -> Result<()> {
+        match &self.output {
+            OutputLayer::Linear(output) => self.linear_losses(output, workspace, gradients.as_deref_mut(), inspect)?,
+            OutputLayer::Adaptive(output) => {
+                self.adaptive_losses(output, workspace, gradients.as_deref_mut(), inspect)?;
+            }
+        }
+        let Workspace { memory, grad_output, regularization, regularized_output, batch_size, .. } = workspace;
+        if gradients.is_some() {
+            let layers = (&self.stack, &*memory);
+            regularized_output.backward(&self.backend, regularization, layers, *batch_size, grad_output)?;
+        }
+        Ok(ops::sum(&self.backend, workspace.losses.view(), workspace.loss_sum.view_mut())?)
+    }
+
+    /// Logits, losses and gradients, chunk by chunk, so that the logits of a large vocabulary are never all in memory.
+    fn linear_losses(
+        &self,
+        output: &LinearOutput,
         workspace: &mut Workspace<B>,
         mut gradients: Option<&mut ParameterSet<B>>,
         mut inspect: Option<&mut InspectLogits<'_, B>>,
@@ -255,15 +321,31 @@ impl<B: Recurrence> LanguageModel<B> {
                 let y = regularized_output.view(regularization, &self.stack, memory).rows(rows.clone());
                 let grad_logits = logits.view().rows(chunk);
                 let grad_y = grad_output.view_mut().rows(rows);
-                self.output.backward(&self.backend, &self.parameters, y, grad_logits, grad_y, gradients)?;
+                output.backward(&self.backend, &self.parameters, y, grad_logits, grad_y, gradients)?;
             }
         }
-        let Workspace { memory, grad_output, regularization, regularized_output, batch_size, .. } = workspace;
-        if gradients.is_some() {
-            let layers = (&self.stack, &*memory);
-            regularized_output.backward(&self.backend, regularization, layers, *batch_size, grad_output)?;
+        Ok(())
+    }
+
+    /// The losses and gradients of an adaptive softmax. Only `inspect` needs the probabilities of all tokens.
+    fn adaptive_losses(
+        &self,
+        output: &AdaptiveOutput,
+        workspace: &mut Workspace<B>,
+        gradients: Option<&mut ParameterSet<B>>,
+        inspect: Option<&mut InspectLogits<'_, B>>,
+    ) -> Result<()> {
+        if let Some(inspect) = inspect {
+            for rows in workspace.chunks() {
+                inspect(rows.clone(), self.logits(workspace, rows)?)?;
+            }
         }
-        Ok(ops::sum(&self.backend, workspace.losses.view(), workspace.loss_sum.view_mut())?)
+        let Workspace { memory, logits, losses, grad_output, clusters, regularization, regularized_output, .. } =
+            &mut *workspace;
+        let Some(clusters) = clusters else { return Ok(()) };
+        let y = regularized_output.view(regularization, &self.stack, memory);
+        let targets = TargetRows { clusters, logits, losses: losses.view_mut(), grad_y: grad_output.view_mut() };
+        output.losses(&self.backend, &self.parameters, y, targets, gradients)
     }
 
     fn read_mean_loss(&self, workspace: &Workspace<B>) -> Result<f32> {

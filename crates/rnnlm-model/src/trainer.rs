@@ -3,6 +3,7 @@
 
 mod accumulation;
 mod state;
+mod updates;
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use rnnlm_vocab::{Batches, Minibatch};
 
 use self::accumulation::Accumulation;
 use crate::average::AveragedModel;
+use crate::gradient_ranges::GradientRanges;
 use crate::queue::{Queue, QueuedResult};
 use crate::workspace::MinibatchIds;
 use crate::{
@@ -26,6 +28,8 @@ pub struct Trainer<B: Recurrence> {
     workspace: Workspace<B>,
     state: State<B>,
     gradients: ParameterSet<B>,
+    /// Where `gradients` may differ from zero.
+    gradient_ranges: GradientRanges,
     optimizer: Optimizer<B>,
     /// `None` for a gradient of a single minibatch.
     accumulation: Option<Accumulation<B>>,
@@ -69,6 +73,7 @@ impl<B: Recurrence> Trainer<B> {
             workspace: model.workspace(config.max_num_steps(), config.batch_size)?,
             state: model.zero_state(config.batch_size)?,
             gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
+            gradient_ranges: model.gradient_ranges(config),
             optimizer: Optimizer::new(backend, config, model.parameters().layout())?,
             accumulation: Accumulation::new(backend, config, model.parameters().layout())?,
             average: AveragedModel::new(&model, config.average)?,
@@ -165,21 +170,25 @@ impl<B: Recurrence> Trainer<B> {
         let (updates, in_group) = self.updates_before(self.queue.len());
         let is_update = self.is_update(self.position.minibatch + self.queue.len());
         let averaged = Position { updates: updates + 1, ..self.position }.averaged_updates(self.config.average);
-        let Self { model, config, workspace, state, gradients, optimizer, queue, accumulation, average, .. } = self;
+        let Self { model, config, workspace, state, gradients, gradient_ranges, .. } = self;
+        let Self { optimizer, queue, accumulation, average, .. } = self;
         let backend = &model.backend().clone();
         let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
+        let [inputs, _] = ids.host();
 
         workspace.begin_step(backend, ids, end_token, config, step, state)?; // 3 minibatch
         model.embed(workspace)?; //                                 4 input
         model.run_layers(workspace, state)?; //                     5 layers
-        model.output_and_loss(workspace, gradients)?; //            6 output and loss
+        gradient_ranges.clear(backend, inputs, gradients)?;
+        model.add_output_and_loss(workspace, gradients)?; //        6 output and loss
         model.backward(workspace, gradients)?; //                   7 gradients
         if let Some(accumulation) = accumulation {
-            optimizer.check(backend, workspace.loss(), gradients)?;
+            optimizer.check(backend, workspace.loss(), gradient_ranges, gradients)?;
             accumulation.add(backend, gradients, is_update.then_some(in_group + 1))?;
         }
         if is_update {
-            optimizer.step(backend, lr, updates + 1, workspace.loss(), gradients, model.parameters_mut())?; // 8 update
+            let (loss, parameters) = (workspace.loss(), model.parameters_mut());
+            optimizer.step(backend, lr, updates + 1, loss, gradient_ranges, gradients, parameters)?; // 8 update
             if let Some(average) = average.as_mut().filter(|_| averaged > 0) {
                 average.update(backend, averaged, optimizer, workspace.loss(), model.parameters())?;
             }
@@ -191,21 +200,6 @@ impl<B: Recurrence> Trainer<B> {
     /// A number of steps in units of **T**.
     fn length(&self, num_steps: usize) -> f64 {
         num_steps as f64 / self.config.num_steps as f64
-    }
-
-    /// Whether the parameters are updated after minibatch `index` of the epoch.
-    fn is_update(&self, index: usize) -> bool {
-        accumulation::is_update(self.config.accumulate, index, self.partial_epoch.num_minibatches)
-    }
-
-    /// The updates before the step after `queued` more steps, and the minibatches since the last of them.
-    fn updates_before(&self, queued: usize) -> (u64, usize) {
-        let Position { minibatch, updates, .. } = self.position;
-        if self.accumulation.is_none() {
-            return (updates + queued as u64, 0);
-        }
-        let of_queue = (minibatch..minibatch + queued).filter(|&index| self.is_update(index)).count();
-        (updates + of_queue as u64, (minibatch + queued) % self.config.accumulate as usize)
     }
 
     /// The learning rate of the step after `queued` more steps.

@@ -6,6 +6,7 @@
 mod documents;
 mod frame;
 mod index;
+mod order;
 mod tokens;
 
 use std::convert::Infallible;

@@ -42,8 +42,10 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             let smoothing = if smooths { f64::from(SMOOTHING) } else { 0.0 };
             y.each(|r, c, _| scalar * (log_softmax(out, r, c).exp() - target(ids[r], c, smoothing, out.shape()[1])));
         }
+        Operation::LogSoftmax(false) => y.each(|r, c, _| log_softmax(out, r, c)),
+        Operation::LogSoftmax(true) => y.each(|r, c, _| log_softmax(out, r, c) + a.at(r, 0)),
         Operation::Sum => y.each(|_, _, _| sum(a, |x| x)),
-        Operation::SumSquares => y.each(|_, _, _| sum(a, |x| x * x)),
+        Operation::SumSquares | Operation::SumSquaresIn => y.each(|_, _, _| sum(a, |x| x * x)),
         Operation::ClipFactor => y.each(|_, _, _| {
             let factor = scalar / (a.at(0, 0).sqrt() + 1e-6);
             if factor > 1.0 { 1.0 } else { factor }

@@ -1,5 +1,6 @@
 //! Tests of the `rnnlm` command: what `--help` documents, and every error with its message and exit code.
 
+mod adaptive_softmax;
 mod bad_input;
 mod devices;
 mod documents;

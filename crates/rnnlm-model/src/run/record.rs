@@ -123,7 +123,7 @@ pub struct RunConfig {
 }
 
 /// The content of `config.json` of an imported run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRecord {
     /// The format version of the folder's files.

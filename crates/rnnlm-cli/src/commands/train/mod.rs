@@ -1,6 +1,8 @@
 //! `rnnlm train`: trains a new run or resumes one. Everything that can be checked is checked before a folder is
 //! created.
 
+mod adaptive_args;
+mod arg_values;
 mod args;
 mod checkpoint;
 mod config;

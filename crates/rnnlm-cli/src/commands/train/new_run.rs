@@ -42,6 +42,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         Some(run) => init_from::model_config(run, args, text.corpus.vocab.len())?,
         None => config::model_config(args, text.corpus.vocab.len()),
     };
+    model.validate()?;
+    train.validate_for(&model)?;
+    config::require_frequency_order(&model, &text.corpus.vocab)?;
     let record = text.record(&args.corpus(), &corpus_options)?;
     let validation = Validation {
         fraction: args.val_fraction,
