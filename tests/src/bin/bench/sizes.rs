@@ -148,5 +148,6 @@ fn token_name(kind: TokenKind) -> &'static str {
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
         TokenKind::WordPunct => "word-punct",
+        TokenKind::Subword => "subword",
     }
 }
