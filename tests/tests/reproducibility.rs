@@ -98,25 +98,18 @@ fn runs(cell: Cell) -> [Run; 7] {
         model: model_config(cell, 28, 70, 2),
         train: TrainConfig { batch_size: 5, num_steps: 9, ..book },
     };
-    let adaptive_softmax =
-        AdaptiveSoftmax { div_value: 2.0, head_bias: true, ..AdaptiveSoftmax::new(vec![20, 100, 400]) };
-    let adaptive = Run {
+    [one_hot, embedding, two_layers, one_row, documents, regularized(cell, book.clone()), adaptive(cell, book)]
+}
+
+/// A run with an adaptive softmax and sparse updates.
+fn adaptive(cell: Cell, book: TrainConfig) -> Run {
+    let softmax = AdaptiveSoftmax { div_value: 2.0, head_bias: true, ..AdaptiveSoftmax::new(vec![20, 100, 400]) };
+    Run {
         name: "adaptive-softmax",
         has_documents: false,
-        model: ModelConfig {
-            embedding_size: 24,
-            adaptive_softmax: Some(adaptive_softmax),
-            ..model_config(cell, 1000, 70, 1)
-        },
-        train: TrainConfig {
-            batch_size: 32,
-            num_steps: 8,
-            optimizer: OptimizerConfig::SPARSE_ADAM,
-            lr: 0.01,
-            ..book.clone()
-        },
-    };
-    [one_hot, embedding, two_layers, one_row, documents, regularized(cell, book), adaptive]
+        model: ModelConfig { embedding_size: 24, adaptive_softmax: Some(softmax), ..model_config(cell, 1000, 70, 1) },
+        train: TrainConfig { batch_size: 32, num_steps: 8, optimizer: OptimizerConfig::SPARSE_ADAM, lr: 0.01, ..book },
+    }
 }
 
 /// A run with every technique of regularization.

@@ -14,6 +14,7 @@ pub(crate) fn text(corpus: &Corpus, used: usize, options: &CorpusOptions) -> Str
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
         TokenKind::WordPunct => "token",
+        TokenKind::Subword => "subword",
     };
     let used = used as u64;
     let all = human::count(corpus.tokens, unit);

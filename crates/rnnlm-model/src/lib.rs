@@ -129,7 +129,7 @@ pub use rnnlm_vocab::{
 pub use run::{
     Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportOptions, ImportRecord, ImportVocab,
     ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunOptions, RunWriter, System,
-    UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
+    TokenSize, TokenSizes, UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
 pub use sampler::Sampler;
 pub use scorer::{Scorer, TokenDetails, TokenScore};

@@ -16,6 +16,7 @@ mod score;
 mod serve;
 mod settings;
 mod signals;
+mod subwords;
 mod support;
 mod sweep;
 #[cfg(target_os = "linux")]

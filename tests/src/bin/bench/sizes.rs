@@ -205,5 +205,6 @@ fn token_name(kind: TokenKind) -> &'static str {
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
         TokenKind::WordPunct => "word-punct",
+        TokenKind::Subword => "subword",
     }
 }

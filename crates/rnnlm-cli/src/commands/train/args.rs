@@ -82,6 +82,10 @@ pub(crate) struct TrainArgs {
     /// and ids, or one token per line.
     #[arg(long, value_name = "RUN|FILE", conflicts_with = "init_from", help_heading = "Text")]
     pub(crate) vocab: Option<PathBuf>,
+    /// Tokenizer of subwords, which has the vocabulary and its own normalization: a tokenizer.json of Hugging Face's library
+    /// `tokenizers`, for example from `rnnlm corpus bpe`. --resume checks that it is the one of the run.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vocab", "init_from"], help_heading = "Text")]
+    pub(crate) tokenizer: Option<PathBuf>,
     /// Documents of the text: each is read from the zero state, and its end is a token. `lines` is for records such as
     /// names or log lines, `blank-lines` for paragraphs; `none` reads one stream, as the book does.
     #[arg(long, default_value = "none", value_parser = documents, value_name = "none|lines|blank-lines",

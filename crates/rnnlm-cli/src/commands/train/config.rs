@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use rnnlm_model::{Average, ModelConfig, OptimizerConfig, Schedule, TrainConfig};
-use rnnlm_vocab::{CorpusOptions, Documents, Sampling, TokenCache, Vocab};
+use rnnlm_vocab::{CorpusOptions, Documents, Normalization, Sampling, TokenCache, TokenKind, Vocab};
 use toml::Value;
 
 use super::args::TrainArgs;
@@ -15,10 +15,14 @@ use crate::values::{AverageName, ScheduleName};
 
 /// How the text is read.
 pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOptions {
+    let (kind, default_normalization) = match &args.tokenizer {
+        Some(_) => (TokenKind::Subword, Normalization::None),
+        None => (args.token, source.default_normalization()),
+    };
     CorpusOptions {
-        kind: args.token,
-        normalization: args.normalize.unwrap_or(source.default_normalization()),
-        line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(args.token)),
+        kind,
+        normalization: args.normalize.unwrap_or(default_normalization),
+        line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(kind)),
         encoding: args.encoding,
         min_freq: args.min_freq,
         max_vocab: args.max_vocab,

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     let cell = initial_run.as_ref().map_or(args.cell, |run| run.model().cell);
     let stem = format!("{}-{}", source.stem(), cell.as_str());
     let folder = RunFolder::choose(args.out.as_ref(), args.force, &stem)?;
-    let (corpus_options, text) = match (&initial_run, &args.vocab, &source) {
+    let (corpus_options, text) = match (&initial_run, args.vocab.as_ref().or(args.tokenizer.as_ref()), &source) {
         (Some(run), ..) => init_from::read_corpus(run, args, &source)?,
         (None, Some(path), _) => given_vocab::read_text(path, args, &source)?,
         (None, None, TextSource::Cache(folder)) => given_vocab::read_cache(folder, args, &source)?,
@@ -54,7 +54,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     };
     let (split, validation) = Split::new(text, validation)?;
     signals::install()?;
-    let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
+    let sizes = Some(split.sizes()?);
+    let config = RunConfig { validation, sizes, ..RunConfig::new(record, model, train) };
     let prefixes = default_prefix::of_samples(named_prefixes, &config, &split.text.corpus.vocab);
     let task = NewRunTask { args, initial_run, corpus_options, split, prefixes, config, folder };
     compute::run_quietly(&args.compute, task)
