@@ -9,7 +9,7 @@ struct SoftmaxSum {
   DEVICE_MEMBER SoftmaxSum(const Matrix& logits, unsigned row, unsigned cols) {
     const unsigned lane = thread_index() % WARP;
     largest = cols > 0 ? logits.at(row, 0) : 0.0f;
-    for (unsigned col = lane; col < cols; col += WARP) {
+    for (unsigned col = lane; col < logits.cols; col += WARP) {
       const float value = logits.at(row, col);
       largest = value > largest || value != value ? value : largest;
     }
@@ -32,7 +32,7 @@ KERNEL(256) softmax_cross_entropy(float scale, float smoothing, const unsigned* 
   const unsigned target = targets[row];
   if (lane == target % WARP) losses.at(row, 0) = logf(sum) - (logits.at(row, target) - largest);
   const float of_target = 1.0f - smoothing, of_each = smoothing / logits.cols;
-  for (unsigned col = lane; col < cols; col += WARP) {
+  for (unsigned col = lane; col < logits.cols; col += WARP) {
     float& logit = logits.at(row, col);
     logit = scale * (expf(logit - largest) / sum - of_each - (col == target ? of_target : 0.0f));
   }
