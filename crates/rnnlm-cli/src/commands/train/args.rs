@@ -74,16 +74,13 @@ pub(crate) struct TrainArgs {
     /// Minimum count of a token; rarer tokens become `<unk>`.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
     pub(crate) min_freq: u64,
-    /// Maximum number of tokens in the vocabulary: the most frequent ones; others become `<unk>`. 0 keeps all. With
-    /// --extend-vocab, the maximum number of new tokens.
+    /// Maximum number of tokens in the vocabulary, or of new ones with --extend-vocab, by frequency. 0 keeps all.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Text")]
     pub(crate) max_vocab: usize,
-    /// Vocabulary to use instead of that of the text: a run, a vocab.json, a JSON array of tokens, a JSON object of tokens
-    /// and ids, or one token per line.
+    /// Vocabulary instead of that of the text: a run, a vocab.json, a JSON list or object, or one token per line.
     #[arg(long, value_name = "RUN|FILE", conflicts_with = "init_from", help_heading = "Text")]
     pub(crate) vocab: Option<PathBuf>,
-    /// Tokenizer of subwords, which has the vocabulary and its own normalization: a tokenizer.json of Hugging Face's library
-    /// `tokenizers`, for example from `rnnlm corpus bpe`. --resume checks that it is the one of the run.
+    /// Tokenizer of subwords, with its own vocabulary and normalization: a tokenizer.json of `tokenizers`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["vocab", "init_from"], help_heading = "Text")]
     pub(crate) tokenizer: Option<PathBuf>,
     /// Documents of the text: each is read from the zero state, and its end is a token. `lines` is for records such as
@@ -91,8 +88,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value = "none", value_parser = documents, value_name = "none|lines|blank-lines",
           help_heading = "Text")]
     pub(crate) documents: Documents,
-    /// Number of tokens to use, from the start of the text; 0 uses all [default: 10000 for named corpora, 0 for other
-    /// texts].
+    /// Number of tokens to use, from the start; 0 uses all [default: 10000 for named corpora, 0 for others].
     #[arg(long, value_name = "N", help_heading = "Text")]
     pub(crate) max_tokens: Option<usize>,
 
