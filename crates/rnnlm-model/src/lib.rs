@@ -67,6 +67,7 @@
 //! - `cuda`: NVIDIA GPUs, as `Cuda`. The build needs no CUDA; the driver is loaded at run time. Off by default.
 
 pub mod beam;
+mod collective;
 mod config;
 mod constraint;
 mod continuation;
@@ -84,16 +85,20 @@ mod optimizer;
 mod output;
 mod position;
 mod queue;
+mod reduction;
 mod regularization;
 mod report;
 mod rng;
 mod run;
 pub mod sampler;
 mod scorer;
+mod shard_order;
+mod shards;
 mod trainer;
 mod workspace;
 
 pub use beam::BeamSearch;
+pub use collective::{Collective, CollectiveError, Single};
 pub use config::{Init, ModelConfig, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig, TrainingMemory};
 pub use constraint::{Constraint, TokenRegex};
 pub use continuation::{Continuation, Finish, StopConditions};

@@ -9,6 +9,8 @@ use rnnlm_tensor::{Tensor, View, ops};
 use crate::embedding::Embedding;
 use crate::output::{LOGITS_BYTES, OutputLayer};
 use crate::regularization::{Regularization, RegularizedOutput};
+use crate::shard_order::ShardOrder;
+use crate::shards::Shards;
 use crate::{Error, Init, ModelConfig, Result, Workspace, init};
 
 /// A language model on a device.
@@ -121,20 +123,37 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If the device has not enough memory.
     pub fn workspace(&self, num_steps: usize, batch_size: usize) -> Result<Workspace<B>> {
+        self.workspace_of_rows(num_steps, batch_size, 1)
+    }
+
+    /// Allocates the memory for the rows of this rank's shards of minibatches of `num_steps` steps.
+    pub(crate) fn sharded_workspace(&self, num_steps: usize, shards: Shards) -> Result<Workspace<B>> {
+        let mut workspace = self.workspace_of_rows(num_steps, shards.rows().len(), shards.local().len())?;
+        if shards.count > 1 {
+            let output_size = self.stack.config().output_size();
+            workspace.shards = Some(ShardOrder::new(&self.backend, shards, num_steps, output_size)?);
+        }
+        Ok(workspace)
+    }
+
+    fn workspace_of_rows(&self, num_steps: usize, batch_size: usize, num_shards: usize) -> Result<Workspace<B>> {
         let (backend, rows) = (&self.backend, num_steps * batch_size);
-        let chunk = self.output.rows_within(self.logits_bytes).min(rows);
+        let chunk = self.output.rows_within(self.logits_bytes).min(rows / num_shards);
+        let memory = self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients();
+        let embedded = |embedding: &Embedding| embedding.allocate(backend, rows, num_shards);
         Ok(Workspace {
             num_steps,
             batch_size,
             inputs: backend.allocate_indices(rows)?,
             targets: backend.allocate_indices(rows)?,
-            embedded: self.embedding.as_ref().map(|embedding| embedding.allocate(backend, rows)).transpose()?,
-            memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients(),
+            embedded: self.embedding.as_ref().map(embedded).transpose()?,
+            memory: memory.with_shards(backend, num_shards)?,
             logits: Tensor::padded(backend, chunk, self.config.vocab_size)?,
             output_cache: B::LinearCache::default(),
             losses: Tensor::zeros(backend, rows, 1)?,
             grad_output: Tensor::padded(backend, rows, self.stack.config().output_size())?,
-            loss_sum: Tensor::zeros(backend, 1, 1)?,
+            loss_sums: Tensor::zeros(backend, num_shards, 1)?,
+            shards: None,
             starts: Vec::new(),
             regularization: Regularization::default(),
             regularized_output: RegularizedOutput::new(),
@@ -181,9 +200,10 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Panics
     /// If there are more rows than the workspace has in a chunk.
     pub fn logits<'a>(&self, workspace: &'a mut Workspace<B>, rows: Range<usize>) -> Result<View<'a, B>> {
-        let Workspace { memory, logits, output_cache, regularization, regularized_output, .. } = workspace;
+        let Workspace { memory, logits, output_cache, regularization, regularized_output, shards, .. } = workspace;
         let len = rows.len();
-        let y = regularized_output.view(regularization, &self.stack, memory).rows(rows);
+        let by_shard = shards.as_ref().and_then(ShardOrder::z);
+        let y = by_shard.unwrap_or_else(|| regularized_output.view(regularization, &self.stack, memory)).rows(rows);
         self.output.forward(&self.backend, &self.parameters, output_cache, y, logits.view_mut().rows(0..len))?;
         Ok(logits.view().rows(0..len))
     }
@@ -204,7 +224,16 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// As [`LanguageModel::loss`].
     pub fn output_and_loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
-        ops::fill(&self.backend, 0.0, gradients.flat_mut())?;
+        self.losses_and_gradients(workspace, std::slice::from_mut(gradients))
+    }
+
+    /// Like [`LanguageModel::output_and_loss`], with one set of gradients for each shard.
+    pub(crate) fn losses_and_gradients(
+        &self,
+        workspace: &mut Workspace<B>,
+        gradients: &mut [ParameterSet<B>],
+    ) -> Result<()> {
+        gradients.iter_mut().try_for_each(|shard| ops::fill(&self.backend, 0.0, shard.flat_mut()))?;
         self.losses(workspace, Some(gradients), None)
     }
 
@@ -230,35 +259,62 @@ impl<B: Recurrence> LanguageModel<B> {
     fn losses(
         &self,
         workspace: &mut Workspace<B>,
-        mut gradients: Option<&mut ParameterSet<B>>,
+        mut gradients: Option<&mut [ParameterSet<B>]>,
         mut inspect: Option<&mut InspectLogits<'_, B>>,
     ) -> Result<()> {
-        let scale = 1.0 / workspace.rows() as f32;
+        let scale = 1.0 / workspace.minibatch_rows() as f32;
+        let rows_per_shard = workspace.rows() / workspace.num_shards();
+        if let Workspace { shards: Some(shards), memory, regularization, regularized_output, .. } = &mut *workspace {
+            shards.gather(&self.backend, regularized_output.view(regularization, &self.stack, memory))?;
+        }
         for rows in workspace.chunks() {
             let logits = self.logits(workspace, rows.clone())?;
             if let Some(inspect) = inspect.as_deref_mut() {
                 inspect(rows.clone(), logits)?;
             }
-            let Workspace { targets, memory, logits, losses, grad_output, regularization, regularized_output, .. } =
-                &mut *workspace;
+            let Workspace {
+                targets,
+                memory,
+                logits,
+                losses,
+                grad_output,
+                regularization,
+                regularized_output,
+                shards,
+                ..
+            } = &mut *workspace;
+            let by_shard = shards.as_mut().and_then(ShardOrder::copies_mut);
             let chunk = 0..rows.len();
             let losses = losses.view_mut().rows(rows.clone());
             let grad_logits = logits.view_mut().rows(chunk.clone());
             let smoothing = regularization.label_smoothing;
             ops::softmax_cross_entropy(&self.backend, scale, smoothing, targets, rows.clone(), grad_logits, losses)?;
             if let Some(gradients) = gradients.as_deref_mut() {
-                let y = regularized_output.view(regularization, &self.stack, memory).rows(rows.clone());
-                let grad_logits = logits.view().rows(chunk);
-                let grad_y = grad_output.view_mut().rows(rows);
-                self.output.backward(&self.backend, &self.parameters, y, grad_logits, grad_y, gradients)?;
+                let (y, grad_y) = match by_shard {
+                    Some([y, grad_y]) => (y.view(), grad_y.view_mut()),
+                    None => (regularized_output.view(regularization, &self.stack, memory), grad_output.view_mut()),
+                };
+                let shard = &mut gradients[rows.start / rows_per_shard];
+                let (y, grad_y, grad_logits) = (y.rows(rows.clone()), grad_y.rows(rows), logits.view().rows(chunk));
+                self.output.backward(&self.backend, &self.parameters, y, grad_logits, grad_y, shard)?;
             }
         }
-        let Workspace { memory, grad_output, regularization, regularized_output, batch_size, .. } = workspace;
+        let batch_sizes = [workspace.batch_size, workspace.minibatch_batch_size()];
+        let num_shards = workspace.num_shards();
+        let Workspace { memory, grad_output, regularization, regularized_output, shards, losses, loss_sums, .. } =
+            workspace;
         if gradients.is_some() {
+            if let Some(shards) = shards {
+                shards.scatter(&self.backend, grad_output)?;
+            }
             let layers = (&self.stack, &*memory);
-            regularized_output.backward(&self.backend, regularization, layers, *batch_size, grad_output)?;
+            regularized_output.backward(&self.backend, regularization, layers, batch_sizes, grad_output)?;
         }
-        Ok(ops::sum(&self.backend, workspace.losses.view(), workspace.loss_sum.view_mut())?)
+        for shard in 0..num_shards {
+            let losses = losses.view().rows(shard * rows_per_shard..(shard + 1) * rows_per_shard);
+            ops::sum(&self.backend, losses, loss_sums.view_mut().rows(shard..shard + 1))?;
+        }
+        Ok(())
     }
 
     fn read_mean_loss(&self, workspace: &Workspace<B>) -> Result<f32> {
@@ -273,6 +329,15 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If the device fails.
     pub fn backward(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
+        self.backward_by_shard(workspace, std::slice::from_mut(gradients))
+    }
+
+    /// Like [`LanguageModel::backward`], with one set of gradients for each shard.
+    pub(crate) fn backward_by_shard(
+        &self,
+        workspace: &mut Workspace<B>,
+        gradients: &mut [ParameterSet<B>],
+    ) -> Result<()> {
         let Workspace { inputs, embedded, memory, grad_output, regularization, .. } = workspace;
         let (backend, parameters, grad_output) = (&self.backend, &self.parameters, grad_output.view());
         let (Some(embedding), Some(embedded)) = (&self.embedding, embedded) else {
@@ -284,6 +349,6 @@ impl<B: Recurrence> LanguageModel<B> {
         let input = Input::Dense(embedded.x.view());
         let grad_x = Some(embedded.grad_x.view_mut());
         self.stack.backward(backend, parameters, input, grad_output, memory, gradients, grad_x)?;
-        embedding.backward(backend, inputs, regularization, embedded, gradients)
+        embedding.backward(backend, (inputs, memory), regularization, embedded, gradients)
     }
 }

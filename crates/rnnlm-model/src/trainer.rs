@@ -1,16 +1,20 @@
 //! The training loop: [`Trainer::step`] trains on one minibatch, [`Trainer::epoch`] on the whole corpus. Printing, sampling
 //! and saving happen between epochs, outside this module.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rnnlm_rnn::{ExecutionPath, ParameterSet, Recurrence, State};
+use rnnlm_tensor::Tensor;
 use rnnlm_vocab::{Batches, Minibatch};
 
 use crate::queue::Queue;
+use crate::reduction::Reduction;
+use crate::shards::Shards;
 use crate::workspace::MinibatchIds;
 use crate::{
-    EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position, Result,
-    Schedule, Snapshot, StepReport, TextIds, TrainConfig, Workspace,
+    Collective, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position,
+    Result, Schedule, Single, Snapshot, StepReport, TextIds, TrainConfig, Workspace,
 };
 
 /// A model in training: parameters, carried state, gradients, optimizer and progress.
@@ -20,7 +24,11 @@ pub struct Trainer<B: Recurrence> {
     config: TrainConfig,
     workspace: Workspace<B>,
     state: State<B>,
-    gradients: ParameterSet<B>,
+    /// One set for each shard of this rank; after a step, the first has the sums over all shards.
+    gradients: Vec<ParameterSet<B>>,
+    collective: Arc<dyn Collective>,
+    shards: Shards,
+    reduction: Reduction,
     optimizer: Optimizer<B>,
     queue: Queue<B>,
     max_queued_steps: usize,
@@ -52,17 +60,40 @@ impl<B: Recurrence> Trainer<B> {
     /// # Errors
     /// If a setting is invalid, or the device has not enough memory.
     pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: ExecutionPath) -> Result<Self> {
+        Self::with_collective(backend, model, config, path, Arc::new(Single))
+    }
+
+    /// A trainer for a newly initialized model that all ranks of `collective` train together: each computes the rows of its
+    /// shards. Every rank calls the same methods in the same order, on minibatches of the same text. Parameters, reports and
+    /// snapshots have the bits of a single process with the same number of shards ([`TrainConfig::shards`]), on CPUs.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], or if there are fewer shards than ranks.
+    pub fn with_collective(
+        backend: &B,
+        model: &ModelConfig,
+        config: &TrainConfig,
+        path: ExecutionPath,
+        collective: Arc<dyn Collective>,
+    ) -> Result<Self> {
         config.validate()?;
         config.validate_for(model)?;
+        let shards = Shards::new(config, &*collective)?;
         let mut model = LanguageModel::new(backend, model, path)?;
         model.initialize(config.init, config.seed)?;
+        let layout = model.parameters().layout();
+        // ranks compare their progress after every step, so none runs ahead
+        let max_queued_steps = if collective.size() == 1 { backend.max_queued_steps() } else { 1 };
         Ok(Self {
-            workspace: model.workspace(config.num_steps, config.batch_size)?,
-            state: model.zero_state(config.batch_size)?,
-            gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
-            optimizer: Optimizer::new(backend, config, model.parameters().layout().len())?,
+            workspace: model.sharded_workspace(config.num_steps, shards)?,
+            state: model.zero_state(shards.rows().len())?,
+            gradients: shards.local().map(|_| ParameterSet::zeros(backend, layout)).collect::<Result<_, _>>()?,
+            reduction: Reduction::new(collective.clone(), shards, layout.len()),
+            optimizer: Optimizer::new(backend, config, layout.len())?,
             queue: Queue::new(backend, config.batch_size, config.num_steps)?,
-            max_queued_steps: backend.max_queued_steps(),
+            collective,
+            shards,
+            max_queued_steps,
             config: config.clone(),
             position: Position::default(),
             partial_epoch: PartialEpoch::default(),
@@ -100,14 +131,14 @@ impl<B: Recurrence> Trainer<B> {
         self.position
     }
 
-    /// The carried state.
+    /// The carried state of this rank's rows.
     pub fn state(&self) -> &State<B> {
         &self.state
     }
 
     /// The gradients of the last step. They are not yet clipped by norm, but are clipped by value.
     pub fn gradients(&self) -> &ParameterSet<B> {
-        &self.gradients
+        &self.gradients[0]
     }
 
     /// The path on which the recurrent layers run: `Fused` or `Reference`.
@@ -115,17 +146,17 @@ impl<B: Recurrence> Trainer<B> {
         self.workspace.memory().path()
     }
 
-    /// Copies the state to the host.
+    /// Copies the state to the host. All ranks call this together, because each has the carried state of its own rows only.
     ///
     /// # Errors
-    /// If the device fails.
+    /// If the device fails, or an exchange between ranks.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let backend = self.model.backend();
         let buffers = self.optimizer.buffers().into_iter();
         Ok(Snapshot {
             parameters: self.model.parameters().to_vec(backend)?,
-            hidden: self.state.hidden.to_vec(backend)?,
-            cell: self.state.cell.to_vec(backend)?,
+            hidden: self.gather_state(&self.state.hidden)?,
+            cell: self.gather_state(&self.state.cell)?,
             optimizer: buffers
                 .map(|(name, buffer)| Ok((name.to_owned(), buffer.to_vec(backend)?)))
                 .collect::<Result<_>>()?,
@@ -140,8 +171,8 @@ impl<B: Recurrence> Trainer<B> {
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         let backend = self.model.backend().clone();
         self.model.parameters_mut().write(&backend, &snapshot.parameters)?;
-        self.state.hidden.write(&backend, &snapshot.hidden)?;
-        self.state.cell.write(&backend, &snapshot.cell)?;
+        self.state.hidden.write(&backend, &self.shards.own_rows(&snapshot.hidden, self.num_states()))?;
+        self.state.cell.write(&backend, &self.shards.own_rows(&snapshot.cell, self.num_states()))?;
         for (name, buffer) in self.optimizer.buffers_mut() {
             let stored = snapshot.optimizer.iter().find(|(stored, _)| stored == name);
             let (_, values) = stored.ok_or(Error::OptimizerState { name })?;
@@ -156,8 +187,34 @@ impl<B: Recurrence> Trainer<B> {
     pub fn checkpoint_bytes(&self) -> u64 {
         let layout = self.model.parameters().layout();
         let parameters = 2 * layout.stored_len() + self.optimizer.buffers().len() * layout.len();
-        let states = [self.state.hidden.shape(), self.state.cell.shape()].map(|[rows, cols]| rows * cols);
+        let states = self.state_shapes().map(|[rows, cols]| rows * cols);
         4 * (parameters + states[0] + states[1]) as u64
+    }
+
+    /// The shapes of the carried state of all ranks: hidden and cell.
+    pub fn state_shapes(&self) -> [[usize; 2]; 2] {
+        let rows = self.num_states() * self.shards.batch_size;
+        [&self.state.hidden, &self.state.cell].map(|state| [rows, state.shape()[1]])
+    }
+
+    /// The number of layers and directions, each of which has a state.
+    fn num_states(&self) -> usize {
+        self.state.hidden.shape()[0] / self.shards.rows().len()
+    }
+
+    /// A part of the carried state with the rows of all ranks.
+    fn gather_state(&self, state: &Tensor<B>) -> Result<Vec<f32>> {
+        let own = state.to_vec(self.model.backend())?;
+        if self.collective.size() == 1 {
+            return Ok(own);
+        }
+        let own: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let all = self.collective.gather_all(&own)?;
+        let all: Vec<Vec<f32>> = all
+            .iter()
+            .map(|bytes| bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect())
+            .collect();
+        Ok(self.shards.join_rows(&all, self.num_states()))
     }
 
     /// PyTorch's names of the optimizer's buffers.
@@ -190,15 +247,17 @@ impl<B: Recurrence> Trainer<B> {
     fn run_stages(&mut self, minibatch: Option<&Minibatch>, end_token: Option<u32>) -> Result<()> {
         let step = self.position.step + self.queue.len() as u64;
         let lr = self.lr_of_step(self.queue.len());
-        let Self { model, config, workspace, state, gradients, optimizer, queue, .. } = self;
+        let Self { model, config, workspace, state, gradients, reduction, optimizer, queue, .. } = self;
         let backend = &model.backend().clone();
         let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
 
         workspace.begin_step(backend, ids, end_token, config, step, state)?; // 3 minibatch
         model.embed(workspace)?; //                                 4 input
         model.run_layers(workspace, state)?; //                     5 layers
-        model.output_and_loss(workspace, gradients)?; //            6 output and loss
-        model.backward(workspace, gradients)?; //                   7 gradients
+        model.losses_and_gradients(workspace, gradients)?; //       6 output and loss
+        model.backward_by_shard(workspace, gradients)?; //          7 gradients
+        reduction.sum(backend, step + 1, gradients, &mut workspace.loss_sums)?;
+        let gradients = &mut gradients[0];
         optimizer.step(backend, lr, step + 1, workspace.loss(), gradients, model.parameters_mut())?; // 8 update
 
         queue.push(backend, workspace.loss_sum(), optimizer.sum_squares())
@@ -298,7 +357,7 @@ impl<B: Recurrence> Trainer<B> {
             }
         }
         let partial = std::mem::take(&mut self.partial_epoch);
-        let tokens = (partial.minibatches * self.workspace.rows()) as u64;
+        let tokens = (partial.minibatches * self.workspace.minibatch_rows()) as u64;
         let lr = self.last_lr(&partial);
         Ok(Some(self.position.finish_epoch(lr, tokens, before.duration + start.elapsed())))
     }
@@ -313,12 +372,12 @@ impl<B: Recurrence> Trainer<B> {
         last_results: Instant,
     ) -> Result<()> {
         let outcome = match end_token {
-            None => {
+            None if self.shards.count == 1 => {
                 self.queue.upload_if_empty(self.model.backend(), batches, index)?;
                 self.run_stages(None, None)
             }
-            // the host needs the ids to find the starts of documents
-            Some(_) => {
+            // the host needs the ids to find the starts of documents, and the rows of each shard
+            _ => {
                 let TrainConfig { batch_size, num_steps, .. } = self.config;
                 let new = || Minibatch::new(batch_size, num_steps);
                 let mut minibatch = self.minibatch.take().unwrap_or_else(new);
@@ -356,7 +415,7 @@ impl<B: Recurrence> Trainer<B> {
             perplexity: position.perplexity(),
             gradient_norm: position.gradient_norm(),
             lr: self.last_lr(&self.partial_epoch),
-            tokens: (minibatches * self.workspace.rows()) as u64,
+            tokens: (minibatches * self.workspace.minibatch_rows()) as u64,
             duration,
             is_log_due,
         }

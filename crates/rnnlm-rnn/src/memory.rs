@@ -4,8 +4,9 @@ use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut, ops};
 
 use crate::config::StackConfig;
 use crate::recurrence::reference;
+use crate::shards::{LayerShards, ShardCopy, ShardRows, StackShards};
 use crate::{
-    Adjoint, Cell, Direction, DroppedWeight, Error, ExecutionPath, Gradients, Input, Layer, ParameterSet, Pass,
+    Adjoint, Cell, Dims, Direction, DroppedWeight, Error, ExecutionPath, Gradients, Input, Layer, ParameterSet, Pass,
     Recurrence, Result, Tape,
 };
 
@@ -44,6 +45,8 @@ pub struct StackMemory<B: Recurrence> {
     path: ExecutionPath,
     /// `T·N` flags of the last [`StackMemory::set_starts`], in the form of the device.
     starts: Vec<u32>,
+    /// `None` for a single shard.
+    pub(crate) shards: Option<StackShards<B>>,
 }
 
 /// What a layer reads of the layer below it, where that is not simply its output.
@@ -100,6 +103,8 @@ pub(crate) struct LayerMemory<B: Recurrence> {
     is_plan_disabled: bool,
     /// `None` until the first mask, and for a cell without `W_hh`.
     weight_drop: Option<WeightDrop<B>>,
+    /// `None` for a single shard.
+    shard: Option<ShardCopy<B>>,
 }
 
 /// Weight drop of one layer and direction.
@@ -138,7 +143,52 @@ impl<B: Recurrence> StackMemory<B> {
             initial_gradients: true,
             path,
             starts: Vec::new(),
+            shards: None,
         })
+    }
+
+    /// Divides the rows of a minibatch into `count` shards: [`Stack::backward`](crate::Stack::backward) then takes one set of
+    /// gradients for each, and sums over the rows of each shard in the order of its steps. Shard `i` has the rows
+    /// `[i·N/count, (i+1)·N/count)` of each step. `count` divides **N**.
+    ///
+    /// # Errors
+    /// If the device is out of memory.
+    pub fn with_shards(mut self, backend: &B, count: usize) -> Result<Self> {
+        if count > 1 {
+            let Dims { num_steps, batch_size, .. } = self.layers[0].tape.dims();
+            let rows = ShardRows { num_steps, batch_size, count };
+            self.shards = Some(StackShards::new(backend, rows)?);
+            for layer in &mut self.layers {
+                let dims = layer.tape.dims();
+                let widths = layer.cell.widths(dims.hidden_size);
+                layer.shard = Some(ShardCopy::new(backend, widths, dims, rows)?);
+            }
+        }
+        Ok(self)
+    }
+
+    /// The division into shards; `None` for a single one.
+    pub fn shard_rows(&self) -> Option<ShardRows> {
+        self.shards.as_ref().map(|shards| shards.rows)
+    }
+
+    /// Sets the ids of the minibatch for one-hot input, in the order of the shards and step by step within each.
+    ///
+    /// # Errors
+    /// If the number of ids is not `T·N`, or the device fails.
+    pub fn set_shard_ids(&mut self, backend: &B, ids: &[u32]) -> Result<()> {
+        let Some(StackShards { rows, ids: shards }) = &mut self.shards else { return Ok(()) };
+        let len = rows.num_steps * rows.batch_size / rows.count;
+        ids.chunks(len).zip(shards).try_for_each(|(ids, shard)| Ok(backend.write_indices(ids, shard)?))
+    }
+
+    /// The ids of a shard that [`StackMemory::set_shard_ids`] set.
+    ///
+    /// # Panics
+    /// If there is no such shard.
+    pub fn shard_ids(&self, shard: usize) -> &B::Indices {
+        let shards = self.shards.as_ref().expect("the memory has shards");
+        &shards.ids[shard]
     }
 
     /// The tape of one layer and direction, in PyTorch's order.
@@ -297,6 +347,7 @@ impl<B: Recurrence> LayerMemory<B> {
             plan,
             is_plan_disabled: false,
             weight_drop: None,
+            shard: None,
         })
     }
 
@@ -333,11 +384,11 @@ impl<B: Recurrence> LayerMemory<B> {
         backend: &B,
         (layer, parameters, input): (&Layer, &ParameterSet<B>, Input<'_, B>),
         output: View<'_, B>,
-        gradients: &mut ParameterSet<B>,
+        (gradients, shards): (&mut [ParameterSet<B>], Option<&StackShards<B>>),
         grad_input: Option<ViewMut<'_, B>>,
         initial_state: bool,
     ) -> Result<()> {
-        let Self { tape, adjoint, plan, is_plan_disabled, weight_drop, .. } = self;
+        let Self { tape, adjoint, plan, is_plan_disabled, weight_drop, shard, .. } = self;
         adjoint.detach(backend)?;
         let (dropped_weight, grad_weight) = match weight_drop {
             Some(WeightDrop { mask: Some(mask), weight, gradient }) => {
@@ -350,6 +401,7 @@ impl<B: Recurrence> LayerMemory<B> {
             output,
             adjoint,
             parameters: gradients,
+            shards: shards.zip(shard.as_mut()).map(|(stack, copy)| LayerShards { stack, copy }),
             dropped_weight: grad_weight,
             input: grad_input,
             initial_state,

@@ -238,7 +238,7 @@ impl RunWriter {
         let trainer_metadata = TrainerMetadata::new(snapshot.position, Some(saved_with));
         let model = trainer.model();
         let metadata = Metadata::new(model.config(), self.run.vocab_sha256(), Some(trainer_metadata));
-        let rows = trainer.state().hidden.shape()[0];
+        let [[rows, _], _] = trainer.state_shapes();
         let trainer_file = weights::trainer_file(&snapshot, model.parameters().layout(), rows, &metadata);
         self.keep_checkpoint(snapshot.position)?;
         write_atomically(&*self.disk, &self.file(TRAINER), &trainer_file)?;
