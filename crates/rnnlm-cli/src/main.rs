@@ -26,6 +26,7 @@ mod output;
 mod prefix;
 mod process_memory;
 mod progress;
+mod ranks;
 mod repetition;
 mod run_folder;
 mod signals;
@@ -75,7 +76,7 @@ fn print_parse_error(error: &clap::Error, line: &[OsString]) {
 }
 
 /// Prints an error with its causes and hints to standard error.
-fn report(failure: &Failure) -> Exit {
+pub(crate) fn report(failure: &Failure) -> Exit {
     // a reader that closes the pipe has read what it wants
     if failure.is_closed_pipe() {
         return Exit::Success;

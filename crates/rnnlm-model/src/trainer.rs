@@ -131,6 +131,11 @@ impl<B: Recurrence> Trainer<B> {
         self.position
     }
 
+    /// The ranks that train the model.
+    pub(crate) fn collective(&self) -> &dyn Collective {
+        &*self.collective
+    }
+
     /// The carried state of this rank's rows.
     pub fn state(&self) -> &State<B> {
         &self.state

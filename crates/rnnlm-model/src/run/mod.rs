@@ -33,6 +33,7 @@ mod options;
 mod reader;
 mod record;
 mod replacement;
+mod shared;
 mod source;
 mod weights;
 mod writer;

@@ -13,6 +13,7 @@ use crate::args::{Compute, Format};
 use crate::corpora::NAME_SEPARATOR;
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
+use crate::ranks::RankArgs;
 use crate::values::{
     ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, documents, encoding, init, line_ends,
     non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, positive_fraction,
@@ -133,6 +134,11 @@ pub(crate) struct TrainArgs {
     /// Number of sequences in a minibatch.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) batch_size: usize,
+    /// Parts of a minibatch whose gradients are added in a fixed order; a power of two that divides --batch-size. The result
+    /// depends on their number, and not on the number of processes that compute them [default: 1; with several processes, the
+    /// smallest power of two that is at least their number].
+    #[arg(long, value_name = "S", value_parser = at_least_one, help_heading = "Training")]
+    pub(crate) shards: Option<usize>,
     /// Number of time steps in a minibatch; gradients are truncated after them.
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) num_steps: usize,
@@ -343,6 +349,9 @@ pub(crate) struct TrainArgs {
 
     #[command(flatten)]
     pub(crate) compute: Compute,
+
+    #[command(flatten)]
+    pub(crate) ranks: RankArgs,
 
     /// The values above with their origins.
     #[arg(skip)]
