@@ -91,6 +91,9 @@ pub(crate) fn training(train: &TrainConfig) -> String {
         0.0 => format!("clip {}", train.clip),
         bound => format!("clip by value {bound}"),
     });
+    if train.shards > 1 {
+        parts.push(format!("{} shards", train.shards));
+    }
     if train.dropout > 0.0 {
         parts.push(format!("dropout {}", train.dropout));
     }

@@ -28,6 +28,7 @@ mod process_memory;
 mod progress;
 mod ranks;
 mod repetition;
+mod report;
 mod run_folder;
 mod signals;
 mod status_line;
@@ -40,7 +41,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use commands::ParseError;
-use failure::{Exit, Failure};
+use failure::Exit;
+use report::report;
 use terminal::Escaped;
 
 fn main() -> ExitCode {
@@ -73,22 +75,4 @@ fn print_parse_error(error: &clap::Error, line: &[OsString]) {
     } else {
         let _ = error.print();
     }
-}
-
-/// Prints an error with its causes and hints to standard error.
-pub(crate) fn report(failure: &Failure) -> Exit {
-    // a reader that closes the pipe has read what it wants
-    if failure.is_closed_pipe() {
-        return Exit::Success;
-    }
-    progress::error_line(&format!("error: {failure}"));
-    let mut source = std::error::Error::source(failure);
-    while let Some(error) = source {
-        progress::error_line(&format!("  caused by: {error}"));
-        source = error.source();
-    }
-    for hint in failure.hints() {
-        progress::error_line(&format!("hint: {hint}"));
-    }
-    failure.exit()
 }

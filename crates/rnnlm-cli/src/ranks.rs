@@ -1,40 +1,30 @@
 //! The processes that train one model: this one alone, or the ranks that an MPI launcher started. Rank 0 writes and prints.
 
+pub(crate) mod args;
 mod local;
 #[cfg_attr(not(feature = "mpi"), path = "ranks/without_mpi.rs")]
 mod mpi;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rnnlm_model::{Collective, RunConfig, RunOptions, RunWriter, Single, differences};
+use rnnlm_model::{Collective, RunConfig, RunOptions, RunWriter, Single, TrainConfig, differences};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::Vocab;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use self::args::RankArgs;
 use self::local::Local;
 use crate::args::{Compute, Device};
 use crate::compute;
 use crate::failure::{Exit, Failure, Result};
 use crate::progress::{self, error_line};
+use crate::report::report;
 
 /// How long another rank than 0 waits before it prints an error: rank 0 usually has the same one, and ends all ranks.
 const ERROR_DELAY: Duration = Duration::from_secs(2);
-
-// clap would take a doc comment on a flattened struct as the text of the command
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct RankArgs {
-    /// MPI library, if the processes were started by mpirun or srun [default: the one of the launcher].
-    #[arg(long, value_name = "PATH", help_heading = "Computation")]
-    pub(crate) mpi_library: Option<PathBuf>,
-    /// Seconds that a process waits for the others before the run ends. It has to exceed the time of a save.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..),
-        help_heading = "Computation")]
-    pub(crate) exchange_timeout: u64,
-}
 
 /// The processes of a training run.
 #[derive(Debug)]
@@ -93,7 +83,7 @@ impl Ranks {
                     progress::set_silent(false);
                     error_line(&format!("rank {} ends the run:", self.collective.rank()));
                 }
-                let exit = crate::report(&failure);
+                let exit = report(&failure);
                 self.collective.abort(exit as i32);
                 Ok(exit)
             }
@@ -152,6 +142,12 @@ impl Ranks {
         {
             compute.device = Device::Cuda(self.local.index() % gpus.len());
         }
+    }
+
+    /// The settings of a run with this rank's part of a minibatch, for an estimate of its memory.
+    pub(crate) fn own_part(&self, train: &TrainConfig) -> TrainConfig {
+        let shards = train.shards.div_ceil(self.size());
+        TrainConfig { batch_size: train.batch_size / train.shards.max(1) * shards, shards, ..train.clone() }
     }
 
     /// The settings and the vocabulary of a run that is resumed, which rank 0 reads.

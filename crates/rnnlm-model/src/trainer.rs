@@ -1,11 +1,13 @@
 //! The training loop: [`Trainer::step`] trains on one minibatch, [`Trainer::epoch`] on the whole corpus. Printing, sampling
 //! and saving happen between epochs, outside this module.
 
+mod progress;
+mod states;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rnnlm_rnn::{ExecutionPath, ParameterSet, Recurrence, State};
-use rnnlm_tensor::Tensor;
 use rnnlm_vocab::{Batches, Minibatch};
 
 use crate::queue::Queue;
@@ -131,11 +133,6 @@ impl<B: Recurrence> Trainer<B> {
         self.position
     }
 
-    /// The ranks that train the model.
-    pub(crate) fn collective(&self) -> &dyn Collective {
-        &*self.collective
-    }
-
     /// The carried state of this rank's rows.
     pub fn state(&self) -> &State<B> {
         &self.state
@@ -194,32 +191,6 @@ impl<B: Recurrence> Trainer<B> {
         let parameters = 2 * layout.stored_len() + self.optimizer.buffers().len() * layout.len();
         let states = self.state_shapes().map(|[rows, cols]| rows * cols);
         4 * (parameters + states[0] + states[1]) as u64
-    }
-
-    /// The shapes of the carried state of all ranks: hidden and cell.
-    pub fn state_shapes(&self) -> [[usize; 2]; 2] {
-        let rows = self.num_states() * self.shards.batch_size;
-        [&self.state.hidden, &self.state.cell].map(|state| [rows, state.shape()[1]])
-    }
-
-    /// The number of layers and directions, each of which has a state.
-    fn num_states(&self) -> usize {
-        self.state.hidden.shape()[0] / self.shards.rows().len()
-    }
-
-    /// A part of the carried state with the rows of all ranks.
-    fn gather_state(&self, state: &Tensor<B>) -> Result<Vec<f32>> {
-        let own = state.to_vec(self.model.backend())?;
-        if self.collective.size() == 1 {
-            return Ok(own);
-        }
-        let own: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let all = self.collective.gather_all(&own)?;
-        let all: Vec<Vec<f32>> = all
-            .iter()
-            .map(|bytes| bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect())
-            .collect();
-        Ok(self.shards.join_rows(&all, self.num_states()))
     }
 
     /// PyTorch's names of the optimizer's buffers.
@@ -399,31 +370,6 @@ impl<B: Recurrence> Trainer<B> {
             return self.drain().and(outcome);
         }
         outcome
-    }
-
-    /// The progress within the current epoch; `None` between two epochs, and after a restart until a step is done.
-    pub fn progress(&self) -> Option<EpochProgress> {
-        let is_within = self.position.minibatch > 0 && self.partial_epoch.num_minibatches > 0;
-        is_within.then(|| self.progress_since(self.position.minibatch))
-    }
-
-    /// The progress within the current epoch. Before the last step, the results of `known` minibatches were known.
-    fn progress_since(&self, known: usize) -> EpochProgress {
-        let (position, PartialEpoch { minibatches, duration, num_minibatches }) = (self.position, self.partial_epoch);
-        let is_log_due = position.minibatch > known
-            && position.minibatch.is_multiple_of(LOG_MINIBATCHES)
-            && position.minibatch < num_minibatches;
-        EpochProgress {
-            epoch: position.epoch + 1,
-            minibatch: position.minibatch,
-            num_minibatches,
-            perplexity: position.perplexity(),
-            gradient_norm: position.gradient_norm(),
-            lr: self.last_lr(&self.partial_epoch),
-            tokens: (minibatches * self.workspace.minibatch_rows()) as u64,
-            duration,
-            is_log_due,
-        }
     }
 
     /// Scores the validation set after an epoch, if there is one, as [`LanguageModel::evaluate`] does, and updates the state

@@ -287,7 +287,7 @@ fn text(write: impl Fn(*mut c_char, *mut c_int) -> c_int) -> String {
 // SAFETY: handles are numbers, or addresses of objects that the library owns and that its functions may use from any thread
 // (MPI_THREAD_SERIALIZED); `Mpi` calls them one at a time
 unsafe impl<H> Send for Functions<H> {}
-// SAFETY: as above
+// SAFETY: as above, no function changes the handles, and calls are made one at a time
 unsafe impl<H> Sync for Functions<H> {}
 
 impl<H: Copy> Calls for Functions<H> {
@@ -310,7 +310,7 @@ impl<H: Copy> Calls for Functions<H> {
     }
 
     fn abort(&self, code: i32) {
-        // SAFETY: MPI is initialized
+        // SAFETY: MPI is initialized, and the handle is that of the ABI
         unsafe { (self.abort)(self.constants.world, code) };
     }
 
@@ -319,7 +319,7 @@ impl<H: Copy> Calls for Functions<H> {
         // SAFETY: MPI is initialized; the results are `int`
         let code = unsafe { (self.comm_rank)(self.constants.world, &raw mut rank) };
         self.check("MPI_Comm_rank", code)?;
-        // SAFETY: as above
+        // SAFETY: as above, MPI is initialized and the result is an `int`
         let code = unsafe { (self.comm_size)(self.constants.world, &raw mut size) };
         self.check("MPI_Comm_size", code)?;
         Ok([rank, size].map(|number: c_int| number.max(0) as usize))

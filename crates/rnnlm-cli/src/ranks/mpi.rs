@@ -6,7 +6,7 @@ use std::time::Duration;
 use rnnlm_model::Collective;
 use rnnlm_mpi::{Launcher, Mpi, Options, is_torchrun};
 
-use super::RankArgs;
+use super::args::RankArgs;
 use crate::failure::{Failure, Result};
 use crate::progress;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rnnlm_model::Collective;
 
-use super::RankArgs;
+use super::args::RankArgs;
 use crate::failure::{Failure, Result};
 
 /// Has no value.

@@ -13,7 +13,7 @@ use crate::args::{Compute, Format};
 use crate::corpora::NAME_SEPARATOR;
 use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
-use crate::ranks::RankArgs;
+use crate::ranks::args::RankArgs;
 use crate::values::{
     ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, documents, encoding, init, line_ends,
     non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, positive_fraction,

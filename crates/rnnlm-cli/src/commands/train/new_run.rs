@@ -76,7 +76,8 @@ impl Task for NewRunTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let Self { args, ranks, initial_run, corpus_options, split, prefixes, mut config, folder } = self;
         let path = args.compute.path.into();
-        let memory = memory::check_training(backend, &config.model, &config.train, path, split.num_tokens())?;
+        let memory =
+            memory::check_training(backend, &config.model, &ranks.own_part(&config.train), path, split.num_tokens())?;
         // an error if the text is too short for one minibatch
         config.train.batches(split.training(), 0)?;
         let collective = ranks.collective();

@@ -74,7 +74,8 @@ impl Task for ResumeTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
         let Self { args, ranks, path, mut writer, config, split, prefixes, epochs } = self;
         let compute_path = args.compute.path.into();
-        let memory = memory::check_training(backend, &config.model, &config.train, compute_path, split.num_tokens())?;
+        let part = ranks.own_part(&config.train);
+        let memory = memory::check_training(backend, &config.model, &part, compute_path, split.num_tokens())?;
         // an error if the text is too short for one minibatch
         config.train.batches(split.training(), 0)?;
         let train = TrainConfig { epochs, ..config.train.clone() };
