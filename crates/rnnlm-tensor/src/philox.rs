@@ -68,7 +68,7 @@ impl MaskRows {
     /// The row in the whole minibatch of row `row` of the matrix.
     fn of_minibatch(self, row: usize) -> usize {
         let [first, len, batch_size] = [self.first, self.len, self.batch_size].map(|value| value as usize);
-        if len == 0 { row } else { row / len * batch_size + first + row % len }
+        row.checked_div(len).map_or(row, |step| step * batch_size + first + row % len)
     }
 }
 

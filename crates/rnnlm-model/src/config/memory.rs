@@ -293,9 +293,10 @@ mod tests {
     fn each_shard_has_gradients() {
         let plain = TrainConfig { batch_size: 4, num_steps: 3, ..TrainConfig::book() };
         let resident = |train: &TrainConfig| estimate(train, ExecutionPath::Reference, 0).resident;
-        let four = resident(&TrainConfig { shards: 4, ..plain.clone() });
+        let one = resident(&plain);
+        let four = resident(&TrainConfig { shards: 4, ..plain });
         // three more sets of 70 + 42 gradients, and two matrices of 12 rows with the padding of a row
-        assert_eq!(four - resident(&plain), 3 * 4 * (70 + 42) + 2 * 4 * 12 * 16);
+        assert_eq!(four - one, 3 * 4 * (70 + 42) + 2 * 4 * 12 * 16);
     }
 
     #[test]

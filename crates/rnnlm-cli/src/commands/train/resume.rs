@@ -78,10 +78,10 @@ impl Task for ResumeTask<'_> {
         let memory = memory::check_training(backend, &config.model, &part, compute_path, split.num_tokens())?;
         // an error if the text is too short for one minibatch
         config.train.batches(split.training(), 0)?;
-        let train = TrainConfig { epochs, ..config.train.clone() };
+        ranks.agree::<B>(&config, &[])?;
+        let train = TrainConfig { epochs, ..config.train };
         let collective = ranks.collective();
         let mut trainer = Trainer::with_collective(backend, &config.model, &train, compute_path, collective)?;
-        ranks.agree::<B>(&config, &[])?;
         let is_restored = match &mut writer {
             Some(writer) => {
                 disk_space::check(path, trainer.checkpoint_bytes())?;
