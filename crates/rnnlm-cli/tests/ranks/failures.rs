@@ -1,5 +1,6 @@
 //! Ranks that end, stop or are interrupted.
 
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::launchers::{Mpi, processes, signal};
@@ -10,15 +11,16 @@ fn endless(run: &'static str) -> Vec<&'static str> {
     [&SMALL[..], &["--cell", "lstm", "--shards", "4", "--epochs", "1000000", "--out", run]].concat()
 }
 
-/// Waits until three ranks train and a checkpoint is there.
-fn wait_for_training(folder: &Folder, run: &str) -> Vec<u32> {
+/// Waits until three ranks train and the first epoch is done. `child` is their launcher.
+fn wait_for_training(folder: &Folder, child: &mut Child) -> Vec<u32> {
     let start = Instant::now();
     loop {
         let found = processes(folder.path(".").as_path());
-        let metrics = folder.path(run).join("metrics.jsonl");
+        let metrics = folder.path("run").join("metrics.jsonl");
         if found.len() == 3 && metrics.metadata().is_ok_and(|metadata| metadata.len() > 0) {
             return found;
         }
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before the test");
         assert!(start.elapsed() < Duration::from_secs(120), "three ranks start: {found:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -29,8 +31,8 @@ fn a_signal_to_any_rank_saves_once_and_ends_all() {
     for mpi in Mpi::all() {
         for rank in [0, 2] {
             let folder = Folder::new();
-            let child = mpi.start(&folder, 3, &endless("run"));
-            let ranks = wait_for_training(&folder, "run");
+            let mut child = mpi.start(&folder, 3, &endless("run"));
+            let ranks = wait_for_training(&folder, &mut child);
             signal(ranks[rank], "TERM");
             let output = child.wait_with_output().unwrap();
             let printed = text(&output);
@@ -46,8 +48,8 @@ fn a_stopped_rank_ends_the_run_within_the_time_out_and_is_named() {
     for mpi in Mpi::all() {
         let folder = Folder::new();
         let args = [endless("run"), vec!["--exchange-timeout", "2"]].concat();
-        let child = mpi.start(&folder, 3, &args);
-        let ranks = wait_for_training(&folder, "run");
+        let mut child = mpi.start(&folder, 3, &args);
+        let ranks = wait_for_training(&folder, &mut child);
         signal(ranks[1], "STOP");
         let start = Instant::now();
         let output = child.wait_with_output().unwrap();
@@ -62,12 +64,12 @@ fn a_stopped_rank_ends_the_run_within_the_time_out_and_is_named() {
 /// Kills a rank after a while, `kills` times, and resumes the run each time. The last time it is trained to its end.
 fn kill_and_resume(mpi: &Mpi, kills: usize) {
     let folder = Folder::new();
-    let epochs = ["--cell", "lstm", "--shards", "4", "--epochs", "40"];
+    let epochs = ["--cell", "lstm", "--shards", "4", "--epochs", "300"];
     assert!(folder.alone(&[&SMALL[..], &epochs, &["--out", "alone"]].concat()).status.success());
     for kill in 0..kills {
         let _ = std::fs::remove_dir_all(folder.path("run"));
-        let child = mpi.start(&folder, 3, &[&SMALL[..], &epochs, &["--out", "run"]].concat());
-        let ranks = wait_for_training(&folder, "run");
+        let mut child = mpi.start(&folder, 3, &[&SMALL[..], &epochs, &["--out", "run"]].concat());
+        let ranks = wait_for_training(&folder, &mut child);
         // up to a few epochs
         std::thread::sleep(Duration::from_millis((kill * 37 % 50) as u64));
         signal(ranks[kill % 3], "KILL");
