@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rnnlm_model::{OptimizerConfig, Regularization, TrainConfig};
+use rnnlm_model::{Average, OptimizerConfig, Regularization, TrainConfig};
 use rnnlm_rnn::{Cell, ParameterLayout};
 use rnnlm_tensor::{Mask, MaskRows};
 use safetensors::{Dtype, SafeTensors};
@@ -79,6 +79,12 @@ pub struct Case {
     /// The optimizer, for trajectories.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
+    /// The average of the parameters, for trajectories: the expected parameters are the averaged ones.
+    #[serde(default)]
+    pub average: Average,
+    /// Whether biases have no weight decay, for trajectories.
+    #[serde(default)]
+    pub no_bias_decay: bool,
     /// `sequential` or `random`, for trajectories.
     #[serde(default)]
     pub sampling: String,

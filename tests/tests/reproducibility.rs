@@ -87,7 +87,7 @@ fn runs(cell: Cell) -> [Run; 6] {
             num_steps: 10,
             optimizer: OptimizerConfig::ADAMW,
             lr: 0.01,
-            schedule: Schedule::Exponential { gamma: 0.9 },
+            schedule: Schedule::Exponential { gamma: 0.9, decay_after: 1 },
             warmup: 1,
             ..book
         },

@@ -27,7 +27,40 @@ import time
 import torch
 from torch import nn
 
-CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+class Minimal(nn.Module):
+    """minGRU or minLSTM (arXiv 2410.01201): a linear layer for all steps, then a loop over the elementwise steps."""
+
+    def __init__(self, num_gates, input_size, hidden_size, num_layers):
+        super().__init__()
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(nn.Linear(size, num_gates * hidden_size) for size in sizes)
+        self.num_gates = num_gates
+
+    def forward(self, x, state):
+        finals = []
+        for linear, h in zip(self.layers, state):
+            *gates, new = linear(x).chunk(self.num_gates, dim=2)
+            gates = [gate.sigmoid() for gate in gates]
+            # the part of the state that is kept
+            keep = 1 - gates[0] if len(gates) == 1 else gates[0] / (gates[0] + gates[1])
+            added, states = (1 - keep) * new, []
+            for kept, value in zip(keep.unbind(), added.unbind()):
+                h = kept * h + value
+                states.append(h)
+            x = torch.stack(states)
+            finals.append(h)
+        return x, torch.stack(finals)
+
+
+def min_gru(*sizes):
+    return Minimal(2, *sizes)
+
+
+def min_lstm(*sizes):
+    return Minimal(3, *sizes)
+
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM, "mingru": min_gru, "minlstm": min_lstm}
 ROWS = ["book", "device", "device-fp32", "graph"]
 
 

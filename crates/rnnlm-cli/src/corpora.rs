@@ -196,6 +196,11 @@ impl TextSource {
         matches!(self, Self::StandardInput) && stdin().is_terminal()
     }
 
+    /// Whether it is standard input.
+    pub(crate) fn is_standard_input(&self) -> bool {
+        matches!(self, Self::StandardInput)
+    }
+
     /// A short name for the folder of a run.
     pub(crate) fn stem(&self) -> String {
         match self {

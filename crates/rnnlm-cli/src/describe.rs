@@ -1,6 +1,6 @@
 //! Describes a text, a model and a training configuration in a few words, for the first lines of a command's output.
 
-use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_model::{Average, ModelConfig, OptimizerConfig, Schedule, TrainConfig};
 use rnnlm_rnn::ExecutionPath;
 use rnnlm_vocab::{Corpus, CorpusOptions, Documents, Normalization, TextIds, TokenKind};
 
@@ -44,7 +44,7 @@ pub(crate) fn text(corpus: &Corpus, used: usize, options: &CorpusOptions) -> Str
 
 /// `1,200 tokens`; `1,200 tokens in 150 documents`.
 pub(crate) fn size(text: &TextIds<'_>) -> String {
-    let tokens = human::count(text.ids().len() as u64, "token");
+    let tokens = human::count(text.num_tokens() as u64, "token");
     match text {
         TextIds::Stream(_) => tokens,
         TextIds::Documents(documents) => format!("{tokens} in {}", human::count(documents.len() as u64, "document")),
@@ -93,6 +93,15 @@ pub(crate) fn training(train: &TrainConfig) -> String {
     });
     if train.shards > 1 {
         parts.push(format!("{} shards", train.shards));
+    }
+    if train.accumulate > 1 {
+        parts.push(format!("gradients of {} minibatches", train.accumulate));
+    }
+    if train.variable_bptt {
+        parts.push("variable-length BPTT".to_owned());
+    }
+    if train.average != Average::None {
+        parts.push(format!("average {}", train.average.as_str()));
     }
     if train.dropout > 0.0 {
         parts.push(format!("dropout {}", train.dropout));

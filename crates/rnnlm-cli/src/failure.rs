@@ -7,6 +7,7 @@ use rnnlm_model::{ImportError, TrainConfig};
 use rnnlm_vocab::{LikelyContent, Normalization};
 
 use crate::human;
+use crate::progress::error_line;
 
 /// The exit codes, as documented in `rnnlm --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,19 @@ impl Failure {
                 Self::NotSaved { error: Box::new(error), kept, run: run.to_owned() }
             }
             other => other,
+        }
+    }
+
+    /// Prints the error with its causes and hints to standard error.
+    pub(crate) fn print(&self) {
+        error_line(&format!("error: {self}"));
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            error_line(&format!("  caused by: {error}"));
+            source = error.source();
+        }
+        for hint in self.hints() {
+            error_line(&format!("hint: {hint}"));
         }
     }
 

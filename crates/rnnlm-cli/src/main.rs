@@ -33,6 +33,7 @@ mod run_folder;
 mod signals;
 mod status_line;
 mod terminal;
+mod text;
 mod token_cache;
 mod unknown_tokens;
 mod values;

@@ -81,6 +81,18 @@ pub(crate) fn schedule(text: &str) -> Result<ScheduleName, String> {
     one_of(text, &names)
 }
 
+/// An average of the parameters. Its settings have flags of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AverageName {
+    None,
+    NtAsgd,
+    Ema,
+}
+
+pub(crate) fn average(text: &str) -> Result<AverageName, String> {
+    one_of(text, &[("none", AverageName::None), ("nt-asgd", AverageName::NtAsgd), ("ema", AverageName::Ema)])
+}
+
 /// The value of `--seed`: a number, or `random` for one that is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seed {

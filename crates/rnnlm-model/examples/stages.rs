@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("7 gradients    {:<18} {:?}", spec.name, spec.shape);
     }
 
-    let mut optimizer = Optimizer::new(&cpu, &TrainConfig::book(), gradients.layout().len())?;
+    let mut optimizer = Optimizer::new(&cpu, &TrainConfig::book(), gradients.layout())?;
     let norm = optimizer.gradient_norm(&cpu, &gradients)?;
     optimizer.update(&cpu, 1.0, 1, &mut gradients, model.parameters_mut())?;
     println!("8 update       gradient norm {norm:.4}, clipped at 1; learning rate 1");

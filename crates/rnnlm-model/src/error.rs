@@ -73,6 +73,9 @@ pub enum Error {
     /// Scoring documents with a bidirectional model.
     #[error("a bidirectional model cannot score: its backward layers read the token that is scored")]
     BidirectionalScoring,
+    /// Dynamic evaluation by a rule whose gradient statistics were not collected.
+    #[error("dynamic evaluation by RMS needs the gradient statistics of the training text")]
+    NoGradientStatistics,
     /// Generation from an empty prefix.
     #[error("the prefix is empty, generation needs at least one token")]
     EmptyPrefix,

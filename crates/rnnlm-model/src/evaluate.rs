@@ -1,8 +1,9 @@
 //! Evaluation: the negative log likelihood of a text that is read as one sequence, and the probabilities of single tokens.
 
 use rnnlm_rnn::Recurrence;
+use rnnlm_vocab::Ids;
 
-use crate::{Error, Generator, LanguageModel, Result, Scorer, TextIds};
+use crate::{Error, Generator, LanguageModel, Result, Scorer, TextIds, TokenScore};
 
 /// The score of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,14 +46,14 @@ impl<B: Recurrence> LanguageModel<B> {
     pub fn evaluate<'a>(&self, text: impl Into<TextIds<'a>>) -> Result<Evaluation> {
         let mut evaluation = Evaluation::default();
         match text.into() {
-            // one sequence is scored from memory
             TextIds::Stream(ids) => {
-                self.score_sequence(&ids.load()?, &mut |log_probability| evaluation.add(log_probability))?;
+                self.score_sequence(ids, &mut |log_probability| evaluation.add(log_probability))?;
             }
             TextIds::Documents(documents) => {
                 let context = documents.end_token();
-                let documents: Vec<&[u32]> = documents.iter().collect();
-                Scorer::new(self)?.score(context, &documents, &mut |_, score| evaluation.add(score.log_probability))?;
+                let documents: Vec<Ids<'_>> = documents.iter().collect();
+                let mut add = |_: usize, score: TokenScore| evaluation.add(score.log_probability);
+                Scorer::new(self)?.score_ids(context, &documents, &mut add)?;
             }
         }
         Ok(evaluation)
@@ -65,17 +66,18 @@ impl<B: Recurrence> LanguageModel<B> {
     /// As [`LanguageModel::evaluate`].
     pub fn log_probabilities(&self, ids: &[u32]) -> Result<Vec<f32>> {
         let mut log_probabilities = Vec::with_capacity(ids.len());
-        self.score_sequence(ids, &mut |log_probability| log_probabilities.push(log_probability))?;
+        self.score_sequence(ids.into(), &mut |log_probability| log_probabilities.push(log_probability))?;
         Ok(log_probabilities)
     }
 
-    fn score_sequence(&self, ids: &[u32], emit: &mut (dyn FnMut(f32) + Send)) -> Result<()> {
-        match ids {
-            [context, tokens @ ..] if !tokens.is_empty() => {
-                Scorer::of_any(self).score(*context, &[tokens], &mut |_, score| emit(score.log_probability))
-            }
-            ids => Err(Error::NothingToScore { tokens: ids.len() }),
+    fn score_sequence(&self, ids: Ids<'_>, emit: &mut (dyn FnMut(f32) + Send)) -> Result<()> {
+        if ids.len() < 2 {
+            return Err(Error::NothingToScore { tokens: ids.len() });
         }
+        let mut context = [0];
+        ids.read(0, &mut context)?;
+        let tokens = ids.slice(1..ids.len());
+        Scorer::of_any(self).score_ids(context[0], &[tokens], &mut |_, score| emit(score.log_probability))
     }
 
     /// The probability of every token after `ids`, a sequence from the zero state: `softmax` of the logits, **V** values.

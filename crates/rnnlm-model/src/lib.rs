@@ -54,6 +54,7 @@
 //! | [`Decoder`] | generates many texts as one batch, each with a [`Sampler`] |
 //! | [`sampler`], [`BeamSearch`] | filters of the next token; the most probable texts |
 //! | [`Continuation`], [`TokenRegex`] | where a text ends; what it has to match |
+//! | [`Scorer`], [`DynamicEvaluator`] | the probability of each token, of a fixed model and of one that adapts |
 //! | [`Run`], [`RunWriter`] | reads and writes the folder of a run |
 //! | [`Cpu`], `Cuda` | devices |
 //!
@@ -66,12 +67,14 @@
 //!
 //! - `cuda`: NVIDIA GPUs, as `Cuda`. The build needs no CUDA; the driver is loaded at run time. Off by default.
 
+mod average;
 pub mod beam;
 mod collective;
 mod config;
 mod constraint;
 mod continuation;
 mod decoder;
+mod dynamic;
 mod embedding;
 mod error;
 mod evaluate;
@@ -99,10 +102,14 @@ mod workspace;
 
 pub use beam::BeamSearch;
 pub use collective::{Collective, CollectiveError, Single};
-pub use config::{Init, ModelConfig, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig, TrainingMemory};
+pub use config::{
+    Average, Init, ModelConfig, NonMonotone, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig,
+    TrainingMemory,
+};
 pub use constraint::{Constraint, TokenRegex};
 pub use continuation::{Continuation, Finish, StopConditions};
 pub use decoder::{DecodedToken, Decoder, Request, Slot};
+pub use dynamic::{DynamicConfig, DynamicEvaluator, DynamicRule};
 pub use error::{Error, Result};
 pub use evaluate::Evaluation;
 pub use generate::Generator;

@@ -74,6 +74,11 @@ impl<B: Recurrence> LanguageModel<B> {
         Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes: LOGITS_BYTES })
     }
 
+    /// A model with the same configuration and all parameters zero.
+    pub(crate) fn with_zero_parameters(&self) -> Result<Self> {
+        Self::new(&self.backend, &self.config, self.path)
+    }
+
     /// Limits the memory for logits, which is 64 MB by default. A minibatch with more logits is processed in chunks of rows,
     /// at least one row each, and sums over its rows are computed chunk by chunk.
     #[must_use]

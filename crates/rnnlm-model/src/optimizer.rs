@@ -7,8 +7,10 @@
 //! w changes by factor·g                        torch.optim, see `rnnlm_tensor::Update`
 //! ```
 
-use rnnlm_rnn::ParameterSet;
-use rnnlm_tensor::{Backend, Tensor, View, ops};
+use std::ops::Range;
+
+use rnnlm_rnn::{ParameterLayout, ParameterSet, ParameterSpec};
+use rnnlm_tensor::{Backend, Tensor, Update, View, ops};
 
 use crate::report::MAX_LOSS;
 use crate::workspace::LossSum;
@@ -28,6 +30,10 @@ pub struct Optimizer<B: Backend> {
     skipped: Tensor<B>,
     /// `[1, parameters]` each; no columns for a buffer that the optimizer does not have.
     state: [Tensor<B>; 2],
+    /// `[1, 1]`: 1, or NaN if the update of an average is skipped.
+    average_factor: Tensor<B>,
+    /// Ranges of parameters, and whether they have weight decay.
+    ranges: Vec<(Range<usize>, bool)>,
 }
 
 /// Whether loss and gradient norm of a step are finite, so that its update is applied. `Backend::skip_nonfinite` decides the
@@ -41,13 +47,13 @@ fn max_loss_sum(targets: usize) -> f32 {
 }
 
 impl<B: Backend> Optimizer<B> {
-    /// The optimizer and the clipping of `train`, for `num_parameters` parameters.
+    /// The optimizer and the clipping of `train`, for parameters with this layout.
     ///
     /// # Errors
     /// If the device has not enough memory.
-    pub fn new(backend: &B, train: &TrainConfig, num_parameters: usize) -> Result<Self> {
+    pub fn new(backend: &B, train: &TrainConfig, layout: &ParameterLayout) -> Result<Self> {
         let buffer = |index: usize| {
-            let len = if index < train.optimizer.num_buffers() { num_parameters } else { 0 };
+            let len = if index < train.optimizer.num_buffers() { layout.len() } else { 0 };
             Tensor::zeros(backend, 1, len)
         };
         Ok(Self {
@@ -58,6 +64,8 @@ impl<B: Backend> Optimizer<B> {
             factor: Tensor::from_slice(backend, 1, 1, &[1.0])?,
             skipped: Tensor::zeros(backend, 1, 1)?,
             state: [buffer(0)?, buffer(1)?],
+            average_factor: Tensor::from_slice(backend, 1, 1, &[1.0])?,
+            ranges: ranges(layout, train.no_bias_decay),
         })
     }
 
@@ -90,11 +98,36 @@ impl<B: Backend> Optimizer<B> {
         gradients: &mut ParameterSet<B>,
         parameters: &mut ParameterSet<B>,
     ) -> Result<()> {
-        self.compute_norm(backend, gradients)?;
-        let bound = max_loss_sum(loss.targets);
-        let sum_squares = self.sum_squares.view();
-        ops::skip_nonfinite(backend, bound, loss.sum, sum_squares, self.skipped.view_mut(), self.factor.view_mut())?;
+        self.check(backend, loss, gradients)?;
         self.update(backend, lr, t, gradients, parameters)
+    }
+
+    /// The part of [`Optimizer::step`] before the update: the gradient norm, and whether it and the loss are finite.
+    pub(crate) fn check(&mut self, backend: &B, loss: LossSum<'_, B>, gradients: &ParameterSet<B>) -> Result<()> {
+        self.compute_norm(backend, gradients)?;
+        let Self { sum_squares, skipped, factor, .. } = self;
+        let bound = max_loss_sum(loss.targets);
+        let (skipped, factor) = (skipped.view_mut(), factor.view_mut());
+        Ok(ops::skip_nonfinite(backend, bound, loss.sum, sum_squares.view(), skipped, factor)?)
+    }
+
+    /// `average += weight·(parameters − average)`, unless the last update was skipped.
+    pub(crate) fn average(
+        &mut self,
+        backend: &B,
+        weight: f32,
+        loss: LossSum<'_, B>,
+        parameters: &ParameterSet<B>,
+        average: &mut ParameterSet<B>,
+    ) -> Result<()> {
+        let Self { sum_squares, skipped, average_factor: factor, state, .. } = self;
+        ops::fill(backend, 1.0, factor.view_mut())?;
+        let bound = max_loss_sum(loss.targets);
+        ops::skip_nonfinite(backend, bound, loss.sum, sum_squares.view(), skipped.view_mut(), factor.view_mut())?;
+        // SGD subtracts lr·(g + weight_decay·average), here −weight·(parameters − average)
+        let rule = Update::Sgd { lr: -weight, momentum: 0.0, nesterov: false, weight_decay: -1.0 };
+        let state = state.each_mut().map(Tensor::view_mut);
+        Ok(ops::update(backend, rule, factor.view(), parameters.flat(), state, average.flat_mut())?)
     }
 
     /// Ends the skipping of updates that a step with a non-finite loss or norm started.
@@ -144,10 +177,32 @@ impl<B: Backend> Optimizer<B> {
         if self.clip_value > 0.0 {
             ops::clamp(backend, self.clip_value, gradients.flat_mut())?;
         }
-        let rule = self.config.rule(lr, t);
-        let state = self.state.each_mut().map(Tensor::view_mut);
-        Ok(ops::update(backend, rule, self.factor.view(), gradients.flat(), state, parameters.flat_mut())?)
+        for (range, decays) in &self.ranges {
+            let config = if *decays { self.config } else { self.config.without_weight_decay() };
+            // a buffer that the optimizer does not have has no columns
+            let state = self.state.each_mut().map(|buffer| match buffer.shape() {
+                [_, 0] => buffer.view_mut(),
+                _ => buffer.view_mut().cols(range.clone()),
+            });
+            let gradients = gradients.flat().cols(range.clone());
+            let parameters = parameters.flat_mut().cols(range.clone());
+            ops::update(backend, config.rule(lr, t), self.factor.view(), gradients, state, parameters)?;
+        }
+        Ok(())
     }
+}
+
+/// The ranges of parameters that have weight decay and those that have none, in order.
+fn ranges(layout: &ParameterLayout, no_bias_decay: bool) -> Vec<(Range<usize>, bool)> {
+    if !no_bias_decay {
+        return vec![(0..layout.len(), true)];
+    }
+    let decays = |spec: &ParameterSpec| spec.shape.len() > 1;
+    layout
+        .specs()
+        .chunk_by(|a, b| decays(a) == decays(b))
+        .map(|specs| (specs[0].range().start..specs[specs.len() - 1].range().end, decays(&specs[0])))
+        .collect()
 }
 
 #[cfg(test)]

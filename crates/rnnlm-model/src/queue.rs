@@ -9,7 +9,7 @@ use rnnlm_tensor::{Tensor, View, ops};
 use rnnlm_vocab::{Batches, Minibatch};
 
 use crate::optimizer::is_finite_step;
-use crate::workspace::MinibatchIds;
+use crate::workspace::{LossSum, MinibatchIds};
 use crate::{Result, StepReport};
 
 /// The most tokens that are uploaded together: 8 MB of inputs and targets.
@@ -22,6 +22,8 @@ pub(crate) struct Queue<B: Recurrence> {
     capacity: usize,
     /// Steps that were started and not yet reported.
     len: usize,
+    /// The number of targets of each of these steps.
+    targets: Vec<usize>,
     /// Scratch memory for sampling.
     minibatch: Minibatch,
     /// Inputs and targets of `capacity` minibatches, on the host and on the device.
@@ -31,6 +33,16 @@ pub(crate) struct Queue<B: Recurrence> {
     sums: Tensor<B>,
     /// `sums` on the host.
     host_sums: Vec<f32>,
+}
+
+/// The result of a step of the queue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct QueuedResult {
+    pub(crate) report: StepReport,
+    /// Number of targets.
+    pub(crate) targets: usize,
+    /// Whether loss and gradient norm are finite.
+    pub(crate) is_finite: bool,
 }
 
 impl<B: Recurrence> Queue<B> {
@@ -44,6 +56,7 @@ impl<B: Recurrence> Queue<B> {
         Ok(Self {
             capacity,
             len: 0,
+            targets: vec![0; capacity],
             minibatch,
             host_ids: [vec![0; len], vec![0; len]],
             device_ids: [backend.allocate_indices(len)?, backend.allocate_indices(len)?],
@@ -95,23 +108,24 @@ impl<B: Recurrence> Queue<B> {
     }
 
     /// Adds a step with its results.
-    pub(crate) fn push(&mut self, backend: &B, loss_sum: View<'_, B>, sum_squares: View<'_, B>) -> Result<()> {
+    pub(crate) fn push(&mut self, backend: &B, loss: LossSum<'_, B>, sum_squares: View<'_, B>) -> Result<()> {
         let row = self.len..self.len + 1;
-        ops::copy(backend, loss_sum, self.sums.view_mut().rows(row.clone()).cols(0..1))?;
+        self.targets[self.len] = loss.targets;
+        ops::copy(backend, loss.sum, self.sums.view_mut().rows(row.clone()).cols(0..1))?;
         ops::copy(backend, sum_squares, self.sums.view_mut().rows(row).cols(1..2))?;
         self.len += 1;
         Ok(())
     }
 
-    /// Waits for all steps and removes them: each one's report, and whether its loss and gradient norm are finite.
-    pub(crate) fn drain(&mut self, backend: &B) -> Result<impl Iterator<Item = (StepReport, bool)> + use<'_, B>> {
+    /// Waits for all steps and removes them.
+    pub(crate) fn drain(&mut self, backend: &B) -> Result<impl Iterator<Item = QueuedResult> + use<'_, B>> {
         let len = std::mem::take(&mut self.len);
-        let targets = self.minibatch.targets.len();
         let sums = &mut self.host_sums[..2 * len];
         backend.read(self.sums.view().buffer, 0, sums)?;
-        Ok(sums.as_chunks().0.iter().map(move |&[loss_sum, sum_squares]| {
-            let report = StepReport { loss: loss_sum / targets as f32, gradient_norm: sum_squares.sqrt() };
-            (report, is_finite_step(loss_sum, targets, sum_squares))
+        Ok(sums.as_chunks().0.iter().zip(&self.targets).map(|(&[loss_sum, sum_squares], &targets)| QueuedResult {
+            report: StepReport { loss: loss_sum / targets as f32, gradient_norm: sum_squares.sqrt() },
+            targets,
+            is_finite: is_finite_step(loss_sum, targets, sum_squares),
         }))
     }
 }
@@ -127,14 +141,15 @@ mod tests {
     fn drain_reports_steps_in_order_and_empties_the_queue() -> Result<()> {
         let cpu = Cpu::new(1)?;
         let mut queue = Queue::with_capacity(&cpu, Minibatch::new(2, 3), 2)?;
-        for (loss_sum, sum_squares) in [(12.0, 4.0), (f32::NAN, 9.0)] {
-            let [loss_sum, sum_squares] = [loss_sum, sum_squares].map(|sum| Tensor::from_slice(&cpu, 1, 1, &[sum]));
-            queue.push(&cpu, loss_sum?.view(), sum_squares?.view())?;
+        for (loss_sum, targets, sum_squares) in [(12.0, 6, 4.0), (f32::NAN, 4, 9.0)] {
+            let [sum, sum_squares] = [loss_sum, sum_squares].map(|sum| Tensor::from_slice(&cpu, 1, 1, &[sum]));
+            queue.push(&cpu, LossSum { sum: sum?.view(), targets }, sum_squares?.view())?;
         }
         assert!(queue.is_full());
-        let reports: Vec<(StepReport, bool)> = queue.drain(&cpu)?.collect();
-        assert_eq!(reports[0], (StepReport { loss: 2.0, gradient_norm: 2.0 }, true));
-        assert!(reports[1].0.loss.is_nan() && !reports[1].1);
+        let results: Vec<QueuedResult> = queue.drain(&cpu)?.collect();
+        let report = StepReport { loss: 2.0, gradient_norm: 2.0 };
+        assert_eq!(results[0], QueuedResult { report, targets: 6, is_finite: true });
+        assert!(results[1].report.loss.is_nan() && results[1].targets == 4 && !results[1].is_finite);
         assert_eq!((queue.len(), queue.drain(&cpu)?.count()), (0, 0));
         Ok(())
     }

@@ -91,15 +91,22 @@ impl<B: Recurrence> RegularizedOutput<B> {
         Self { dropped: None, differences: None }
     }
 
-    /// Allocates what `regularization` needs for an output of this shape.
-    pub(crate) fn reserve(&mut self, backend: &B, regularization: &Regularization, shape: [usize; 2]) -> Result<()> {
+    /// Allocates what `regularization` needs for an output like `output`.
+    pub(crate) fn reserve(&mut self, backend: &B, regularization: &Regularization, output: &Tensor<B>) -> Result<()> {
         let needed = [regularization.output.is_some(), regularization.tar > 0.0];
         for (tensor, is_needed) in [&mut self.dropped, &mut self.differences].into_iter().zip(needed) {
             if is_needed && tensor.is_none() {
-                *tensor = Some(Tensor::padded(backend, shape[0], shape[1])?);
+                *tensor = Some(output.zeros_like(backend)?);
             }
         }
         Ok(())
+    }
+
+    /// Changes the number of rows, `T·N`.
+    pub(crate) fn set_rows(&mut self, rows: usize) {
+        for tensor in [&mut self.dropped, &mut self.differences].into_iter().flatten() {
+            tensor.set_rows(rows);
+        }
     }
 
     /// Applies dropout to the output of the recurrent layers.

@@ -9,14 +9,15 @@
 //! A row's result does not depend on the other rows, and a state that starts anew has the bits of the zero state, so the
 //! scores of a document are the same bits in every group.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+mod rows;
+
 use std::ops::{ControlFlow, Range};
 
 use rnnlm_rnn::{Recurrence, State};
 use rnnlm_tensor::View;
-use rnnlm_vocab::Minibatch;
+use rnnlm_vocab::{Ids, Minibatch};
 
+use self::rows::{Rows, Sequence};
 use crate::{Error, LanguageModel, Result, Workspace};
 
 /// The most documents that are scored at a time by default.
@@ -113,8 +114,57 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
         documents: &[&[u32]],
         emit: &mut (dyn FnMut(usize, TokenScore) + Send),
     ) -> Result<()> {
+        let sequences = documents.iter().map(|&tokens| Sequence { context, tokens: tokens.into() }).collect();
+        self.score_sequences(sequences, emit)
+    }
+
+    /// [`Scorer::score`] for documents that can be stored. Their ids are read as they are needed.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`], or if ids cannot be read.
+    pub fn score_ids(
+        &mut self,
+        context: u32,
+        documents: &[Ids<'_>],
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
+        self.score_sequences(documents.iter().map(|&tokens| Sequence { context, tokens }).collect(), emit)
+    }
+
+    /// Scores every token of a stream after its first one, in blocks of `block_size` tokens, at least 1. Each block is
+    /// predicted from the zero state and the token before it, and not from anything earlier: nanoGPT evaluates a text like
+    /// this, where `block_size` is the length of the model's context. Calls `emit` with the index of a block and the score of
+    /// its next token; blocks alternate.
+    ///
+    /// # Errors
+    /// If there are fewer than two ids, an id is not below **V**, ids cannot be read, or the device fails.
+    pub fn score_blocks(
+        &mut self,
+        ids: Ids<'_>,
+        block_size: usize,
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
+        if ids.len() < 2 {
+            return Err(Error::NothingToScore { tokens: ids.len() });
+        }
+        let block_size = block_size.max(1);
+        let mut blocks = Vec::with_capacity(ids.len().div_ceil(block_size));
+        for start in (1..ids.len()).step_by(block_size) {
+            let mut context = [0];
+            ids.read(start - 1, &mut context)?;
+            let tokens = ids.slice(start..ids.len().min(start + block_size));
+            blocks.push(Sequence { context: context[0], tokens });
+        }
+        self.score_sequences(blocks, emit)
+    }
+
+    fn score_sequences(
+        &mut self,
+        sequences: Vec<Sequence<'_>>,
+        emit: &mut (dyn FnMut(usize, TokenScore) + Send),
+    ) -> Result<()> {
         let backend = self.model.backend().clone();
-        backend.run(|| self.score_rows(Rows::new(documents, context, self.max_batch_size), emit))
+        backend.run(|| self.score_rows(Rows::new(sequences, self.max_batch_size), emit))
     }
 
     /// Scores documents of any number in groups of some ten thousand tokens, so that the memory depends on the longest
@@ -165,7 +215,7 @@ impl<'a, B: Recurrence> Scorer<'a, B> {
                 Some(chunk) => chunk,
                 None => Chunk::new(self.model, [num_steps, batch_size])?,
             });
-            rows.fill(chunk);
+            rows.fill(&mut chunk.minibatch, &mut chunk.documents, &mut chunk.starts)?;
             chunk.run(self.model, &mut state, first == 0, self.has_details)?;
             chunk.emit(emit);
             first += num_steps;
@@ -258,72 +308,5 @@ impl TokenDetails {
             weighted += if weight > 0.0 { weight * difference } else { 0.0 };
         }
         Self { rank, entropy: libm::log(sum) - weighted / sum }
-    }
-}
-
-/// Documents on the rows of a batch, and how far each row has been read.
-struct Rows<'a> {
-    documents: &'a [&'a [u32]],
-    context: u32,
-    rows: Vec<Row>,
-    /// Tokens of the longest row.
-    num_steps: usize,
-}
-
-/// The documents of a row, and the next token.
-#[derive(Clone, Default)]
-struct Row {
-    documents: Vec<usize>,
-    /// Index in `documents`.
-    document: usize,
-    /// Index in the document.
-    token: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// As many rows as can be about equally long, at most `max_batch_size`.
-    fn new(documents: &'a [&'a [u32]], context: u32, max_batch_size: usize) -> Self {
-        let mut order: Vec<usize> = (0..documents.len()).filter(|&index| !documents[index].is_empty()).collect();
-        order.sort_by_key(|&index| Reverse(documents[index].len()));
-        let longest = order.first().map_or(1, |&index| documents[index].len());
-        let total: usize = order.iter().map(|&index| documents[index].len()).sum();
-        let batch_size = (1 << (total / longest).max(1).ilog2()).min(max_batch_size);
-
-        let mut rows = vec![Row::default(); batch_size];
-        let mut shortest: BinaryHeap<_> = (0..batch_size).map(|row| Reverse((0, row))).collect();
-        for index in order {
-            let Some(mut top) = shortest.peek_mut() else { break };
-            let Reverse((tokens, row)) = &mut *top;
-            *tokens += documents[index].len();
-            rows[*row].documents.push(index);
-        }
-        let num_steps = shortest.iter().map(|Reverse((tokens, _))| *tokens).max().unwrap_or(0);
-        Self { documents, context, rows, num_steps }
-    }
-
-    fn batch_size(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Moves the next steps of every row to `chunk`.
-    fn fill<B: Recurrence>(&mut self, chunk: &mut Chunk<B>) {
-        let Chunk { minibatch, documents, starts, .. } = chunk;
-        let batch_size = self.rows.len();
-        for (n, row) in self.rows.iter_mut().enumerate() {
-            for index in (n..starts.len()).step_by(batch_size) {
-                let document = row.documents.get(row.document).copied();
-                let ids = document.map_or(&[][..], |document| self.documents[document]);
-                let previous = row.token.checked_sub(1).map(|previous| ids[previous]);
-                documents[index] = document;
-                starts[index] = document.is_some() && row.token == 0;
-                minibatch.inputs[index] = previous.unwrap_or(self.context);
-                minibatch.targets[index] = ids.get(row.token).copied().unwrap_or(self.context);
-                row.token += 1;
-                if row.token >= ids.len() {
-                    row.document += 1;
-                    row.token = 0;
-                }
-            }
-        }
     }
 }

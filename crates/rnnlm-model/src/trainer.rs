@@ -1,8 +1,10 @@
 //! The training loop: [`Trainer::step`] trains on one minibatch, [`Trainer::epoch`] on the whole corpus. Printing, sampling
 //! and saving happen between epochs, outside this module.
 
+mod accumulation;
 mod progress;
-mod states;
+mod ranks;
+mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +12,15 @@ use std::time::{Duration, Instant};
 use rnnlm_rnn::{ExecutionPath, ParameterSet, Recurrence, State};
 use rnnlm_vocab::{Batches, Minibatch};
 
-use crate::queue::Queue;
+use self::accumulation::Accumulation;
+use crate::average::AveragedModel;
+use crate::queue::{Queue, QueuedResult};
 use crate::reduction::Reduction;
 use crate::shards::Shards;
 use crate::workspace::MinibatchIds;
 use crate::{
-    Collective, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position,
-    Result, Schedule, Single, Snapshot, StepReport, TextIds, TrainConfig, Workspace,
+    Average, Collective, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer,
+    Position, Result, Schedule, Single, StepReport, TextIds, TrainConfig, Workspace,
 };
 
 /// A model in training: parameters, carried state, gradients, optimizer and progress.
@@ -32,12 +36,16 @@ pub struct Trainer<B: Recurrence> {
     shards: Shards,
     reduction: Reduction,
     optimizer: Optimizer<B>,
+    /// `None` for a gradient of a single minibatch.
+    accumulation: Option<Accumulation<B>>,
+    /// `None` without averaging.
+    average: Option<AveragedModel<B>>,
     queue: Queue<B>,
     max_queued_steps: usize,
     position: Position,
     /// The part of the current epoch that this process trained before it was stopped.
     partial_epoch: PartialEpoch,
-    /// Memory for minibatches of documents, allocated by the first one.
+    /// Memory for minibatches of documents and of different lengths, allocated by the first one.
     minibatch: Option<Minibatch>,
 }
 
@@ -47,10 +55,10 @@ pub type AfterStep<'a> = dyn FnMut(&EpochProgress) -> bool + Send + 'a;
 /// The longest time for which the results of queued steps stay unknown.
 const MAX_TIME_WITHOUT_RESULTS: Duration = Duration::from_secs(1);
 
-/// Minibatches that this process trained in the current epoch, and the time that they took.
+/// Steps that this process trained in the current epoch, each of **N** tokens, and the time that they took.
 #[derive(Clone, Copy, Debug, Default)]
 struct PartialEpoch {
-    minibatches: usize,
+    num_steps: usize,
     duration: Duration,
     /// Minibatches of the whole epoch; 0 before its first step.
     num_minibatches: usize,
@@ -87,11 +95,13 @@ impl<B: Recurrence> Trainer<B> {
         // ranks compare their progress after every step, so none runs ahead
         let max_queued_steps = if collective.size() == 1 { backend.max_queued_steps() } else { 1 };
         Ok(Self {
-            workspace: model.sharded_workspace(config.num_steps, shards)?,
+            workspace: model.sharded_workspace(config.max_num_steps(), shards)?,
             state: model.zero_state(shards.rows().len())?,
             gradients: shards.local().map(|_| ParameterSet::zeros(backend, layout)).collect::<Result<_, _>>()?,
             reduction: Reduction::new(collective.clone(), shards, layout.len()),
-            optimizer: Optimizer::new(backend, config, layout.len())?,
+            optimizer: Optimizer::new(backend, config, layout)?,
+            accumulation: Accumulation::new(backend, config, layout)?,
+            average: AveragedModel::new(&model, config.average)?,
             queue: Queue::new(backend, config.batch_size, config.num_steps)?,
             collective,
             shards,
@@ -116,6 +126,15 @@ impl<B: Recurrence> Trainer<B> {
     /// The model with its current parameters.
     pub fn model(&self) -> &LanguageModel<B> {
         &self.model
+    }
+
+    /// The model that is evaluated and saved: the average of the parameters once averaging has begun, else the model with its
+    /// current parameters.
+    pub fn evaluated_model(&self) -> &LanguageModel<B> {
+        match &self.average {
+            Some(average) if self.position.averaged_updates(self.config.average) > 0 => average.model(),
+            _ => &self.model,
+        }
     }
 
     /// The model, mutable: to start from given parameters instead of initial ones.
@@ -148,56 +167,6 @@ impl<B: Recurrence> Trainer<B> {
         self.workspace.memory().path()
     }
 
-    /// Copies the state to the host. All ranks call this together, because each has the carried state of its own rows only.
-    ///
-    /// # Errors
-    /// If the device fails, or an exchange between ranks.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        let backend = self.model.backend();
-        let buffers = self.optimizer.buffers().into_iter();
-        Ok(Snapshot {
-            parameters: self.model.parameters().to_vec(backend)?,
-            hidden: self.gather_state(&self.state.hidden)?,
-            cell: self.gather_state(&self.state.cell)?,
-            optimizer: buffers
-                .map(|(name, buffer)| Ok((name.to_owned(), buffer.to_vec(backend)?)))
-                .collect::<Result<_>>()?,
-            position: self.position,
-        })
-    }
-
-    /// Restores the state of a trainer with the same configuration.
-    ///
-    /// # Errors
-    /// If a length differs from this trainer's, an optimizer buffer is missing, or the device fails.
-    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
-        let backend = self.model.backend().clone();
-        self.model.parameters_mut().write(&backend, &snapshot.parameters)?;
-        self.state.hidden.write(&backend, &self.shards.own_rows(&snapshot.hidden, self.num_states()))?;
-        self.state.cell.write(&backend, &self.shards.own_rows(&snapshot.cell, self.num_states()))?;
-        for (name, buffer) in self.optimizer.buffers_mut() {
-            let stored = snapshot.optimizer.iter().find(|(stored, _)| stored == name);
-            let (_, values) = stored.ok_or(Error::OptimizerState { name })?;
-            buffer.write(&backend, values)?;
-        }
-        self.position = snapshot.position;
-        self.partial_epoch = PartialEpoch::default();
-        Ok(())
-    }
-
-    /// The bytes of `trainer.safetensors` and `model.safetensors` together, without a few kilobytes of headers.
-    pub fn checkpoint_bytes(&self) -> u64 {
-        let layout = self.model.parameters().layout();
-        let parameters = 2 * layout.stored_len() + self.optimizer.buffers().len() * layout.len();
-        let states = self.state_shapes().map(|[rows, cols]| rows * cols);
-        4 * (parameters + states[0] + states[1]) as u64
-    }
-
-    /// PyTorch's names of the optimizer's buffers.
-    pub fn optimizer_buffer_names(&self) -> Vec<&'static str> {
-        self.optimizer.buffers().into_iter().map(|(name, _)| name).collect()
-    }
-
     /// Sets the carried state to zero, as at the start of an epoch.
     ///
     /// # Errors
@@ -222,8 +191,15 @@ impl<B: Recurrence> Trainer<B> {
     /// optimizer skips this update and all following ones.
     fn run_stages(&mut self, minibatch: Option<&Minibatch>, end_token: Option<u32>) -> Result<()> {
         let step = self.position.step + self.queue.len() as u64;
-        let lr = self.lr_of_step(self.queue.len());
-        let Self { model, config, workspace, state, gradients, reduction, optimizer, queue, .. } = self;
+        let num_steps = minibatch.map_or(self.config.num_steps, |minibatch| minibatch.num_steps);
+        // 1 for a minibatch of T steps
+        let lr = self.lr_of_step(self.queue.len()) * self.length(num_steps) as f32;
+        let (updates, in_group) = self.updates_before(self.queue.len());
+        let is_update = self.is_update(self.position.minibatch + self.queue.len());
+        let averaged = Position { updates: updates + 1, ..self.position }.averaged_updates(self.config.average);
+        let Self {
+            model, config, workspace, state, gradients, reduction, optimizer, queue, accumulation, average, ..
+        } = self;
         let backend = &model.backend().clone();
         let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
 
@@ -234,9 +210,38 @@ impl<B: Recurrence> Trainer<B> {
         model.backward_by_shard(workspace, gradients)?; //          7 gradients
         reduction.sum(backend, step + 1, gradients, &mut workspace.loss_sums)?;
         let gradients = &mut gradients[0];
-        optimizer.step(backend, lr, step + 1, workspace.loss(), gradients, model.parameters_mut())?; // 8 update
+        if let Some(accumulation) = accumulation {
+            optimizer.check(backend, workspace.loss(), gradients)?;
+            accumulation.add(backend, gradients, is_update.then_some(in_group + 1))?;
+        }
+        if is_update {
+            optimizer.step(backend, lr, updates + 1, workspace.loss(), gradients, model.parameters_mut())?; // 8 update
+            if let Some(average) = average.as_mut().filter(|_| averaged > 0) {
+                average.update(backend, averaged, optimizer, workspace.loss(), model.parameters())?;
+            }
+        }
 
-        queue.push(backend, workspace.loss_sum(), optimizer.sum_squares())
+        queue.push(backend, workspace.loss(), optimizer.sum_squares())
+    }
+
+    /// A number of steps in units of **T**.
+    fn length(&self, num_steps: usize) -> f64 {
+        num_steps as f64 / self.config.num_steps as f64
+    }
+
+    /// Whether the parameters are updated after minibatch `index` of the epoch.
+    fn is_update(&self, index: usize) -> bool {
+        accumulation::is_update(self.config.accumulate, index, self.partial_epoch.num_minibatches)
+    }
+
+    /// The updates before the step after `queued` more steps, and the minibatches since the last of them.
+    fn updates_before(&self, queued: usize) -> (u64, usize) {
+        let Position { minibatch, updates, .. } = self.position;
+        if self.accumulation.is_none() {
+            return (updates + queued as u64, 0);
+        }
+        let of_queue = (minibatch..minibatch + queued).filter(|&index| self.is_update(index)).count();
+        (updates + of_queue as u64, (minibatch + queued) % self.config.accumulate as usize)
     }
 
     /// The learning rate of the step after `queued` more steps.
@@ -259,13 +264,17 @@ impl<B: Recurrence> Trainer<B> {
         let backend = self.model.backend().clone();
         let lr = self.lr_of_step(0);
         let mut last = StepReport { loss: 0.0, gradient_norm: 0.0 };
-        for (report, is_finite) in self.queue.drain(&backend)? {
+        for QueuedResult { report, targets, is_finite } in self.queue.drain(&backend)? {
             if !is_finite {
                 self.optimizer.resume_updates(&backend)?;
                 let (StepReport { loss, gradient_norm }, Position { epoch, step, .. }) = (report, self.position);
                 return Err(Error::Diverged { epoch: epoch + 1, step: step + 1, loss, gradient_norm, lr });
             }
-            self.position.count_step(report);
+            let num_minibatches = self.partial_epoch.num_minibatches;
+            let is_update = accumulation::is_update(self.config.accumulate, self.position.minibatch, num_minibatches);
+            // `self.length`, while the queue is borrowed
+            let length = (targets / self.config.batch_size) as f64 / self.config.num_steps as f64;
+            self.position.count_step(report, length, is_update);
             last = report;
         }
         Ok(last)
@@ -318,14 +327,14 @@ impl<B: Recurrence> Trainer<B> {
                 last_results = Instant::now();
             }
             self.partial_epoch = PartialEpoch {
-                minibatches: before.minibatches + self.position.minibatch - first,
+                num_steps: before.num_steps + batches.steps(first..self.position.minibatch),
                 duration: before.duration + start.elapsed(),
                 ..before
             };
             let stopped = outcome.is_ok() && after_step(&self.progress_since(known));
             if stopped {
                 outcome = self.drain().map(drop);
-                self.partial_epoch.minibatches = before.minibatches + self.position.minibatch - first;
+                self.partial_epoch.num_steps = before.num_steps + batches.steps(first..self.position.minibatch);
             }
             if outcome.is_err() || (stopped && index + 1 < end) {
                 self.partial_epoch.duration = before.duration + start.elapsed();
@@ -333,7 +342,7 @@ impl<B: Recurrence> Trainer<B> {
             }
         }
         let partial = std::mem::take(&mut self.partial_epoch);
-        let tokens = (partial.minibatches * self.workspace.minibatch_rows()) as u64;
+        let tokens = (partial.num_steps * self.config.batch_size) as u64;
         let lr = self.last_lr(&partial);
         Ok(Some(self.position.finish_epoch(lr, tokens, before.duration + start.elapsed())))
     }
@@ -348,15 +357,16 @@ impl<B: Recurrence> Trainer<B> {
         last_results: Instant,
     ) -> Result<()> {
         let outcome = match end_token {
-            None if self.shards.count == 1 => {
+            None if self.shards.count == 1 && !self.config.variable_bptt => {
                 self.queue.upload_if_empty(self.model.backend(), batches, index)?;
                 self.run_stages(None, None)
             }
-            // the host needs the ids to find the starts of documents, and the rows of each shard
+            // the host needs the ids to find the starts of documents and the rows of each shard, and minibatches of different
+            // lengths are uploaded singly
             _ => {
-                let TrainConfig { batch_size, num_steps, .. } = self.config;
-                let new = || Minibatch::new(batch_size, num_steps);
+                let new = || Minibatch::new(self.config.batch_size, self.config.max_num_steps());
                 let mut minibatch = self.minibatch.take().unwrap_or_else(new);
+                minibatch.set_num_steps(batches.steps(index..index + 1));
                 let outcome = batches.fill(index, &mut minibatch).map_err(Error::from);
                 let outcome = outcome.and_then(|()| self.run_stages(Some(&minibatch), end_token));
                 self.minibatch = Some(minibatch);
@@ -384,11 +394,14 @@ impl<B: Recurrence> Trainer<B> {
         report: &mut EpochReport,
     ) -> Result<bool> {
         report.val_perplexity =
-            validation.map(|text| Ok::<_, Error>(self.model.evaluate(text)?.perplexity())).transpose()?;
+            validation.map(|text| Ok::<_, Error>(self.evaluated_model().evaluate(text)?.perplexity())).transpose()?;
         if let Schedule::Plateau { patience, .. } = self.config.schedule {
             self.position.plateau.observe(report.val_perplexity.unwrap_or(report.perplexity), patience);
         }
         let Some(perplexity) = report.val_perplexity else { return Ok(false) };
+        if self.config.average == Average::NtAsgd {
+            self.position.begin_average(perplexity);
+        }
         Ok(self.position.observe(report.epoch, perplexity))
     }
 

@@ -77,6 +77,12 @@ impl<B: Recurrence> Workspace<B> {
         step: u64,
         state: &mut State<B>,
     ) -> Result<()> {
+        if let MinibatchIds::Host(minibatch) = &ids
+            && config.variable_bptt
+            && (1..=config.max_num_steps()).contains(&minibatch.num_steps)
+        {
+            self.set_num_steps(backend, minibatch.num_steps);
+        }
         self.starts.clear();
         self.load_ids(backend, &ids)?;
         if let (MinibatchIds::Host(minibatch), Some(end_token)) = (&ids, end_token) {
@@ -95,6 +101,27 @@ impl<B: Recurrence> Workspace<B> {
             state.reset(backend)?;
         }
         Ok(())
+    }
+
+    /// Changes the number of steps **T** of the following passes, at most those that the workspace was made for. Nothing is
+    /// allocated.
+    ///
+    /// # Panics
+    /// If the workspace was made for fewer steps, or `num_steps` is 0.
+    pub fn set_num_steps(&mut self, backend: &B, num_steps: usize) {
+        self.num_steps = num_steps;
+        let rows = self.rows();
+        for ids in [&mut self.inputs, &mut self.targets] {
+            backend.set_indices_len(ids, rows);
+        }
+        if let Some(embedded) = &mut self.embedded {
+            embedded.x.set_rows(rows);
+            embedded.grad_x.set_rows(rows);
+        }
+        self.memory.set_num_steps(backend, num_steps);
+        self.losses.set_rows(rows);
+        self.grad_output.set_rows(rows);
+        self.regularized_output.set_rows(rows);
     }
 
     fn load_ids(&mut self, backend: &B, ids: &MinibatchIds<'_, B>) -> Result<()> {
@@ -128,7 +155,7 @@ impl<B: Recurrence> Workspace<B> {
     pub fn set_regularization(&mut self, backend: &B, regularization: &Regularization) -> Result<()> {
         self.memory.set_dropout_mask(backend, regularization.between_layers)?;
         self.memory.set_weight_mask(backend, regularization.weight_drop)?;
-        self.regularized_output.reserve(backend, regularization, self.grad_output.shape())?;
+        self.regularized_output.reserve(backend, regularization, &self.grad_output)?;
         self.regularization = *regularization;
         Ok(())
     }

@@ -49,7 +49,14 @@ fn allocations_after_warm_up(mut round: impl FnMut()) -> usize {
 fn steps_and_tokens_do_not_allocate() {
     let ids: Vec<u32> = (0..3000).map(|i| i * 7 % 28).collect();
     let rnn = Cell::Rnn(Nonlinearity::Tanh);
-    let models = [(rnn, 0, 96), (rnn, 16, 96), (Cell::Gru { reset_after: true }, 0, 96), (Cell::Lstm, 0, 256)];
+    let models = [
+        (rnn, 0, 96),
+        (rnn, 16, 96),
+        (Cell::Gru { reset_after: true }, 0, 96),
+        (Cell::Lstm, 0, 256),
+        (Cell::MinGru, 0, 96),
+        (Cell::MinLstm, 0, 96),
+    ];
     for (cell, embedding_size, hidden_size) in models {
         for (path, threads) in [(ExecutionPath::Fused, 1), (ExecutionPath::Fused, 2), (ExecutionPath::Reference, 2)] {
             let cpu = Cpu::new(threads).unwrap();

@@ -24,7 +24,8 @@ fn model(cell: Cell, num_layers: usize, threads: usize, scale: f32) -> LanguageM
 }
 
 fn models(threads: usize) -> impl Iterator<Item = LanguageModel<Cpu>> {
-    let cells = [Cell::Rnn(Nonlinearity::Tanh), Cell::Gru { reset_after: true }, Cell::Lstm];
+    let cells =
+        [Cell::Rnn(Nonlinearity::Tanh), Cell::Gru { reset_after: true }, Cell::Lstm, Cell::MinGru, Cell::MinLstm];
     cells.into_iter().flat_map(move |cell| [1, 2].map(|num_layers| model(cell, num_layers, threads, 20.0)))
 }
 

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rnnlm_model::rnnlm_vocab::{IdSource, Ids};
 use rnnlm_model::{
     Cell, Cpu, Error, ExecutionPath, Generator, Init, LanguageModel, ModelConfig, Nonlinearity, Scorer, SplitMix64,
     TokenScore,
@@ -22,7 +24,9 @@ fn model(cell: Cell, num_layers: usize, embedding_size: usize) -> LanguageModel<
 
 fn models() -> impl Iterator<Item = LanguageModel<Cpu>> {
     let shapes = [(1, 0), (2, 0), (2, 7)];
-    [RNN, GRU, Cell::Lstm].into_iter().flat_map(move |cell| shapes.map(|(l, e)| model(cell, l, e)))
+    [RNN, GRU, Cell::Lstm, Cell::MinGru, Cell::MinLstm]
+        .into_iter()
+        .flat_map(move |cell| shapes.map(|(l, e)| model(cell, l, e)))
 }
 
 /// Documents of these lengths.
@@ -36,6 +40,52 @@ fn scores(scorer: &mut Scorer<'_, Cpu>, documents: &[&[u32]]) -> Vec<Vec<TokenSc
     let mut scores = vec![Vec::new(); documents.len()];
     scorer.score(CONTEXT, documents, &mut |document, score| scores[document].push(score)).unwrap();
     scores
+}
+
+/// A store that counts the ids of the longest read.
+#[derive(Debug, Default)]
+struct Store {
+    ids: Vec<u32>,
+    longest: AtomicUsize,
+}
+
+impl IdSource for Store {
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn read(&self, start: usize, out: &mut [u32]) -> rnnlm_model::rnnlm_vocab::Result<()> {
+        self.longest.fetch_max(out.len(), Ordering::Relaxed);
+        out.copy_from_slice(&self.ids[start..start + out.len()]);
+        Ok(())
+    }
+}
+
+#[test]
+fn stored_ids_are_read_as_they_are_needed_and_have_the_scores_of_those_in_memory() {
+    let lengths = [1, 40, 7, 0, 3, 3, 3000, 12, 64, 65, 1, 330];
+    let documents = documents(&lengths);
+    let in_memory: Vec<&[u32]> = documents.iter().map(Vec::as_slice).collect();
+    let store = Store { ids: documents.concat(), ..Store::default() };
+    let mut start = 0;
+    let stored: Vec<Ids<'_>> = lengths
+        .iter()
+        .map(|length| {
+            start += length;
+            Ids::stored(&store).slice(start - length..start)
+        })
+        .collect();
+    for model in models() {
+        let mut scorer = Scorer::new(&model).unwrap();
+        let mut found = vec![Vec::new(); documents.len()];
+        scorer.score_ids(CONTEXT, &stored, &mut |document, score| found[document].push(score)).unwrap();
+        assert_eq!(found, scores(&mut scorer, &in_memory));
+        let evaluate = |ids: Ids<'_>| model.evaluate(ids).unwrap();
+        assert_eq!(evaluate(Ids::stored(&store)), evaluate(Ids::from(&store.ids)));
+        assert!(matches!(model.evaluate(stored[0]), Err(Error::NothingToScore { tokens: 1 })));
+    }
+    // the ids of one chunk
+    assert_eq!(store.longest.into_inner(), 128);
 }
 
 #[test]
@@ -128,4 +178,24 @@ fn what_cannot_be_scored_is_an_error() {
     scorer.score(CONTEXT, &[&[], &[]], &mut |_, _| panic!("no token")).unwrap();
     assert!(matches!(model.evaluate(&[1]), Err(Error::NothingToScore { tokens: 1 })));
     assert!(matches!(model.next_distribution(&[]), Err(Error::EmptyPrefix)));
+}
+
+#[test]
+fn blocks_are_scored_like_texts_of_their_own() {
+    let text = documents(&[70]).remove(0);
+    for model in models() {
+        for block_size in [1, 7, 23, 69, 100] {
+            // the text is cut with one token in common, which is only read the second time
+            let texts = (0..69).step_by(block_size).map(|start| &text[start..70.min(start + block_size + 1)]);
+            let expected: Vec<Vec<f32>> = texts.map(|text| model.log_probabilities(text).unwrap()).collect();
+            let mut found = vec![Vec::new(); expected.len()];
+            let mut scorer = Scorer::new(&model).unwrap();
+            let mut emit = |block: usize, score: TokenScore| found[block].push(score.log_probability);
+            scorer.score_blocks(Ids::Memory(&text), block_size, &mut emit).unwrap();
+            assert_eq!(found, expected, "{:?}, blocks of {block_size}", model.config());
+        }
+    }
+    let model = model(GRU, 1, 0);
+    let error = Scorer::new(&model).unwrap().score_blocks(Ids::Memory(&[1]), 4, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(error, Error::NothingToScore { tokens: 1 }), "{error}");
 }

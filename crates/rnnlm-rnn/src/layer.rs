@@ -53,14 +53,16 @@ impl Layer {
         let name = |kind: &str| format!("rnn.{kind}_l{index}{}", direction.suffix());
         let rows = cell.num_gates().saturating_mul(hidden_size);
         let is_recurrent = !cell.recurrent_blocks().is_empty();
-        // PyTorch draws all four from U(−1/√H, 1/√H), whatever their own fan-in, and lists them in this order
-        let weight_ih = layout.add_weight(name("weight_ih"), [rows, input_size], hidden_size)?;
+        // PyTorch draws all four from U(−1/√H, 1/√H), whatever their own fan-in, and lists them in this order; a cell without
+        // W_hh is a `torch.nn.Linear`, which is drawn from U(−1/√D, 1/√D)
+        let fan_in = if is_recurrent { hidden_size } else { input_size };
+        let weight_ih = layout.add_weight(name("weight_ih"), [rows, input_size], fan_in)?;
         let weight_hh = if is_recurrent {
             Some(layout.add_weight(name("weight_hh"), [rows, hidden_size], hidden_size)?)
         } else {
             None
         };
-        let bias_ih = layout.add_bias(name("bias_ih"), rows, hidden_size)?;
+        let bias_ih = layout.add_bias(name("bias_ih"), rows, fan_in)?;
         let recurrent = match weight_hh {
             Some(weight_hh) => {
                 let bias_hh = layout.add_bias(name("bias_hh"), rows, hidden_size)?;

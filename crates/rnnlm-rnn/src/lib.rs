@@ -1,4 +1,4 @@
-//! Recurrent layers, `torch.nn.{RNN,GRU,LSTM}`, with backpropagation through time written out by hand.
+//! Recurrent layers, `torch.nn.{RNN,GRU,LSTM}`, minGRU and minLSTM, with backpropagation through time written out by hand.
 //!
 //! Symbols: **T** steps, **N** batch size, **D** input size, **H** hidden size, **G** gates, **L** layers, **V** vocabulary
 //! size. A sequence `[T, N, D]` is a matrix of `T·N` rows, so that step *t* is a block of rows and a gate is a block of

@@ -159,6 +159,22 @@ impl<B: Recurrence> StackMemory<B> {
         &self.layers[index].adjoint
     }
 
+    /// Changes the number of steps **T** of the following passes, without allocation. Starts are set after it.
+    ///
+    /// # Panics
+    /// If the memory was made for fewer steps, or `num_steps` is 0.
+    pub fn set_num_steps(&mut self, backend: &B, num_steps: usize) {
+        assert!(num_steps > 0, "a sequence has at least one step");
+        for layer in &mut self.layers {
+            layer.tape.set_num_steps(backend, num_steps);
+            layer.adjoint.set_rows(layer.tape.dims().rows());
+        }
+        let rows = self.layers[0].tape.dims().rows();
+        let Between { joined, dropped, .. } = &mut self.between;
+        let tensors = joined.iter_mut().chain(dropped).chain(&mut self.grad_between);
+        tensors.for_each(|tensor| tensor.set_rows(rows));
+    }
+
     /// Omits the gradient of the initial state from the backward pass, which saves a multiplication.
     #[must_use]
     pub fn without_initial_gradients(self) -> Self {
@@ -174,9 +190,8 @@ impl<B: Recurrence> StackMemory<B> {
     pub fn set_dropout_mask(&mut self, backend: &B, mask: Option<Mask>) -> Result<()> {
         let Between { mask: current, dropped, .. } = &mut self.between;
         let missing = if mask.is_some() { self.num_lower_layers.saturating_sub(dropped.len()) } else { 0 };
-        let [rows, width] = self.grad_between[0].shape();
         for _ in 0..missing {
-            dropped.push(Tensor::padded(backend, rows, width)?);
+            dropped.push(self.grad_between[0].zeros_like(backend)?);
         }
         *current = mask;
         Ok(())

@@ -20,7 +20,7 @@ pub struct ParameterSpec {
     pub shape: Vec<usize>,
     /// Whether it is the table of a `torch.nn.Embedding`, which PyTorch draws from `N(0, 1)`.
     pub embedding: bool,
-    /// PyTorch's `fan_in`, the `H` of `U(−1/√H, 1/√H)`.
+    /// PyTorch's `fan_in`: an initial value is drawn from `U(−1/√fan_in, 1/√fan_in)`.
     pub fan_in: usize,
     layout: Layout,
 }

@@ -19,14 +19,21 @@ pub(crate) struct Starts<B: Backend> {
 }
 
 impl<B: Backend> Starts<B> {
-    /// No starts, for `rows` rows with hidden and cell states of these widths.
-    pub(crate) fn new(backend: &B, rows: usize, [hidden, cell]: [usize; 2]) -> Result<Self> {
+    /// No starts, for at most `max_rows` rows with hidden and cell states of these widths.
+    pub(crate) fn new(backend: &B, max_rows: usize, [hidden, cell]: [usize; 2]) -> Result<Self> {
         Ok(Self {
             is_enabled: false,
-            mask: backend.allocate_indices(rows)?,
-            hidden: Tensor::padded(backend, rows, hidden)?,
-            cell: Tensor::padded(backend, rows, cell)?,
+            mask: backend.allocate_indices(max_rows)?,
+            hidden: Tensor::padded(backend, max_rows, hidden)?,
+            cell: Tensor::padded(backend, max_rows, cell)?,
         })
+    }
+
+    /// Changes the number of rows.
+    pub(crate) fn set_rows(&mut self, backend: &B, rows: usize) {
+        backend.set_indices_len(&mut self.mask, rows);
+        self.hidden.set_rows(rows);
+        self.cell.set_rows(rows);
     }
 
     /// Enables the starts with these flags, or disables them and keeps the memory.

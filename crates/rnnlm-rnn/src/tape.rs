@@ -77,9 +77,25 @@ impl<B: Backend> Tape<B> {
     pub(crate) fn allocate_starts(&mut self, backend: &B) -> Result<()> {
         if self.starts.is_none() {
             let widths = [self.hidden.shape()[1], self.cell.shape()[1]];
-            self.starts = Some(Starts::new(backend, self.dims.rows(), widths)?);
+            let mut starts = Starts::new(backend, self.gates.max_rows(), widths)?;
+            starts.set_rows(backend, self.dims.rows());
+            self.starts = Some(starts);
         }
         Ok(())
+    }
+
+    /// Changes the number of steps, at most those that the tape was made for.
+    pub(crate) fn set_num_steps(&mut self, backend: &B, num_steps: usize) {
+        self.dims.num_steps = num_steps;
+        let rows = self.dims.rows();
+        let states = rows + self.dims.batch_size;
+        self.gates.set_rows(rows);
+        self.candidate.set_rows(rows);
+        self.hidden.set_rows(states);
+        self.cell.set_rows(states);
+        if let Some(starts) = &mut self.starts {
+            starts.set_rows(backend, rows);
+        }
     }
 
     /// Before step `t`: sets the state to zero in the rows that start a sequence.
@@ -205,6 +221,12 @@ impl<B: Backend> Adjoint<B> {
             scratch: Tensor::padded(backend, n, widths.hidden)?,
             bias: Tensor::zeros(backend, 1, widths.gate_gradients)?,
         })
+    }
+
+    /// Changes the number of rows, `T·N`, at most those that it was made for.
+    pub(crate) fn set_rows(&mut self, rows: usize) {
+        self.gates.set_rows(rows);
+        self.candidate.set_rows(rows);
     }
 
     /// After the backward pass of step `t`: sets the gradients of the state before it to zero in the rows that start a

@@ -28,14 +28,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         work()
     }
 
-    /// How many training steps may be queued before the host reads their results: 1 where an operation is complete when
-    /// its call returns, more where reading waits for the device.
+    /// How many training steps may be queued before the host reads their results: more than 1 where reading waits for them.
     fn max_queued_steps(&self) -> usize {
         1
     }
 
-    /// The preferred row stride of a matrix with `cols` columns, at least `cols`; [`Tensor::padded`](crate::Tensor::padded)
-    /// uses it.
+    /// The row stride of a [padded](crate::Tensor::padded) matrix with `cols` columns, at least `cols`.
     fn row_stride(&self, cols: usize) -> usize {
         cols
     }
@@ -79,6 +77,9 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// The number of ids.
     fn indices_len(&self, indices: &Self::Indices) -> usize;
 
+    /// Changes the number of ids, at most to that of the allocation; a larger one panics. Ids that are added are unspecified.
+    fn set_indices_len(&self, indices: &mut Self::Indices, len: usize);
+
     /// `out = value` for every element; `out` has any shape.
     ///
     /// # Errors
@@ -102,6 +103,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn multiply(&self, a: View<'_, Self>, b: View<'_, Self>, accumulate: bool, out: ViewMut<'_, Self>) -> Result<()>;
+
+    /// `out = a / (a + b)` elementwise, 1/2 where both are 0; the three shapes are equal, and no element is negative.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn normalize(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
 
     /// `out = op(a)·op(b)`, or `out += op(a)·op(b)`; `transpose` selects the transposed operand. With `op(a)` of `[M, K]` and
     /// `op(b)` of `[K, N]`, `out` is `[M, N]`.
@@ -332,21 +339,6 @@ impl<'a, B: Backend> View<'a, B> {
     /// `[rows, cols]`.
     pub fn shape(&self) -> [usize; 2] {
         self.layout.shape()
-    }
-
-    /// Every element in row-major order, copied to the host.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn to_vec(self, backend: &B) -> Result<Vec<f32>> {
-        let Layout { cols, stride, .. } = self.layout;
-        let span = self.layout.span();
-        let mut values = vec![0.0; span.len()];
-        backend.read(self.buffer, span.start, &mut values)?;
-        if self.layout.is_dense() {
-            return Ok(values);
-        }
-        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
     }
 
     /// A block of rows.

@@ -67,6 +67,17 @@ pub fn multiply<B: Backend>(
     backend.multiply(a, b, accumulate, out)
 }
 
+/// `out = a / (a + b)` elementwise, 1/2 where both are 0: the first of two gates that are divided by their sum. No element
+/// may be negative.
+///
+/// # Errors
+/// If the three shapes differ, or the device fails.
+pub fn normalize<B: Backend>(backend: &B, a: View<'_, B>, b: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
+    check_same("normalize", ("a", a.shape()), ("b", b.shape()))?;
+    check_same("normalize", ("a", a.shape()), ("out", out.shape()))?;
+    backend.normalize(a, b, out)
+}
+
 /// `out = op(a)·op(b)`, or `out += op(a)·op(b)` with `accumulate`; `transpose` selects the transposed operand.
 ///
 /// # Errors

@@ -9,6 +9,8 @@ use crate::{Backend, Layout, Result, View, ViewMut, ops};
 pub struct Tensor<B: Backend> {
     buffer: B::Buffer,
     layout: Layout,
+    /// The rows that are allocated.
+    max_rows: usize,
 }
 
 impl<B: Backend> Tensor<B> {
@@ -17,7 +19,8 @@ impl<B: Backend> Tensor<B> {
     /// # Errors
     /// If the device is out of memory.
     pub fn zeros(backend: &B, rows: usize, cols: usize) -> Result<Self> {
-        Ok(Self { buffer: backend.allocate(rows.saturating_mul(cols))?, layout: Layout::dense(0, rows, cols) })
+        let layout = Layout::dense(0, rows, cols);
+        Ok(Self { buffer: backend.allocate(rows.saturating_mul(cols))?, layout, max_rows: rows })
     }
 
     /// A matrix of zeros whose rows have the stride that the device prefers ([`Backend::row_stride`]).
@@ -27,7 +30,17 @@ impl<B: Backend> Tensor<B> {
     pub fn padded(backend: &B, rows: usize, cols: usize) -> Result<Self> {
         let stride = backend.row_stride(cols);
         let layout = Layout { offset: 0, rows, cols, stride, padding: stride - cols };
-        Ok(Self { buffer: backend.allocate(rows.saturating_mul(stride))?, layout })
+        Ok(Self { buffer: backend.allocate(rows.saturating_mul(stride))?, layout, max_rows: rows })
+    }
+
+    /// A matrix of zeros like [`Tensor::padded`], with the sizes of this one, and memory for as many rows.
+    ///
+    /// # Errors
+    /// If the device is out of memory.
+    pub fn zeros_like(&self, backend: &B) -> Result<Self> {
+        let mut zeros = Self::padded(backend, self.max_rows, self.layout.cols)?;
+        zeros.set_rows(self.layout.rows);
+        Ok(zeros)
     }
 
     /// A matrix with the given elements in row-major order.
@@ -65,6 +78,20 @@ impl<B: Backend> Tensor<B> {
         self.view().to_vec(backend)
     }
 
+    /// Changes the number of rows, without allocation. The elements of rows that are added are those that they had last.
+    ///
+    /// # Panics
+    /// If there are more `rows` than the matrix was allocated with.
+    pub fn set_rows(&mut self, rows: usize) {
+        assert!(rows <= self.max_rows, "{rows} rows of a matrix with memory for {}", self.max_rows);
+        self.layout.rows = rows;
+    }
+
+    /// The number of rows that the matrix was allocated with.
+    pub fn max_rows(&self) -> usize {
+        self.max_rows
+    }
+
     /// `[rows, cols]`.
     pub fn shape(&self) -> [usize; 2] {
         self.layout.shape()
@@ -78,5 +105,22 @@ impl<B: Backend> Tensor<B> {
     /// A mutable view of the whole matrix.
     pub fn view_mut(&mut self) -> ViewMut<'_, B> {
         ViewMut::new(&mut *self.buffer, self.layout)
+    }
+}
+
+impl<B: Backend> View<'_, B> {
+    /// Every element in row-major order, copied to the host.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn to_vec(self, backend: &B) -> Result<Vec<f32>> {
+        let Layout { cols, stride, .. } = self.layout;
+        let span = self.layout.span();
+        let mut values = vec![0.0; span.len()];
+        backend.read(self.buffer, span.start, &mut values)?;
+        if self.layout.is_dense() {
+            return Ok(values);
+        }
+        Ok(values.chunks(stride).flat_map(|row| &row[..cols]).copied().collect())
     }
 }

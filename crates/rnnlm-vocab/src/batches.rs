@@ -9,14 +9,17 @@
 //! step are contiguous.
 
 mod documents;
+mod lengths;
+mod sizes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::document_index::DocumentSet;
+use crate::document_set::DocumentSet;
 use crate::error::{Error, Result};
 use crate::ids::Ids;
 use crate::rng::SplitMix64;
 use documents::DocumentStream;
+use sizes::check_sizes;
 
 /// The strategy that cuts a corpus into minibatches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +55,14 @@ impl Minibatch {
         let ids = vec![0; batch_size.saturating_mul(num_steps)];
         Self { inputs: ids.clone(), targets: ids, num_steps, batch_size }
     }
+
+    /// Changes the number of steps. Does not allocate if there were once as many.
+    pub fn set_num_steps(&mut self, num_steps: usize) {
+        let len = self.batch_size * num_steps;
+        self.inputs.resize(len, 0);
+        self.targets.resize(len, 0);
+        self.num_steps = num_steps;
+    }
 }
 
 /// The minibatches of one epoch.
@@ -75,6 +86,8 @@ pub struct Batches<'a> {
     offset: usize,
     num_minibatches: usize,
     row_starts: RowStarts<'a>,
+    /// The first step of each minibatch, and the number of steps of the epoch; `None` if each minibatch has T.
+    first_steps: Option<Vec<usize>>,
 }
 
 /// Where row `n` of minibatch `i` starts in the corpus.
@@ -129,7 +142,7 @@ impl<'a> Batches<'a> {
         let row_length = (corpus.len() - offset - 1) / batch_size;
         let num_minibatches = row_length / num_steps;
         let row_starts = RowStarts::Sequential { row_length };
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// The minibatches of `epoch` by random sampling. Seed and epoch decide the offset and the order.
@@ -156,7 +169,7 @@ impl<'a> Batches<'a> {
         rng.shuffle(&mut starts);
         let num_minibatches = num_subsequences / batch_size;
         let row_starts = RowStarts::Random(starts);
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// The minibatches of `epoch` over documents, by sequential partitioning. Seed and epoch decide the order of the
@@ -195,19 +208,20 @@ impl<'a> Batches<'a> {
         epoch: u64,
         shuffle: bool,
     ) -> Result<Self> {
-        let corpus = Ids::Memory(documents.ids());
-        check_sizes(corpus.len(), batch_size, num_steps)?;
+        let num_tokens = documents.num_tokens();
+        check_sizes(num_tokens, batch_size, num_steps)?;
         let mut rng = SplitMix64::with_index(seed, epoch);
         // the stream has one token more than the corpus, and so has as many inputs as the corpus has tokens
-        let num_minibatches = corpus.len() / (batch_size * num_steps);
+        let num_minibatches = num_tokens / (batch_size * num_steps);
         let row_length = num_minibatches * num_steps;
-        let left_out = corpus.len() - batch_size * row_length;
+        let left_out = num_tokens - batch_size * row_length;
         let (stream, offset) = match shuffle {
             true => (DocumentStream::shuffled(documents, &mut rng), 0),
             false => (DocumentStream::in_order(documents), rng.below(left_out as u64 + 1) as usize),
         };
         let row_starts = RowStarts::Documents { row_length, stream };
-        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts })
+        let corpus = Ids::Memory(&[]); // the stream has the ids
+        Ok(Self { corpus, batch_size, num_steps, offset, num_minibatches, row_starts, first_steps: None })
     }
 
     /// Number of minibatches in the epoch, at least 1.
@@ -231,19 +245,20 @@ impl<'a> Batches<'a> {
         if index >= num_minibatches {
             return Err(Error::MinibatchIndex { index, num_minibatches });
         }
-        let expected = (self.batch_size, self.num_steps);
+        let expected = (self.batch_size, self.steps(index..index + 1));
         let found = (minibatch.batch_size, minibatch.num_steps);
         let lengths = [minibatch.inputs.len(), minibatch.targets.len()];
-        if found != expected || lengths != [self.batch_size * self.num_steps; 2] {
+        if found != expected || lengths != [expected.0 * expected.1; 2] {
             return Err(Error::MinibatchShape { expected, found });
         }
         for row in 0..self.batch_size {
             let start = self.row_start(index, row);
             let mut writer = RowWriter { minibatch: &mut *minibatch, index: row };
-            match (&self.row_starts, self.corpus) {
-                (RowStarts::Documents { stream, .. }, _) => writer.write_all(stream.runs(start)),
-                (_, Ids::Memory(ids)) => writer.write_all(std::iter::once(&ids[start..])),
-                (_, ids @ Ids::Stored { .. }) => writer.write_stored(ids, start)?,
+            match &self.row_starts {
+                RowStarts::Documents { stream, .. } => writer.write_all(stream.runs(start))?,
+                RowStarts::Sequential { .. } | RowStarts::Random(_) => {
+                    writer.write_all(std::iter::once(self.corpus.slice(start..self.corpus.len())))?;
+                }
             }
         }
         Ok(())
@@ -253,7 +268,7 @@ impl<'a> Batches<'a> {
     fn row_start(&self, index: usize, row: usize) -> usize {
         match &self.row_starts {
             RowStarts::Sequential { row_length } | RowStarts::Documents { row_length, .. } => {
-                self.offset + row * row_length + index * self.num_steps
+                self.offset + row * row_length + self.steps(0..index)
             }
             RowStarts::Random(starts) => starts[index * self.batch_size + row],
         }
@@ -284,22 +299,33 @@ impl RowWriter<'_> {
         false
     }
 
-    fn write_all<'b>(&mut self, mut runs: impl Iterator<Item = &'b [u32]>) {
-        while runs.next().is_some_and(|run| !self.write(run)) {}
+    fn write_all<'b>(&mut self, runs: impl Iterator<Item = Ids<'b>>) -> Result<()> {
+        for run in runs {
+            if self.write_ids(run)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    /// Writes a row that starts at `start` of stored ids.
-    fn write_stored(&mut self, ids: Ids<'_>, start: usize) -> Result<()> {
+    /// Writes tokens from memory or a store; returns whether the row is complete.
+    fn write_ids(&mut self, ids: Ids<'_>) -> Result<bool> {
+        if let Ids::Memory(ids) = ids {
+            return Ok(self.write(ids));
+        }
+        let Minibatch { num_steps, batch_size, .. } = *self.minibatch;
+        let end = ids.len().min(num_steps + 1 - self.index / batch_size);
         let mut part = [0; 256];
-        let end = start + self.minibatch.num_steps + 1;
-        let mut next = start;
+        let mut next = 0;
         while next < end {
             let len = part.len().min(end - next);
             ids.read(next, &mut part[..len])?;
-            self.write(&part[..len]);
+            if self.write(&part[..len]) {
+                return Ok(true);
+            }
             next += len;
         }
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -336,7 +362,8 @@ impl Iterator for Minibatches<'_> {
         if self.next == self.batches.num_minibatches {
             return None;
         }
-        let mut minibatch = Minibatch::new(self.batches.batch_size, self.batches.num_steps);
+        let num_steps = self.batches.steps(self.next..self.next + 1);
+        let mut minibatch = Minibatch::new(self.batches.batch_size, num_steps);
         if let Err(error) = self.batches.fill(self.next, &mut minibatch) {
             self.error = Some(error);
             self.next = self.batches.num_minibatches;
@@ -353,34 +380,3 @@ impl Iterator for Minibatches<'_> {
 }
 
 impl ExactSizeIterator for Minibatches<'_> {}
-
-/// The smallest number of tokens that gives a minibatch at every offset: N rows of T tokens, an offset of up to T, and
-/// the target of the last token.
-fn min_tokens(batch_size: usize, num_steps: usize) -> Option<usize> {
-    batch_size.checked_mul(num_steps)?.checked_add(num_steps)?.checked_add(1)
-}
-
-fn check_sizes(tokens: usize, batch_size: usize, num_steps: usize) -> Result<()> {
-    for (name, size) in [("batch_size", batch_size), ("num_steps", num_steps)] {
-        if size == 0 {
-            return Err(Error::Zero { name });
-        }
-    }
-    let needed = min_tokens(batch_size, num_steps).ok_or(Error::BatchOverflow { batch_size, num_steps })?;
-    if tokens < needed {
-        let advice = advice(tokens, num_steps);
-        return Err(Error::CorpusTooShort { tokens, batch_size, num_steps, needed, advice });
-    }
-    Ok(())
-}
-
-/// The largest sizes that fit a corpus of `tokens`, from N·T + T + 1 ≤ `tokens`: N for the given T, else T for N = 1.
-fn advice(tokens: usize, num_steps: usize) -> String {
-    let max_rows_and_offset = tokens.saturating_sub(1) / num_steps; // N + 1
-    let max_steps = tokens.saturating_sub(1) / 2;
-    match (max_rows_and_offset, max_steps) {
-        (2.., _) => format!("batch_size {} fits", max_rows_and_offset - 1),
-        (_, 1..) => format!("even batch_size 1 does not fit, num_steps {max_steps} would"),
-        _ => "every size needs at least 3 tokens".to_owned(),
-    }
-}

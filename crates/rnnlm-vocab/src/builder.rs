@@ -120,6 +120,11 @@ impl VocabBuilder {
 
     /// Counts one occurrence of a raw token and returns its provisional id.
     pub(crate) fn count(&mut self, raw: &[u8], memory: &mut MemoryUse) -> Result<u32, Stop> {
+        self.count_many(raw, 1, memory)
+    }
+
+    /// Counts occurrences of a raw token and returns its provisional id.
+    pub(crate) fn count_many(&mut self, raw: &[u8], occurrences: u64, memory: &mut MemoryUse) -> Result<u32, Stop> {
         let id = match self.index.get(raw) {
             Some(id) => id,
             None => {
@@ -127,16 +132,16 @@ impl VocabBuilder {
                 self.add(raw)?
             }
         };
-        self.counts[id as usize] += 1;
+        self.counts[id as usize] += occurrences;
         Ok(id)
     }
 
-    /// Counts one end of a document and returns the provisional id of the end token.
-    pub(crate) fn count_end(&mut self, memory: &mut MemoryUse) -> Result<u32, Stop> {
+    /// Counts ends of documents and returns the provisional id of the end token.
+    pub(crate) fn count_ends(&mut self, occurrences: u64, memory: &mut MemoryUse) -> Result<u32, Stop> {
         match self.documents.raw_end_token(self.kind) {
-            Some(end) if end != EOS_TOKEN => self.count(end.as_bytes(), memory),
+            Some(end) if end != EOS_TOKEN => self.count_many(end.as_bytes(), occurrences, memory),
             _ => {
-                self.counts[self.eos_id as usize] += 1;
+                self.counts[self.eos_id as usize] += occurrences;
                 Ok(self.eos_id)
             }
         }

@@ -13,7 +13,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::VocabBuilder;
-use crate::document_index::{DocumentIndex, DocumentSet};
+use crate::document_index::DocumentIndex;
+use crate::document_set::DocumentSet;
 use crate::documents::Documents;
 use crate::encoding::TextEncoding;
 #[cfg(doc)]
@@ -27,10 +28,10 @@ use crate::unknown::{UNKNOWN_ID, UnknownTokens};
 use crate::vocab::{Encoding, Vocab};
 use scan::Scanned;
 
-pub(crate) use files::Files;
+pub(crate) use files::{FileFormats, Files};
 pub(crate) use scan::{Scan, Token};
 #[cfg(feature = "cache")]
-pub(crate) use validation::Fnv1a;
+pub(crate) use {files::interpretation, scan::Scanner, validation::Fnv1a};
 
 /// Options for building a vocabulary from a text. The defaults are the book's: characters, normalized, the whole text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,7 +248,7 @@ impl Corpus {
     /// If the range exceeds the documents.
     pub fn document_set(&self, documents: Range<usize>) -> Option<DocumentSet<'_>> {
         let end_token = self.vocab.end_token()?;
-        Some(DocumentSet::new(&self.ids, &self.documents, documents, end_token))
+        Some(DocumentSet::adjacent(&self.ids, &self.documents, documents, end_token))
     }
 }
 
@@ -274,7 +275,7 @@ fn build_with<'a>(
         Ok(())
     })?;
 
-    let built = builder.finish(min_freq, max_vocab, files.format())?;
+    let built = builder.finish(min_freq, max_vocab, files.formats.format())?;
     let mut unknown = UnknownTokens::default();
     for id in &mut ids {
         let provisional = *id as usize;
@@ -311,8 +312,8 @@ fn encode<'a>(
 }
 
 fn into_corpus(files: Files<'_>, encoding: Encoding, vocab: Vocab) -> Corpus {
-    let text_format = files.format();
-    let Files { scanned, bytes, is_likely_utf_16, encoding: text_encoding, .. } = files;
+    let text_format = files.formats.format();
+    let Files { scanned, formats: FileFormats { bytes, is_likely_utf_16, encoding: text_encoding, .. }, .. } = files;
     let Scanned { tokens, text, dropped_letters, mut documents, empty_documents, looks_like_records } = scanned;
     let Encoding { mut ids, unknown } = encoding;
     ids.shrink_to_fit();

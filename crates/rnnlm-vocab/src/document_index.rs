@@ -122,62 +122,6 @@ impl DocumentIndex {
     }
 }
 
-/// Adjacent documents of a corpus, such as those of the training set.
-#[derive(Clone, Copy, Debug)]
-pub struct DocumentSet<'a> {
-    ids: &'a [u32],
-    index: &'a DocumentIndex,
-    first: usize,
-    len: usize,
-    end_token: u32,
-}
-
-impl<'a> DocumentSet<'a> {
-    /// The documents in this range. `ids` are those of the whole index.
-    pub(crate) fn new(ids: &'a [u32], index: &'a DocumentIndex, documents: Range<usize>, end_token: u32) -> Self {
-        let ids = &ids[index.range_of_documents(documents.clone())];
-        Self { ids, index, first: documents.start, len: documents.len(), end_token }
-    }
-
-    /// Number of documents.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is no document.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The ids of all documents, each followed by the end token.
-    pub fn ids(&self) -> &'a [u32] {
-        self.ids
-    }
-
-    /// The id of the end token.
-    pub fn end_token(&self) -> u32 {
-        self.end_token
-    }
-
-    /// The ids of a document with its end token. `document` counts from the first document of the set.
-    ///
-    /// # Panics
-    ///
-    /// If there is no document with this index.
-    pub fn document(&self, document: usize) -> &'a [u32] {
-        assert!(document < self.len, "document {document} of {}", self.len);
-        let range = self.index.range(self.first + document);
-        let offset = self.index.start(self.first);
-        &self.ids[range.start - offset..range.end - offset]
-    }
-
-    /// The documents in order, each with its end token.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u32]> + use<'a> {
-        let set = *self;
-        (0..self.len).map(move |document| set.document(document))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,18 +139,6 @@ mod tests {
             assert_eq!(offsets.count_up_to(value), count, "{value}");
         }
         assert_eq!((offsets.count_up_to(u64::MAX), Offsets::default().count_up_to(5)), (9, 0));
-    }
-
-    #[test]
-    fn a_set_has_the_ids_of_its_documents() {
-        let ids = [5, 9, 6, 7, 9, 8, 9];
-        let index = DocumentIndex::from_lengths([2, 3, 2].into_iter());
-        assert_eq!(index.ranges().collect::<Vec<_>>(), [0..2, 2..5, 5..7]);
-        let set = DocumentSet::new(&ids, &index, 1..3, 9);
-        assert_eq!((set.len(), set.ids(), set.end_token()), (2, &ids[2..], 9));
-        assert_eq!(set.iter().collect::<Vec<_>>(), [&[6, 7, 9][..], &[8, 9]]);
-        let none = DocumentSet::new(&ids, &index, 3..3, 9);
-        assert!(none.is_empty() && none.ids().is_empty());
     }
 
     #[test]

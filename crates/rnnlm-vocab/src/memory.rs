@@ -15,9 +15,14 @@ pub(crate) enum Stop {
 impl Stop {
     /// The error for the text of `reader`.
     pub(crate) fn in_text(self, reader: &TextReader<'_>) -> Error {
+        self.in_file(reader.name(), reader.bytes_read())
+    }
+
+    /// The error for the text of this name, of which `bytes` bytes are read.
+    pub(crate) fn in_file(self, name: &str, bytes: u64) -> Error {
         match self {
-            Self::Excess(excess) => excess.in_text(reader),
-            Self::TooManyDocuments(limit) => Error::TooManyDocuments { name: reader.name().to_owned(), limit },
+            Self::Excess(excess) => excess.in_file(name, bytes),
+            Self::TooManyDocuments(limit) => Error::TooManyDocuments { name: name.to_owned(), limit },
             Self::Error(error) => error,
         }
     }
@@ -52,8 +57,12 @@ pub(crate) struct Excess {
 impl Excess {
     /// The error for the text of `reader`.
     pub(crate) fn in_text(self, reader: &TextReader<'_>) -> Error {
+        self.in_file(reader.name(), reader.bytes_read())
+    }
+
+    fn in_file(self, name: &str, bytes: u64) -> Error {
         let Self { needed, limit } = self;
-        Error::TooLarge { name: reader.name().to_owned(), bytes: reader.bytes_read(), needed, limit }
+        Error::TooLarge { name: name.to_owned(), bytes, needed, limit }
     }
 }
 

@@ -138,6 +138,16 @@ impl DroppedLetters {
         &self.examples
     }
 
+    /// Adds the letters of a text that follows.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.count += other.count;
+        for &letter in &other.examples {
+            if self.examples.len() < Self::MAX_EXAMPLES && !self.examples.contains(&letter) {
+                self.examples.push(letter);
+            }
+        }
+    }
+
     /// Records a character that is not ASCII.
     fn record(&mut self, c: char) {
         let is_combining_accent = ('\u{300}'..='\u{36F}').contains(&c);

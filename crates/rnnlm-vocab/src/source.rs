@@ -29,6 +29,8 @@ pub struct Source<'a> {
     /// The length in bytes; `None` for a stream, which may be endless.
     length: Option<u64>,
     memory_limit: u64,
+    /// Whether the length is not limited, because the text is not kept in memory.
+    has_any_length: bool,
 }
 
 impl<'a> Source<'a> {
@@ -46,7 +48,13 @@ impl<'a> Source<'a> {
 
     /// A stream of unknown length. `name` identifies it in errors.
     pub fn from_reader(reader: impl Read + 'a, name: impl Into<String>) -> Self {
-        Self { name: name.into(), reader: Box::new(reader), length: None, memory_limit: u64::MAX }
+        Self {
+            name: name.into(),
+            reader: Box::new(reader),
+            length: None,
+            memory_limit: u64::MAX,
+            has_any_length: false,
+        }
     }
 
     /// A text in memory. Errors call it `the text`.
@@ -62,6 +70,13 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn with_memory_limit(self, bytes: u64) -> Self {
         Self { memory_limit: bytes, ..self }
+    }
+
+    /// Lets the text be longer than the memory, because it is not kept there.
+    #[cfg(feature = "cache")]
+    #[must_use]
+    pub(crate) fn with_any_length(self) -> Self {
+        Self { has_any_length: true, ..self }
     }
 
     /// Calls `progress` with the number of bytes read so far, before decompression, after each read.
@@ -124,7 +139,8 @@ impl<'a> Source<'a> {
             false => Box::new(Cursor::new(head).chain(self.reader)),
         };
         // the length of a file is finite, that of a stream or of the content of a compressed file is not known
-        let max_bytes = if self.length.is_some() && !is_compressed { u64::MAX } else { self.memory_limit };
+        let has_finite_length = self.length.is_some() && !is_compressed;
+        let max_bytes = if has_finite_length || self.has_any_length { u64::MAX } else { self.memory_limit };
         TextReader::new(reader, self.name, interpretation, max_bytes)
     }
 }
@@ -137,6 +153,26 @@ impl fmt::Debug for Source<'_> {
 
 /// Number of bytes that show whether a file is compressed.
 const MAGIC_BYTES: u64 = 4;
+
+/// Whether a file begins like one that [`Source`] decompresses. A file that cannot be read does not.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("text.txt");
+/// std::fs::write(&path, "a text")?;
+/// assert!(!rnnlm_vocab::is_compressed(&path));
+/// # Ok(())
+/// # }
+/// ```
+pub fn is_compressed(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
+    let mut head = Vec::new();
+    // what is read of a pipe is lost to others
+    let file = path.is_file().then(|| File::open(path).ok()).flatten();
+    let read = file.and_then(|file| file.take(MAGIC_BYTES).read_to_end(&mut head).ok());
+    read.is_some() && compression::is_compressed(&head)
+}
 
 /// Without the feature `compression`, no file is recognized as compressed.
 #[cfg(not(feature = "compression"))]

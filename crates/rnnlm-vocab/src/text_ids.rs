@@ -1,7 +1,8 @@
 //! Stage 3, ids: a text as training and evaluation read it.
 
 use crate::corpus::Corpus;
-use crate::document_index::DocumentSet;
+use crate::document_set::DocumentSet;
+use crate::error::Result;
 use crate::ids::Ids;
 
 /// The ids of a text: one stream, or documents.
@@ -14,12 +15,51 @@ pub enum TextIds<'a> {
 }
 
 impl<'a> TextIds<'a> {
-    /// All ids, with the end tokens of documents.
-    pub fn ids(&self) -> Ids<'a> {
-        match *self {
-            Self::Stream(ids) => ids,
-            Self::Documents(documents) => Ids::Memory(documents.ids()),
+    /// Number of tokens, with the end tokens of documents.
+    pub fn num_tokens(&self) -> usize {
+        match self {
+            Self::Stream(ids) => ids.len(),
+            Self::Documents(documents) => documents.num_tokens(),
         }
+    }
+
+    /// Calls `sink` with all ids, in order and in parts, with the end tokens of documents.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`IdSource::read`](crate::IdSource::read).
+    pub fn for_each_part(&self, sink: impl FnMut(&[u32])) -> Result<()> {
+        match self {
+            Self::Stream(ids) => ids.for_each_part(sink),
+            Self::Documents(documents) => documents.for_each_part(sink),
+        }
+    }
+
+    /// The first `len` ids, or all if there are fewer, with the end tokens of documents.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`IdSource::read`](crate::IdSource::read).
+    pub fn start(&self, len: usize) -> Result<Vec<u32>> {
+        let mut start = vec![0; len.min(self.num_tokens())];
+        let mut rest = &mut start[..];
+        let mut read = |ids: Ids<'_>| -> Result<bool> {
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(ids.len().min(rest.len()));
+            rest = others;
+            ids.read(0, part)?;
+            Ok(rest.is_empty())
+        };
+        match self {
+            Self::Stream(ids) => drop(read(*ids)?),
+            Self::Documents(documents) => {
+                for document in documents.iter() {
+                    if read(document)? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(start)
     }
 
     /// The token that ends a document, and with which the next one starts; `None` for a stream.

@@ -71,6 +71,20 @@ impl TokenKind {
         matches!(self, Self::Char | Self::Byte)
     }
 
+    /// Whether the part of a text after a byte is tokenized like a text of its own. `false` is always correct.
+    #[cfg(feature = "cache")]
+    pub(crate) fn starts_anew_after(self, byte: u8, normalization: Normalization) -> bool {
+        match (normalization, self) {
+            // spaces before and after other characters depend on each other
+            (Normalization::Book, _) => byte == b'\n',
+            // `\r` and `\n` are one line end
+            (_, Self::Char | Self::Byte) => byte.is_ascii() && byte != b'\r',
+            (_, Self::Word) => matches!(byte, b' ' | b'\t' | b'\n'),
+            // a space belongs to the next token
+            (_, Self::WordPunct) => matches!(byte, b'\t' | b'\n'),
+        }
+    }
+
     /// The tokens of a normalized text, as written in a vocabulary file.
     ///
     /// ```
@@ -152,7 +166,20 @@ fn parse_byte(escaped: &str) -> Option<u8> {
 
 /// Calls `sink` with the bytes of every character of `text`.
 fn each_char<E>(text: &str, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-    text.char_indices().map(|(start, c)| &text.as_bytes()[start..start + c.len_utf8()]).try_for_each(sink)
+    let mut rest = text.as_bytes();
+    while let Some(&first) = rest.first() {
+        // the length of a character follows from its first byte
+        let len = match first {
+            ..0x80 => 1,
+            0x80..0xE0 => 2,
+            0xE0..0xF0 => 3,
+            0xF0.. => 4,
+        };
+        let (character, others) = rest.split_at(len);
+        sink(character)?;
+        rest = others;
+    }
+    Ok(())
 }
 
 /// Normalizes and tokenizes a text that arrives in pieces. The pieces may begin and end anywhere.
@@ -294,11 +321,10 @@ impl Words {
             rest.len() - rest[index..].trim_start().len()
         });
         self.unfinished.push_str(&rest[last_end..]);
-        for word in rest[..last_end].split_whitespace() {
+        rest[..last_end].split_whitespace().try_for_each(|word| {
             *size += TextSize::of(word.as_bytes());
-            sink(word.as_bytes())?;
-        }
-        Ok(())
+            sink(word.as_bytes())
+        })
     }
 
     /// Ends the unfinished word.

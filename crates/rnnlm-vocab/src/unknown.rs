@@ -114,12 +114,16 @@ impl UnknownTokens {
         &mut self.occurrences
     }
 
-    /// The sizes in the text of `count` unknown tokens after the first `skipped` ones.
-    pub(crate) fn sizes(&self, skipped: usize, count: usize) -> impl Iterator<Item = TextSize> {
-        let size_of_literal = TextSize::of(UNKNOWN_TOKEN.as_bytes());
-        let occurrences = (skipped..skipped + count).map(|number| self.occurrences.get(number).copied());
-        // an occurrence that is not listed counts like a literal `<unk>`
-        occurrences.map(move |index| index.and_then(|index| self.sizes.get(index)).copied().unwrap_or(size_of_literal))
+    /// Whether every occurrence is known.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.unlisted == 0
+    }
+
+    /// The size in the text of an unknown token. One that is not known counts like a literal `<unk>`.
+    pub(crate) fn size_of(&self, number: usize) -> TextSize {
+        let index = self.occurrences.get(number);
+        let size = index.and_then(|&index| self.sizes.get(index)).copied();
+        size.unwrap_or_else(|| TextSize::of(UNKNOWN_TOKEN.as_bytes()))
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use rnnlm_vocab::{
-    Batches, CachePass, CacheProgress, Corpus, CorpusOptions, Documents, Error, IdSource, Ids, Normalization, Result,
-    Sampling, Source, TokenCache, TokenKind,
+    Batches, CachePass, CacheProgress, Corpus, CorpusOptions, DocumentList, DocumentSet, Documents, Error, IdSource,
+    Ids, Normalization, PackedIds, Result, Sampling, Source, TokenCache, TokenKind,
 };
 
 struct Silent;
@@ -59,6 +59,16 @@ proptest! {
         let Ok(mut expected) = Corpus::from_bytes(text.as_bytes(), &with_limit) else { return Ok(()) };
         let (_folder, path, target) = folder(text.as_bytes());
         let cache = build(&target, &path, &options).unwrap();
+        let all = Corpus::from_bytes(text.as_bytes(), &options).unwrap();
+        let known = |corpus: &Corpus, ids| corpus.text_sizes(ids, 1..all.ids.len()).unwrap()[1];
+        prop_assert_eq!(known(&cache.describe(), Ids::stored(&cache)), known(&all, Ids::from(&all.ids)));
+        let first = all.text_size(0..1);
+        let [size, _] = cache.describe().text_sizes(Ids::stored(&cache), 0..all.ids.len()).unwrap();
+        prop_assert_eq!(size, all.text);
+        if all.ids[0] != 0 {
+            let [size, _] = cache.describe().text_sizes(Ids::stored(&cache), 1..all.ids.len()).unwrap();
+            prop_assert_eq!(size, all.text - first);
+        }
         let mut loaded = cache.load(max_tokens).unwrap();
         prop_assert_eq!(&loaded.ids, &expected.ids);
         prop_assert_eq!(&loaded.documents, &expected.documents);
@@ -71,6 +81,31 @@ proptest! {
             prop_assert_eq!((loaded.ids, loaded.documents), (expected.ids, expected.documents));
         } else if max_tokens == 0 {
             prop_assert_eq!(loaded.unknown.count(), expected.unknown.count());
+        }
+    }
+
+    #[test]
+    fn minibatches_of_stored_documents_are_those_in_memory(
+        lines in prop::collection::vec("[a-d]{0,9}", 8..60), (batch_size, num_steps) in (1..4_usize, 1..9_usize),
+        (fraction, seed, epoch) in (0.0..0.9_f64, any::<u64>(), 0..9_u64), shuffle in any::<bool>(),
+    ) {
+        let options = CorpusOptions { documents: Documents::Lines, ..options(TokenKind::Char) };
+        let text = lines.join("\n");
+        let Ok(mut corpus) = Corpus::from_bytes(text.as_bytes(), &options) else { return Ok(()) };
+        let (_folder, path, target) = folder(text.as_bytes());
+        let cache = build(&target, &path, &options).unwrap();
+        let (index, contents) = cache.documents(0).unwrap();
+        let Ok(num_training) = corpus.split_documents(fraction, seed) else { return Ok(()) };
+        let lists = DocumentList::split(&index, &contents, fraction, seed).unwrap();
+        for (range, list) in [0..num_training, num_training..corpus.documents.len()].into_iter().zip(&lists) {
+            let moved = corpus.document_set(range).unwrap();
+            let stored = DocumentSet::listed(Ids::stored(&cache), &index, list, moved.end_token());
+            prop_assert_eq!((moved.len(), moved.num_tokens()), (stored.len(), stored.num_tokens()));
+            let batches = |set| Batches::documents(set, batch_size, num_steps, seed, epoch, shuffle);
+            let Ok(expected) = batches(moved) else { continue };
+            let mut found = batches(stored).unwrap().into_iter();
+            prop_assert!(expected.into_iter().eq(found.by_ref()));
+            prop_assert!(found.error().is_none());
         }
     }
 
@@ -93,6 +128,10 @@ proptest! {
             let mut stored = Batches::new(sampling, Ids::stored(&cache), batch_size, num_steps, seed, epoch).unwrap().into_iter();
             prop_assert!(memory.into_iter().eq(stored.by_ref()));
             prop_assert!(stored.error().is_none());
+            let packed = PackedIds::read(Ids::stored(&cache), vocab_size as usize + 1).unwrap();
+            let memory = Batches::new(sampling, &corpus.ids, batch_size, num_steps, seed, epoch).unwrap();
+            let packed = Batches::new(sampling, Ids::stored(&packed), batch_size, num_steps, seed, epoch).unwrap();
+            prop_assert!(memory.into_iter().eq(packed));
         }
     }
 }
@@ -138,6 +177,102 @@ fn a_build_reports_progress_and_size_and_is_complete_or_absent() {
     let mut again = Recorder::default();
     assert_eq!(build(&mut again).unwrap().ids_sha256(), cache.ids_sha256());
     assert_eq!((again.passes.len(), again.announced), (0, 0));
+    // with a given vocabulary, the text is read once, and the size is estimated; of a short text it is exact
+    let (mut given, target) = (Recorder::default(), folder.path().join("given"));
+    let texts = std::slice::from_ref(&path);
+    let vocab = Some(cache.vocab());
+    let with_vocab = TokenCache::build(&target, texts, cache.options(), vocab, u64::MAX, &mut given).unwrap();
+    assert_eq!((given.passes.as_slice(), given.announced), (&[CachePass::Write][..], 19_000 + json));
+    assert_eq!(with_vocab.load(0).unwrap().ids, cache.load(19_000).unwrap().ids);
+    // a second text of 4 MB is read in several segments
+    fs::write(&path, b"the time traveller\n".repeat(220_000)).unwrap();
+    let mut long = Recorder::default();
+    TokenCache::rebuild(&target, texts, cache.options(), vocab, u64::MAX, &mut long).unwrap();
+    let exact = 19 * 220_000;
+    assert!(long.announced.abs_diff(exact) < exact / 20, "{} instead of {exact}", long.announced);
+}
+
+/// The files of a folder with their contents.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    entries(folder).into_iter().map(|name| (name.clone(), fs::read(folder.join(name)).expect("a file"))).collect()
+}
+
+#[test]
+fn the_bytes_of_a_cache_do_not_depend_on_the_number_of_threads() {
+    let words: Vec<String> = (0..700_000_u64).map(|n| (n * n % 9973 * (n % 7)).to_string()).collect();
+    let text: String = words.chunks(9).map(|line| line.join(" ") + "\n").collect();
+    let (folder, path, _) = folder(text.as_bytes());
+    for (kind, documents) in [
+        (TokenKind::Word, Documents::None),
+        (TokenKind::Char, Documents::Lines),
+        (TokenKind::WordPunct, Documents::None),
+    ] {
+        let options = CorpusOptions { documents, ..options(kind) };
+        let target = folder.path().join("cache");
+        let corpus = Corpus::from_path(&path, &options).unwrap();
+        let mut expected = None;
+        for num_threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(num_threads).build().unwrap();
+            let cache = pool.install(|| build(&target, &path, &options)).unwrap();
+            let found = contents(&target);
+            let expected = expected.get_or_insert_with(|| found.clone());
+            for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+                assert!(expected == found, "{kind:?} {num_threads} {name}");
+            }
+            assert!(cache.load(0).unwrap().ids == corpus.ids, "{kind:?}");
+            assert_eq!(cache.vocab(), &corpus.vocab);
+            drop(cache);
+            fs::remove_dir_all(&target).unwrap();
+        }
+    }
+}
+
+#[cfg(feature = "compression")]
+#[test]
+fn compressed_texts_are_streamed_in_bounded_memory() {
+    use std::io::Write;
+    let text = b"the time traveller was expounding a recondite matter\n".repeat(100_000); // 5.3 MB
+    let (folder, path, target) = folder(&text);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&text).unwrap();
+    let zstd = ruzstd::encoding::compress_to_vec(&text[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let expected = build(&target, &path, &options(TokenKind::Word)).unwrap();
+    for (name, bytes) in [("text.txt.gz", gzip.finish().unwrap()), ("text.txt.zst", zstd)] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        assert!(rnnlm_vocab::is_compressed(&path));
+        let texts = [path.clone(), path];
+        let target = folder.path().join(format!("cache-{name}"));
+        // less than the text, which is not kept
+        let memory = 3 << 20;
+        let cache = TokenCache::build(&target, &texts, &options(TokenKind::Word), None, memory, &mut Silent).unwrap();
+        assert_eq!(cache.len(), 2 * expected.len());
+        let ids = cache.load(expected.len()).unwrap().ids;
+        assert!(ids == expected.load(0).unwrap().ids);
+    }
+    assert!(!rnnlm_vocab::is_compressed(&path) && !rnnlm_vocab::is_compressed(folder.path()));
+}
+
+#[test]
+fn files_in_other_encodings_are_named() {
+    let (folder, first, target) = folder("caf\u{e9} noir\n".repeat(100).as_bytes());
+    let second = folder.path().join("latin.txt");
+    fs::write(&second, b"th\xE9 vert\n".repeat(100)).unwrap();
+    let texts = [first, second];
+    let build = |options: &CorpusOptions| TokenCache::build(&target, &texts, options, None, u64::MAX, &mut Silent);
+    let error = error(build(&options(TokenKind::Char)));
+    assert!(error.contains("latin.txt` is not UTF-8: byte 0xE9 at offset 2, line 1"), "{error}");
+    assert_eq!(entries(folder.path()), ["latin.txt", "text.txt"]);
+}
+
+#[test]
+fn a_pipe_is_refused() {
+    let (folder, _, target) = folder(b"");
+    let pipe = folder.path().join("pipe");
+    if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
+        let error = error(build(&target, &pipe, &options(TokenKind::Char)));
+        assert!(error.ends_with("pipe` is a device, expected a file"), "{error}");
+    }
 }
 
 #[test]

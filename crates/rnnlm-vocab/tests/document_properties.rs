@@ -4,8 +4,8 @@ use std::io::BufReader;
 
 use proptest::prelude::*;
 use rnnlm_vocab::{
-    Batches, Corpus, CorpusOptions, DocumentReader, Documents, LineEndConversion, Minibatch, Normalization, Source,
-    TextSize, TokenKind, Vocab,
+    Batches, Corpus, CorpusOptions, DocumentList, DocumentReader, DocumentSet, Documents, LineEndConversion, Minibatch,
+    Normalization, Source, TextSize, TokenKind, Vocab,
 };
 
 /// Difficult texts: end tokens as words, all line ends, blank lines, non-ASCII white space.
@@ -66,8 +66,7 @@ fn corpus(text: &str, options: &CorpusOptions) -> Option<Corpus> {
 
 /// The documents of a corpus, without their end tokens.
 fn contents(corpus: &Corpus) -> Vec<&[u32]> {
-    let set = corpus.document_set(0..corpus.documents.len()).expect("documents");
-    set.iter().map(|ids| &ids[..ids.len() - 1]).collect()
+    corpus.documents.ranges().map(|range| &corpus.ids[range.start..range.end - 1]).collect()
 }
 
 proptest! {
@@ -171,6 +170,14 @@ proptest! {
             let before = corpus.clone();
             let num_training = corpus.split_documents(fraction, seed).ok()?;
             assert_eq!(corpus.unknown.count(), before.unknown.count());
+            let lists = DocumentList::split(&before.documents, &before.document_contents(), fraction, seed).unwrap();
+            let end_token = corpus.vocab.end_token().unwrap();
+            let mut listed = Vec::new();
+            for list in &lists {
+                let set = DocumentSet::listed(&before.ids, &before.documents, list, end_token);
+                set.for_each_part(|part| listed.extend_from_slice(part)).unwrap();
+            }
+            assert_eq!(listed, corpus.ids);
             let decode = |ids: &[u32]| corpus.vocab.decode(ids).unwrap();
             let decoded: Vec<_> = contents(&corpus).into_iter().map(decode).collect();
             let (training, validation) = decoded.split_at(num_training);
@@ -213,25 +220,27 @@ proptest! {
         };
         let corpus = Corpus::from_bytes(text.as_bytes(), &options).unwrap();
         let set = corpus.document_set(first.index(corpus.documents.len())..corpus.documents.len()).unwrap();
-        if set.ids().len() <= n * t + t {
+        let mut ids = Vec::new();
+        set.for_each_part(|part| ids.extend_from_slice(part)).unwrap();
+        if ids.len() <= n * t + t {
             prop_assert!(Batches::documents(set, n, t, seed, epoch, shuffle).is_err());
             return Ok(());
         }
         // one row of one step shows the whole stream
         let whole: Vec<Minibatch> = Batches::documents(set, 1, 1, seed, epoch, shuffle).unwrap().into_iter().collect();
         let offset = Batches::documents(set, 1, 1, seed, epoch, shuffle).unwrap().offset();
-        prop_assert_eq!((whole.len(), offset), (set.ids().len(), 0));
+        prop_assert_eq!((whole.len(), offset), (ids.len(), 0));
         let mut stream: Vec<u32> = whole.iter().map(|minibatch| minibatch.inputs[0]).collect();
         stream.push(whole.last().unwrap().targets[0]);
         if shuffle {
             prop_assert_eq!(stream[0], set.end_token());
             let mut found: Vec<&[u32]> = stream[1..].split_inclusive(|&id| id == set.end_token()).collect();
-            let mut expected: Vec<&[u32]> = set.iter().collect();
+            let mut expected: Vec<&[u32]> = ids.split_inclusive(|&id| id == set.end_token()).collect();
             found.sort();
             expected.sort();
             prop_assert_eq!(found, expected);
         } else {
-            prop_assert_eq!(&stream, &[&[set.end_token()], set.ids()].concat());
+            prop_assert_eq!(&stream, &[&[set.end_token()], &ids[..]].concat());
         }
         let batches = Batches::documents(set, n, t, seed, epoch, shuffle).unwrap();
         let offset = batches.offset();

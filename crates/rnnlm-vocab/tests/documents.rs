@@ -1,8 +1,8 @@
 //! Documents: their end tokens, the ids of a corpus of documents, and its validation set.
 
 use rnnlm_vocab::{
-    Corpus, CorpusOptions, Documents, EOS_TOKEN, Error, LineEndConversion, Normalization, Source, TextSize, TokenKind,
-    Vocab,
+    Corpus, CorpusOptions, Documents, EOS_TOKEN, Error, Ids, LineEndConversion, Normalization, Source, TextSize,
+    TokenKind, Vocab,
 };
 
 fn options(kind: TokenKind, documents: Documents) -> CorpusOptions {
@@ -20,7 +20,8 @@ fn tokens(vocab: &Vocab) -> Vec<&str> {
 /// The decoded documents, with their end tokens.
 fn documents(corpus: &Corpus) -> Vec<String> {
     let set = corpus.document_set(0..corpus.documents.len()).expect("documents");
-    set.iter().map(|document| corpus.vocab.decode(document).expect("ids of the corpus")).collect()
+    let decode = |document: Ids<'_>| corpus.vocab.decode(&document.load().expect("ids in memory"));
+    set.iter().map(|document| decode(document).expect("ids of the corpus")).collect()
 }
 
 #[test]
@@ -240,8 +241,9 @@ fn split(text: &str, kind: TokenKind, fraction: f64, seed: u64) -> [Vec<String>;
     assert_eq!((len, corpus.documents.len(), corpus.text_size(0..len)), before);
     [0..num_training, num_training..corpus.documents.len()].map(|range| {
         let set = corpus.document_set(range).expect("documents");
-        let decode = |ids: &[u32]| corpus.vocab.decode(ids).expect("ids of the corpus").trim().to_owned();
-        let mut documents: Vec<_> = set.iter().map(decode).collect();
+        let decode =
+            |ids: Ids<'_>| corpus.vocab.decode(&ids.load().expect("ids in memory")).expect("ids of the corpus");
+        let mut documents: Vec<_> = set.iter().map(|ids| decode(ids).trim().to_owned()).collect();
         documents.sort();
         documents
     })

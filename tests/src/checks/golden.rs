@@ -314,6 +314,8 @@ fn train_inputs(golden: &Golden, perturbation: Option<Perturbation>) -> Result<T
         batch_size,
         num_steps,
         optimizer: case.optimizer,
+        average: case.average,
+        no_bias_decay: case.no_bias_decay,
         lr: case.lr,
         clip: case.clip,
         clip_value: case.clip_value,

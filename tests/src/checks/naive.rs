@@ -17,6 +17,7 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
         Operation::Axpy => y.each(|r, c, old| old + scalar * a.at(r, c)),
         Operation::Multiply(false) => y.each(|r, c, _| a.at(r, c) * b.at(r, c)),
         Operation::Multiply(true) => y.each(|r, c, old| old + a.at(r, c) * b.at(r, c)),
+        Operation::Normalize => y.each(|r, c, _| normalized(a.at(r, c), b.at(r, c))),
         Operation::Gemm(transpose, accumulate) => y.each(|r, c, old| {
             let start = if accumulate { old } else { 0.0 };
             start + dot(transpose, a, b, r, c)
@@ -194,6 +195,10 @@ fn sum_where(ids: &[u32], entry: usize, value: impl Fn(usize) -> f64) -> f64 {
         }
     }
     total
+}
+
+fn normalized(a: f64, b: f64) -> f64 {
+    if a + b == 0.0 { 0.5 } else { a / (a + b) }
 }
 
 fn activate(activation: Activation, x: f64) -> f64 {

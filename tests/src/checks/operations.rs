@@ -60,7 +60,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
         }
         let has_extremes =
             matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy(_) | Operation::SkipNonfinite)
-                || matches!(operation, Operation::Update(_));
+                || matches!(operation, Operation::Update(_) | Operation::Normalize);
         if has_extremes {
             checks.push(check(target, Case { operation, shape: [4, 12, 1], setting: Setting::Extreme }));
         }
@@ -105,6 +105,7 @@ fn name(operation: Operation) -> String {
     let accumulate = |yes: bool| if yes { " +=" } else { "" };
     match operation {
         Operation::Multiply(yes) => format!("multiply{}", accumulate(yes)),
+        Operation::Normalize => "normalize".to_owned(),
         Operation::Gemm(Transpose::NN, yes) => format!("gemm A·B{}", accumulate(yes)),
         Operation::Gemm(Transpose::NT, yes) => format!("gemm A·Bᵀ{}", accumulate(yes)),
         Operation::Gemm(Transpose::TN, yes) => format!("gemm Aᵀ·B{}", accumulate(yes)),
@@ -224,7 +225,7 @@ impl Case {
         match self.operation {
             Operation::Gemm(Transpose::NT, _) | Operation::Linear => [cols, inner],
             Operation::Gemm(..) => [inner, cols],
-            Operation::Multiply(_) | Operation::Update(_) => [rows, cols],
+            Operation::Multiply(_) | Operation::Normalize | Operation::Update(_) => [rows, cols],
             Operation::SkipNonfinite => [1, 1],
             _ => [0, 0],
         }
@@ -287,6 +288,16 @@ impl Case {
             (Operation::Activate(_), Setting::Extreme) => {
                 let row = [40.0, -40.0, 88.8, -88.8, 104.0, -104.0, 0.0, -0.0, 1e-30, f32::INFINITY, 20.0, f32::NAN];
                 operands.out.values = [row, row.map(|x| -x), row.map(|x| x / 3.0), row.map(|x| x * 1e-3)].concat();
+            }
+            // Gates, which are not negative.
+            (Operation::Normalize, setting) => {
+                let factor = if setting == Setting::Extreme { 1e-30 } else { 0.5 };
+                for operand in [&mut operands.a, &mut operands.b] {
+                    operand.values.iter_mut().for_each(|value| *value = value.abs() * factor);
+                    if setting == Setting::Extreme {
+                        operand.values[1] = 0.0;
+                    }
+                }
             }
             // No update has been skipped before.
             (Operation::SkipNonfinite, setting) => {

@@ -1,6 +1,8 @@
 //! Language models on a device: the loss and gradients of one minibatch, and training runs.
 
-use rnnlm_model::{LanguageModel, ModelConfig, Optimizer, Position, Regularization, TrainConfig, Trainer};
+use rnnlm_model::{
+    Average, LanguageModel, ModelConfig, Optimizer, Position, Regularization, Snapshot, TrainConfig, Trainer,
+};
 use rnnlm_rnn::{ExecutionPath, ParameterLayout, ParameterSet, Recurrence};
 use rnnlm_vocab::Minibatch;
 
@@ -114,6 +116,12 @@ pub(super) fn run<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Mode
 pub(super) fn train<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &TrainInputs) -> Result<TrainOutputs> {
     let mut trainer = Trainer::new(backend, &inputs.model, &inputs.train, path)?;
     trainer.model_mut().parameters_mut().write(backend, &inputs.parameters)?;
+    if inputs.train.average == Average::NtAsgd {
+        // averages from the first update, without a validation set
+        let snapshot = trainer.snapshot()?;
+        let position = Position { average_start: Some(0), ..snapshot.position };
+        trainer.restore(&Snapshot { position, ..snapshot })?;
+    }
     let (mut losses, mut gradient_norms) = (Vec::new(), Vec::new());
     match &inputs.data {
         TrainData::Minibatches(minibatches) => {
@@ -139,7 +147,7 @@ pub(super) fn train<B: Recurrence>(backend: &B, path: ExecutionPath, inputs: &Tr
             other => drop(other?),
         },
     }
-    Ok(TrainOutputs { losses, gradient_norms, parameters: named(backend, trainer.model().parameters())? })
+    Ok(TrainOutputs { losses, gradient_norms, parameters: named(backend, trainer.evaluated_model().parameters())? })
 }
 
 /// The global gradient norm before clipping, and every parameter after the update.
@@ -152,7 +160,7 @@ pub(super) fn update<B: Recurrence>(backend: &B, inputs: &UpdateInputs) -> Resul
     let mut parameters = ParameterSet::zeros(backend, &layout)?;
     gradients.write(backend, &inputs.gradients.concat())?;
     let train = TrainConfig { clip: inputs.clip, ..TrainConfig::book() };
-    let mut optimizer = Optimizer::new(backend, &train, layout.len())?;
+    let mut optimizer = Optimizer::new(backend, &train, &layout)?;
     let norm = optimizer.gradient_norm(backend, &gradients)?;
     optimizer.update(backend, inputs.lr, 1, &mut gradients, &mut parameters)?;
     Ok((norm, parameters.to_vec(backend)?))

@@ -18,6 +18,8 @@ pub enum Operation {
     Axpy,
     /// [`ops::multiply`], and whether it accumulates.
     Multiply(bool),
+    /// [`ops::normalize`].
+    Normalize,
     /// [`ops::gemm`], and whether it accumulates.
     Gemm(Transpose, bool),
     /// [`ops::linear`].
@@ -114,12 +116,13 @@ pub(crate) fn mask(probability: f32, period: u32) -> Mask {
 
 impl Operation {
     /// All operations. The checks are created from this list.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::Fill,
         Self::Copy,
         Self::Axpy,
         Self::Multiply(false),
         Self::Multiply(true),
+        Self::Normalize,
         Self::Gemm(Transpose::NN, false),
         Self::Gemm(Transpose::NN, true),
         Self::Gemm(Transpose::NT, false),
@@ -242,6 +245,7 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
         Operation::Copy => ops::copy(backend, a, y)?,
         Operation::Axpy => ops::axpy(backend, scalar, a, y)?,
         Operation::Multiply(accumulate) => ops::multiply(backend, a, b, accumulate, y)?,
+        Operation::Normalize => ops::normalize(backend, a, b, y)?,
         Operation::Gemm(transpose, accumulate) => ops::gemm(backend, transpose, a, b, accumulate, y)?,
         Operation::Linear => ops::linear(backend, a, b, operands.state[0].view(&first), y)?,
         Operation::AddRow => ops::add_row(backend, a, y)?,

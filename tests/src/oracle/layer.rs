@@ -15,6 +15,10 @@ pub enum Kind {
     GruBefore,
     /// `torch.nn.LSTM`.
     Lstm,
+    /// minGRU.
+    MinGru,
+    /// minLSTM with normalized gates.
+    MinLstm,
 }
 
 impl From<Cell> for Kind {
@@ -25,6 +29,8 @@ impl From<Cell> for Kind {
             Cell::Gru { reset_after: true } => Self::GruAfter,
             Cell::Gru { reset_after: false } => Self::GruBefore,
             Cell::Lstm => Self::Lstm,
+            Cell::MinGru => Self::MinGru,
+            Cell::MinLstm => Self::MinLstm,
         }
     }
 }
@@ -34,7 +40,8 @@ impl Kind {
     pub(super) fn gates(self) -> usize {
         match self {
             Self::Tanh | Self::Relu => 1,
-            Self::GruAfter | Self::GruBefore => 3,
+            Self::MinGru => 2,
+            Self::GruAfter | Self::GruBefore | Self::MinLstm => 3,
             Self::Lstm => 4,
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! It follows PyTorch's documentation of `torch.nn.{RNN,GRU,LSTM,Linear,CrossEntropyLoss}` and, for the GRU that applies the
 //! reset gate before the matrix multiplication, the book's section on GRUs (9.1 in the Chinese edition, 10.2 in the current
-//! English one). Sequences are time-major: element `(t, n, j)` of a sequence with `J` features has the index
+//! English one). minGRU and minLSTM follow arXiv 2410.01201. Sequences are time-major: element `(t, n, j)` of a sequence with `J` features has the index
 //! `(t·N + n)·J + j`.
 
 #![expect(clippy::needless_range_loop, reason = "loops over indices resemble the formulas")]
@@ -15,6 +15,8 @@ mod gru;
 mod layer;
 mod loss;
 mod lstm;
+mod mingru;
+mod minlstm;
 
 pub use layer::{Input, Kind, Layer};
 pub use loss::{Linear, cross_entropy, smoothed_cross_entropy};
@@ -165,6 +167,8 @@ fn step(layer: &Layer, input: &Input, row: usize, hidden: &[f64], cell: &[f64]) 
         Kind::GruAfter => gru::step_after(layer, &from_input, hidden),
         Kind::GruBefore => gru::step_before(layer, &from_input, hidden),
         Kind::Lstm => lstm::step(layer, &from_input, hidden, cell),
+        Kind::MinGru => mingru::step(&from_input, hidden),
+        Kind::MinLstm => minlstm::step(&from_input, hidden),
     }
 }
 

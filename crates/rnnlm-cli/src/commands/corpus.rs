@@ -40,8 +40,8 @@ enum CorpusCommand {
 
 /// Build a token cache, with which `rnnlm train --corpus DIR` trains on a text that is larger than memory.
 ///
-/// The ids of the text are stored in safetensors files with digests. The text is read twice: to build the vocabulary, and
-/// to write the ids. `rnnlm train` builds a cache itself for a text that would take more than an eighth of the memory.
+/// The ids of the text are stored in safetensors files with digests. The text is read twice: to build the vocabulary, unless
+/// --vocab gives it, and to write the ids. `rnnlm train` builds a cache itself for a text that would take more than an eighth of the memory.
 #[derive(Debug, clap::Args)]
 struct BuildArgs {
     /// Files, folders of files, patterns such as 'texts/*.txt', or named corpora; read as one text. The end of a file ends a

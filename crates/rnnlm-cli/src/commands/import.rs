@@ -25,7 +25,8 @@ Examples:
 
 const DETAILS: &str = "\
 Tensors:
-  The layers are a torch.nn.RNN, GRU or LSTM with any name. The embedding has `emb` in its name or is called `encoder`. \
+  The layers are a torch.nn.RNN, GRU or LSTM with any name, or a minGRU or minLSTM, which has weight_ih_l0 and no \
+weight_hh_l0. The embedding has `emb` in its name or is called `encoder`. \
 The output layer has `linear`, `fc`, `out`, `head`, `dense` or `proj` in its name, or is called `decoder` or \
 `classifier`. Prefixes such as `model.` and `module.` have no effect. --rename FROM=TO is for other names: a tensor FROM \
 or FROM.x becomes TO or TO.x before names are recognized, so that modules can be called embedding, rnn and linear. Of \

@@ -13,6 +13,7 @@ mod plot;
 mod score;
 #[cfg(feature = "serve")]
 mod serve;
+mod sweep;
 mod train;
 
 use std::ffi::OsString;
@@ -47,6 +48,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
+    Sweep(Box<sweep::SweepArgs>),
     Generate(Box<generate::GenerateArgs>),
     Eval(eval::EvalArgs),
     #[cfg(feature = "serve")]
@@ -64,8 +66,11 @@ enum Command {
 pub(crate) fn parse(line: &[OsString]) -> Result<(Cli, Vec<String>), ParseError> {
     let parsed = train::parse(Cli::command(), line)?;
     let mut cli = Cli::from_arg_matches(&parsed.matches)?;
-    if let Some(Command::Train(args)) = &mut cli.command {
-        args.settings = parsed.settings;
+    match &mut cli.command {
+        Some(Command::Train(args)) => args.settings = parsed.settings,
+        // the command is the first argument
+        Some(Command::Sweep(args)) => args.line = line.iter().skip(2).cloned().collect(),
+        _ => {}
     }
     Ok((cli, parsed.warnings))
 }
@@ -78,6 +83,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Some(Command::Train(args)) => train::run(args),
+        Some(Command::Sweep(args)) => sweep::run(args),
         Some(Command::Generate(args)) => generate::run(args),
         Some(Command::Eval(args)) => eval::run(args),
         Some(Command::Score(args)) => score::run(args),

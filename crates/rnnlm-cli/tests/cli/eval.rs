@@ -100,3 +100,86 @@ fn next_prints_probabilities_that_eval_confirms() {
     let text = dir.run(&["next", "run", "--prefix", "an", "--top", "1"]).succeeded().stdout;
     assert_eq!(text, format!("{:.6}  {:?}\n", probabilities[0], next[0]["token"].as_str().expect("a token")));
 }
+
+/// A run on a repetitive text, and another text of the same tokens.
+fn stream(epochs: &str) -> TestDir {
+    let dir = TestDir::new();
+    dir.write("text.txt", "the tide comes in and ".repeat(30));
+    dir.write("other.txt", "and the tide in the tide ".repeat(12));
+    let sizes = ["--hidden-size", "16", "--batch-size", "2", "--num-steps", "10", "--threads", "1"];
+    let args =
+        ["train", "--quiet", "--corpus", "text.txt", "--out", "run", "--epochs", epochs, "--val-fraction", "0.1"];
+    dir.run(&[&args[..], &sizes].concat()).succeeded();
+    dir
+}
+
+#[test]
+fn blocks_have_no_context_before_them() {
+    let dir = stream("10");
+    let whole = eval(&dir, &["--corpus", "other.txt"]);
+    let block = eval(&dir, &["--corpus", "other.txt", "--block-size", "299"]);
+    assert_eq!((&block["nats"], &block["block_size"], &block["tokens"]), (&whole["nats"], &json!(299), &json!(299)));
+    // each block is a text of its own, whose first token is the last one of the block before
+    let text = std::fs::read_to_string(dir.path("other.txt")).expect("a text");
+    let mut nats = 0.0;
+    for start in (0..299).step_by(50) {
+        dir.write("block.txt", &text[start..300.min(start + 51)]);
+        nats += number(&eval(&dir, &["--corpus", "block.txt"]), "nats");
+    }
+    let blocks = eval(&dir, &["--corpus", "other.txt", "--block-size", "50"]);
+    assert!((number(&blocks, "nats") / nats - 1.0).abs() < 1e-12, "rounding only");
+    assert_ne!(blocks["nats"], whole["nats"]);
+    let text = dir.run(&["eval", "run", "--corpus", "other.txt", "--block-size", "50"]).succeeded().stdout;
+    assert!(text.contains("method          blocks of 50 tokens without context"), "{text}");
+
+    let dir = names("lines");
+    let args = ["eval", "run", "--corpus", "names.txt", "--block-size", "5"];
+    dir.run(&args).failed(2, &["--block-size 5 needs a run on a stream", "each document"]);
+}
+
+#[test]
+fn a_model_that_adapts_predicts_a_repetitive_text_better_and_the_run_does_not_change() {
+    let dir = stream("2");
+    let before = dir.snapshot();
+    let fixed = number(&eval(&dir, &["--corpus", "other.txt"]), "perplexity");
+    let rms = eval(&dir, &["--corpus", "other.txt", "--dynamic", "--dynamic-lr", "0.001", "--dynamic-steps", "10"]);
+    let sgd = eval(&dir, &["--corpus", "other.txt", "--dynamic=sgd", "--dynamic-lr", "0.5"]);
+    assert!(number(&rms, "perplexity") < 0.9 * fixed && number(&sgd, "perplexity") < 0.9 * fixed, "{rms} {sgd}");
+    let settings = json!({ "rule": "rms", "lr": 0.001, "decay": 0.001, "eps": 0.001, "num_steps": 10 });
+    assert_eq!((&rms["dynamic"], &rms["tokens"]), (&settings, &json!(299)));
+    assert_eq!(sgd["dynamic"]["rule"], "sgd");
+    // each text starts from the trained weights
+    let both = eval(&dir, &["--corpus", "other.txt", "--corpus", "other.txt", "--dynamic=sgd", "--dynamic-lr", "0.5"]);
+    assert_eq!((&both["texts"][0]["nats"], &both["texts"][1]["nats"]), (&sgd["nats"], &sgd["nats"]));
+    assert_eq!(dir.snapshot(), before);
+
+    let refused = |flags: &[&str], words: &[&str]| {
+        dir.run(&[&["eval", "run", "--corpus", "other.txt"], flags].concat()).failed(2, words);
+    };
+    refused(&["--dynamic-lr", "0.1"], &["--dynamic"]);
+    refused(&["--dynamic", "--block-size", "9"], &["--block-size", "--dynamic"]);
+    refused(&["--dynamic=sgd", "--dynamic-eps", "0.1"], &["--dynamic=sgd has no --dynamic-eps"]);
+    refused(&["--dynamic=adam"], &["rms, sgd"]);
+    refused(&["--dynamic", "--dynamic-decay", "2"], &["`decay` is 2, it must be from 0 to 1"]);
+}
+
+#[test]
+fn the_training_text_of_the_statistics_is_the_one_of_the_run() {
+    let dir = stream("2");
+    let expected = eval(&dir, &["--corpus", "other.txt", "--dynamic"]);
+    std::fs::rename(dir.path("text.txt"), dir.path("moved.txt")).expect("a file");
+    dir.run(&["eval", "run", "--corpus", "other.txt", "--dynamic"]).failed(1, &["text.txt"]);
+    let moved = eval(&dir, &["--corpus", "other.txt", "--dynamic", "--training-corpus", "moved.txt"]);
+    assert_eq!(moved, expected);
+    let args = ["eval", "run", "--corpus", "other.txt", "--dynamic", "--training-corpus", "other.txt"];
+    dir.run(&args).failed(4, &["`other.txt` is not the text of the run"]);
+}
+
+#[test]
+fn documents_adapt_a_model_one_after_another() {
+    let dir = names("lines");
+    let fixed = eval(&dir, &["--corpus", "names.txt"]);
+    let adapted = eval(&dir, &["--corpus", "names.txt", "--dynamic=sgd", "--dynamic-lr", "0.3"]);
+    assert_eq!((&adapted["tokens"], &adapted["documents"]), (&fixed["tokens"], &fixed["documents"]));
+    assert!(number(&adapted, "perplexity") < number(&fixed, "perplexity"), "{adapted} {fixed}");
+}

@@ -16,6 +16,7 @@ mod serve;
 mod settings;
 mod signals;
 mod support;
+mod sweep;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod texts;

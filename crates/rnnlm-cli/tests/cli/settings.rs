@@ -101,6 +101,39 @@ fn presets_have_the_settings_of_the_book() {
 }
 
 #[test]
+fn recipes_are_defaults_that_flags_override() {
+    let dir = TestDir::new();
+    let help = dir.run(&["train", "--help"]).succeeded().stdout;
+    for name in ["shakespeare-fast", "shakespeare", "names", "logs", "words-small"] {
+        print(&dir, &[], &["--preset", name]).succeeded();
+        assert!(help.contains(&format!("\n  {name} ")), "{name} is not in the help");
+    }
+    let printed = print(&dir, &[], &["--preset", "shakespeare-fast", "--epochs", "2"]).succeeded();
+    for (name, expected) in [
+        ("cell", "cell = \"gru\"  # --preset shakespeare-fast"),
+        ("epochs", "epochs = 2  # --epochs"),
+        ("val_fraction", "val_fraction = 0.1  # --preset shakespeare-fast"),
+    ] {
+        assert_eq!(line(&printed, name), expected);
+    }
+    // what belongs to a setting that was replaced does not apply
+    let flags = ["--preset", "words-small", "--val-corpus", "sample", "--schedule", "cosine", "--optimizer", "adam"];
+    let printed = print(&dir, &[], &flags).succeeded();
+    assert_eq!(line(&printed, "val_fraction"), "val_fraction = 0.0");
+    assert_eq!(line(&printed, "lr"), "lr = 0.001");
+    assert!(printed.stdout.contains("# gamma has no value") && printed.stdout.contains("# decay_after has no value"));
+    // the settings that are stored are the resolved ones
+    dir.write("text.txt", "the tide comes in and ".repeat(60));
+    let flags = ["--preset", "shakespeare-fast", "--corpus", "text.txt", "--hidden-size", "8", "--epochs", "1"];
+    dir.run(&[&["train", "--quiet", "--out", "run", "--batch-size", "4", "--num-steps", "16"], &flags[..]].concat())
+        .succeeded();
+    let text = std::fs::read_to_string(dir.path("run/config.json")).expect("a file");
+    let config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&config["model"]["hidden_size"], &config["train"]["optimizer"]["name"]), (&8.into(), &"adamw".into()));
+    assert_eq!((&config["train"]["schedule"]["name"], &config["train"]["num_steps"]), (&"cosine".into(), &16.into()));
+}
+
+#[test]
 fn an_optimizer_has_pytorchs_defaults_and_replaces_the_learning_rate_of_a_preset() {
     let dir = TestDir::new();
     let adamw = print(&dir, &[], &["--preset", "deep-lstm", "--optimizer", "adamw", "--beta1", "0.8"]).succeeded();
@@ -143,6 +176,12 @@ fn contradicting_settings_are_refused_before_training() {
     refused(&["--schedule", "one-cycle", "--warmup-steps", "9"], &["`warmup_steps` is 9 with `schedule` one-cycle"]);
     refused(&["--schedule", "plateau", "--schedule-by-step"], &["`schedule_by_step` is true with `schedule` plateau"]);
     refused(&["--schedule", "cosine", "--div-factor", "9"], &["--schedule cosine has no --div-factor"]);
+    refused(&["--average", "nt-asgd"], &["--average nt-asgd needs a validation set", "hint: add --val-fraction"]);
+    refused(&["--average", "none", "--ema-decay", "0.9"], &["--average none has no --ema-decay"]);
+    refused(&["--average", "mean"], &["none, nt-asgd, ema"]);
+    refused(&["--accumulate", "0"], &["--accumulate"]);
+    refused(&["--variable-bptt", "--sampling", "random"], &["`variable_bptt` is true with `sampling` random"]);
+    refused(&["--schedule", "cosine", "--decay-after", "3"], &["--schedule cosine has no --decay-after"]);
     refused(&["--residual"], &["`residual` is true with `num_layers` 1"]);
     dir.run(&["train", "--nesterov"]).failed(2, &["`momentum` is 0", "Nesterov"]);
     let tied = ["train", "--tie-weights", "--embedding-size", "64"];
@@ -178,7 +217,7 @@ fn an_error_names_the_origin_of_the_value() {
     refused("[train]\nlr = 1\n", &["run.toml:1: unknown setting `train`"]);
     refused("seed = 1\nlr = = 1\n", &["run.toml:2: "]);
     refused("seed = 1\nseed = 2\n", &["run.toml:2: ", "duplicate"]);
-    refused("cell = \"elman\"\n", &["run.toml:1: ", "rnn, gru, lstm"]);
+    refused("cell = \"elman\"\n", &["run.toml:1: ", "rnn, gru, lstm, mingru, minlstm"]);
     refused("force = true\n", &["run.toml:1: unknown setting `force`"]);
     dir.run(&["train", "--config", "missing.toml"]).failed(2, &["`missing.toml` cannot be read"]);
     let variable = |name: &str, value: &str| {

@@ -5,6 +5,7 @@
 use rnnlm_rnn::{ExecutionPath, Recurrence, StackBytes, StackUse};
 use rnnlm_vocab::Sampling;
 
+use super::average::Average;
 use super::model::ModelConfig;
 use super::train::TrainConfig;
 use crate::output::{KEEP_PACKED_MAX_ROWS, LOGITS_BYTES};
@@ -99,9 +100,11 @@ impl ModelConfig {
         text: TextTokens,
     ) -> TrainingMemory {
         let parameters = self.num_parameters();
-        let buffers = train.optimizer.num_buffers() as u128;
+        let buffers = train.optimizer.num_buffers() as u128
+            + u128::from(train.accumulate > 1)
+            + u128::from(train.average != Average::None);
         let states = 2 * self.state_len(train.batch_size);
-        let sizes = [train.num_steps, train.batch_size];
+        let sizes = [train.max_num_steps(), train.batch_size];
         let rows = sizes.map(bounded).iter().product::<u128>();
         let has_starts = text.documents > 0;
         // the input of the output layer and its gradient, in the order of the shards

@@ -3,6 +3,7 @@
 //! Settings that were added after the first format are omitted from the file when they have their default value, which is
 //! the behaviour before they existed.
 
+mod average;
 mod defaults;
 mod memory;
 mod model;
@@ -10,7 +11,9 @@ mod numbers;
 mod optimizer;
 mod schedule;
 mod train;
+mod variable_bptt;
 
+pub use self::average::{Average, NonMonotone};
 pub(crate) use self::defaults::is_default;
 pub use self::memory::{TextTokens, TrainingMemory};
 pub use self::model::ModelConfig;

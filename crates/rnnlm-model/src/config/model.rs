@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults::is_default;
 use crate::{Error, Result};
 
-/// The most layers of a model. A weights file has four tensors of each, whose names and shapes must fit into a header of 100 MB.
+/// The most layers of a model. A weights file has at most four tensors of each, whose names and shapes must fit into a header of 100 MB.
 const MAX_LAYERS: usize = 1 << 15;
 
 /// The settings of a model, which determine the shapes of all parameters.
@@ -164,12 +164,14 @@ mod tests {
     use super::*;
 
     /// `config.json` of runs that exist, one for each cell.
-    const STORED: [(&str, Cell); 5] = [
+    const STORED: [(&str, Cell); 7] = [
         (r#""cell":"rnn","nonlinearity":"tanh","reset_before":false"#, Cell::Rnn(Nonlinearity::Tanh)),
         (r#""cell":"rnn","nonlinearity":"relu","reset_before":false"#, Cell::Rnn(Nonlinearity::Relu)),
         (r#""cell":"gru","nonlinearity":"tanh","reset_before":false"#, Cell::Gru { reset_after: true }),
         (r#""cell":"gru","nonlinearity":"tanh","reset_before":true"#, Cell::Gru { reset_after: false }),
         (r#""cell":"lstm","nonlinearity":"tanh","reset_before":false"#, Cell::Lstm),
+        (r#""cell":"mingru","nonlinearity":"tanh","reset_before":false"#, Cell::MinGru),
+        (r#""cell":"minlstm","nonlinearity":"tanh","reset_before":false"#, Cell::MinLstm),
     ];
     const SIZES: &str = r#""vocab_size":28,"hidden_size":7,"num_layers":2,"bidirectional":true"#;
 

@@ -106,6 +106,17 @@ impl OptimizerConfig {
         weight_decay
     }
 
+    /// The same optimizer without weight decay.
+    #[must_use]
+    pub fn without_weight_decay(mut self) -> Self {
+        let (Self::Sgd { weight_decay, .. }
+        | Self::Adam { weight_decay, .. }
+        | Self::Adamw { weight_decay, .. }
+        | Self::Rmsprop { weight_decay, .. }) = &mut self;
+        *weight_decay = 0.0;
+        self
+    }
+
     /// The number of state buffers, each with one value per parameter.
     pub fn num_buffers(self) -> usize {
         self.rule(0.0, 1).buffers().len()

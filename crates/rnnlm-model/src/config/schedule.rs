@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::defaults::{is_one, one};
+
 /// How the learning rate changes from epoch to epoch, or from step to step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
@@ -19,10 +21,14 @@ pub enum Schedule {
         /// The factor of each reduction.
         gamma: f64,
     },
-    /// `ExponentialLR`: multiplied by `gamma` every epoch or step.
+    /// `ExponentialLR`: multiplied by `gamma` every epoch or step, from the end of the first `decay_after` ones on.
     Exponential {
         /// The factor of each reduction.
         gamma: f64,
+        /// Epochs or steps at the initial rate: 1 in PyTorch, `max_epoch` in the code of Zaremba, Sutskever, Vinyals,
+        /// *Recurrent Neural Network Regularization* (2014).
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        decay_after: u64,
     },
     /// `CosineAnnealingLR`: from the initial rate to `min_lr` at the end of training.
     Cosine {
@@ -104,7 +110,9 @@ impl Schedule {
         let scheduled = match self {
             Self::Constant => return lr,
             Self::Step { step_size, gamma } => base * libm::pow(gamma, (after / step_size.max(1)) as f64),
-            Self::Exponential { gamma } => base * libm::pow(gamma, after as f64),
+            Self::Exponential { gamma, decay_after } => {
+                base * libm::pow(gamma, after.saturating_add(1).saturating_sub(decay_after) as f64)
+            }
             Self::Cosine { min_lr } => {
                 let length = total.saturating_sub(warmup).max(1);
                 let fraction = after.min(length) as f64 / length as f64;
@@ -141,7 +149,9 @@ impl Schedule {
             Self::Step { step_size, gamma: factor } => {
                 vec![gamma("gamma", factor), ("step_size", step_size.to_string(), step_size > 0, "at least 1")]
             }
-            Self::Exponential { gamma: factor } => vec![gamma("gamma", factor)],
+            Self::Exponential { gamma: factor, decay_after } => {
+                vec![gamma("gamma", factor), ("decay_after", decay_after.to_string(), decay_after > 0, "at least 1")]
+            }
             Self::Cosine { min_lr } => {
                 let valid = min_lr >= 0.0 && min_lr <= f64::from(lr);
                 vec![("min_lr", min_lr.to_string(), valid, "from 0 to the learning rate")]
@@ -188,7 +198,10 @@ mod tests {
         assert_eq!(rates(Schedule::Constant, 0), [2.0; 6]);
         let step = Schedule::Step { step_size: 2, gamma: 0.1 };
         assert_eq!(rates(step, 0), [2.0, 2.0, 0.2, 0.2, 0.02, 0.02]);
-        assert_eq!(rates(Schedule::Exponential { gamma: 0.5 }, 0), [2.0, 1.0, 0.5, 0.25, 0.125, 0.0625]);
+        let exponential = |decay_after| Schedule::Exponential { gamma: 0.5, decay_after };
+        assert_eq!(rates(exponential(1), 0), [2.0, 1.0, 0.5, 0.25, 0.125, 0.0625]);
+        // `lr * lr_decay ** max(i + 1 - max_epoch, 0)` with max_epoch 4
+        assert_eq!(rates(exponential(4), 0), [2.0, 2.0, 2.0, 2.0, 1.0, 0.5]);
         let cosine = [2.0, 1.899_519_1, 1.625, 1.25, 0.875, 0.600_480_9];
         for (found, expected) in rates(Schedule::Cosine { min_lr: 0.5 }, 0).into_iter().zip(cosine) {
             // PyTorch multiplies the previous rate in double precision; ours is rounded once, to single precision

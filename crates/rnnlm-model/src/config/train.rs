@@ -4,10 +4,12 @@ use rnnlm_tensor::{Mask, MaskRows};
 use rnnlm_vocab::{Batches, Sampling};
 use serde::{Deserialize, Serialize};
 
+use super::average::Average;
 use super::defaults::{enabled, is_default, is_one, one};
 use super::numbers::shortest;
 use super::optimizer::OptimizerConfig;
 use super::schedule::{Schedule, warm_up};
+use super::variable_bptt;
 use crate::regularization::layers;
 use crate::{Error, ModelConfig, Position, Regularization, Result, TextIds};
 
@@ -39,9 +41,22 @@ pub struct TrainConfig {
     pub shards: usize,
     /// **T**: time steps per minibatch, through which gradients flow.
     pub num_steps: usize,
+    /// Variable-length backpropagation through time: the length of each minibatch is drawn from a distribution with mean
+    /// `num_steps`, and its learning rate is proportional to the length.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub variable_bptt: bool,
     /// The optimizer.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
+    /// Minibatches whose mean gradient an update follows.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub accumulate: u64,
+    /// Whether biases have no weight decay.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_bias_decay: bool,
+    /// The average of the parameters that is evaluated and saved.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub average: Average,
     /// Learning rate before the schedule is applied.
     #[serde(serialize_with = "shortest")]
     pub lr: f32,
@@ -115,7 +130,11 @@ impl TrainConfig {
             batch_size: 32,
             shards: 1,
             num_steps: 35,
+            variable_bptt: false,
             optimizer: OptimizerConfig::SGD,
+            accumulate: 1,
+            no_bias_decay: false,
+            average: Average::None,
             lr: 1.0,
             schedule: Schedule::Constant,
             warmup: 0,
@@ -152,13 +171,22 @@ impl TrainConfig {
     /// If the text is too short for one minibatch, or [`Error::DocumentSampling`].
     pub fn batches<'a>(&self, text: impl Into<TextIds<'a>>, epoch: u64) -> Result<Batches<'a>> {
         let Self { batch_size, num_steps, seed, .. } = *self;
-        Ok(match text.into() {
+        let batches = match text.into() {
             TextIds::Stream(ids) => Batches::new(self.sampling, ids, batch_size, num_steps, seed, epoch)?,
             TextIds::Documents(_) if self.resets_state() => return Err(Error::DocumentSampling),
             TextIds::Documents(documents) => {
                 Batches::documents(documents, batch_size, num_steps, seed, epoch, self.shuffle)?
             }
+        };
+        Ok(match self.variable_bptt {
+            true => batches.with_lengths(variable_bptt::lengths(num_steps, seed, epoch)),
+            false => batches,
         })
+    }
+
+    /// The largest number of steps of a minibatch.
+    pub fn max_num_steps(&self) -> usize {
+        if self.variable_bptt { variable_bptt::max_length(self.num_steps) } else { self.num_steps }
     }
 
     /// Whether the learning rate is a function of the step, and of the epoch otherwise.
@@ -235,12 +263,13 @@ impl TrainConfig {
             (name, value.to_string(), value.is_finite() && value >= 0.0, "a finite number, 0 for none")
         };
         let positive = |name, value: usize| (name, value.to_string(), value > 0, "at least 1");
-        let tokens = self.batch_size as u128 * self.num_steps as u128;
+        let tokens = self.batch_size as u128 * self.max_num_steps() as u128;
         let minibatch = format!("{} with `num_steps` {}", self.batch_size, self.num_steps);
         let one_clip = self.clip == 0.0 || self.clip_value == 0.0;
         let below_one = |name, value: f32| (name, value.to_string(), (0.0..1.0).contains(&value), "from 0 to below 1");
         let both_dropouts = format!("{} with `dropout` {}", self.dropout_hidden, self.dropout);
         let one_dropout = self.dropout == 0.0 || self.dropout_hidden == 0.0;
+        let variable = format!("true with `shards` {}", self.shards);
         let divides = self.shards > 0 && self.batch_size.is_multiple_of(self.shards);
         let batch_shards = format!("{} with `shards` {}", self.batch_size, self.shards);
         let mut checks = vec![
@@ -262,6 +291,8 @@ impl TrainConfig {
             positive("num_steps", self.num_steps),
             ("shards", self.shards.to_string(), self.shards.is_power_of_two(), "a power of two"),
             ("batch_size", batch_shards, divides, "a multiple of `shards`"),
+            ("variable_bptt", variable, !self.variable_bptt || self.shards == 1, "false unless `shards` is 1"),
+            positive("accumulate", usize::try_from(self.accumulate).unwrap_or(usize::MAX)),
             ("batch_size", minibatch, tokens <= MAX_MINIBATCH, "at most 2^40 tokens per minibatch"),
         ];
         let both_warmups = format!("{} with `warmup` {}", self.warmup_steps, self.warmup);
@@ -278,6 +309,10 @@ impl TrainConfig {
         ]);
         let optimizer = self.optimizer.checks().into_iter();
         checks.extend(optimizer.map(|(name, value, valid, needed)| (name, value.to_string(), valid, needed)));
+        checks.extend(self.average.checks());
+        checks.extend(
+            self.variable_bptt.then(|| variable_bptt::checks(self.sampling, self.accumulate)).into_iter().flatten(),
+        );
         checks.extend(self.schedule.checks(self.lr));
         match checks.into_iter().find(|(_, _, valid, _)| !valid) {
             Some((name, value, _, needed)) => Err(Error::Setting { name, value, needed }),
@@ -324,6 +359,22 @@ mod tests {
         let train = TrainConfig { schedule: Schedule::Constant, schedule_by_step: false, warmup_steps: 3, ..train };
         let rate = |step| train.lr_at(&Position { step, ..Position::default() }, 5);
         assert_eq!([0, 1, 2, 3, 9].map(rate), [0.5, 1.0, 1.5, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn weight_drop_needs_recurrent_weights() {
+        let train = TrainConfig { weight_drop: 0.5, ..TrainConfig::book() };
+        for cell in rnnlm_rnn::Cell::ALL {
+            let model = ModelConfig { cell, ..ModelConfig::book(28) };
+            let has_weight = !["mingru", "minlstm"].contains(&cell.as_str());
+            match train.validate_for(&model) {
+                Ok(()) => assert!(has_weight, "{}", cell.name()),
+                Err(error) => {
+                    let expected = format!("`weight_drop` is 0.5 with `cell` {}, it must be 0", cell.as_str());
+                    assert!(!has_weight && error.to_string().starts_with(&expected), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

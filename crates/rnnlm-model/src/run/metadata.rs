@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::log::LogRecord;
 use super::record::{FORMAT_VERSION, RunConfig, check_version};
 use crate::report::MAX_LOSS;
-use crate::{Best, Error, ModelConfig, Plateau, Position, Result};
+use crate::{Best, Error, ModelConfig, NonMonotone, Plateau, Position, Result};
 
 /// The most steps of a run; at a million a second, it would take 100,000 years.
 const MAX_STEPS: u64 = 1 << 62;
@@ -72,6 +72,22 @@ pub(crate) struct StoredPosition {
     epochs_without_improvement: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     plateau: Option<StoredPlateau>,
+    /// Only with variable-length backpropagation through time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    length_sum_bits: Option<u64>,
+    /// Only with gradient accumulation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    updates: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    non_monotone: Option<StoredNonMonotone>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    average_start: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredNonMonotone {
+    best_bits: Option<u64>,
+    recent_bits: [Option<u64>; 5],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +121,14 @@ impl From<Position> for StoredPosition {
             epochs_without_improvement: (position.best.is_some() || position.epochs_without_improvement > 0)
                 .then_some(position.epochs_without_improvement),
             plateau: (position.plateau != Plateau::default()).then(|| plateau(position.plateau)),
+            length_sum_bits: (position.length_sum != position.minibatch as f64)
+                .then_some(position.length_sum.to_bits()),
+            updates: (position.updates != position.step).then_some(position.updates),
+            non_monotone: (position.non_monotone != NonMonotone::default()).then(|| StoredNonMonotone {
+                best_bits: position.non_monotone.best_before.map(f64::to_bits),
+                recent_bits: position.non_monotone.recent.map(|value| value.map(f64::to_bits)),
+            }),
+            average_start: position.average_start,
         }
     }
 }
@@ -121,9 +145,13 @@ impl StoredPosition {
             let (epoch, step) = (self.epoch, self.step);
             return Err(format!("it is at step {step}, minibatch {minibatches} of epoch {epoch}"));
         }
-        let max_loss_sum = f64::from(MAX_LOSS.next_up()) * minibatches as f64;
-        if !(loss_sum.abs() <= max_loss_sum && gradient_norm_sum.is_finite()) {
-            return Err(format!("its sums are {loss_sum} and {gradient_norm_sum} after {minibatches} minibatches"));
+        let length_sum = self.length_sum_bits.map_or(minibatches as f64, f64::from_bits);
+        let max_loss_sum = f64::from(MAX_LOSS.next_up()) * length_sum;
+        let is_length_valid = length_sum.is_finite() && (length_sum > 0.0) == (minibatches > 0);
+        if !(is_length_valid && loss_sum.abs() <= max_loss_sum && gradient_norm_sum.is_finite()) {
+            return Err(format!(
+                "its sums are {length_sum}, {loss_sum} and {gradient_norm_sum} after {minibatches} minibatches"
+            ));
         }
         let best = self.best.as_ref().map(StoredBest::best);
         let plateau = self.plateau.as_ref().map(StoredPlateau::plateau).unwrap_or_default();
@@ -132,6 +160,11 @@ impl StoredPosition {
             let epoch = self.epoch;
             return Err(format!("it is at epoch {epoch}, its best epoch is {best_epoch}, its schedule {plateau:?}"));
         }
+        let updates = self.updates.unwrap_or(self.step);
+        if updates > self.step || self.average_start.is_some_and(|start| start > updates) {
+            let (step, start) = (self.step, self.average_start);
+            return Err(format!("it is at step {step} and update {updates}, its average starts at {start:?}"));
+        }
         // earlier versions counted from the best epoch, and could keep a best perplexity that is not finite
         let best = best.filter(|best| best.perplexity.is_finite());
         let since_best = best.map_or(0, |best| self.epoch - best.epoch);
@@ -139,12 +172,25 @@ impl StoredPosition {
             epoch: self.epoch,
             minibatch: self.minibatch,
             step: self.step,
+            length_sum,
             loss_sum,
             gradient_norm_sum,
             best,
             epochs_without_improvement: self.epochs_without_improvement.unwrap_or(since_best).min(self.epoch),
             plateau,
+            updates,
+            non_monotone: self.non_monotone.as_ref().map(StoredNonMonotone::non_monotone).unwrap_or_default(),
+            average_start: self.average_start,
         })
+    }
+}
+
+impl StoredNonMonotone {
+    fn non_monotone(&self) -> NonMonotone {
+        NonMonotone {
+            best_before: self.best_bits.map(f64::from_bits),
+            recent: self.recent_bits.map(|bits| bits.map(f64::from_bits)),
+        }
     }
 }
 

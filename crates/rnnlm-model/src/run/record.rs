@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rnnlm_vocab::{Corpus, CorpusOptions, Ids};
+use rnnlm_vocab::{Corpus, CorpusOptions, Ids, TextIds};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -55,7 +55,7 @@ impl CorpusRecord {
     /// If the ids cannot be read.
     pub fn of_ids(name: impl Into<String>, options: &CorpusOptions, tokens: u64, ids: Ids<'_>) -> Result<Self> {
         let (name, options, used_tokens) = (name.into(), options.clone(), ids.len() as u64);
-        Ok(Self { name, options, tokens, used_tokens, ids_sha256: sha256_of_ids(ids)? })
+        Ok(Self { name, options, tokens, used_tokens, ids_sha256: sha256_of_ids(ids.into())? })
     }
 }
 
@@ -75,13 +75,13 @@ pub struct ValidationRecord {
 }
 
 impl ValidationRecord {
-    /// The record of a validation set with these ids.
+    /// The record of this validation set.
     ///
     /// # Errors
     /// If the ids cannot be read; never if they are in memory.
-    pub fn new<'a>(fraction: f64, corpus: Option<String>, ids: impl Into<Ids<'a>>) -> Result<Self> {
-        let ids = ids.into();
-        Ok(Self { fraction, corpus, tokens: ids.len() as u64, ids_sha256: sha256_of_ids(ids)? })
+    pub fn new<'a>(fraction: f64, corpus: Option<String>, text: impl Into<TextIds<'a>>) -> Result<Self> {
+        let text = text.into();
+        Ok(Self { fraction, corpus, tokens: text.num_tokens() as u64, ids_sha256: sha256_of_ids(text)? })
     }
 }
 
@@ -89,9 +89,9 @@ fn sha256_of_slice(ids: &[u32]) -> String {
     digest::sha256_of(ids.chunks(BLOCK_IDS).map(bytes_of_ids))
 }
 
-fn sha256_of_ids(ids: Ids<'_>) -> Result<String> {
+fn sha256_of_ids(text: TextIds<'_>) -> Result<String> {
     let mut hasher = Sha256::new();
-    ids.for_each_part(|part| part.chunks(BLOCK_IDS).for_each(|block| hasher.update(bytes_of_ids(block))))?;
+    text.for_each_part(|part| part.chunks(BLOCK_IDS).for_each(|block| hasher.update(bytes_of_ids(block))))?;
     Ok(digest::hexadecimal(&hasher.finalize()))
 }
 

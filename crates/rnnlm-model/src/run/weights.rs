@@ -235,7 +235,7 @@ mod tests {
     use rnnlm_tensor::Cpu;
 
     use super::*;
-    use crate::{Best, Plateau, Position, TrainConfig};
+    use crate::{Best, NonMonotone, Plateau, Position, TrainConfig};
 
     #[test]
     fn position_and_buffers_keep_every_bit() {
@@ -251,11 +251,15 @@ mod tests {
             epoch: 7,
             minibatch: 2,
             step: 30,
+            length_sum: 1.9,
             loss_sum: 1.0 / 3.0,
             gradient_norm_sum: 0.7,
             best,
             epochs_without_improvement: 2,
             plateau: Plateau { best: Some(0.7 - 0.1), bad_epochs: 3, reductions: 2 },
+            updates: 16,
+            non_monotone: NonMonotone { best_before: Some(0.1), recent: [None, None, Some(0.3), Some(0.7), Some(1.1)] },
+            average_start: Some(11),
         };
         let optimizer = vec![("exp_avg".to_owned(), buffer.clone())];
         let snapshot = Snapshot { optimizer, position, ..trainer.snapshot().unwrap() };

@@ -294,7 +294,8 @@ impl RunWriter {
     fn model_file<B: Recurrence>(&self, trainer: &Trainer<B>, snapshot: &Snapshot) -> (Vec<u8>, String) {
         let model = trainer.model();
         let layout = model.parameters().layout();
-        weights::model_file(&snapshot.parameters, layout, model.config(), self.run.vocab_sha256())
+        let parameters = snapshot.evaluated_parameters(trainer.config().average);
+        weights::model_file(parameters, layout, model.config(), self.run.vocab_sha256())
     }
 
     /// Writes `model.safetensors` again if it is missing or older than the trainer's state. A damaged one is an error.

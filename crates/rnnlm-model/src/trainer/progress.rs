@@ -14,7 +14,7 @@ impl<B: Recurrence> Trainer<B> {
 
     /// The progress within the current epoch. Before the last step, the results of `known` minibatches were known.
     pub(super) fn progress_since(&self, known: usize) -> EpochProgress {
-        let (position, PartialEpoch { minibatches, duration, num_minibatches }) = (self.position, self.partial_epoch);
+        let (position, PartialEpoch { num_steps, duration, num_minibatches }) = (self.position, self.partial_epoch);
         let is_log_due = position.minibatch > known
             && position.minibatch.is_multiple_of(LOG_MINIBATCHES)
             && position.minibatch < num_minibatches;
@@ -25,7 +25,7 @@ impl<B: Recurrence> Trainer<B> {
             perplexity: position.perplexity(),
             gradient_norm: position.gradient_norm(),
             lr: self.last_lr(&self.partial_epoch),
-            tokens: (minibatches * self.workspace.minibatch_rows()) as u64,
+            tokens: (num_steps * self.config.batch_size) as u64,
             duration,
             is_log_due,
         }

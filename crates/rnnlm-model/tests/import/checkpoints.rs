@@ -88,7 +88,7 @@ fn imported_models_compute_the_logits_of_pytorch() {
             }
         }
     }
-    assert!(fixtures("import").len() >= 7);
+    assert!(fixtures("import").len() >= 9);
 }
 
 #[test]

@@ -34,6 +34,11 @@ fn errors_name_the_tensor_and_both_values() {
          `rnn.weight_ih_l0`"
     );
     assert!(message(gru, &without("rnn.weight_hh_l0")).starts_with("it has no tensor `rnn.weight_hh_l0`, only"));
+    // four gates are an LSTM's, which needs recurrent weights
+    let not_recurrent = |tensors: &mut Tensors| tensors.0.retain(|name, _| !name.contains("_hh_"));
+    assert!(message("lstm-bidirectional", &not_recurrent).starts_with("it has no tensor `rnn.weight_hh_l0`, only"));
+    let no_bias = message("minlstm-bidirectional", &without("rnn.bias_ih_l0"));
+    assert!(no_bias.starts_with("it has no tensor `rnn.bias_ih_l0`, only"), "{no_bias}");
     assert!(message(gru, &without("linear.weight")).starts_with("it has no tensor `linear.weight`"));
     assert!(message(gru, &|tensors| tensors.0.clear()).ends_with("only an empty file"));
     // layer 3 does not count as a layer, because layer 2 is missing

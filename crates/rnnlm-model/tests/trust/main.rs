@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod average;
 mod bounds;
 mod damage;
 mod digest;

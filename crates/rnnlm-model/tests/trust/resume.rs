@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rnnlm_model::{
-    Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter, Sampling, Schedule,
-    TrainConfig, Trainer,
+    Average, Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter, Sampling,
+    Schedule, TrainConfig, Trainer,
 };
 
 use crate::setting::{Setting, copy_all};
@@ -13,24 +13,26 @@ use crate::setting::{Setting, copy_all};
 type Change<C> = (&'static str, fn(&mut C));
 
 /// The classes of cells, embeddings and tied weights.
-const MODELS: [Change<ModelConfig>; 6] = [
+const MODELS: [Change<ModelConfig>; 8] = [
     ("rnn", |model| model.cell = Cell::Rnn(Nonlinearity::Tanh)),
     ("gru", |model| model.cell = Cell::Gru { reset_after: true }),
     ("rnn with an embedding", |model| model.embedding_size = 5),
     ("gru reset-before", |model| model.cell = Cell::Gru { reset_after: false }),
     ("lstm", |model| model.cell = Cell::Lstm),
+    ("mingru", |model| model.cell = Cell::MinGru),
+    ("minlstm", |model| model.cell = Cell::MinLstm),
     ("rnn with tied weights", |model| (model.embedding_size, model.tie_weights) = (5, true)),
 ];
 
 /// Every optimizer and schedule that has state, and dropout.
-const TRAININGS: [Change<TrainConfig>; 7] = [
+const TRAININGS: [Change<TrainConfig>; 11] = [
     ("momentum, plateau", |train| {
         train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.01 };
         train.schedule = Schedule::Plateau { factor: 0.5, patience: 0 };
     }),
     ("adam, exponential, dropout", |train| {
         (train.optimizer, train.lr, train.dropout) = (OptimizerConfig::ADAM, 0.01, 0.3);
-        train.schedule = Schedule::Exponential { gamma: 0.5 };
+        train.schedule = Schedule::Exponential { gamma: 0.5, decay_after: 1 };
     }),
     ("adamw, cosine with warm-up", |train| {
         (train.optimizer, train.lr, train.warmup) = (OptimizerConfig::ADAMW, 0.01, 1);
@@ -43,12 +45,28 @@ const TRAININGS: [Change<TrainConfig>; 7] = [
     ("cosine by step with warm-up", |train| {
         (train.schedule, train.schedule_by_step, train.warmup_steps) = (Schedule::Cosine { min_lr: 0.1 }, true, 5);
     }),
+    ("moving average, gradient accumulation", |train| {
+        (train.average, train.accumulate) = (Average::Ema { decay: 0.9 }, 3);
+    }),
+    ("adamw, moving average, no decay of biases", |train| {
+        (train.optimizer, train.lr) = (OptimizerConfig::ADAMW, 0.01);
+        (train.average, train.no_bias_decay) = (Average::Ema { decay: 0.9 }, true);
+    }),
+    ("variable-length backpropagation through time", |train| {
+        (train.variable_bptt, train.dropout_hidden, train.tar) = (true, 0.2, 1.0);
+    }),
+    ("nt-asgd", |train| nt_asgd(&mut ModelConfig::book(1), train)),
     ("rmsprop, step", |train| {
         (train.optimizer, train.lr) = (OptimizerConfig::RMSPROP, 0.01);
         train.schedule = Schedule::Step { step_size: 1, gamma: 0.1 };
     }),
     ("clipping by value, dropout", |train| (train.clip, train.clip_value, train.dropout) = (0.0, 0.01, 0.5)),
 ];
+
+/// Many epochs at a learning rate that is too high, so that averaging begins.
+pub(crate) fn nt_asgd(_: &mut ModelConfig, train: &mut TrainConfig) {
+    (train.average, train.epochs, train.num_steps, train.lr) = (Average::NtAsgd, 9, 25, 8.0);
+}
 
 /// Every technique of regularization, each a function of the step.
 fn regularize(model: &mut ModelConfig, train: &mut TrainConfig) {
@@ -82,6 +100,11 @@ fn resuming_after_any_step_gives_the_same_bytes() {
     }
     resume_after_every_step(&Setting::new(regularize), "regularization");
     resume_after_every_step(&Setting::documents(regularize), "regularization, documents");
+    let variable = Setting::documents(|model, train| {
+        regularize(model, train);
+        train.variable_bptt = true;
+    });
+    resume_after_every_step(&variable, "variable-length backpropagation through time, documents");
 }
 
 #[test]

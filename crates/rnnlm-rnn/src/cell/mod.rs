@@ -4,6 +4,8 @@
 pub mod elman;
 pub mod gru;
 pub mod lstm;
+pub mod mingru;
+pub mod minlstm;
 
 use std::ops::Range;
 
@@ -44,7 +46,8 @@ impl Nonlinearity {
     }
 }
 
-/// The computation of a recurrent layer at each step. The equations are in [`elman`], [`gru`] and [`lstm`].
+/// The computation of a recurrent layer at each step. The equations are in [`elman`], [`gru`], [`lstm`], [`mingru`] and
+/// [`minlstm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// `torch.nn.RNN`, Elman's network.
@@ -56,16 +59,22 @@ pub enum Cell {
     },
     /// `torch.nn.LSTM`.
     Lstm,
+    /// minGRU of Feng et al. 2024, without recurrent weights.
+    MinGru,
+    /// minLSTM of Feng et al. 2024 with normalized gates, without recurrent weights.
+    MinLstm,
 }
 
 impl Cell {
     /// Every cell; the table of checks covers each cell listed here.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Rnn(Nonlinearity::Tanh),
         Self::Rnn(Nonlinearity::Relu),
         Self::Gru { reset_after: true },
         Self::Gru { reset_after: false },
         Self::Lstm,
+        Self::MinGru,
+        Self::MinLstm,
     ];
 
     /// The name in tables and messages.
@@ -76,15 +85,19 @@ impl Cell {
             Self::Gru { reset_after: true } => "gru",
             Self::Gru { reset_after: false } => "gru reset-before",
             Self::Lstm => "lstm",
+            Self::MinGru => "mingru",
+            Self::MinLstm => "minlstm",
         }
     }
 
-    /// The name in flags and files: `rnn`, `gru` or `lstm`. Cells that differ only in their options share it.
+    /// The name in flags and files: `rnn`, `gru`, `lstm`, `mingru` or `minlstm`. Cells that differ only in their options share it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rnn(_) => "rnn",
             Self::Gru { .. } => "gru",
             Self::Lstm => "lstm",
+            Self::MinGru => "mingru",
+            Self::MinLstm => "minlstm",
         }
     }
 
@@ -100,16 +113,19 @@ impl Cell {
         match self {
             Self::Rnn(_) => Self::Rnn(nonlinearity),
             Self::Gru { .. } => Self::Gru { reset_after },
-            Self::Lstm => self,
+            Self::Lstm | Self::MinGru | Self::MinLstm => self,
         }
     }
 
-    /// The names of the gates, in the order of their blocks of `H` rows in `weight_ih` and `weight_hh`: PyTorch's order.
+    /// The names of the gates, in the order of their blocks of `H` rows in `weight_ih` and `weight_hh`: PyTorch's order, or
+    /// that of the paper.
     pub fn gates(self) -> &'static [&'static str] {
         match self {
             Self::Rnn(_) => &["hidden"],
             Self::Gru { .. } => &["reset", "update", "new"],
             Self::Lstm => &["input", "forget", "cell", "output"],
+            Self::MinGru => &["update", "new"],
+            Self::MinLstm => &["forget", "input", "new"],
         }
     }
 
@@ -125,6 +141,7 @@ impl Cell {
             Self::Rnn(_) => only_hidden,
             Self::Gru { .. } => Storage { gates: true, candidate: true, ..only_hidden },
             Self::Lstm => Storage { gates: true, cell_state: true, ..only_hidden },
+            Self::MinGru | Self::MinLstm => Storage { gates: true, ..only_hidden },
         }
     }
 
@@ -144,6 +161,7 @@ impl Cell {
                 const { &[block(0..2), RecurrentBlock { operand: Operand::Candidate, ..block(2..3) }] }
             }
             Self::Lstm => const { &[block(0..4)] },
+            Self::MinGru | Self::MinLstm => &[],
         }
     }
 
@@ -175,6 +193,8 @@ impl Cell {
             Self::Rnn(phi) => elman::forward_step(backend, phi.activation(), weights, t, tape, scratch),
             Self::Gru { reset_after } => gru::forward_step(backend, reset_after, weights, t, tape, scratch),
             Self::Lstm => lstm::forward_step(backend, weights, t, tape, scratch),
+            Self::MinGru => mingru::forward_step(backend, t, tape, scratch),
+            Self::MinLstm => minlstm::forward_step(backend, t, tape, scratch),
         }
     }
 
@@ -191,6 +211,8 @@ impl Cell {
             Self::Rnn(phi) => elman::backward_step(backend, phi.activation(), weights, t, tape, adjoint),
             Self::Gru { reset_after } => gru::backward_step(backend, reset_after, weights, t, tape, adjoint),
             Self::Lstm => lstm::backward_step(backend, weights, t, tape, adjoint),
+            Self::MinGru => mingru::backward_step(backend, t, tape, adjoint),
+            Self::MinLstm => minlstm::backward_step(backend, t, tape, adjoint),
         }
     }
 
@@ -205,6 +227,8 @@ impl Cell {
             Self::Rnn(phi) => Some(Box::new(elman::cpu::Elman { activation: phi.activation() })),
             Self::Gru { reset_after } => Some(Box::new(gru::cpu::Gru { reset_after })),
             Self::Lstm => Some(Box::new(lstm::cpu::Lstm)),
+            Self::MinGru => Some(Box::new(mingru::cpu::MinGru)),
+            Self::MinLstm => Some(Box::new(minlstm::cpu::MinLstm)),
         }
     }
 }

@@ -53,6 +53,11 @@ pub(super) fn multiply(a: View<'_, Cpu>, b: View<'_, Cpu>, accumulate: bool, out
     }
 }
 
+pub(super) fn normalize(a: View<'_, Cpu>, b: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
+    let (a, b) = (ArrayView2::from(a), ArrayView2::from(b));
+    azip!((out in ArrayViewMut2::from(out), &a in a, &b in b) *out = if a + b == 0.0 { 0.5 } else { a / (a + b) });
+}
+
 pub(super) fn add_row(row: View<'_, Cpu>, out: ViewMut<'_, Cpu>) {
     let mut out = ArrayViewMut2::from(out);
     out += &ArrayView2::from(row);

@@ -96,6 +96,11 @@ impl Backend for Cpu {
         indices.len()
     }
 
+    fn set_indices_len(&self, indices: &mut Vec<u32>, len: usize) {
+        assert!(len <= indices.capacity(), "{len} ids in memory for {}", indices.capacity());
+        indices.resize(len, 0);
+    }
+
     fn fill(&self, value: f32, out: ViewMut<'_, Self>) -> Result<()> {
         self.run(|| elementwise::fill(value, out));
         Ok(())
@@ -113,6 +118,11 @@ impl Backend for Cpu {
 
     fn multiply(&self, a: View<'_, Self>, b: View<'_, Self>, accumulate: bool, out: ViewMut<'_, Self>) -> Result<()> {
         elementwise::multiply(a, b, accumulate, out);
+        Ok(())
+    }
+
+    fn normalize(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        elementwise::normalize(a, b, out);
         Ok(())
     }
 

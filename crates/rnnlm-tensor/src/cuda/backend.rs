@@ -75,6 +75,11 @@ impl Backend for Cuda {
         indices.len
     }
 
+    fn set_indices_len(&self, indices: &mut Indices, len: usize) {
+        assert!(len <= indices.slice.len(), "{len} ids in memory for {}", indices.slice.len());
+        indices.len = len;
+    }
+
     fn fill(&self, value: f32, out: ViewMut<'_, Self>) -> Result<()> {
         self.kernels().fill(value, out.into())
     }
@@ -89,6 +94,10 @@ impl Backend for Cuda {
 
     fn multiply(&self, a: View<'_, Self>, b: View<'_, Self>, accumulate: bool, out: ViewMut<'_, Self>) -> Result<()> {
         self.kernels().multiply(a.into(), b.into(), accumulate, out.into())
+    }
+
+    fn normalize(&self, a: View<'_, Self>, b: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.kernels().normalize(a.into(), b.into(), out.into())
     }
 
     fn gemm(

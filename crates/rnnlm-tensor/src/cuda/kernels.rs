@@ -85,6 +85,7 @@ pub(super) struct Kernels {
     copy: Kernel,
     axpy: Kernel,
     multiply: Kernel,
+    normalize: Kernel,
     add_row: Kernel,
     zero_rows: Kernel,
     activate: Kernel,
@@ -130,6 +131,7 @@ impl Kernels {
             copy: kernel("copy")?,
             axpy: kernel("axpy")?,
             multiply: kernel("multiply")?,
+            normalize: kernel("normalize")?,
             add_row: kernel("add_row")?,
             zero_rows: kernel("zero_rows")?,
             activate: kernel("activate")?,
@@ -183,6 +185,10 @@ impl Kernels {
     pub(super) fn multiply(&self, a: Matrix, b: Matrix, accumulate: bool, out: Matrix) -> Result<()> {
         let [a, b, out_matrix] = [a, b, out].map(Argument::Matrix);
         self.run(&self.multiply, per_element(out), [a, b, Argument::U32(accumulate.into()), out_matrix])
+    }
+
+    pub(super) fn normalize(&self, a: Matrix, b: Matrix, out: Matrix) -> Result<()> {
+        self.run(&self.normalize, per_element(out), [a, b, out].map(Argument::Matrix))
     }
 
     pub(super) fn add_row(&self, row: Matrix, out: Matrix) -> Result<()> {

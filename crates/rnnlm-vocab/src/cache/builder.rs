@@ -1,23 +1,23 @@
-//! Building a token cache: one pass over the text counts its tokens, a second one writes their ids.
+//! Building a token cache: one pass over the text counts its tokens, unless the vocabulary is given, and one writes their ids.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
-
-use sha2::{Digest, Sha256};
+use std::sync::mpsc::sync_channel;
 
 use super::TokenCache;
-use super::documents::StoredDocuments;
+use super::documents::{DOCUMENT_BYTES, StoredDocuments};
 use super::lock::BuildFolder;
 use super::manifest::{MANIFEST, Manifest, TextFile};
-use super::shard::{BLOCK_BYTES, Dtype, ShardRecord, ShardWriter, hexadecimal, sha256, write_error};
+use super::parallel::{Combined, Reading, SEGMENT_BYTES};
+use super::shard::{Dtype, sha256, write_error};
+use super::sinks::{Counts, Encoded};
+use super::writer::{Written, write_ids};
 use crate::builder::VocabBuilder;
-use crate::corpus::{CorpusOptions, Files, Fnv1a, Scan, Token};
+use crate::corpus::{CorpusOptions, Files, Scan};
 use crate::documents::Documents;
 use crate::error::{Error, Result};
 use crate::source::Source;
-use crate::unknown::UNKNOWN_ID;
 use crate::vocab::Vocab;
 
 /// A pass over a text.
@@ -36,7 +36,8 @@ pub trait CacheProgress {
         let _ = (pass, bytes, total);
     }
 
-    /// Called between the passes with the bytes that the cache in `folder` will take. An error ends the building.
+    /// Called before the first id is written, with the bytes that the cache in `folder` will take. If the vocabulary is given,
+    /// they are estimated from the start of the text. An error ends the building.
     ///
     /// # Errors
     ///
@@ -110,17 +111,20 @@ struct Build<'a> {
 }
 
 /// The progress of a build, which every file reports.
-struct Reporter<'p>(RefCell<&'p mut (dyn CacheProgress + 'p)>);
-
-/// What the writing thread returns.
-struct Written {
-    shards: Vec<ShardRecord>,
-    ids_sha256: String,
+struct Reporter<'p> {
+    progress: RefCell<&'p mut (dyn CacheProgress + 'p)>,
+    /// Number of bytes of all files that the current pass has read.
+    bytes: Cell<u64>,
 }
 
 impl<'a> Build<'a> {
     fn new(paths: &'a [PathBuf], options: &CorpusOptions, vocab: Option<&'a Vocab>, memory_limit: u64) -> Result<Self> {
-        let texts = paths.iter().map(|path| TextFile::of(path).ok_or_else(|| Error::Missing { path: path.clone() }));
+        let texts = paths.iter().map(|path| match TextFile::of(path) {
+            None => Err(Error::Missing { path: path.clone() }),
+            // the bytes of a pipe can be read once
+            Some(_) if !path.is_file() && !path.is_dir() => Err(Error::Device { path: path.clone() }),
+            Some(text) => Ok(text),
+        });
         let mut options = CorpusOptions { max_tokens: 0, ..options.clone() };
         if let Some(vocab) = vocab {
             options.kind = vocab.kind();
@@ -171,31 +175,30 @@ impl<'a> Build<'a> {
 
     /// Writes all files of the cache into `building`, which will be moved to `target`.
     fn write(&self, building: &Path, target: &Path, progress: &mut (dyn CacheProgress + '_)) -> Result<()> {
-        let progress = Reporter(RefCell::new(progress));
-        let (built, counted) = self.count(&progress)?;
-        let vocab = self.vocab.unwrap_or(&built);
+        let progress = Reporter { progress: RefCell::new(progress), bytes: Cell::new(0) };
+        let counted = if self.vocab.is_none() { Some(self.count(&progress)?) } else { None };
+        let vocab = match (self.vocab, &counted) {
+            (Some(vocab), _) | (None, Some(Counted { vocab, .. })) => vocab,
+            (None, None) => return Err(stopped(building)),
+        };
         let dtype = Dtype::for_vocab(vocab.len());
         let json = vocab.to_json()?;
-        let bytes = counted * dtype.width() as u64 + json.len() as u64;
-        progress.0.borrow_mut().announce(target, bytes)?;
-
-        let (sender, receiver) = sync_channel(1);
-        let (files, written) = std::thread::scope(|scope| {
-            let writer = scope.spawn(move || write_blocks(building, dtype, &receiver));
-            let send = |block: Vec<u8>| sender.send(block).map_err(|_| stopped(building));
-            let files = self.encode(vocab, dtype, &progress, send);
-            drop(sender);
-            (files, writer.join())
-        });
-        // an error of the writer is the reason for that of the encoder
-        let written = written.map_err(|_| stopped(building))??;
-        let Encoded { files, documents, unknown } = files?;
+        let announce = |size: u64| progress.progress.borrow_mut().announce(target, size + json.len() as u64);
+        if let Some(counted) = &counted {
+            announce(counted.tokens * dtype.width() as u64 + counted.documents * DOCUMENT_BYTES)?;
+        }
+        let mut estimate = |size: u64| if counted.is_none() { announce(size) } else { Ok(()) };
+        let (files, Found { unknown, contents }, written) =
+            self.write_ids(building, vocab, dtype, &progress, &mut estimate)?;
+        let tokens = files.scanned.tokens;
         let current: Vec<Option<TextFile>> = self.paths.iter().map(|path| TextFile::of(path)).collect();
         let is_unchanged = current.iter().map(Option::as_ref).eq(self.texts.iter().map(Some));
-        if files.scanned.tokens != counted || !is_unchanged {
+        if counted.as_ref().is_some_and(|counted| counted.tokens != tokens) || !is_unchanged {
             let reason = "the text has changed while it was read".to_owned();
             return Err(Error::CacheMismatch { path: target.to_owned(), reason });
         }
+        let ends = files.scanned.documents.ranges().map(|document| document.end as u64).collect();
+        let documents = StoredDocuments { ends, contents };
         write(&building.join("vocab.json"), json.as_bytes())?;
         let has_documents = self.options.documents != Documents::None;
         let documents_sha256 = has_documents.then(|| documents.write(building)).transpose()?;
@@ -206,7 +209,7 @@ impl<'a> Build<'a> {
             texts: self.texts.clone(),
             vocab_sha256: sha256(json.as_bytes()),
             dtype,
-            tokens: counted,
+            tokens,
             ids_sha256: written.ids_sha256,
             shards: written.shards,
             documents_sha256,
@@ -214,13 +217,49 @@ impl<'a> Build<'a> {
             unknown,
             characters: files.scanned.text.characters,
             bytes: files.scanned.text.bytes,
-            source_bytes: files.bytes,
-            text_format: files.format(),
-            encoding: files.encoding,
-            is_likely_utf_16: files.is_likely_utf_16,
+            source_bytes: files.formats.bytes,
+            text_format: files.formats.format(),
+            encoding: files.formats.encoding,
+            is_likely_utf_16: files.formats.is_likely_utf_16,
             looks_like_records: files.scanned.looks_like_records,
         };
         write(&building.join(MANIFEST), &manifest.to_bytes()?)
+    }
+
+    /// The second pass. Calls `announce` with the estimated size of all ids and documents before it writes the first ones.
+    fn write_ids<'b>(
+        &'b self,
+        building: &Path,
+        vocab: &Vocab,
+        dtype: Dtype,
+        progress: &'b Reporter<'_>,
+        announce: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<(Files<'b>, Found, Written)> {
+        let (sender, receiver) = sync_channel(1);
+        let (written, files) = std::thread::scope(|scope| {
+            let writer = scope.spawn(move || write_ids(building, dtype, &receiver));
+            let mut found = Found::default();
+            let mut is_first = true;
+            let files = self.reading(Scan::of_vocab(vocab)).read(
+                self.sources(CachePass::Write, progress),
+                || Encoded::new(vocab, dtype),
+                |encoded, combined, _| {
+                    if std::mem::take(&mut is_first) {
+                        let size = encoded.ids.len() as u64 + encoded.contents.len() as u64 * DOCUMENT_BYTES;
+                        announce(self.estimate(size, combined, progress.bytes.get()))?;
+                    }
+                    found.unknown += encoded.unknown;
+                    found.contents.extend_from_slice(&encoded.contents);
+                    Ok(sender.send(encoded.ids).map_err(|_| stopped(building))?)
+                },
+            );
+            drop(sender);
+            (writer.join(), files.map(|files| (files, found)))
+        });
+        // an error of the writer is the reason for that of the encoder
+        let written = written.map_err(|_| stopped(building))??;
+        let (files, found) = files?;
+        Ok((files, found, written))
     }
 
     /// The files, whose reads are reported.
@@ -232,130 +271,58 @@ impl<'a> Build<'a> {
             before.set(start);
             start += text.bytes;
             let before = before.clone();
-            let source = Source::open(path)?.with_memory_limit(self.memory_limit);
-            Ok(source.with_progress(move |bytes| progress.0.borrow_mut().progress(pass, before.get() + bytes, total)))
+            let source = Source::open(path)?.with_memory_limit(self.memory_limit).with_any_length();
+            Ok(source.with_progress(move |bytes| {
+                progress.bytes.set(before.get() + bytes);
+                progress.progress.borrow_mut().progress(pass, progress.bytes.get(), total);
+            }))
         })
     }
 
-    /// The vocabulary of the text, and the number of its tokens.
-    fn count(&self, progress: &Reporter<'_>) -> Result<(Vocab, u64)> {
-        let CorpusOptions { kind, normalization, line_ends, documents, encoding, .. } = self.options;
-        let scan = Scan { kind, normalization, line_ends, documents, max_tokens: 0 };
-        let mut builder = match self.vocab {
-            Some(vocab) => VocabBuilder::extending(vocab),
-            None => VocabBuilder::new(kind, normalization, line_ends, documents, &self.options.reserved)?,
-        };
-        let is_given = self.vocab.is_some();
-        let files = Files::read(self.sources(CachePass::Count, progress), encoding, scan, |token, _, memory| {
-            if !is_given {
-                token.count(&mut builder, memory)?;
-            }
-            Ok(())
-        })?;
-        let built = builder.finish(self.options.min_freq, self.options.max_vocab, files.format())?;
-        Ok((built.vocab, files.scanned.tokens))
+    /// How the passes read the text.
+    fn reading(&self, scan: Scan) -> Reading {
+        let (encoding, memory_limit) = (self.options.encoding, self.memory_limit);
+        Reading { scan, encoding, memory_limit, segment_bytes: SEGMENT_BYTES }
     }
 
-    /// Passes the ids of the text to `send`, in blocks.
-    fn encode<'b>(
-        &'b self,
-        vocab: &Vocab,
-        dtype: Dtype,
-        progress: &'b Reporter<'_>,
-        send: impl Fn(Vec<u8>) -> Result<()>,
-    ) -> Result<Encoded<'b>> {
-        let mut block = Vec::with_capacity(BLOCK_BYTES);
-        let (mut documents, mut content, mut unknown) = (StoredDocuments::default(), Content::default(), 0);
-        let (end_token, separator) = (vocab.end_token(), vocab.kind().separator());
-        let scan = Scan::of_vocab(vocab);
-        let sources = self.sources(CachePass::Write, progress);
-        let files = Files::read(sources, self.options.encoding, scan, |token, _, _| {
-            let id = match (token, end_token) {
-                (Token::Raw(raw), _) => {
-                    if end_token.is_some() {
-                        content.add(raw, separator);
-                    }
-                    vocab.id_of(raw)
-                }
-                (Token::End, Some(end)) => {
-                    content.finish(&mut documents);
-                    end
-                }
-                (Token::End, None) => return Ok(()),
-            };
-            unknown += u64::from(id == UNKNOWN_ID);
-            dtype.push(id, &mut block);
-            if block.len() == BLOCK_BYTES {
-                send(std::mem::replace(&mut block, Vec::with_capacity(BLOCK_BYTES)))?;
-            }
-            Ok(())
-        })?;
-        if !block.is_empty() {
-            send(block)?;
-        }
-        Ok(Encoded { files, documents, unknown })
+    /// The first pass.
+    fn count(&self, progress: &Reporter<'_>) -> Result<Counted> {
+        let CorpusOptions { kind, normalization, line_ends, documents, ref reserved, .. } = self.options;
+        let scan = Scan { kind, normalization, line_ends, documents, max_tokens: 0 };
+        let mut builder = VocabBuilder::new(kind, normalization, line_ends, documents, reserved)?;
+        let files = self.reading(scan).read(
+            self.sources(CachePass::Count, progress),
+            Counts::default,
+            |counts: Counts, _, memory| counts.add_to(&mut builder, memory),
+        )?;
+        let built = builder.finish(self.options.min_freq, self.options.max_vocab, files.formats.format())?;
+        let (tokens, documents) = (files.scanned.tokens, files.scanned.documents.len() as u64);
+        Ok(Counted { vocab: built.vocab, tokens, documents })
     }
+
+    /// The size of the whole text, if its first segment has this size, and all of it is like that. `bytes` were read of the
+    /// files so far.
+    fn estimate(&self, size: u64, first: &Combined, bytes: u64) -> u64 {
+        let all_bytes: u64 = self.texts.iter().map(|text| text.bytes).sum();
+        // the length of the text differs from that of its files if they are compressed
+        let text_bytes = all_bytes.max(bytes) as f64 / bytes.max(1) as f64 * first.bytes_read as f64;
+        (size as f64 * (text_bytes / first.segment_bytes.max(1) as f64).max(1.0)).ceil() as u64
+    }
+}
+
+/// What the first pass finds.
+struct Counted {
+    vocab: Vocab,
+    tokens: u64,
+    documents: u64,
 }
 
 /// What the second pass finds.
-struct Encoded<'a> {
-    files: Files<'a>,
-    documents: StoredDocuments,
-    unknown: u64,
-}
-
-/// The content of the current document.
 #[derive(Default)]
-struct Content {
-    hash: Fnv1a,
-    /// Number of tokens of the document.
-    tokens: u64,
-    /// Number of tokens of all documents before it, with their end tokens.
-    before: u64,
-}
-
-impl Content {
-    fn add(&mut self, raw: &[u8], separator: &str) {
-        if self.tokens > 0 {
-            self.hash.add(separator.as_bytes());
-        }
-        self.hash.add(raw);
-        self.tokens += 1;
-    }
-
-    fn finish(&mut self, documents: &mut StoredDocuments) {
-        self.before += self.tokens + 1;
-        documents.ends.push(self.before);
-        documents.contents.push(std::mem::take(&mut self.hash).value());
-        self.tokens = 0;
-    }
-}
-
-/// Writes blocks into shards, with their digests.
-fn write_blocks(folder: &Path, dtype: Dtype, blocks: &Receiver<Vec<u8>>) -> Result<Written> {
-    let (mut shards, mut shard, mut all_ids) = (Vec::new(), None, Sha256::new());
-    let mut ids = vec![0; 4096];
-    let mut id_bytes = Vec::with_capacity(4 * ids.len());
-    for block in blocks {
-        for part in block.chunks(ids.len() * dtype.width()) {
-            let ids = &mut ids[..part.len() / dtype.width()];
-            dtype.decode(part, ids);
-            id_bytes.clear();
-            ids.iter().for_each(|id| id_bytes.extend_from_slice(&id.to_le_bytes()));
-            all_ids.update(&id_bytes);
-        }
-        let mut current = match shard.take() {
-            Some(current) => current,
-            None => ShardWriter::create(folder.join(format!("tokens-{:05}.safetensors", shards.len() + 1)))?,
-        };
-        current.write(&block)?;
-        match current.is_full() {
-            true => shards.push(current.finish(dtype)?),
-            false => shard = Some(current),
-        }
-    }
-    shards.extend(shard.map(|shard| shard.finish(dtype)).transpose()?);
-    Ok(Written { shards, ids_sha256: hexadecimal(&all_ids.finalize()) })
+struct Found {
+    unknown: u64,
+    /// The digest of the content of each document.
+    contents: Vec<u64>,
 }
 
 /// The error of a thread whose partner has ended, which has the reason.

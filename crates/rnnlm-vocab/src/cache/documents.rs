@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// The name of the file.
 const NAME: &str = "documents.safetensors";
 
+/// Number of bytes of a document.
+pub(super) const DOCUMENT_BYTES: u64 = 16;
+
 /// The documents of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct StoredDocuments {

@@ -34,8 +34,12 @@ mod builder;
 mod documents;
 mod lock;
 mod manifest;
+mod parallel;
+mod segments;
 mod shard;
+mod sinks;
 mod windows;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -181,17 +185,16 @@ impl TokenCache {
         }
     }
 
-    /// Reads the ids of the first `max_tokens` tokens (0: all) into memory. Of documents, only whole ones are read.
+    /// The documents of the first `max_tokens` tokens (0: all), and a digest of the content of each, for
+    /// [`DocumentList::split`](crate::DocumentList::split). Only whole documents are among them, unless the first one alone is
+    /// longer; there is none if the text is one stream.
     ///
     /// # Errors
     ///
-    /// Those of [`IdSource::read`]; [`Error::Read`] and [`Error::DamagedCache`] for the documents.
-    pub fn load(&self, max_tokens: usize) -> Result<Corpus> {
-        let limit = if max_tokens == 0 { self.len() } else { max_tokens.min(self.len()) };
-        let Some(digest) = &self.manifest.documents_sha256 else {
-            let ids = Ids::stored(self).slice(0..limit).load()?.into_owned();
-            return Ok(Corpus { ids, ..self.describe() });
-        };
+    /// [`Error::Read`] and [`Error::DamagedCache`].
+    pub fn documents(&self, max_tokens: usize) -> Result<(DocumentIndex, Vec<u64>)> {
+        let Some(digest) = &self.manifest.documents_sha256 else { return Ok(Default::default()) };
+        let limit = self.limit(max_tokens);
         let StoredDocuments { ends, mut contents } = StoredDocuments::read(&self.folder, digest)?;
         let whole = ends.partition_point(|&end| end <= limit as u64);
         let mut lengths: Vec<usize> = Vec::with_capacity(whole.max(1));
@@ -205,10 +208,29 @@ impl TokenCache {
             lengths.push(limit);
             start = limit as u64;
         }
+        if start > self.manifest.tokens {
+            return Err(self.mismatch(format!("its documents have {start} tokens, it has {}", self.manifest.tokens)));
+        }
         contents.truncate(lengths.len());
-        let ids = Ids::stored(self).slice(0..(start as usize).min(self.len())).load()?.into_owned();
-        let documents = DocumentIndex::from_lengths(lengths.into_iter());
-        Ok(Corpus { ids, documents, document_contents: Some(contents), ..self.describe() })
+        Ok((DocumentIndex::from_lengths(lengths.into_iter()), contents))
+    }
+
+    /// Reads the ids of the first `max_tokens` tokens (0: all) into memory. Of documents, only whole ones are read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`IdSource::read`] and [`TokenCache::documents`].
+    pub fn load(&self, max_tokens: usize) -> Result<Corpus> {
+        let (documents, contents) = self.documents(max_tokens)?;
+        let is_stream = self.manifest.documents_sha256.is_none();
+        let end = if is_stream { self.limit(max_tokens) } else { documents.range_of_documents(0..documents.len()).end };
+        let ids = Ids::stored(self).slice(0..end).load()?.into_owned();
+        Ok(Corpus { ids, documents, document_contents: (!is_stream).then_some(contents), ..self.describe() })
+    }
+
+    /// The number of tokens for `max_tokens`.
+    fn limit(&self, max_tokens: usize) -> usize {
+        if max_tokens == 0 { self.len() } else { max_tokens.min(self.len()) }
     }
 
     /// Reads the bytes of ids that can be in several shards.

@@ -6,7 +6,7 @@
 //! 8192   ids       U8, U16 or U32, little-endian
 //! ```
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ pub(super) struct ShardRecord {
 #[derive(Serialize, Deserialize)]
 struct Header {
     #[serde(rename = "__metadata__")]
-    metadata: HashMap<String, String>,
+    metadata: BTreeMap<String, String>,
     tokens: TensorInfo,
 }
 
@@ -121,7 +121,11 @@ pub(super) fn write_error(path: &Path) -> impl Fn(io::Error) -> Error + '_ {
 pub(super) struct ShardWriter {
     path: PathBuf,
     file: File,
+    /// The digests of the complete blocks.
     digests: Vec<String>,
+    /// The digest of the block that is not complete.
+    block: Sha256,
+    /// Number of bytes of all ids.
     bytes: usize,
 }
 
@@ -129,15 +133,23 @@ impl ShardWriter {
     pub(super) fn create(path: PathBuf) -> Result<Self> {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(write_error(&path))?;
         file.write_all(&[0; HEADER_BYTES]).map_err(write_error(&path))?;
-        Ok(Self { path, file, digests: Vec::new(), bytes: 0 })
+        Ok(Self { path, file, digests: Vec::new(), block: Sha256::new(), bytes: 0 })
     }
 
-    /// Appends a block. Only the last one may have fewer than [`BLOCK_BYTES`].
-    pub(super) fn write(&mut self, block: &[u8]) -> Result<()> {
-        self.file.write_all(block).map_err(write_error(&self.path))?;
-        self.digests.push(sha256(block));
-        self.bytes += block.len();
-        Ok(())
+    /// Appends the bytes that fit into the current block, and returns their number. The shard must not be full.
+    pub(super) fn write(&mut self, ids: &[u8]) -> Result<usize> {
+        let ids = &ids[..ids.len().min(BLOCK_BYTES - self.bytes % BLOCK_BYTES)];
+        self.file.write_all(ids).map_err(write_error(&self.path))?;
+        self.block.update(ids);
+        self.bytes += ids.len();
+        if self.bytes.is_multiple_of(BLOCK_BYTES) {
+            self.end_block();
+        }
+        Ok(ids.len())
+    }
+
+    fn end_block(&mut self) {
+        self.digests.push(hexadecimal(&self.block.finalize_reset()));
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -146,6 +158,9 @@ impl ShardWriter {
 
     /// Writes the header and makes the file durable.
     pub(super) fn finish(mut self, dtype: Dtype) -> Result<ShardRecord> {
+        if !self.bytes.is_multiple_of(BLOCK_BYTES) {
+            self.end_block();
+        }
         let tokens = self.bytes / dtype.width();
         let digests = self.digests.join(",");
         let metadata = [("block_bytes", BLOCK_BYTES.to_string()), ("sha256", digests)];

@@ -2,7 +2,7 @@
 
 use super::scan::{Scan, Scanned, Scanner, Token};
 use crate::encoding::TextEncoding;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::memory::{MemoryUse, Stop};
 use crate::normalize::Normalization;
 use crate::reader::{Interpretation, TextReader};
@@ -15,6 +15,14 @@ pub(crate) struct Files<'a> {
     pub(crate) scanned: Scanned,
     /// The memory in use.
     pub(crate) memory: MemoryUse,
+    pub(crate) formats: FileFormats,
+    /// The last file, for errors.
+    pub(crate) last: TextReader<'a>,
+}
+
+/// How files are stored.
+#[derive(Default)]
+pub(crate) struct FileFormats {
     /// Number of bytes read, after decompression.
     pub(crate) bytes: u64,
     /// Whether a file was read as UTF-8 but is probably UTF-16.
@@ -23,8 +31,24 @@ pub(crate) struct Files<'a> {
     pub(crate) encoding: TextEncoding,
     endings: EndingCounts,
     byte_order_mark: bool,
-    /// The last file, for errors.
-    pub(crate) last: TextReader<'a>,
+}
+
+impl FileFormats {
+    /// Adds a file that is read.
+    pub(crate) fn add(&mut self, reader: &TextReader<'_>) {
+        self.endings.merge(reader.endings());
+        self.bytes += reader.bytes_read();
+        self.byte_order_mark |= reader.format().byte_order_mark;
+        self.is_likely_utf_16 |= reader.is_likely_utf_16();
+        if self.encoding.is_utf_8() {
+            self.encoding = reader.encoding();
+        }
+    }
+
+    /// The format of all files.
+    pub(crate) fn format(&self) -> TextFormat {
+        TextFormat { line_endings: self.endings.kind(), byte_order_mark: self.byte_order_mark }
+    }
 }
 
 impl<'a> Files<'a> {
@@ -35,43 +59,37 @@ impl<'a> Files<'a> {
         scan: Scan,
         mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
     ) -> Result<Self> {
-        let interpretation = interpretation(scan.kind, scan.normalization, encoding);
+        let interpretation = interpretation(scan, encoding);
         let mut scanner = Scanner::new(scan);
-        let mut memory = None;
-        let (mut endings, mut bytes, mut found_encoding) = (EndingCounts::default(), 0, TextEncoding::UTF_8);
-        let (mut byte_order_mark, mut is_likely_utf_16, mut last) = (false, false, None);
+        let (mut memory, mut formats, mut last) = (None, FileFormats::default(), None);
         for source in sources {
             let source = source?;
             let memory = memory.get_or_insert_with(|| source.memory());
             let mut reader = source.into_reader(interpretation)?;
             scanner.read(&mut reader, memory, &mut sink)?;
-            endings.merge(reader.endings());
-            bytes += reader.bytes_read();
-            byte_order_mark |= reader.format().byte_order_mark;
-            is_likely_utf_16 |= reader.is_likely_utf_16();
-            if found_encoding.is_utf_8() {
-                found_encoding = reader.encoding();
-            }
+            formats.add(&reader);
             last = Some(reader);
         }
-        let (Some(last), Some(memory)) = (last, memory) else {
-            let name = "an empty list of files".to_owned();
-            return Err(Error::Empty { name, bytes, kind: scan.kind, normalization: scan.normalization });
-        };
-        let scanned = scanner.finish(&last, bytes)?;
-        let encoding = found_encoding;
-        Ok(Self { scanned, memory, bytes, is_likely_utf_16, encoding, endings, byte_order_mark, last })
+        let memory = memory.unwrap_or_else(|| MemoryUse::new(0));
+        Self::of_scanner(scanner, memory, formats, last)
     }
 
-    /// The format of all files.
-    pub(crate) fn format(&self) -> TextFormat {
-        TextFormat { line_endings: self.endings.kind(), byte_order_mark: self.byte_order_mark }
+    /// The files that a scanner has read; an error if they have no token.
+    pub(crate) fn of_scanner(
+        scanner: Scanner,
+        memory: MemoryUse,
+        formats: FileFormats,
+        last: Option<TextReader<'a>>,
+    ) -> Result<Self> {
+        let Some(last) = last else { return Err(scanner.empty("an empty list of files", 0)) };
+        let scanned = scanner.finish(&last, formats.bytes)?;
+        Ok(Self { scanned, memory, formats, last })
     }
 }
 
 /// Only byte tokens without normalization do not require a text.
-fn interpretation(kind: TokenKind, normalization: Normalization, encoding: TextEncoding) -> Interpretation {
-    match (kind, normalization) {
+pub(crate) fn interpretation(scan: Scan, encoding: TextEncoding) -> Interpretation {
+    match (scan.kind, scan.normalization) {
         (TokenKind::Byte, Normalization::None) if encoding.is_utf_8() => Interpretation::Bytes,
         _ => Interpretation::Text(encoding),
     }

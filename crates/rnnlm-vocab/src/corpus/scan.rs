@@ -38,13 +38,13 @@ impl Token<'_> {
     pub(crate) fn count(self, builder: &mut VocabBuilder, memory: &mut MemoryUse) -> Result<u32, Stop> {
         match self {
             Self::Raw(token) => builder.count(token, memory),
-            Self::End => builder.count_end(memory),
+            Self::End => builder.count_ends(1, memory),
         }
     }
 }
 
 /// What one pass over a text finds, besides its tokens.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Scanned {
     pub(crate) tokens: u64,
     pub(crate) text: TextSize,
@@ -54,12 +54,39 @@ pub(crate) struct Scanned {
     pub(crate) looks_like_records: bool,
 }
 
+impl Scanned {
+    /// Passes a token of a stream to `sink`.
+    #[inline]
+    fn add_token(
+        &mut self,
+        scan: Scan,
+        token: &[u8],
+        memory: &mut MemoryUse,
+        sink: &mut impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let is_kept = scan.max_tokens == 0 || self.tokens < scan.max_tokens as u64;
+        self.tokens += 1;
+        sink(Token::Raw(token), is_kept, memory)
+    }
+}
+
 impl Scan {
     /// How a text is read with this vocabulary, whole.
     pub(crate) fn of_vocab(vocab: &Vocab) -> Self {
         let (kind, normalization) = (vocab.kind(), vocab.normalization());
         let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
         Self { kind, normalization, line_ends, documents, max_tokens: 0 }
+    }
+
+    /// The end of the longest prefix of `text` after which the rest is read like a file of its own; `None` if there is none.
+    #[cfg(feature = "cache")]
+    pub(crate) fn last_boundary(self, text: &[u8]) -> Option<usize> {
+        let after = |is_last: &dyn Fn(u8) -> bool| text.iter().rposition(|&byte| is_last(byte)).map(|index| index + 1);
+        match self.documents {
+            Documents::None => after(&|byte| self.kind.starts_anew_after(byte, self.normalization)),
+            Documents::Lines => after(&|byte| byte == b'\n'),
+            Documents::BlankLines => text.windows(2).rposition(|pair| pair == b"\n\n").map(|index| index + 2),
+        }
     }
 
     fn tokenizer(self) -> Tokenizer {
@@ -80,6 +107,10 @@ impl Scan {
         tokenizer.push(piece, &mut |token| sink(token, memory))
     }
 
+    fn splitter(self) -> Splitter {
+        Splitter::new(self.documents, self.line_ends)
+    }
+
     /// The size of the separators between `tokens` tokens.
     fn separators(self, tokens: u64) -> TextSize {
         let one = TextSize::of(self.kind.separator().as_bytes());
@@ -95,6 +126,12 @@ pub(crate) struct Scanner {
     found: Scanned,
     /// The start of the text, to recognize records.
     sample: Vec<u8>,
+    /// Divides a file into documents.
+    splitter: Splitter,
+    /// The start of a document that the next piece continues.
+    document: Vec<u8>,
+    /// Whether documents are text.
+    is_text: bool,
     /// Number of kept tokens of documents.
     kept: usize,
     /// Whether a document did not fit into the tokens that are kept. The later ones are left out, too.
@@ -103,8 +140,17 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     pub(crate) fn new(scan: Scan) -> Self {
-        let (found, sample) = (Scanned::default(), Vec::new());
-        Self { scan, tokenizer: scan.tokenizer(), found, sample, kept: 0, is_full: false }
+        Self {
+            scan,
+            tokenizer: scan.tokenizer(),
+            found: Scanned::default(),
+            sample: Vec::new(),
+            splitter: scan.splitter(),
+            document: Vec::new(),
+            is_text: true,
+            kept: 0,
+            is_full: false,
+        }
     }
 
     /// Calls `sink` with every token of the next file, and whether it is among those that are kept.
@@ -112,81 +158,109 @@ impl Scanner {
         &mut self,
         reader: &mut TextReader<'_>,
         memory: &mut MemoryUse,
-        sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+        mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
     ) -> Result<()> {
-        match self.scan.documents {
-            Documents::None => self.read_stream(reader, memory, sink),
-            Documents::Lines | Documents::BlankLines => self.read_documents(reader, memory, sink),
+        while let Some(piece) = reader.next()? {
+            self.push(piece, memory, &mut sink).map_err(|stop| stop.in_text(reader))?;
         }
+        self.end_file(memory, &mut sink).map_err(|stop| stop.in_text(reader))
+    }
+
+    /// Calls `sink` with every token that ends in the next piece of a file.
+    pub(crate) fn push(
+        &mut self,
+        piece: Piece<'_>,
+        memory: &mut MemoryUse,
+        sink: &mut impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        if self.scan.documents == Documents::None {
+            self.add_to_sample(piece.as_bytes());
+            let Self { scan, tokenizer, found, .. } = self;
+            return scan
+                .push(tokenizer, piece, memory, &mut |token, memory| found.add_token(*scan, token, memory, sink));
+        }
+        self.is_text = matches!(piece, Piece::Text(_));
+        let mut rest = piece.as_bytes();
+        while !rest.is_empty() {
+            memory.reserve_bytes(&mut self.document, rest.len())?;
+            let (consumed, is_complete) = self.splitter.push(rest, &mut self.document);
+            rest = &rest[consumed..];
+            if is_complete {
+                self.add_document(memory, sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the last token and the last document of a file.
+    pub(crate) fn end_file(
+        &mut self,
+        memory: &mut MemoryUse,
+        sink: &mut impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let Self { scan, tokenizer, found, .. } = self;
+        if scan.documents == Documents::None {
+            tokenizer.finish(&mut |token| found.add_token(*scan, token, memory, sink))?;
+            tokenizer.restart();
+            return Ok(());
+        }
+        if self.splitter.finish(&mut self.document) {
+            self.add_document(memory, sink)?;
+        }
+        self.splitter = self.scan.splitter();
+        Ok(())
+    }
+
+    /// Adds what another scanner has found in the files that follow.
+    #[cfg(feature = "cache")]
+    pub(crate) fn append(&mut self, other: &Self, memory: &mut MemoryUse) -> Result<(), Stop> {
+        let Scanned { tokens, text, documents, empty_documents, .. } = &other.found;
+        self.found.tokens += tokens;
+        self.found.text += *text;
+        self.found.text += other.tokenizer.size();
+        self.found.empty_documents += empty_documents;
+        self.found.dropped_letters.append(other.tokenizer.dropped_letters());
+        documents.ranges().try_for_each(|document| self.found.documents.try_push(document.len(), memory))?;
+        self.add_to_sample(&other.sample);
+        Ok(())
+    }
+
+    fn add_to_sample(&mut self, text: &[u8]) {
+        let missing = SAMPLE_BYTES - self.sample.len();
+        self.sample.extend_from_slice(&text[..missing.min(text.len())]);
+    }
+
+    /// The error for a text without a token.
+    pub(crate) fn empty(&self, name: &str, bytes: u64) -> Error {
+        let Scan { kind, normalization, .. } = self.scan;
+        Error::Empty { name: name.to_owned(), bytes, kind, normalization }
     }
 
     /// What all files have in common, or an error if they have no token. `last` is the last of them.
     pub(crate) fn finish(self, last: &TextReader<'_>, bytes: u64) -> Result<Scanned> {
-        let Self { scan, tokenizer, mut found, sample, .. } = self;
-        if found.tokens == 0 {
-            let name = last.name().to_owned();
-            return Err(Error::Empty { name, bytes, kind: scan.kind, normalization: scan.normalization });
+        if self.found.tokens == 0 {
+            return Err(self.empty(last.name(), bytes));
         }
+        let Self { scan, tokenizer, mut found, sample, .. } = self;
         found.text += tokenizer.size();
         if scan.documents == Documents::None {
             found.text += scan.separators(found.tokens);
             found.looks_like_records = looks_like_records(&String::from_utf8_lossy(&sample));
         }
-        found.dropped_letters = tokenizer.dropped_letters().clone();
+        found.dropped_letters.append(tokenizer.dropped_letters());
         Ok(found)
     }
 
-    fn read_stream(
+    /// Calls `sink` with every token of the complete document, and with its end token.
+    fn add_document(
         &mut self,
-        reader: &mut TextReader<'_>,
         memory: &mut MemoryUse,
-        mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
-    ) -> Result<()> {
-        let Self { scan, tokenizer, found, sample, .. } = self;
-        let mut keep = |token: &[u8], memory: &mut MemoryUse| {
-            let is_kept = scan.max_tokens == 0 || found.tokens < scan.max_tokens as u64;
-            found.tokens += 1;
-            sink(Token::Raw(token), is_kept, memory)
-        };
-        while let Some(piece) = reader.next()? {
-            let missing = SAMPLE_BYTES - sample.len();
-            sample.extend_from_slice(&piece.as_bytes()[..missing.min(piece.len())]);
-            scan.push(tokenizer, piece, memory, &mut keep).map_err(|stop| stop.in_text(reader))?;
-        }
-        tokenizer.finish(&mut |token| keep(token, memory)).map_err(|stop| stop.in_text(reader))?;
-        tokenizer.restart();
-        Ok(())
-    }
-
-    fn read_documents(
-        &mut self,
-        reader: &mut TextReader<'_>,
-        memory: &mut MemoryUse,
-        mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
-    ) -> Result<()> {
-        let mut splitter = Splitter::new(self.scan.documents, self.scan.line_ends);
-        let mut document = Vec::new();
-        let mut is_text = true;
-        while let Some(piece) = reader.next()? {
-            is_text = matches!(piece, Piece::Text(_));
-            let mut read = || -> Result<(), Stop> {
-                let mut rest = piece.as_bytes();
-                while !rest.is_empty() {
-                    memory.reserve_bytes(&mut document, rest.len())?;
-                    let (consumed, is_complete) = splitter.push(rest, &mut document);
-                    rest = &rest[consumed..];
-                    if is_complete {
-                        self.add(&document, is_text, memory, &mut sink)?;
-                        document.clear();
-                    }
-                }
-                Ok(())
-            };
-            read().map_err(|stop| stop.in_text(reader))?;
-        }
-        if splitter.finish(&mut document) {
-            self.add(&document, is_text, memory, &mut sink).map_err(|stop| stop.in_text(reader))?;
-        }
+        sink: &mut impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let mut document = std::mem::take(&mut self.document);
+        self.add(&document, self.is_text, memory, sink)?;
+        document.clear();
+        self.document = document;
         Ok(())
     }
 

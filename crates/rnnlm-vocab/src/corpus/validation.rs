@@ -2,6 +2,7 @@
 
 use super::Corpus;
 use crate::document_index::DocumentIndex;
+use crate::document_set::DocumentList;
 use crate::error::{Error, Result};
 use crate::rng::SplitMix64;
 use crate::unknown::UNKNOWN_ID;
@@ -17,7 +18,7 @@ impl Corpus {
     /// validation set, or those with the highest to the training set.
     ///
     /// ```
-    /// use rnnlm_vocab::{Corpus, CorpusOptions, Documents};
+    /// use rnnlm_vocab::{Corpus, CorpusOptions, Documents, Ids};
     ///
     /// let options = CorpusOptions { documents: Documents::Lines, ..CorpusOptions::default() };
     /// let mut corpus = Corpus::from_bytes(b"ada\ngrace\nada\nmary\n", &options)?;
@@ -25,7 +26,10 @@ impl Corpus {
     /// let training = corpus.document_set(0..num_training).unwrap();
     /// let validation = corpus.document_set(num_training..corpus.documents.len()).unwrap();
     /// assert_eq!(training.len() + validation.len(), 4);
-    /// assert!(training.iter().all(|document| validation.iter().all(|other| document != other)));
+    /// let ids = |document: Ids<'_>| document.load().map(|ids| ids.into_owned());
+    /// for document in training.iter() {
+    ///     assert!(validation.iter().all(|other| ids(other).ok() != ids(document).ok()));
+    /// }
     /// # Ok::<(), rnnlm_vocab::Error>(())
     /// ```
     ///
@@ -37,20 +41,7 @@ impl Corpus {
         if fraction <= 0.0 {
             return Ok(documents);
         }
-        let digests = match &self.document_contents {
-            Some(contents) => contents.iter().map(|&content| digest(seed, content)).collect(),
-            None => self.document_digests(seed),
-        };
-        let (Some(&lowest), Some(&highest)) = (digests.iter().min(), digests.iter().max()) else {
-            return Err(Error::TooFewDocuments { fraction, documents, distinct: 0 });
-        };
-        if lowest == highest {
-            return Err(Error::TooFewDocuments { fraction, documents, distinct: 1 });
-        }
-        let bound = (fraction * 2_f64.powi(64)).ceil() as u128; // the product is exact
-        let bound = bound.clamp(u128::from(lowest) + 1, u128::from(highest));
-        let is_validation: Vec<bool> = digests.iter().map(|&digest| u128::from(digest) < bound).collect();
-
+        let is_validation = is_validation(&self.document_contents(), fraction, seed)?;
         let lengths: Vec<usize> = self.documents.ranges().map(|range| range.len()).collect();
         let is_unknown = |range: std::ops::Range<usize>| self.ids[range].iter().filter(|&&id| id == UNKNOWN_ID).count();
         let unknown_lengths: Vec<usize> = self.documents.ranges().map(is_unknown).collect();
@@ -69,12 +60,14 @@ impl Corpus {
         Ok(is_validation.iter().filter(|&&is_validation| !is_validation).count())
     }
 
-    /// A digest of `seed` and the content of each document.
-    fn document_digests(&self, seed: u64) -> Vec<u64> {
+    /// A digest of the content of each document, from which [`DocumentList::split`] chooses the validation set.
+    pub fn document_contents(&self) -> Vec<u64> {
+        if let Some(contents) = &self.document_contents {
+            return contents.clone();
+        }
         let kind = self.vocab.kind();
         let mut unknown = self.unknown.raw_tokens(kind);
-        let ranges = self.documents.ranges();
-        let digests = ranges.map(|range| {
+        let contents = self.documents.ranges().map(|range| {
             let mut content = Fnv1a::default();
             let mut previous = None;
             for &id in self.ids[range].iter().filter(|&&id| Some(id) != self.vocab.end_token()) {
@@ -83,15 +76,41 @@ impl Corpus {
                 content.add(known.unwrap_or_default());
                 previous = Some(id);
             }
-            digest(seed, content.value())
+            content.value()
         });
-        digests.collect()
+        contents.collect()
     }
 }
 
-/// The digest of a document with this content.
-fn digest(seed: u64, content: u64) -> u64 {
-    SplitMix64::with_index(seed, content).next_u64()
+impl DocumentList {
+    /// Divides documents, whose contents have these digests, into a training and a validation set, as
+    /// [`Corpus::split_documents`] does, without moving their ids.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Corpus::split_documents`].
+    pub fn split(index: &DocumentIndex, contents: &[u64], fraction: f64, seed: u64) -> Result<[Self; 2]> {
+        if fraction <= 0.0 {
+            return Ok([Self::new(index, |_| true), Self::default()]);
+        }
+        let is_validation = is_validation(contents, fraction, seed)?;
+        Ok([false, true].map(|set| Self::new(index, |document| is_validation[document] == set)))
+    }
+}
+
+/// Whether each document is in the validation set.
+fn is_validation(contents: &[u64], fraction: f64, seed: u64) -> Result<Vec<bool>> {
+    let documents = contents.len();
+    let digest = |&content: &u64| SplitMix64::with_index(seed, content).next_u64();
+    let (Some(lowest), Some(highest)) = (contents.iter().map(digest).min(), contents.iter().map(digest).max()) else {
+        return Err(Error::TooFewDocuments { fraction, documents, distinct: 0 });
+    };
+    if lowest == highest {
+        return Err(Error::TooFewDocuments { fraction, documents, distinct: 1 });
+    }
+    let bound = (fraction * 2_f64.powi(64)).ceil() as u128; // the product is exact
+    let bound = bound.clamp(u128::from(lowest) + 1, u128::from(highest));
+    Ok(contents.iter().map(|content| u128::from(digest(content)) < bound).collect())
 }
 
 /// Moves the segments that `is_moved` marks to the end. All segments keep their order.

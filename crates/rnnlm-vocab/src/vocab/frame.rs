@@ -98,7 +98,7 @@ impl UnknownTokens {
     /// The size in the text of all unknown tokens, without separators.
     pub fn size(&self) -> TextSize {
         let mut sum = TextSize::default();
-        self.sizes(0, self.count()).for_each(|size| sum += size);
+        (0..self.count()).for_each(|number| sum += self.size_of(number));
         sum
     }
 }

@@ -11,12 +11,14 @@ use clap::{Parser, ValueEnum};
 use rnnlm_tensor::Cpu;
 use serde_json::json;
 
+use caches::CacheRow;
 use measure::{Failure, Measurement};
 use peer::Peer;
 use program::Program;
 use report::Row;
 use sizes::{SIZES, Size};
 
+mod caches;
 mod measure;
 mod peer;
 mod program;
@@ -101,8 +103,9 @@ fn run_child(arguments: &Arguments, name: &str) -> Result<(), Failure> {
 /// Measures and prints the table.
 fn bench(arguments: &Arguments) -> Result<(), Failure> {
     let sizes: Vec<&Size> = SIZES.iter().filter(|size| size.name.contains(&arguments.filter)).collect();
-    if sizes.is_empty() {
-        let names: Vec<&str> = SIZES.iter().map(|size| size.name).collect();
+    let caches: Vec<&str> = caches::NAMES.into_iter().filter(|name| name.contains(&arguments.filter)).collect();
+    if sizes.is_empty() && caches.is_empty() {
+        let names: Vec<&str> = SIZES.iter().map(|size| size.name).chain(caches::NAMES).collect();
         return Err(format!("no row has `{}` in its name; the rows are {}", arguments.filter, names.join(", ")).into());
     }
     let cpu = Cpu::new(arguments.threads)?;
@@ -126,12 +129,21 @@ fn bench(arguments: &Arguments) -> Result<(), Failure> {
         }
         rows.push(row);
     }
+    let mut cache_rows = Vec::new();
+    for name in caches {
+        let row = CacheRow::measure(name, &arguments.corpus, &cpu, arguments.rounds)?;
+        if text {
+            println!("{}", row.text());
+        }
+        cache_rows.push(row);
+    }
     let program = Program::measure(&arguments.corpus, cpu.threads(), arguments.rounds, arguments.build)?;
     if text {
         println!("{}", report::program_text(&program));
     } else {
         let torch = peer.map(|peer| peer.version);
-        let json = json!({"isa": cpu.isa().name(), "torch": torch, "rows": rows, "program": program});
+        let json =
+            json!({"isa": cpu.isa().name(), "torch": torch, "rows": rows, "caches": cache_rows, "program": program});
         println!("{}", serde_json::to_string_pretty(&json)?);
     }
     Ok(())

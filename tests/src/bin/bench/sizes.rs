@@ -55,6 +55,9 @@ pub(crate) const SIZES: &[Size] = &[
     Size { name: "gru-256", cell: Cell::Gru { reset_after: true }, ..BOOK },
     Size { name: "lstm-256", cell: Cell::Lstm, ..BOOK },
     Size { name: "lstm-2x512", cell: Cell::Lstm, hidden_size: 512, num_layers: 2, batch_size: 64, ..BOOK },
+    Size { name: "gru-2x256", cell: Cell::Gru { reset_after: true }, num_layers: 2, ..BOOK },
+    Size { name: "mingru-2x256", cell: Cell::MinGru, num_layers: 2, ..BOOK },
+    Size { name: "minlstm-2x256", cell: Cell::MinLstm, num_layers: 2, ..BOOK },
     Size { name: "rnn-64", hidden_size: 64, ..BOOK },
     Size { name: "rnn-100-batch-20", hidden_size: 100, batch_size: 20, ..BOOK },
     Size { name: "rnn-1024", hidden_size: 1024, ..BOOK },
@@ -101,7 +104,8 @@ impl Size {
         let e = self.embedding_size;
         let gates = model.stack().cell.num_gates();
         let inputs = e + (self.num_layers - 1) * h;
-        let macs = gates * h * (self.num_layers * h + inputs) + v * h;
+        let recurrent = if model.cell.recurrent_blocks().is_empty() { 0 } else { self.num_layers * h };
+        let macs = gates * h * (recurrent + inputs) + v * h;
         match self.work {
             Work::Train => 6.0 * macs as f64,
             Work::Generate | Work::GenerateBatch | Work::Score => 2.0 * macs as f64,

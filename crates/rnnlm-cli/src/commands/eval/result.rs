@@ -1,11 +1,13 @@
 //! The result of an evaluation: perplexity and bits with and without unknown tokens, and its confidence interval.
 
 use rnnlm_model::{Evaluation, NonFinite, TokenScore};
-use rnnlm_vocab::{Corpus, TextSize, UNKNOWN_ID};
+use rnnlm_vocab::{TextSize, UNKNOWN_ID};
 use serde_json::{Value, json};
 
+use crate::failure::Result;
 use crate::human;
 use crate::prefix::Unknown;
+use crate::text::Text;
 use crate::unknown_tokens::UnknownCounts;
 
 /// The quantile of the normal distribution for an interval of 95 %.
@@ -28,21 +30,21 @@ pub(super) struct EvalResult {
 }
 
 impl EvalResult {
-    /// No score yet, of a text with this number of documents.
-    pub(super) fn new(corpus: &Corpus, num_documents: usize, unknown: Unknown) -> Self {
+    /// No score yet of a text.
+    pub(super) fn new(text: &Text, unknown: Unknown) -> Result<Self> {
+        let (corpus, ids) = (&text.corpus, text.ids());
+        let num_documents = text.all().num_documents();
         // the first token of a stream has no prediction
         let first = usize::from(num_documents == 0);
-        let scored = first..corpus.ids.len();
-        let size = corpus.text_size(scored.clone());
-        let known_size = size - corpus.unknown_size(scored);
-        Self {
+        let [size, known_size] = corpus.text_sizes(ids, first..ids.len())?;
+        Ok(Self {
             size: if unknown == Unknown::Skip { known_size } else { size },
             known_size,
             unknown: corpus.unknown.count(),
             unknown_counts: UnknownCounts::of(&corpus.unknown),
             documents: vec![Evaluation::default(); num_documents],
             ..Self::default()
-        }
+        })
     }
 
     /// Adds the next token of a document.

@@ -15,9 +15,9 @@ use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::ranks::args::RankArgs;
 use crate::values::{
-    ScheduleName, Seed, at_least_one, below_one_f32, below_one_f64, cell, documents, encoding, init, line_ends,
-    non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32, positive_fraction,
-    sampling, schedule, token_kind,
+    AverageName, ScheduleName, Seed, at_least_one, average, below_one_f32, below_one_f64, cell, documents, encoding,
+    init, line_ends, non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32,
+    positive_fraction, sampling, schedule, token_kind,
 };
 
 const EXAMPLES: &str = "\
@@ -94,8 +94,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", help_heading = "Text")]
     pub(crate) max_tokens: Option<usize>,
 
-    /// Type of the recurrent layers.
-    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm", help_heading = "Model")]
+    /// Type of the recurrent layers. The gates of mingru and minlstm depend on the input alone; use several layers of them.
+    #[arg(long, default_value = "rnn", value_parser = cell, value_name = "rnn|gru|lstm|mingru|minlstm",
+          help_heading = "Model")]
     pub(crate) cell: Cell,
     /// Activation function of the rnn cell.
     #[arg(long, default_value = "tanh", value_parser = nonlinearity, value_name = "tanh|relu", help_heading = "Model")]
@@ -142,6 +143,9 @@ pub(crate) struct TrainArgs {
     /// Number of time steps in a minibatch; gradients are truncated after them.
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) num_steps: usize,
+    /// Draw the time steps of each minibatch, with mean --num-steps, and scale its learning rate, as AWD-LSTM does.
+    #[arg(long, help_heading = "Training")]
+    pub(crate) variable_bptt: bool,
     /// Maximum global norm of the gradients; 0 disables clipping by norm.
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = non_negative_f32, allow_negative_numbers = true,
           help_heading = "Training")]
@@ -218,7 +222,21 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) lr: Option<f32>,
-    /// Momentum positive_fraction, for sgd and rmsprop [default: 0].
+    /// Number of minibatches whose mean gradient an update follows, as that of an N times larger minibatch.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..),
+          help_heading = "Optimizer")]
+    pub(crate) accumulate: u64,
+    /// Average of the weights that is validated and saved: `ema`, an exponential moving average over all updates, or
+    /// `nt-asgd`, the mean since the validation perplexity stopped improving for five epochs. A resumed run continues
+    /// with the weights themselves.
+    #[arg(long, default_value = "none", value_parser = average, value_name = "none|nt-asgd|ema",
+          help_heading = "Optimizer")]
+    pub(crate) average: AverageName,
+    /// Weight of the average so far in each update, for ema [default: 0.999].
+    #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
+          help_heading = "Optimizer")]
+    pub(crate) ema_decay: Option<f64>,
+    /// Momentum factor, for sgd and rmsprop [default: 0].
     #[arg(long, value_name = "X", value_parser = below_one_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) momentum: Option<f32>,
@@ -229,6 +247,9 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = non_negative_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) weight_decay: Option<f32>,
+    /// Apply no weight decay to biases.
+    #[arg(long, help_heading = "Optimizer")]
+    pub(crate) no_bias_decay: bool,
     /// Decay rate of the average gradient, for adam and adamw [default: 0.9].
     #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
           help_heading = "Optimizer")]
@@ -267,6 +288,9 @@ pub(crate) struct TrainArgs {
     /// Factor of each reduction, for step and exponential [default: 0.1 for step].
     #[arg(long, value_name = "X", value_parser = positive_fraction, allow_negative_numbers = true, help_heading = "Schedule")]
     pub(crate) gamma: Option<f64>,
+    /// Epochs at the initial rate before the first reduction, for exponential [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Schedule")]
+    pub(crate) decay_after: Option<u64>,
     /// Learning rate after the last epoch, for cosine [default: 0].
     #[arg(long, value_name = "X", value_parser = non_negative_f64, allow_negative_numbers = true,
           help_heading = "Schedule")]
@@ -353,6 +377,9 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) ranks: RankArgs,
 
+    /// Whether the run is one of a sweep, which prints the results.
+    #[arg(skip)]
+    pub(crate) is_part_of_sweep: bool,
     /// The values above with their origins.
     #[arg(skip)]
     pub(crate) settings: Settings,

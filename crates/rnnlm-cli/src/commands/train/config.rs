@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use rnnlm_model::{ModelConfig, OptimizerConfig, Schedule, TrainConfig};
+use rnnlm_model::{Average, ModelConfig, OptimizerConfig, Schedule, TrainConfig};
 use rnnlm_vocab::{CorpusOptions, Documents, Sampling, TokenCache};
 use toml::Value;
 
@@ -11,7 +11,7 @@ use super::args::TrainArgs;
 use super::settings::{Settings, flag};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Failure, Result};
-use crate::values::ScheduleName;
+use crate::values::{AverageName, ScheduleName};
 
 /// How the text is read.
 pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOptions {
@@ -68,7 +68,11 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         batch_size: args.batch_size,
         shards: args.shards.unwrap_or(1),
         num_steps: args.num_steps,
+        variable_bptt: args.variable_bptt,
         optimizer,
+        accumulate: args.accumulate,
+        no_bias_decay: args.no_bias_decay,
+        average: average(args)?,
         lr: args.lr.unwrap_or(optimizer.default_lr()),
         schedule,
         warmup: args.warmup,
@@ -126,6 +130,21 @@ fn require_document_settings(args: &TrainArgs) -> Result<()> {
     }
 }
 
+fn average(args: &TrainArgs) -> Result<Average> {
+    let average = match args.average {
+        AverageName::None => Average::None,
+        AverageName::NtAsgd => Average::NtAsgd,
+        AverageName::Ema => Average::Ema { decay: args.ema_decay.unwrap_or(0.999) },
+    };
+    let own: &[&str] = if args.average == AverageName::Ema { &["ema_decay"] } else { &[] };
+    refuse_others(&args.settings, &["ema_decay"], own, &format!("--average {}", average.as_str()))?;
+    if average == Average::NtAsgd && args.val_fraction == 0.0 && args.val_corpus.is_none() {
+        let message = "--average nt-asgd needs a validation set, whose perplexity begins the average";
+        return Err(Failure::usage(message).with_hint("add --val-fraction 0.1 or --val-corpus"));
+    }
+    Ok(average)
+}
+
 fn optimizer(args: &TrainArgs) -> Result<OptimizerConfig> {
     let mut optimizer = args.optimizer;
     let own: &[&str] = match &mut optimizer {
@@ -165,7 +184,8 @@ fn schedule(args: &TrainArgs) -> Result<Schedule> {
         }
         ScheduleName::Exponential => {
             let gamma = args.gamma.ok_or_else(|| missing("gamma", "exponential"))?;
-            (Schedule::Exponential { gamma }, &["gamma"])
+            let decay_after = args.decay_after.unwrap_or(1);
+            (Schedule::Exponential { gamma, decay_after }, &["gamma", "decay_after"])
         }
         ScheduleName::Cosine => (Schedule::Cosine { min_lr: args.min_lr.unwrap_or(0.0) }, &["min_lr"]),
         ScheduleName::OneCycle => {
@@ -184,6 +204,7 @@ fn schedule(args: &TrainArgs) -> Result<Schedule> {
     let all = [
         "step_size",
         "gamma",
+        "decay_after",
         "min_lr",
         "pct_start",
         "div_factor",
@@ -204,12 +225,19 @@ pub(crate) fn value_in_use(train: &TrainConfig, name: &str) -> Option<Value> {
     match (name, train.optimizer, train.schedule) {
         ("lr", ..) => single(train.lr),
         ("weight_decay", ..) => single(train.optimizer.weight_decay()),
+        ("ema_decay", ..) => match train.average {
+            Average::Ema { decay } => double(decay),
+            _ => None,
+        },
         ("momentum", Sgd { momentum, .. } | Rmsprop { momentum, .. }, _) => single(momentum),
         ("beta1", Adam { betas, .. } | Adamw { betas, .. }, _) => double(betas[0]),
         ("beta2", Adam { betas, .. } | Adamw { betas, .. }, _) => double(betas[1]),
         ("eps", Adam { eps, .. } | Adamw { eps, .. } | Rmsprop { eps, .. }, _) => single(eps),
         ("alpha", Rmsprop { alpha, .. }, _) => single(alpha),
-        ("gamma", _, Schedule::Step { gamma, .. } | Schedule::Exponential { gamma }) => double(gamma),
+        ("gamma", _, Schedule::Step { gamma, .. } | Schedule::Exponential { gamma, .. }) => double(gamma),
+        ("decay_after", _, Schedule::Exponential { decay_after, .. }) => {
+            i64::try_from(decay_after).ok().map(Value::Integer)
+        }
         ("min_lr", _, Schedule::Cosine { min_lr }) => double(min_lr),
         ("pct_start", _, Schedule::OneCycle { pct_start, .. }) => double(pct_start),
         ("div_factor", _, Schedule::OneCycle { div_factor, .. }) => double(div_factor),

@@ -27,6 +27,7 @@ fn setting_of_field(field: &str) -> &str {
         "normalization" => "normalize",
         "betas" => "beta1",
         "factor" => "plateau_factor",
+        "decay" => "ema_decay",
         same => same,
     }
 }

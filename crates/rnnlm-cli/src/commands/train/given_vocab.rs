@@ -6,12 +6,12 @@ use rnnlm_model::{Run, read_vocab};
 use rnnlm_vocab::{CorpusOptions, TokenCache, TokenKind, Vocab};
 
 use super::args::TrainArgs;
-use super::text::{self, Text};
 use super::{config, conflicts};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Failure, Result};
 use crate::human;
 use crate::progress::error_line;
+use crate::text::{self, Text};
 use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts};
 
 /// The vocabulary in `path`: that of a run, or of a file in one of the forms of `rnnlm import --vocab`. If the file has only

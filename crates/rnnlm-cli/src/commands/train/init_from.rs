@@ -4,10 +4,10 @@ use rnnlm_model::{ModelConfig, Run};
 use rnnlm_vocab::CorpusOptions;
 
 use super::args::TrainArgs;
-use super::text::Text;
 use super::{config, conflicts, given_vocab};
 use crate::corpora::TextSource;
 use crate::failure::Result;
+use crate::text::Text;
 
 /// The configuration of the other run's model, with this number of tokens. An error if the command line sets other sizes.
 pub(crate) fn model_config(run: &Run, args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig> {

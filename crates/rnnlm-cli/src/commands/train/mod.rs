@@ -11,17 +11,33 @@ mod new_run;
 mod options;
 mod print_config;
 mod resume;
+mod run_text;
 mod session;
 mod settings;
 mod split;
-mod text;
+
+use std::ffi::OsString;
+
+use clap::{Args, Command, FromArgMatches};
 
 use crate::failure::{Exit, Failure, Result};
 use crate::ranks::Ranks;
 use crate::{output, progress};
 
 pub(crate) use self::args::TrainArgs;
+pub(crate) use self::run_text::training_text;
 pub(crate) use self::settings::{ParseError, parse};
+pub(crate) use self::split::Split;
+
+/// The arguments of `rnnlm train` with these flags, for a command that trains.
+pub(crate) fn parse_flags(flags: &[String]) -> Result<TrainArgs, ParseError> {
+    let program = Command::new("rnnlm").subcommand(TrainArgs::augment_args(Command::new("train")));
+    let line: Vec<OsString> =
+        ["rnnlm", "train"].into_iter().chain(flags.iter().map(String::as_str)).map(Into::into).collect();
+    let parsed = parse(program, &line)?;
+    let matches = parsed.matches.subcommand_matches("train").unwrap_or(&parsed.matches);
+    Ok(TrainArgs { settings: parsed.settings, ..TrainArgs::from_arg_matches(matches)? })
+}
 
 pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     if args.print_config {
@@ -42,6 +58,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
         progress::set_quiet();
     }
     let ranks = Ranks::start(&args.ranks)?;
+    if args.is_part_of_sweep && ranks.size() > 1 {
+        return Err(Failure::usage(format!("a sweep runs in one process, not in {}", ranks.size())));
+    }
     ranks.run(|| {
         let args = &of_rank(args, &ranks)?;
         match &args.resume {

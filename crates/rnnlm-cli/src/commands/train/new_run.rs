@@ -8,7 +8,6 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::{Split, Validation};
-use super::text::Text;
 use super::{config, given_vocab, init_from, options};
 use crate::args::warn_if_untrained;
 use crate::compute::{self, Task};
@@ -18,6 +17,7 @@ use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::ranks::Ranks;
 use crate::run_folder::RunFolder;
+use crate::text::Text;
 use crate::{default_prefix, disk_space, human, memory, signals};
 
 /// Trains a new run.

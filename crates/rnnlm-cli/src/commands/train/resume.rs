@@ -10,7 +10,6 @@ use super::args::TrainArgs;
 use super::checkpoint::Saver;
 use super::session::Session;
 use super::split::{Split, Validation};
-use super::text::{self, Text};
 use super::{config, conflicts, options};
 use crate::compute::{self, Task};
 use crate::corpora::{self, TextSource};
@@ -18,6 +17,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::ranks::Ranks;
+use crate::text::{self, Text};
 use crate::{default_prefix, disk_space, human, memory, signals};
 
 /// Resumes the run in `path`.
@@ -146,7 +146,7 @@ fn require_same_settings(args: &TrainArgs, source: &TextSource, config: &RunConf
 }
 
 /// Reads the text of the run with its vocabulary. An error if it is not the text that the run started with.
-fn read_text(
+pub(super) fn read_text(
     source: &TextSource,
     name: &str,
     record: &CorpusRecord,

@@ -120,7 +120,9 @@ impl Session<'_> {
             let message = Self::interruption(&trainer, run, &writer.config().corpus.name);
             message.lines().for_each(error_line);
         }
-        self.print_result(&trainer, run, &reports, &metrics, seconds)?;
+        if !self.args.is_part_of_sweep {
+            self.print_result(&trainer, run, &reports, &metrics, seconds)?;
+        }
         chart_written?;
         Ok(exit)
     }
@@ -138,7 +140,7 @@ impl Session<'_> {
             return Ok(epoch as f64);
         }
         let TrainConfig { batch_size, num_steps, .. } = *trainer.config();
-        let tokens = self.split.training().ids().len() as f64;
+        let tokens = self.split.training().num_tokens() as f64;
         Ok(epoch as f64 + minibatch as f64 * (batch_size * num_steps) as f64 / tokens)
     }
 
@@ -216,8 +218,8 @@ impl Session<'_> {
     fn check_finite<B: Recurrence>(&self, trainer: &Trainer<B>) -> Result<()> {
         let model = trainer.model();
         let config = trainer.config();
-        let start = self.split.training().ids().slice(0..config.num_steps + 1).load()?;
-        let evaluation = model.evaluate(&*start)?;
+        let start = self.split.training().start(config.num_steps + 1)?;
+        let evaluation = model.evaluate(&start)?;
         if evaluation.perplexity().is_finite() {
             return Ok(());
         }
@@ -241,7 +243,7 @@ impl Session<'_> {
         let vocab = &self.split.text.corpus.vocab;
         let prefix = self.encode(prefix)?;
         let mut ids = prefix.text().to_vec();
-        let mut generator = Generator::new(trainer.model())?.with_end_token(vocab.end_token());
+        let mut generator = Generator::new(trainer.evaluated_model())?.with_end_token(vocab.end_token());
         generator.generate(&prefix.ids, num_tokens, &mut Sampler::greedy(), &mut |id| {
             let is_end = Some(id) == vocab.end_token();
             ids.extend((!is_end).then_some(id));

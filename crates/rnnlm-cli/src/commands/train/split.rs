@@ -1,23 +1,30 @@
 //! The training tokens and the validation set, which is a part of the training text or another text.
 
 use rnnlm_model::{TextTokens, ValidationRecord};
-use rnnlm_vocab::{Corpus, TextEncoding, TextIds};
+use rnnlm_vocab::{CorpusOptions, DocumentList, TextEncoding, TextIds, Vocab};
 
-use super::text::Text;
 use crate::failure::{Failure, Result};
 use crate::progress::error_line;
+use crate::text::Text;
 use crate::unknown_tokens::not_in_vocabulary;
 use crate::{corpora, human};
 
 /// A text divided into training tokens and a validation set.
 #[derive(Debug)]
 pub(crate) struct Split {
-    /// The text. The validation set is at its end, unless it is another text.
     pub(crate) text: Text,
-    /// Number of training tokens, or of training documents.
-    training_len: usize,
+    division: Division,
     /// The other text that is the validation set.
-    validation_text: Option<Corpus>,
+    validation_text: Option<Text>,
+}
+
+/// The two parts of a text.
+#[derive(Debug)]
+enum Division {
+    /// Number of training tokens. The validation set is at the end of the text.
+    Stream(usize),
+    /// The training set and the validation set, and the end token.
+    Documents([DocumentList; 2], u32),
 }
 
 /// How the validation set is chosen.
@@ -39,17 +46,16 @@ impl Split {
     /// If the other text cannot be read, the validation set has a single token, or all documents are equal.
     pub(crate) fn new(mut text: Text, validation: Validation<'_>) -> Result<(Self, Option<ValidationRecord>)> {
         let Validation { fraction, seed, text: name, encoding } = validation;
-        let training_len = match text.corpus.vocab.end_token() {
-            None => text.len() - (text.len() as f64 * fraction).round() as usize,
-            Some(_) => text.corpus.split_documents(fraction, seed)?,
+        let division = match text.corpus.vocab.end_token() {
+            None => {
+                let len = text.ids().len();
+                Division::Stream(len - (len as f64 * fraction).round() as usize)
+            }
+            Some(end_token) => Division::Documents(text.split_documents(fraction, seed)?, end_token),
         };
-        let mut split = Self { training_len, text, validation_text: None };
-        if let Some(name) = name {
-            let text = corpora::resolve(name)?.encode(split.text.corpus.vocab.clone(), 0, encoding)?;
-            warn_of_unknown_tokens(name, &text);
-            split.validation_text = Some(text);
-        }
-        let record = split.validation().map(|ids| ValidationRecord::new(fraction, name.map(str::to_owned), ids.ids()));
+        let validation_text = name.map(|name| read_validation_text(name, &text.corpus.vocab, encoding)).transpose()?;
+        let split = Self { text, division, validation_text };
+        let record = split.validation().map(|text| ValidationRecord::new(fraction, name.map(str::to_owned), text));
         let record = record.transpose()?;
         match &record {
             Some(record) if record.tokens < 2 && split.text.corpus.vocab.end_token().is_none() => {
@@ -64,40 +70,50 @@ impl Split {
 
     /// The training tokens.
     pub(crate) fn training(&self) -> TextIds<'_> {
-        self.text.part(0..self.training_len)
+        match &self.division {
+            Division::Stream(training) => TextIds::Stream(self.text.ids().slice(0..*training)),
+            Division::Documents([training, _], end_token) => self.text.documents(training, *end_token),
+        }
     }
 
     /// The number of tokens of both.
     pub(crate) fn num_tokens(&self) -> TextTokens {
         TextTokens {
-            training: self.training().ids().len(),
-            validation: self.validation().map_or(0, |text| text.ids().len()),
+            training: self.training().num_tokens(),
+            validation: self.validation().map_or(0, |text| text.num_tokens()),
             documents: self.training().num_documents(),
         }
     }
 
     /// The validation set, if there is one.
     pub(crate) fn validation(&self) -> Option<TextIds<'_>> {
-        let text = match &self.validation_text {
-            Some(text) => text.into(),
-            None => self.text.part(self.training_len..self.text.len()),
+        let text = match (&self.validation_text, &self.division) {
+            (Some(text), _) => text.all(),
+            (None, Division::Stream(training)) => {
+                let ids = self.text.ids();
+                TextIds::Stream(ids.slice(*training..ids.len()))
+            }
+            (None, Division::Documents([_, validation], end_token)) => self.text.documents(validation, *end_token),
         };
-        (!text.ids().is_empty()).then_some(text)
+        (text.num_tokens() > 0).then_some(text)
     }
 }
 
-/// Prints a warning if the validation text has tokens that the vocabulary lacks.
-fn warn_of_unknown_tokens(name: &str, text: &Corpus) {
-    let unknown = text.unknown.count() as u64;
+/// Reads the other text that is the validation set. Prints a warning if it has tokens that the vocabulary lacks.
+fn read_validation_text(name: &str, vocab: &Vocab, encoding: TextEncoding) -> Result<Text> {
+    let options = CorpusOptions { encoding, ..CorpusOptions::default() };
+    let text = Text::encode(&corpora::resolve(name)?, vocab, &options)?;
+    let unknown = text.corpus.unknown.count() as u64;
     if unknown > 0 {
-        let message = not_in_vocabulary(unknown, text.ids.len() as u64, Some(name));
+        let message = not_in_vocabulary(unknown, text.ids().len() as u64, Some(name));
         error_line(&format!("warning: {message} (read as <unk>)"));
     }
+    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use rnnlm_vocab::CorpusOptions;
+    use rnnlm_vocab::Corpus;
 
     use super::*;
 
@@ -110,12 +126,12 @@ mod tests {
     fn the_last_tokens_are_the_validation_set() {
         let split = |fraction| split(fraction, &CorpusOptions::default(), b"abcdefghij");
         let (with, record) = split(0.25).expect("it is long enough");
-        let all = &with.text.corpus.ids;
-        let ids = |text: TextIds<'_>| text.ids().load().expect("ids in memory").into_owned();
+        let ids = |text: TextIds<'_>| text.start(usize::MAX).expect("ids in memory");
+        let all = ids(with.text.all());
         assert_eq!((ids(with.training()), with.validation().map(ids)), (all[..7].to_vec(), Some(all[7..].to_vec())));
         assert_eq!(record.expect("there is a validation set").tokens, 3);
         let (without, record) = split(0.0).expect("there is no validation set");
-        assert_eq!((without.training().ids().len(), without.validation().is_none(), record), (10, true, None));
+        assert_eq!((without.training().num_tokens(), without.validation().is_none(), record), (10, true, None));
     }
 
     #[test]
@@ -133,8 +149,8 @@ mod tests {
         let contents = |names: &[String]| {
             let (split, _) = split(0.3, &options, names.concat().as_bytes()).expect("many names");
             let text = |ids: TextIds<'_>| {
-                let text =
-                    split.text.corpus.vocab.decode(&ids.ids().load().expect("ids in memory")).expect("known ids");
+                let ids = ids.start(usize::MAX).expect("ids in memory");
+                let text = split.text.corpus.vocab.decode(&ids).expect("known ids");
                 let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
                 lines.sort();
                 lines

@@ -9,6 +9,8 @@ use crate::import_error::ImportError;
 
 /// The tensor from which the cell and the hidden size are inferred.
 const RECURRENT: &str = "rnn.weight_hh_l0";
+/// The tensor from which the cell is inferred if there are no recurrent weights.
+const INPUT: &str = "rnn.weight_ih_l0";
 /// The tensor of an LSTM with `proj_size`.
 const PROJECTION: &str = "rnn.weight_hr_l0";
 
@@ -26,27 +28,51 @@ pub(super) fn infer(tensors: &NamedTensors<'_>) -> Result<ModelConfig, ImportErr
         let model = "layers with proj_size are not supported".to_owned();
         return Err(ImportError::Unexpected { tensor, shape, model });
     }
-    let [rows, hidden_size] = matrix(RECURRENT)?;
-    let has_blocks = hidden_size > 0 && rows.is_multiple_of(hidden_size);
-    let cell = match rows.checked_div(hidden_size) {
-        Some(1) if has_blocks => Cell::Rnn(Nonlinearity::Tanh),
-        Some(3) if has_blocks => Cell::Gru { reset_after: true },
-        Some(4) if has_blocks => Cell::Lstm,
-        _ => return Err(ImportError::Gates { tensor: tensors.file_name(RECURRENT), found: vec![rows, hidden_size] }),
+    let has_recurrent = tensors.iter().any(|(name, _)| is_recurrent(name));
+    let weight = if has_recurrent { "rnn.weight_hh" } else { "rnn.weight_ih" };
+    let bidirectional = has(&format!("{weight}_l0_reverse"));
+    let minimal = if has_recurrent || !has(INPUT) {
+        None
+    } else {
+        let hidden_size = matrix("linear.weight")?[1] / if bidirectional { 2 } else { 1 };
+        cell_of(matrix(INPUT)?[0], hidden_size, false).map(|cell| (cell, hidden_size))
+    };
+    let (cell, hidden_size) = match minimal {
+        Some(found) => found,
+        // an error without the tensor: it is not a cell without recurrent weights
+        None => {
+            let [rows, hidden_size] = matrix(RECURRENT)?;
+            let cell = cell_of(rows, hidden_size, true).ok_or_else(|| ImportError::Gates {
+                tensor: tensors.file_name(RECURRENT),
+                found: vec![rows, hidden_size],
+            })?;
+            (cell, hidden_size)
+        }
     };
     let [vocab_size, _] = matrix("linear.weight")?;
     let embedding_size = if has("embedding.weight") { matrix("embedding.weight")?[1] } else { 0 };
     let untied = ModelConfig {
         cell,
         hidden_size,
-        num_layers: (0..).take_while(|layer| has(&format!("rnn.weight_hh_l{layer}"))).count(),
-        bidirectional: has("rnn.weight_hh_l0_reverse"),
+        num_layers: (0..).take_while(|layer| has(&format!("{weight}_l{layer}"))).count(),
+        bidirectional,
         embedding_size,
         ..ModelConfig::book(vocab_size)
     };
     let is_wide_enough = embedding_size == untied.stack().output_size();
     let tie_weights = is_wide_enough && are_equal(tensors, "embedding.weight", "linear.weight");
     Ok(ModelConfig { tie_weights, ..untied })
+}
+
+/// Whether the tensor is a recurrent weight or its bias.
+fn is_recurrent(name: &str) -> bool {
+    ["rnn.weight_hh", "rnn.bias_hh"].iter().any(|start| name.starts_with(start))
+}
+
+/// The cell with this number of rows of `W_hh`, or of `W_ih` for a cell without recurrent weights.
+fn cell_of(rows: usize, hidden_size: usize, is_recurrent: bool) -> Option<Cell> {
+    let mut cells = Cell::defaults().filter(|cell| cell.recurrent_blocks().is_empty() != is_recurrent);
+    cells.find(|cell| hidden_size > 0 && cell.num_gates().checked_mul(hidden_size) == Some(rows))
 }
 
 /// Whether both tensors exist and are equal, as PyTorch saves tied weights.

@@ -1,5 +1,5 @@
 //! Import of weights that PyTorch trained: a `safetensors` file of a model with an embedding or one-hot input, a
-//! `torch.nn.{RNN,GRU,LSTM}` and a `torch.nn.Linear`. `modules.rs` gives its tensors the names of the book's `RNNModel`.
+//! `torch.nn.{RNN,GRU,LSTM}`, minGRU or minLSTM, and a `torch.nn.Linear`. `modules.rs` gives its tensors the names of the book's `RNNModel`.
 //! Settings are inferred from names and shapes:
 //!
 //! ```text
@@ -10,6 +10,9 @@
 //! embedding.weight [V, E]           learned embedding, else one-hot input; tied if linear.weight has the same bits
 //! linear.weight [V, directions·H]   vocabulary size
 //! ```
+//!
+//! Without `weight_hh_l*` and `bias_hh_l*`, `H` and `L` are those of `linear.weight` and `rnn.weight_ih_l*`, and `rows of
+//! rnn.weight_ih_l0 / H` is 2 for a minGRU and 3 for a minLSTM.
 //!
 //! Only the non-linearity of an RNN cannot be inferred. A module without any bias gets zeros, which is the same model.
 //! The whole file is checked before anything is written. `vocab.rs` reads the vocabulary, and `rows.rs` brings the weights

@@ -1,7 +1,7 @@
 //! Assigns the tensors of a file to the modules of a language model: embedding, recurrent layers, output layer.
 //!
 //! 1. [`Rename`]s change the names.
-//! 2. The recurrent module is the one with `weight_hh_l0`, under any name.
+//! 2. The recurrent module is the one with `weight_ih_l0`, under any name.
 //! 3. The embedding and the output layer are recognized by the last attribute of their path that is not a number:
 //!    `embed` in `module.encoder.embed.0.weight`. Prefixes such as `model.` and `module.` have no effect.
 //!

@@ -1,6 +1,6 @@
 //! The fused path of the CPU. The rows of a minibatch are independent through time, so each group of rows runs through all
 //! steps, forward and then backward, without waiting for another group. A step is one or two multiplications with packed
-//! weights and the cell's pointwise part between them (`cell/elman/cpu.rs`, `cell/gru/cpu.rs`, `cell/lstm/cpu.rs`).
+//! weights and the cell's pointwise part between them (`cell/NAME/cpu.rs`); without recurrent weights it is the latter alone.
 //!
 //! The arithmetic of a row does not depend on its group. The size of the groups may therefore follow the number of threads,
 //! and a thread may take half of another thread's group between two steps (`rnnlm_tensor::cpu::work_splitting`), without changing a bit. Sums

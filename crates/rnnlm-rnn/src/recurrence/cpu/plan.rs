@@ -18,6 +18,8 @@ const MIN_GROUP_ROWS: usize = 2;
 /// A group has at most this many rows, so that they finish with a weight too large for the second-level cache before the
 /// next group reads it.
 const MAX_GROUP_ROWS: usize = 32;
+/// About what a gate of a unit takes in a step without matrix multiplication.
+const FLOPS_PER_GATE: usize = 32;
 
 /// The number of rows of each group, such that all threads have equal work.
 fn rows_per_group(batch_size: usize, threads: usize) -> usize {
@@ -160,7 +162,10 @@ fn for_each_step(cell: Cell, dims: Dims, rows_per_group: usize, step: impl Fn(us
     }
     let groups = (0..batch_size.div_ceil(rows_per_group)).into_par_iter();
     let groups = groups.map(|index| index * rows_per_group..((index + 1) * rows_per_group).min(batch_size));
-    let flops_per_row = 2 * cell.num_gates() * hidden_size * hidden_size;
+    let flops_per_row = match cell.recurrent_blocks() {
+        [] => FLOPS_PER_GATE * cell.num_gates() * hidden_size,
+        _ => 2 * cell.num_gates() * hidden_size * hidden_size,
+    };
     work_splitting::run_steps(groups, rows_per_group, num_steps, flops_per_row, |index, group| step(index, group));
 }
 

@@ -10,7 +10,7 @@ use rnnlm_tensor::cpu::matmul::{Epilogue, MatRef};
 use super::packed_weights::PackedWeights;
 use crate::operands::Input;
 
-/// The fused step of a cell: multiplications with packed weights, and the pointwise part between them.
+/// The fused step of a cell: multiplications with packed weights, if it has any, and the pointwise part between them.
 pub(crate) trait FusedCell: Debug + Send + Sync {
     /// The gates and states of a step from the states before it. A dense input's pre-activations are in the gates already, or
     /// in the hidden state if the cell stores no gates.
@@ -79,8 +79,8 @@ impl ForwardContext<'_> {
         self.weights.blocks[block].forward.multiply(self.rows.len(), operand, out, self.strides.state, false, bias);
     }
 
-    /// The input's term of some columns of the gates, for a block that does not share the input's bias; a dense input's term
-    /// is there already.
+    /// The input's term of some columns of the gates, for those whose pre-activation is the input's term alone: a block that
+    /// does not share the input's bias, or a cell without blocks. A dense input's term is there already.
     pub(crate) fn input_term(&self, columns: Range<usize>, gates: &mut [f32]) {
         let Input::OneHot(ids) = self.input else { return };
         for (gates, &id) in gates.chunks_exact_mut(self.strides.gates).zip(&ids[self.rows.clone()]) {

@@ -11,14 +11,18 @@ pub(super) const STEP_THREADS: u32 = 256;
 const ELMAN: &str = include_str!("../../cell/elman/elman.cu");
 const GRU: &str = include_str!("../../cell/gru/gru.cu");
 const LSTM: &str = include_str!("../../cell/lstm/lstm.cu");
+const MIN_GRU: &str = include_str!("../../cell/mingru/mingru.cu");
+const MIN_LSTM: &str = include_str!("../../cell/minlstm/minlstm.cu");
 
 /// Every cell with fused kernels.
-const FUSED_CELLS: [FusedCell; 5] = [
+const FUSED_CELLS: [FusedCell; 7] = [
     FusedCell { cell: Cell::Rnn(Nonlinearity::Tanh), source: ELMAN, constants: &[("RELU", 0)] },
     FusedCell { cell: Cell::Rnn(Nonlinearity::Relu), source: ELMAN, constants: &[("RELU", 1)] },
     FusedCell { cell: Cell::Gru { reset_after: true }, source: GRU, constants: &[] },
     FusedCell { cell: Cell::Gru { reset_after: false }, source: GRU, constants: &[] },
     FusedCell { cell: Cell::Lstm, source: LSTM, constants: &[] },
+    FusedCell { cell: Cell::MinGru, source: MIN_GRU, constants: &[] },
+    FusedCell { cell: Cell::MinLstm, source: MIN_LSTM, constants: &[] },
 ];
 
 /// A cell with fused kernels.
@@ -51,10 +55,15 @@ impl FusedCell {
         self.cell.num_gates()
     }
 
-    /// Matrix multiplications with `W_hh` in a step: two if the operand of the last gate depends on the other gates.
+    /// Matrix multiplications with `W_hh` in a step: two if the operand of the last gate depends on the other gates, and none
+    /// for a cell without `W_hh`.
     pub(super) fn recurrent_matmuls(self) -> usize {
         let needs_gates = |block: &RecurrentBlock| block.operand == Operand::Candidate;
-        if self.cell.recurrent_blocks().iter().any(needs_gates) { 2 } else { 1 }
+        match self.cell.recurrent_blocks() {
+            [] => 0,
+            blocks if blocks.iter().any(needs_gates) => 2,
+            _ => 1,
+        }
     }
 
     /// Whether the tape has activated gates.

@@ -3,11 +3,11 @@
 //! - persistent (`persistent.rs`): one launch for all steps, if the weights fit in one multiprocessor;
 //! - multi-block persistent (`multi_block.rs`): one cooperative launch for all steps, if they fit in all
 //!   multiprocessors together;
-//! - stepwise (`stepwise.rs`): a matmul and a launch per step.
+//! - stepwise (`stepwise.rs`): a matmul and a launch per step, or the launch alone for a cell without recurrent weights.
 //!
-//! All three use the same source for a cell's arithmetic (`cell/elman/elman.cu`, `cell/gru/gru.cu`, `cell/lstm/lstm.cu`). The part
-//! that is independent of the order of steps is computed before and after by the reference's operations: the input's
-//! contribution to the gates, `∂W`, `∂b` and `∂x`.
+//! All three use the same source for a cell's arithmetic (`cell/NAME/NAME.cu`). The part that is independent of the order
+//! of steps is computed before and after by the reference's operations: the input's contribution to the gates, `∂W`, `∂b`
+//! and `∂x`.
 //!
 //! Rows are independent through time and every sum has a fixed order, so results do not depend on how rows are grouped
 //! or where weights are stored. A cell without fused kernels, and a large GRU with `reset_after = false`, have no plan
@@ -48,7 +48,7 @@ enum Strategy {
 pub fn programs() -> Vec<Program> {
     let persistent = PersistentConfig::all().map(|config| config.program());
     let multi_block = MultiBlockConfig::all().map(|config| config.program());
-    let stepwise = FusedCell::all().filter(|cell| cell.recurrent_matmuls() == 1).map(FusedCell::step_program);
+    let stepwise = FusedCell::all().filter(|cell| cell.recurrent_matmuls() < 2).map(FusedCell::step_program);
     persistent.chain(multi_block).chain(stepwise).collect()
 }
 

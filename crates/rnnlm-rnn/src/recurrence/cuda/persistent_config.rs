@@ -39,7 +39,7 @@ pub(super) struct SharedMemory {
 }
 
 impl PersistentConfig {
-    /// The configuration for a layer, or `None` if the layer is too large.
+    /// The configuration for a layer, or `None` if the layer is too large or has no recurrent weights.
     pub(super) fn choose(cell: FusedCell, dims: Dims, multiprocessors: usize) -> Option<Self> {
         let units = padded_units(dims.hidden_size)?;
         let block_rows = BLOCK_ROWS[usize::from(dims.batch_size > multiprocessors)];
@@ -54,7 +54,8 @@ impl PersistentConfig {
     }
 
     fn if_small(self) -> Option<Self> {
-        (self.gates() * self.units * self.units <= MAX_WEIGHTS).then_some(self)
+        let is_small = self.gates() * self.units * self.units <= MAX_WEIGHTS;
+        (is_small && self.cell.recurrent_matmuls() > 0).then_some(self)
     }
 
     pub(super) fn gates(&self) -> usize {

@@ -1,7 +1,7 @@
 // One step of a layer of any size: everything but the matmul with W_hh, which the backend computes. One thread per unit
 // of a row. Every matrix has the rows of one step.
 
-// `recurrent` is `h W_hhᵀ`. An Elman cell has no gates on the tape: `hidden` holds W_ih x + b_ih until the state
+// `recurrent` is `h W_hhᵀ`; it and `bias` are empty for a cell without recurrent weights. An Elman cell has no gates on the tape: `hidden` holds W_ih x + b_ih until the state
 // replaces it.
 KERNEL(256) step_forward(Matrix recurrent, Matrix bias, Matrix gates, Matrix hidden_before, Matrix cell_before,
                          Matrix hidden, Matrix cell, Matrix candidate) {
@@ -12,7 +12,7 @@ KERNEL(256) step_forward(Matrix recurrent, Matrix bias, Matrix gates, Matrix hid
   for (unsigned gate = 0; gate < GATES; gate++) {
     const unsigned col = gate * h + e.col;
     u.gates[gate] = STORES_GATES ? gates.at(e.row, col) : hidden.at(e.row, e.col);
-    u.recurrent[gate] = recurrent.at(e.row, col) + bias.at(0, col);
+    u.recurrent[gate] = RECURRENT_MATMULS ? recurrent.at(e.row, col) + bias.at(0, col) : 0.0f;
   }
   u.hidden = hidden_before.at(e.row, e.col);
   u.cell = STORES_CELL ? cell_before.at(e.row, e.col) : 0.0f;

@@ -1,5 +1,6 @@
 //! The stepwise path, a matmul and a launch per step, for layers that are too large for a single launch. The matmul
-//! uses the whole GPU; one kernel computes the rest of the step (`stepwise.cu`).
+//! uses the whole GPU; one kernel computes the rest of the step (`stepwise.cu`). A cell without recurrent weights has no
+//! matmul.
 
 use std::ops::Range;
 
@@ -17,18 +18,19 @@ pub(super) struct Stepwise {
     cell: FusedCell,
     kernels: StepKernels,
     /// `[N, G·H]`: `h W_hhᵀ` in the forward pass. In the backward pass the left operand of the matmul with `W_hh`, if
-    /// that differs from the gradients of the gates.
+    /// that differs from the gradients of the gates. No columns for a cell without recurrent weights.
     recurrent: Tensor<Cuda>,
 }
 
 impl Stepwise {
     /// `None` for a cell with two recurrent matmuls in a step.
     pub(super) fn plan(cuda: &Cuda, cell: FusedCell, dims: Dims) -> Result<Option<Self>> {
-        if cell.recurrent_matmuls() != 1 {
+        if cell.recurrent_matmuls() > 1 {
             return Ok(None);
         }
         let kernels = StepKernels::load(cuda, cell)?;
-        let recurrent = Tensor::zeros(cuda, dims.batch_size, cell.num_gates() * dims.hidden_size)?;
+        let width = cell.recurrent_matmuls() * cell.num_gates() * dims.hidden_size;
+        let recurrent = Tensor::zeros(cuda, dims.batch_size, width)?;
         Ok(Some(Self { cell, kernels, recurrent }))
     }
 
@@ -37,8 +39,10 @@ impl Stepwise {
         let weight_hh = pass.weights().weight_hh;
         let bias_hh = pass.weights().bias_hh;
         for t in tape.direction().steps(tape.dims().num_steps) {
-            let before = tape.hidden.view().rows(tape.previous(t));
-            ops::gemm(cuda, Transpose::NT, before, weight_hh, false, self.recurrent.view_mut())?;
+            if self.cell.recurrent_matmuls() > 0 {
+                let before = tape.hidden.view().rows(tape.previous(t));
+                ops::gemm(cuda, Transpose::NT, before, weight_hh, false, self.recurrent.view_mut())?;
+            }
             self.kernels.forward(self.recurrent.view().into(), bias_hh.into(), gates(tape, t), states(tape, t))?;
         }
         Ok(())
@@ -64,6 +68,9 @@ impl Stepwise {
             let output = gradients.output.rows(now.clone()).into();
             let d_recurrent = self.recurrent.view_mut().into();
             self.kernels.backward(gates(tape, t), states(tape, t), output, d_gates, d_state, d_recurrent)?;
+            if self.cell.recurrent_matmuls() == 0 {
+                continue;
+            }
             let operand =
                 if self.cell.stores_d_candidate() { self.recurrent.view() } else { adjoint.gates.view().rows(now) };
             ops::gemm(cuda, Transpose::NN, operand, weight_hh, true, adjoint.hidden.view_mut())?;

@@ -1,10 +1,10 @@
 // One unit of a layer in one row of the batch, with all its gates: the values that a thread has of it in one step. A
-// cell's file (`cell/elman/elman.cu`, `cell/gru/gru.cu`, `cell/lstm/lstm.cu`) computes one step of a unit, forward and backward;
-// `persistent.cu`, `multi_block.cu` and `stepwise.cu` have the matmuls and the loop over time.
+// cell's file (`cell/NAME/NAME.cu`) computes one step of a unit, forward and backward; `persistent.cu`, `multi_block.cu`
+// and `stepwise.cu` have the matmuls and the loop over time.
 //
 // Constants from the host:
 // - GATES: the cell's gates.
-// - RECURRENT_MATMULS: matmuls with W_hh in a step. A second one has the last gate alone.
+// - RECURRENT_MATMULS: matmuls with W_hh in a step, 0 to 2. A second one has the last gate alone.
 // - STORES_GATES, STORES_CELL, STORES_CANDIDATE: which values of a step are on the tape.
 // - STORES_D_CANDIDATE: whether the last gate's matmul has another gradient than its pre-activation, and stores it.
 

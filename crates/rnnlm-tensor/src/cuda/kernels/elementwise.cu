@@ -22,6 +22,13 @@ KERNEL(256) multiply(Matrix a, Matrix b, unsigned accumulate, Matrix out) {
   out.at(e.row, e.col) = accumulate ? out.at(e.row, e.col) + product : product;
 }
 
+KERNEL(256) normalize(Matrix a, Matrix b, Matrix out) {
+  const Element e = thread_element(out);
+  if (!e.exists) return;
+  const float value = a.at(e.row, e.col), sum = value + b.at(e.row, e.col);
+  out.at(e.row, e.col) = sum == 0.0f ? 0.5f : value / sum;
+}
+
 KERNEL(256) add_row(Matrix row, Matrix out) {
   const Element e = thread_element(out);
   if (e.exists) out.at(e.row, e.col) += row.at(0, e.col);

@@ -105,12 +105,8 @@ fn file_and_preset_entries(plain: &Command, flags: &ArgMatches, names: &[String]
             || std::env::var_os(variable(name)).is_some()
             || from_file.iter().any(|entry| entry.name == name)
     };
-    // the learning rate of a preset is one for SGD, and its clipping excludes clipping by value
-    let other_optimizer = is_set("optimizer");
-    let other_clipping = is_set("clip_value");
-    let is_replaced = |name: &str| (name == "lr" && other_optimizer) || (name == "clip" && other_clipping);
-    let from_preset = preset.into_iter().flat_map(Preset::entries).filter(|entry| !is_replaced(&entry.name));
-    Ok(from_preset.chain(from_file).collect())
+    let from_preset: Vec<Entry> = preset.into_iter().flat_map(|preset| preset.entries(is_set)).collect();
+    Ok(from_preset.into_iter().chain(from_file).collect())
 }
 
 /// An error with the origin if the flag does not accept these values.

@@ -1,4 +1,4 @@
-//! The carried state, of which each rank has its own rows.
+//! The ranks of a trainer, and the carried state, of which each rank has its own rows.
 
 use rnnlm_rnn::Recurrence;
 use rnnlm_tensor::Tensor;

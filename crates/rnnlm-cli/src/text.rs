@@ -1,11 +1,13 @@
-//! The training text: in memory, or in a token cache if it is larger than a part of the memory.
+//! The training text or that of the validation set: in memory, or in a token cache if it is larger than a part of the memory.
 
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rnnlm_model::CorpusRecord;
-use rnnlm_vocab::{Corpus, CorpusOptions, Ids, TextIds, TokenCache, Vocab, read_token_file};
+use rnnlm_vocab::{
+    Corpus, CorpusOptions, DocumentList, DocumentSet, IdSource, Ids, PackedIds, TextIds, TokenCache, Vocab,
+    is_compressed, read_token_file,
+};
 use sha2::{Digest, Sha256};
 
 use crate::available_memory::available_memory;
@@ -16,32 +18,56 @@ use crate::token_cache;
 /// A text whose ids take more than this part of the available memory is trained on from a token cache.
 const MEMORY_PARTS: u64 = 8;
 
+/// The length of a text relative to its compressed file: about 3 with gzip and 4 with zstd, more for logs and tables.
+const COMPRESSION: u64 = 8;
+
 /// A training text.
 #[derive(Debug)]
 pub(crate) struct Text {
-    /// The text; without ids if they are in `cache`.
+    /// The text, without its ids.
     pub(crate) corpus: Corpus,
-    /// The ids of the text, if it is one stream and they are not in memory.
-    cache: Option<Box<TokenCache>>,
+    store: Store,
     /// Number of tokens that are used.
     used: usize,
+    /// A digest of the content of each document.
+    contents: Vec<u64>,
+}
+
+/// The ids of a text.
+#[derive(Debug)]
+enum Store {
+    Memory(PackedIds),
+    Cache(Box<TokenCache>),
 }
 
 impl From<Corpus> for Text {
-    fn from(corpus: Corpus) -> Self {
-        Self { used: corpus.ids.len(), corpus, cache: None }
+    fn from(mut corpus: Corpus) -> Self {
+        let contents = corpus.document_contents();
+        let ids = std::mem::take(&mut corpus.ids);
+        Self { used: ids.len(), corpus, store: Store::Memory(PackedIds::new(ids)), contents }
     }
 }
 
 impl Text {
-    /// The text of a cache. The ids of documents are read into memory, because epochs shuffle them.
+    /// The text of a cache. The ids of documents are read into memory if they are small, because epochs shuffle them.
     pub(crate) fn of_cache(cache: TokenCache, max_tokens: usize) -> Result<Self> {
-        if cache.vocab().end_token().is_some() {
-            return Ok(cache.load(max_tokens)?.into());
-        }
+        let (documents, contents) = cache.documents(max_tokens)?;
         let all = Ids::stored(&cache).len();
-        let used = if max_tokens == 0 { all } else { max_tokens.min(all) };
-        Ok(Self { corpus: cache.describe(), cache: Some(Box::new(cache)), used })
+        let used = match documents.len().checked_sub(1) {
+            Some(last) => documents.range(last).end,
+            None if max_tokens == 0 => all,
+            None => max_tokens.min(all),
+        };
+        let mut corpus = cache.describe();
+        corpus.documents = documents;
+        let is_small = !is_large_in_memory(used as u64);
+        let store = match corpus.vocab.end_token() {
+            Some(_) if is_small => {
+                Store::Memory(PackedIds::read(Ids::stored(&cache).slice(0..used), corpus.vocab.len())?)
+            }
+            _ => Store::Cache(Box::new(cache)),
+        };
+        Ok(Self { corpus, store, used, contents })
     }
 
     /// Reads a text and builds its vocabulary.
@@ -80,37 +106,44 @@ impl Text {
 
     /// The ids that are used.
     pub(crate) fn ids(&self) -> Ids<'_> {
-        match &self.cache {
-            Some(cache) => Ids::stored(cache.as_ref()).slice(0..self.used),
-            None => Ids::Memory(&self.corpus.ids),
+        let store: &dyn IdSource = match &self.store {
+            Store::Memory(ids) => ids,
+            Store::Cache(cache) => cache.as_ref(),
+        };
+        Ids::stored(store).slice(0..self.used)
+    }
+
+    /// All of the text.
+    pub(crate) fn all(&self) -> TextIds<'_> {
+        let documents = &self.corpus.documents;
+        match self.corpus.vocab.end_token() {
+            Some(end) => DocumentSet::adjacent(self.ids(), documents, 0..documents.len(), end).into(),
+            None => TextIds::Stream(self.ids()),
         }
     }
 
-    /// Number of tokens, or of documents.
-    pub(crate) fn len(&self) -> usize {
-        if self.corpus.vocab.end_token().is_some() { self.corpus.documents.len() } else { self.used }
+    /// The documents of a list.
+    pub(crate) fn documents<'a>(&'a self, list: &'a DocumentList, end_token: u32) -> TextIds<'a> {
+        DocumentSet::listed(self.ids(), &self.corpus.documents, list, end_token).into()
     }
 
-    /// A range of its tokens, or of its documents.
-    pub(crate) fn part(&self, range: Range<usize>) -> TextIds<'_> {
-        match self.corpus.document_set(range.clone()) {
-            Some(documents) => TextIds::Documents(documents),
-            None => TextIds::Stream(self.ids().slice(range)),
-        }
+    /// Divides the documents into a training and a validation set.
+    pub(crate) fn split_documents(&mut self, fraction: f64, seed: u64) -> Result<[DocumentList; 2]> {
+        let contents = std::mem::take(&mut self.contents);
+        Ok(DocumentList::split(&self.corpus.documents, &contents, fraction, seed)?)
     }
 
     /// The record of the text in `config.json`.
     pub(crate) fn record(&self, name: &str, options: &CorpusOptions) -> Result<CorpusRecord> {
-        match &self.cache {
-            Some(cache) if self.used as u64 == self.corpus.tokens => Ok(CorpusRecord {
+        match &self.store {
+            Store::Cache(cache) if self.used as u64 == self.corpus.tokens => Ok(CorpusRecord {
                 name: name.to_owned(),
                 options: options.clone(),
                 tokens: self.corpus.tokens,
                 used_tokens: self.used as u64,
                 ids_sha256: cache.ids_sha256().to_owned(),
             }),
-            Some(_) => Ok(CorpusRecord::of_ids(name, options, self.corpus.tokens, self.ids())?),
-            None => Ok(CorpusRecord::new(name, options, &self.corpus)),
+            _ => Ok(CorpusRecord::of_ids(name, options, self.corpus.tokens, self.ids())?),
         }
     }
 }
@@ -161,9 +194,20 @@ fn automatic_cache(source: &TextSource, options: &CorpusOptions, vocab: Option<&
 /// Whether the ids of these files would take more than a part of the available memory. A file with holes is not large: it
 /// takes less space than a cache of it.
 fn is_large(paths: &[PathBuf], max_tokens: usize) -> bool {
-    let bytes: u64 = paths.iter().map(|path| bytes_on_disk(path)).sum();
+    let bytes: u64 = paths.iter().map(|path| likely_bytes(path)).sum();
     let tokens = if max_tokens == 0 { bytes } else { bytes.min(max_tokens as u64) };
+    is_large_in_memory(tokens)
+}
+
+/// Whether so many ids take more than a part of the available memory while a text is read.
+fn is_large_in_memory(tokens: u64) -> bool {
     available_memory().is_some_and(|available| tokens.saturating_mul(4) > available / MEMORY_PARTS)
+}
+
+/// The likely length of the text in a file.
+fn likely_bytes(path: &Path) -> u64 {
+    let factor = if is_compressed(path) { COMPRESSION } else { 1 };
+    factor * bytes_on_disk(path)
 }
 
 /// The length of a file, or the space that it takes on the disk if that is less.
