@@ -5,6 +5,7 @@ mod accumulation;
 mod progress;
 mod ranks;
 mod state;
+mod validation;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +20,8 @@ use crate::reduction::Reduction;
 use crate::shards::Shards;
 use crate::workspace::MinibatchIds;
 use crate::{
-    Average, Collective, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer,
-    Position, Result, Schedule, Single, StepReport, TextIds, TrainConfig, Workspace,
+    Collective, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position,
+    Result, Single, StepReport, TextIds, TrainConfig, Workspace,
 };
 
 /// A model in training: parameters, carried state, gradients, optimizer and progress.
@@ -380,33 +381,5 @@ impl<B: Recurrence> Trainer<B> {
             return self.drain().and(outcome);
         }
         outcome
-    }
-
-    /// Scores the validation set after an epoch, if there is one, as [`LanguageModel::evaluate`] does, and updates the state
-    /// of the schedule. Returns whether the model is the best so far on the validation set; a perplexity that is not finite never
-    /// is.
-    ///
-    /// # Errors
-    /// If the text cannot be scored, or the device fails.
-    pub fn validate<'t, T: Into<TextIds<'t>>>(
-        &mut self,
-        validation: Option<T>,
-        report: &mut EpochReport,
-    ) -> Result<bool> {
-        report.val_perplexity =
-            validation.map(|text| Ok::<_, Error>(self.evaluated_model().evaluate(text)?.perplexity())).transpose()?;
-        if let Schedule::Plateau { patience, .. } = self.config.schedule {
-            self.position.plateau.observe(report.val_perplexity.unwrap_or(report.perplexity), patience);
-        }
-        let Some(perplexity) = report.val_perplexity else { return Ok(false) };
-        if self.config.average == Average::NtAsgd {
-            self.position.begin_average(perplexity);
-        }
-        Ok(self.position.observe(report.epoch, perplexity))
-    }
-
-    /// Whether training should stop early: the perplexity on the validation set has not improved for `patience` epochs.
-    pub fn should_stop_early(&self) -> bool {
-        self.config.patience > 0 && self.position.epochs_without_improvement >= self.config.patience
     }
 }

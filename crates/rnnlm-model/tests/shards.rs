@@ -163,4 +163,7 @@ fn fewer_shards_than_ranks_and_uneven_shards_are_refused_with_both_values() {
     (case.train.shards, case.train.batch_size) = (4, 6);
     let error = new(&case, Threads::group(1).swap_remove(0));
     assert_eq!(error, "`batch_size` is 6 with `shards` 4, it must be a multiple of `shards`");
+    (case.train.batch_size, case.train.variable_bptt) = (8, true);
+    let error = new(&case, Threads::group(1).swap_remove(0));
+    assert_eq!(error, "`variable_bptt` is true with `shards` 4, it must be false unless `shards` is 1");
 }

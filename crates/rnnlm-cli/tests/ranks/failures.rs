@@ -64,7 +64,7 @@ fn a_stopped_rank_ends_the_run_within_the_time_out_and_is_named() {
 /// Kills a rank after a while, `kills` times, and resumes the run each time. The last time it is trained to its end.
 fn kill_and_resume(mpi: &Mpi, kills: usize) {
     let folder = Folder::new();
-    let epochs = ["--cell", "lstm", "--shards", "4", "--epochs", "300"];
+    let epochs = ["--cell", "lstm", "--shards", "4", "--epochs", "100"];
     assert!(folder.alone(&[&SMALL[..], &epochs, &["--out", "alone"]].concat()).status.success());
     for kill in 0..kills {
         let _ = std::fs::remove_dir_all(folder.path("run"));
@@ -83,7 +83,7 @@ fn kill_and_resume(mpi: &Mpi, kills: usize) {
 
 #[test]
 fn a_killed_rank_ends_the_run_which_resumes_to_the_same_bytes() {
-    Mpi::all().iter().for_each(|mpi| kill_and_resume(mpi, 3));
+    Mpi::all().iter().for_each(|mpi| kill_and_resume(mpi, 2));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The arguments of `rnnlm train`. From this one list follow the flags, their help, the environment variables and the
 //! names in a `--config` file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
@@ -11,7 +11,6 @@ use super::checkpoint::Interval;
 use super::settings::{Preset, Settings};
 use crate::args::{Compute, Format};
 use crate::corpora::NAME_SEPARATOR;
-use crate::failure::{Failure, Result};
 use crate::prefix::PrefixText;
 use crate::ranks::args::RankArgs;
 use crate::values::{
@@ -135,11 +134,6 @@ pub(crate) struct TrainArgs {
     /// Number of sequences in a minibatch.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) batch_size: usize,
-    /// Parts of a minibatch whose gradients are added in a fixed order; a power of two that divides --batch-size. The result
-    /// depends on their number, and not on the number of processes that compute them [default: 1; with several processes, the
-    /// smallest power of two that is at least their number].
-    #[arg(long, value_name = "S", value_parser = at_least_one, help_heading = "Training")]
-    pub(crate) shards: Option<usize>,
     /// Number of time steps in a minibatch; gradients are truncated after them.
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) num_steps: usize,
@@ -394,16 +388,5 @@ impl TrainArgs {
     /// The name of the text; the names of several texts, one a line.
     pub(crate) fn corpus(&self) -> String {
         self.corpora.join(&NAME_SEPARATOR.to_string())
-    }
-
-    /// The prefixes of the samples that the user named, on the command line or in a file.
-    pub(crate) fn named_prefixes(&self) -> Result<Vec<PrefixText>> {
-        match &self.prefix_file {
-            Some(path) if path == Path::new("-") && self.corpus() == "-" => {
-                Err(Failure::usage("--corpus and --prefix-file cannot both be standard input"))
-            }
-            Some(path) => Ok(vec![PrefixText::read(path)?]),
-            None => Ok(self.prefixes.clone()),
-        }
     }
 }

@@ -9,6 +9,7 @@ mod given_vocab;
 mod init_from;
 mod new_run;
 mod options;
+mod prefixes;
 mod print_config;
 mod resume;
 mod run_text;
@@ -81,7 +82,7 @@ fn of_rank(args: &TrainArgs, ranks: &Ranks) -> Result<TrainArgs> {
         args.quiet |= !ranks.is_first();
         ranks.set_defaults(&mut args.compute);
         if args.resume.is_none() {
-            args.shards = args.shards.or(Some(ranks.size().next_power_of_two()));
+            args.ranks.shards = args.ranks.shards.or(Some(ranks.size().next_power_of_two()));
         }
     }
     Ok(args)
