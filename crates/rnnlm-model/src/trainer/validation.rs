@@ -6,9 +6,9 @@ use super::Trainer;
 use crate::{Average, EpochReport, Error, Result, Schedule, TextIds};
 
 impl<B: Recurrence> Trainer<B> {
-    /// Scores the validation set after an epoch, if there is one, as [`LanguageModel::evaluate`] does, and updates the state
-    /// of the schedule. Returns whether the model is the best so far on the validation set; a perplexity that is not finite never
-    /// is.
+    /// Scores the validation set after an epoch, if there is one, as
+    /// [`LanguageModel::evaluate`](crate::LanguageModel::evaluate) does, and updates the state of the schedule. Returns whether
+    /// the model is the best so far on the validation set; a perplexity that is not finite never is.
     ///
     /// # Errors
     /// If the text cannot be scored, or the device fails.
