@@ -11,8 +11,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use rnnlm_model::{
-    Corpus, CorpusOptions, Documents, Generator, Init, ModelConfig, OptimizerConfig, Sampler, Schedule, TextIds,
-    TrainConfig, Trainer,
+    AdaptiveSoftmax, Corpus, CorpusOptions, Documents, Generator, Init, ModelConfig, OptimizerConfig, Sampler,
+    Schedule, TextIds, TrainConfig, Trainer,
 };
 use rnnlm_rnn::{Cell, ExecutionPath};
 use rnnlm_tensor::Cpu;
@@ -39,7 +39,7 @@ struct Run {
 
 /// Runs of a cell with batch sizes from 1 to 64, so that matrix multiplications with every tile shape occur, and with every
 /// part that computes: optimizers, initializations, schedules, clipping, regularization, validation and sampling.
-fn runs(cell: Cell) -> [Run; 6] {
+fn runs(cell: Cell) -> [Run; 7] {
     let book = TrainConfig { epochs: 2, seed: 1, ..TrainConfig::book() };
     let one_hot = Run {
         name: "one-hot",
@@ -98,7 +98,18 @@ fn runs(cell: Cell) -> [Run; 6] {
         model: model_config(cell, 28, 70, 2),
         train: TrainConfig { batch_size: 5, num_steps: 9, ..book },
     };
-    [one_hot, embedding, two_layers, one_row, documents, regularized(cell, book)]
+    [one_hot, embedding, two_layers, one_row, documents, regularized(cell, book.clone()), adaptive(cell, book)]
+}
+
+/// A run with an adaptive softmax and sparse updates.
+fn adaptive(cell: Cell, book: TrainConfig) -> Run {
+    let softmax = AdaptiveSoftmax { div_value: 2.0, head_bias: true, ..AdaptiveSoftmax::new(vec![20, 100, 400]) };
+    Run {
+        name: "adaptive-softmax",
+        has_documents: false,
+        model: ModelConfig { embedding_size: 24, adaptive_softmax: Some(softmax), ..model_config(cell, 1000, 70, 1) },
+        train: TrainConfig { batch_size: 32, num_steps: 8, optimizer: OptimizerConfig::SPARSE_ADAM, lr: 0.01, ..book },
+    }
 }
 
 /// A run with every technique of regularization.

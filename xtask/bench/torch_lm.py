@@ -16,7 +16,9 @@ device has finished. Warm-up epochs are excluded. Decoding is greedy, one token 
 generate-batch decodes as many sequences at a time as the batch size.
 """
 import argparse
+import bisect
 import collections
+import itertools
 import json
 import math
 import random
@@ -65,24 +67,57 @@ ROWS = ["book", "device", "device-fp32", "graph"]
 
 
 class LanguageModel(nn.Module):
-    """One-hot or embedded tokens, recurrent layers, a linear layer: the book's RNNModel."""
+    """One-hot or embedded tokens, recurrent layers, a linear layer or an adaptive softmax: the book's RNNModel."""
 
     def __init__(self, options, vocab_size):
         super().__init__()
         size = options.embedding_size
-        self.embedding = nn.Embedding(vocab_size, size) if size else None
+        self.embedding = nn.Embedding(vocab_size, size, sparse=bool(options.sparse)) if size else None
         self.rnn = CELLS[options.cell](size or vocab_size, options.hidden_size, options.num_layers)
-        self.linear = nn.Linear(options.hidden_size, vocab_size)
+        cutoffs = [int(cutoff) for cutoff in options.cutoffs.split(",") if cutoff]
+        self.softmax = nn.AdaptiveLogSoftmaxWithLoss(options.hidden_size, vocab_size, cutoffs) if cutoffs else None
+        self.linear = None if cutoffs else nn.Linear(options.hidden_size, vocab_size)
         self.vocab_size = vocab_size
 
-    def forward(self, ids, state):
+    def output(self, ids, state):
+        """The output of the recurrent layers, `[T * N, H]`, and their final state."""
         features = self.embedding(ids) if self.embedding else nn.functional.one_hot(ids, self.vocab_size).float()
         output, state = self.rnn(features, state)
-        return self.linear(output.flatten(0, 1)), state
+        return output.flatten(0, 1), state
+
+    def forward(self, ids, state):
+        output, state = self.output(ids, state)
+        return (self.softmax.log_prob(output) if self.softmax else self.linear(output)), state
+
+    def loss(self, ids, state, targets):
+        """The mean loss of the targets, and the final state."""
+        output, state = self.output(ids, state)
+        if self.softmax:
+            return self.softmax(output, targets).loss, state
+        return nn.functional.cross_entropy(self.linear(output), targets), state
+
+
+def splitmix64(seed):
+    """The generator of rnnlm_model::SplitMix64."""
+    mask = (1 << 64) - 1
+    while True:
+        seed = (seed + 0x9E3779B97F4A7C15) & mask
+        z = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        yield z ^ (z >> 31)
+
+
+def zipf_ids(vocab_size, count):
+    """Ids with Zipf's distribution, as tests/src/bin/bench/sizes.rs draws them."""
+    cumulative = list(itertools.accumulate(1 / (k + 1) for k in range(vocab_size)))
+    words = itertools.islice(splitmix64(0), count)
+    return [bisect.bisect_right(cumulative, (word >> 11) / 2**53 * cumulative[-1]) for word in words]
 
 
 def read_tokens(options):
     """Ids of the book's tokens: letters only, lower case, sorted by frequency after `<unk>`."""
+    if options.zipf:
+        return zipf_ids(options.vocab_size, options.max_tokens), options.vocab_size
     with open(options.text, encoding="utf-8") as file:
         lines = [re.sub("[^A-Za-z]+", " ", line).strip().lower() for line in file]
     tokens = [token for line in lines for token in (line if options.token == "char" else line.split())]
@@ -112,12 +147,24 @@ def parts(state):
     return list(state) if isinstance(state, tuple) else [state]
 
 
+def clip_gradients(parameters, limit):
+    """`clip_grad_norm_`, which does not accept sparse gradients."""
+    if not any(parameter.grad.is_sparse for parameter in parameters):
+        nn.utils.clip_grad_norm_(parameters, limit)
+        return
+    for parameter in parameters:
+        parameter.grad = parameter.grad.coalesce() if parameter.grad.is_sparse else parameter.grad
+    values = [parameter.grad.values() if parameter.grad.is_sparse else parameter.grad for parameter in parameters]
+    norm = torch.stack(torch._foreach_norm(values)).norm()
+    torch._foreach_mul_(values, (limit / (norm + 1e-6)).clamp(max=1.0))
+
+
 class EagerStep:
     """A training step, operation by operation."""
 
     def __init__(self, options, model, device):
         self.options, self.model, self.device = options, model, device
-        self.criterion = nn.CrossEntropyLoss()
+        self.parameters = list(model.parameters())
         self.optimizer = torch.optim.SGD(model.parameters(), options.lr)
         self.begin()
 
@@ -127,11 +174,10 @@ class EagerStep:
     def __call__(self, inputs, targets):
         state = parts(self.state)
         state = tuple(part.detach() for part in state) if len(state) > 1 else state[0].detach()
-        logits, self.state = self.model(inputs.to(self.device), state)
-        loss = self.criterion(logits, targets.to(self.device))
+        loss, self.state = self.model.loss(inputs.to(self.device), state, targets.to(self.device))
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        clip_gradients(self.parameters, self.options.clip)
         self.optimizer.step()
         return loss.detach()
 
@@ -271,6 +317,9 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--embedding-size", type=int, default=0, help="0 for one-hot input")
     parser.add_argument("--vocab-size", type=int, default=0, help="minimum vocabulary size, for texts with fewer distinct tokens")
+    parser.add_argument("--cutoffs", default="", help="cutoffs of an adaptive softmax, such as 2000,10000; none by default")
+    parser.add_argument("--zipf", type=int, default=0, help="1 draws ids from Zipf's distribution instead of reading the text")
+    parser.add_argument("--sparse", type=int, default=0, help="1 for sparse gradients of the embedding")
     parser.add_argument("--max-tokens", type=int, default=10_000, help="0 for the whole text")
     parser.add_argument("--num-tokens", type=int, default=1000, help="tokens per round of decoding")
     parser.add_argument("--num-documents", type=int, default=1000, help="documents per round of scoring")

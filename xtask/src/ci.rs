@@ -36,6 +36,10 @@ const STEPS: &[Step] = &[
         action: Action::CargoWith("RUSTDOCFLAGS", "-D warnings", &["doc", "--workspace", "--no-deps"]),
     },
     Step { name: "test", action: Action::Cargo(&["test", "--workspace"]) },
+    Step {
+        name: "subwords",
+        action: Action::Cargo(&["test", "-p", "rnnlm-cli", "--features", "subwords", "--test", "cli", "subwords"]),
+    },
     Step { name: "emulation", action: Action::Cargo(&["xtask", "emulation"]) },
     Step { name: "mutations", action: Action::Cargo(&["xtask", "mutations"]) },
     // Passes without NVRTC, with a message.

@@ -257,7 +257,7 @@ impl TextSource {
     }
 
     /// The files of the text, which are opened one after the other.
-    fn files(&self) -> Result<Box<dyn Iterator<Item = rnnlm_vocab::Result<Source<'static>>> + '_>> {
+    pub(crate) fn files(&self) -> Result<Box<dyn Iterator<Item = rnnlm_vocab::Result<Source<'static>>> + '_>> {
         match self {
             Self::StandardInput => {
                 let source = Source::from_reader(open_stdin()?, STANDARD_INPUT);

@@ -1,7 +1,7 @@
 //! The prefixes of samples and of generated text if the user names none.
 
 use rnnlm_model::{Error, RunConfig};
-use rnnlm_vocab::{UNKNOWN_ID, Vocab};
+use rnnlm_vocab::Vocab;
 
 use crate::failure::Result;
 use crate::prefix::PrefixText;
@@ -26,7 +26,7 @@ pub(crate) fn of_text(corpus: &str, vocab: &Vocab) -> Vec<PrefixText> {
         return prefixes.map(PrefixText::literal).to_vec();
     }
     let ids = vocab.encode_prefix("\n").ids;
-    let has_line_ends = !ids.is_empty() && !ids.contains(&UNKNOWN_ID);
+    let has_line_ends = !ids.is_empty() && !ids.iter().any(|&id| vocab.is_unknown(id));
     vec![PrefixText::literal(if has_line_ends { "\n" } else { "" })]
 }
 

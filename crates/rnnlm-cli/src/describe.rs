@@ -14,6 +14,7 @@ pub(crate) fn text(corpus: &Corpus, used: usize, options: &CorpusOptions) -> Str
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
         TokenKind::WordPunct => "token",
+        TokenKind::Subword => "subword",
     };
     let used = used as u64;
     let all = human::count(corpus.tokens, unit);
@@ -65,6 +66,10 @@ pub(crate) fn model(config: &ModelConfig) -> String {
         (0, _) => {}
         (size, false) => name.push_str(&format!(", embedding size {size}")),
         (size, true) => name.push_str(&format!(", embedding size {size}, tied")),
+    }
+    if let Some(softmax) = &config.adaptive_softmax {
+        let cutoffs: Vec<String> = softmax.cutoffs.iter().map(ToString::to_string).collect();
+        name.push_str(&format!(", adaptive softmax {}", cutoffs.join(",")));
     }
     name
 }

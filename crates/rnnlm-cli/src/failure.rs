@@ -201,6 +201,7 @@ impl Failure {
             Self::Library(E::Vocab(V::Empty { bytes: 1.., normalization: Normalization::Book, .. })) => {
                 hint("use --normalize none, which keeps every character")
             }
+            Self::Library(E::Vocab(V::NoSubwords)) => hint(SUBWORDS_HINT),
             Self::Library(E::Vocab(V::DamagedCache { .. })) => hint("build it again with `rnnlm corpus build --force`"),
             Self::Library(E::Vocab(V::CacheMismatch { .. })) => {
                 hint("build another cache, or replace this one with `rnnlm corpus build --force`")
@@ -223,6 +224,9 @@ impl Failure {
         }
     }
 }
+
+/// How to build a program that reads subwords.
+const SUBWORDS_HINT: &str = "build it with `cargo install --path crates/rnnlm-cli --features subwords`";
 
 /// What a text that is not UTF-8 probably is, and how it can be read.
 fn encoding_hint(likely: LikelyContent) -> String {

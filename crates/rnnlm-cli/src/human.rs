@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rnnlm_model::TokenSize;
+
 /// Groups digits by thousands: `10,000`.
 pub(crate) fn thousands(value: u64) -> String {
     let digits = value.to_string();
@@ -62,6 +64,12 @@ pub(crate) fn perplexity(value: f64) -> String {
         v if v < 1e6 => format!("{v:.0}"),
         v => format!("{v:.2e}"),
     }
+}
+
+/// A perplexity per token in bits: `2.1234 bits per char, 2.0987 bits per byte`.
+pub(crate) fn bits(size: &TokenSize, perplexity: f64) -> Option<String> {
+    let (char, byte) = (size.bits_per_char(perplexity)?, size.bits_per_byte(perplexity)?);
+    Some(format!("{char:.4} bits per char, {byte:.4} bits per byte"))
 }
 
 /// `count` as a percentage of `total`: `2.1 %`.

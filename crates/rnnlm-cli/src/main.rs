@@ -35,6 +35,7 @@ mod status_line;
 mod terminal;
 mod text;
 mod token_cache;
+mod tokenizer_file;
 mod unknown_tokens;
 mod values;
 
@@ -48,6 +49,8 @@ use terminal::Escaped;
 
 fn main() -> ExitCode {
     signals::report_file_size_limit();
+    #[cfg(feature = "subwords")]
+    rnnlm_tokenizer::install();
     let line: Vec<_> = std::env::args_os().collect();
     let (cli, warnings) = match commands::parse(&line) {
         Ok(parsed) => parsed,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::{Chars, FromStr};
 
 use clap::ValueEnum;
-use rnnlm_vocab::{Encoding, Normalization, TokenKind, UNKNOWN_ID, Vocab};
+use rnnlm_vocab::{Encoding, Normalization, TokenKind, Vocab};
 
 use crate::corpora::TextSource;
 use crate::escapes::Escapes;
@@ -132,7 +132,7 @@ impl Prefix {
             Some(message) => Some(match unknown {
                 Unknown::Unk => format!("warning: {message} (read as <unk>)"),
                 Unknown::Skip => {
-                    encoding.ids.retain(|&id| id != UNKNOWN_ID);
+                    encoding.ids.retain(|&id| !vocab.is_unknown(id));
                     format!("warning: {message} (left out)")
                 }
                 Unknown::Error => {

@@ -58,6 +58,18 @@ pub(crate) fn optimizer(text: &str) -> Result<OptimizerConfig, String> {
     one_of(text, &OptimizerConfig::ALL.map(|optimizer| (optimizer.as_str(), optimizer)))
 }
 
+/// The cutoffs of an adaptive softmax.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cutoffs(pub(crate) Vec<usize>);
+
+pub(crate) fn cutoffs(text: &str) -> Result<Cutoffs, String> {
+    let cutoff = |number: &str| {
+        let invalid = |_| format!("`{number}` is not a cutoff, expected numbers such as 2000,10000,50000");
+        number.trim().parse().map_err(invalid)
+    };
+    text.split(',').map(cutoff).collect::<Result<_, String>>().map(Cutoffs)
+}
+
 /// A learning rate schedule. Its settings have flags of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScheduleName {

@@ -124,6 +124,22 @@ pub enum ImportError {
         /// Entries of the vocabulary's file.
         tokens: usize,
     },
+    /// An adaptive softmax with shapes that no cutoffs and no `div_value` give.
+    #[error("tensor `{tensor}` is {found:?}, which is no head of clusters of sizes and features {clusters:?}")]
+    Clusters {
+        /// Name of the head's weight.
+        tensor: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// Tokens and features of each cluster.
+        clusters: Vec<[usize; 2]>,
+    },
+    /// A vocabulary in another order than the clusters of an adaptive softmax.
+    #[error(
+        "an adaptive softmax assigns tokens to clusters by id, so the vocabulary must have `<unk>` first and the order of \
+             the weights"
+    )]
+    ClusterOrder,
     /// A requested non-linearity that is not the file's.
     #[error("`nonlinearity` is {requested}, and the file holds {model}")]
     Nonlinearity {

@@ -80,6 +80,7 @@ mod error;
 mod evaluate;
 mod extend;
 mod generate;
+mod gradient_ranges;
 mod import_error;
 mod init;
 mod model;
@@ -103,8 +104,8 @@ mod workspace;
 pub use beam::BeamSearch;
 pub use collective::{Collective, CollectiveError, Single};
 pub use config::{
-    Average, Init, ModelConfig, NonMonotone, OptimizerConfig, Plateau, Schedule, TextTokens, TrainConfig,
-    TrainingMemory,
+    AdaptiveSoftmax, Average, Init, ModelConfig, NonMonotone, OptimizerConfig, Plateau, Schedule, TextTokens,
+    TrainConfig, TrainingMemory,
 };
 pub use constraint::{Constraint, TokenRegex};
 pub use continuation::{Continuation, Finish, StopConditions};
@@ -133,7 +134,7 @@ pub use rnnlm_vocab::{
 pub use run::{
     Checkpoint, CorpusRecord, Difference, Disk, FORMAT_VERSION, ImportOptions, ImportRecord, ImportVocab,
     ImportedModel, ImportedModule, Metrics, ModuleKind, Rename, Run, RunConfig, RunOptions, RunWriter, System,
-    UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
+    TokenSize, TokenSizes, UsedDevice, UsedPath, ValidationRecord, differences, read_vocab,
 };
 pub use sampler::Sampler;
 pub use scorer::{Scorer, TokenDetails, TokenScore};

@@ -1,17 +1,20 @@
 //! The language model: one-hot or embedded input, recurrent layers and output layer, under the parameter names of the book's
 //! `RNNModel` (attributes `rnn`, `linear` and `embedding`).
 
+mod losses;
+
 use std::ops::Range;
 
 use rnnlm_rnn::{ExecutionPath, Input, ParameterLayout, ParameterSet, Recurrence, Stack, State};
 use rnnlm_tensor::{Tensor, View, ops};
 
 use crate::embedding::Embedding;
-use crate::output::{LOGITS_BYTES, OutputLayer};
+use crate::gradient_ranges::GradientRanges;
+use crate::output::{OutputLayer, logits_bytes, rows_within};
 use crate::regularization::{Regularization, RegularizedOutput};
 use crate::shard_order::ShardOrder;
 use crate::shards::Shards;
-use crate::{Error, Init, ModelConfig, Result, Workspace, init};
+use crate::{Error, Init, ModelConfig, OptimizerConfig, Result, TrainConfig, Workspace, init};
 
 /// A language model on a device.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Layers {
         };
         let stack = Stack::new(&mut layout, config.stack())?;
         let tied = embedding.as_ref().filter(|_| config.tie_weights).map(Embedding::weight);
-        let output = OutputLayer::new(&mut layout, tied, output_size, vocab_size)?;
+        let output = OutputLayer::new(&mut layout, tied, config)?;
         Ok(Self { layout, embedding, stack, output })
     }
 }
@@ -70,8 +73,8 @@ impl<B: Recurrence> LanguageModel<B> {
     pub fn new(backend: &B, config: &ModelConfig, path: ExecutionPath) -> Result<Self> {
         let Layers { layout, embedding, stack, output } = Layers::new(config)?;
         let parameters = ParameterSet::zeros(backend, &layout)?;
-        let (backend, config) = (backend.clone(), config.clone());
-        Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes: LOGITS_BYTES })
+        let (backend, config, logits_bytes) = (backend.clone(), config.clone(), logits_bytes(config));
+        Ok(Self { backend, config, path, parameters, embedding, stack, output, logits_bytes })
     }
 
     /// A model with the same configuration and all parameters zero.
@@ -79,8 +82,8 @@ impl<B: Recurrence> LanguageModel<B> {
         Self::new(&self.backend, &self.config, self.path)
     }
 
-    /// Limits the memory for logits, which is 64 MB by default. A minibatch with more logits is processed in chunks of rows,
-    /// at least one row each, and sums over its rows are computed chunk by chunk.
+    /// Limits the memory for logits, which is 64 MB by default, and 16 MB with an adaptive softmax. A minibatch with more
+    /// logits is processed in chunks of rows, at least one row each, and sums over its rows are computed chunk by chunk.
     #[must_use]
     pub fn with_logits_bytes(self, logits_bytes: usize) -> Self {
         Self { logits_bytes, ..self }
@@ -143,9 +146,14 @@ impl<B: Recurrence> LanguageModel<B> {
 
     fn workspace_of_rows(&self, num_steps: usize, batch_size: usize, num_shards: usize) -> Result<Workspace<B>> {
         let (backend, rows) = (&self.backend, num_steps * batch_size);
-        let chunk = self.output.rows_within(self.logits_bytes).min(rows / num_shards);
+        let chunk = rows_within(self.logits_bytes, self.config.vocab_size).min(rows / num_shards);
+        let output_size = self.stack.config().output_size();
         let memory = self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients();
         let embedded = |embedding: &Embedding| embedding.allocate(backend, rows, num_shards);
+        let clusters = match &self.output {
+            OutputLayer::Linear(_) => None,
+            OutputLayer::Adaptive(output) => Some(output.allocate(backend, rows, output_size)?),
+        };
         Ok(Workspace {
             num_steps,
             batch_size,
@@ -155,8 +163,9 @@ impl<B: Recurrence> LanguageModel<B> {
             memory: memory.with_shards(backend, num_shards)?,
             logits: Tensor::padded(backend, chunk, self.config.vocab_size)?,
             output_cache: B::LinearCache::default(),
+            clusters,
             losses: Tensor::zeros(backend, rows, 1)?,
-            grad_output: Tensor::padded(backend, rows, self.stack.config().output_size())?,
+            grad_output: Tensor::padded(backend, rows, output_size)?,
             loss_sums: Tensor::zeros(backend, num_shards, 1)?,
             shards: None,
             starts: Vec::new(),
@@ -197,7 +206,8 @@ impl<B: Recurrence> LanguageModel<B> {
         regularized_output.drop_output(&self.backend, regularization, self.stack.output(memory))
     }
 
-    /// The logits of some rows of the minibatch, `[rows, V]`.
+    /// The logits of some rows of the minibatch, `[rows, V]`; with an adaptive softmax, the logarithms of the probabilities,
+    /// which have the same softmax.
     ///
     /// # Errors
     /// If the device fails.
@@ -205,11 +215,18 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Panics
     /// If there are more rows than the workspace has in a chunk.
     pub fn logits<'a>(&self, workspace: &'a mut Workspace<B>, rows: Range<usize>) -> Result<View<'a, B>> {
-        let Workspace { memory, logits, output_cache, regularization, regularized_output, shards, .. } = workspace;
-        let len = rows.len();
-        let by_shard = shards.as_ref().and_then(ShardOrder::z);
+        let Workspace { memory, logits, output_cache, clusters, regularization, regularized_output, .. } = workspace;
+        let (backend, parameters, len) = (&self.backend, &self.parameters, rows.len());
+        let by_shard = workspace.shards.as_ref().and_then(ShardOrder::z);
         let y = by_shard.unwrap_or_else(|| regularized_output.view(regularization, &self.stack, memory)).rows(rows);
-        self.output.forward(&self.backend, &self.parameters, output_cache, y, logits.view_mut().rows(0..len))?;
+        let out = logits.view_mut().rows(0..len);
+        match (&self.output, clusters) {
+            (OutputLayer::Adaptive(output), Some(clusters)) => {
+                output.log_probabilities(backend, parameters, y, clusters, out)?;
+            }
+            (OutputLayer::Linear(output), _) => output.forward(backend, parameters, output_cache, y, out)?,
+            (OutputLayer::Adaptive(_), None) => {}
+        }
         Ok(logits.view().rows(0..len))
     }
 
@@ -229,17 +246,37 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// As [`LanguageModel::loss`].
     pub fn output_and_loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
-        self.losses_and_gradients(workspace, std::slice::from_mut(gradients))
+        ops::fill(&self.backend, 0.0, gradients.flat_mut())?;
+        self.add_output_and_loss(workspace, std::slice::from_mut(gradients))
     }
 
-    /// Like [`LanguageModel::output_and_loss`], with one set of gradients for each shard.
-    pub(crate) fn losses_and_gradients(
+    /// Like [`LanguageModel::output_and_loss`]; adds to `gradients`, of which there is one set for each shard.
+    pub(crate) fn add_output_and_loss(
         &self,
         workspace: &mut Workspace<B>,
         gradients: &mut [ParameterSet<B>],
     ) -> Result<()> {
-        gradients.iter_mut().try_for_each(|shard| ops::fill(&self.backend, 0.0, shard.flat_mut()))?;
         self.losses(workspace, Some(gradients), None)
+    }
+
+    /// Where the gradients of a training step with these settings may differ from zero.
+    pub(crate) fn gradient_ranges(&self, train: &TrainConfig) -> GradientRanges {
+        let layout = self.parameters.layout();
+        // the gradient of a tied weight is dense, and so is the mean over several minibatches
+        let is_sparse = !self.config.tie_weights && train.accumulate <= 1;
+        let embedding = self.embedding.as_ref().filter(|_| is_sparse);
+        // plain SGD has the same results without ranges
+        let uses_ranges = match train.optimizer {
+            OptimizerConfig::SparseAdam { .. } => true,
+            optimizer => optimizer.has_sparse_updates() && self.backend.prefers_ranges(),
+        };
+        match embedding {
+            Some(embedding) if uses_ranges => {
+                let table = layout.spec(embedding.weight());
+                GradientRanges::sparse(layout.len(), table, train.batch_size * train.max_num_steps())
+            }
+            _ => GradientRanges::dense(layout.len()),
+        }
     }
 
     /// Like [`LanguageModel::loss`], without gradients.
@@ -258,68 +295,6 @@ impl<B: Recurrence> LanguageModel<B> {
         inspect: Option<&mut InspectLogits<'_, B>>,
     ) -> Result<()> {
         self.losses(workspace, None, inspect)
-    }
-
-    /// Logits, losses and gradients, chunk by chunk, so that the logits of a large vocabulary are never all in memory.
-    fn losses(
-        &self,
-        workspace: &mut Workspace<B>,
-        mut gradients: Option<&mut [ParameterSet<B>]>,
-        mut inspect: Option<&mut InspectLogits<'_, B>>,
-    ) -> Result<()> {
-        let scale = 1.0 / workspace.minibatch_rows() as f32;
-        let rows_per_shard = workspace.rows() / workspace.num_shards();
-        if let Workspace { shards: Some(shards), memory, regularization, regularized_output, .. } = &mut *workspace {
-            shards.gather(&self.backend, regularized_output.view(regularization, &self.stack, memory))?;
-        }
-        for rows in workspace.chunks() {
-            let logits = self.logits(workspace, rows.clone())?;
-            if let Some(inspect) = inspect.as_deref_mut() {
-                inspect(rows.clone(), logits)?;
-            }
-            let Workspace {
-                targets,
-                memory,
-                logits,
-                losses,
-                grad_output,
-                regularization,
-                regularized_output,
-                shards,
-                ..
-            } = &mut *workspace;
-            let by_shard = shards.as_mut().and_then(ShardOrder::copies_mut);
-            let chunk = 0..rows.len();
-            let losses = losses.view_mut().rows(rows.clone());
-            let grad_logits = logits.view_mut().rows(chunk.clone());
-            let smoothing = regularization.label_smoothing;
-            ops::softmax_cross_entropy(&self.backend, scale, smoothing, targets, rows.clone(), grad_logits, losses)?;
-            if let Some(gradients) = gradients.as_deref_mut() {
-                let (y, grad_y) = match by_shard {
-                    Some([y, grad_y]) => (y.view(), grad_y.view_mut()),
-                    None => (regularized_output.view(regularization, &self.stack, memory), grad_output.view_mut()),
-                };
-                let shard = &mut gradients[rows.start / rows_per_shard];
-                let (y, grad_y, grad_logits) = (y.rows(rows.clone()), grad_y.rows(rows), logits.view().rows(chunk));
-                self.output.backward(&self.backend, &self.parameters, y, grad_logits, grad_y, shard)?;
-            }
-        }
-        let batch_sizes = [workspace.batch_size, workspace.minibatch_batch_size()];
-        let num_shards = workspace.num_shards();
-        let Workspace { memory, grad_output, regularization, regularized_output, shards, losses, loss_sums, .. } =
-            workspace;
-        if gradients.is_some() {
-            if let Some(shards) = shards {
-                shards.scatter(&self.backend, grad_output)?;
-            }
-            let layers = (&self.stack, &*memory);
-            regularized_output.backward(&self.backend, regularization, layers, batch_sizes, grad_output)?;
-        }
-        for shard in 0..num_shards {
-            let losses = losses.view().rows(shard * rows_per_shard..(shard + 1) * rows_per_shard);
-            ops::sum(&self.backend, losses, loss_sums.view_mut().rows(shard..shard + 1))?;
-        }
-        Ok(())
     }
 
     fn read_mean_loss(&self, workspace: &Workspace<B>) -> Result<f32> {

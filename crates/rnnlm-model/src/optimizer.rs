@@ -6,12 +6,15 @@
 //! g = min(max(g, −clip_value), clip_value)     torch.nn.utils.clip_grad_value_, instead of the factor
 //! w changes by factor·g                        torch.optim, see `rnnlm_tensor::Update`
 //! ```
+//!
+//! A training step does this for the ranges of parameters whose gradients may differ from zero ([`GradientRanges`]).
 
 use std::ops::Range;
 
 use rnnlm_rnn::{ParameterLayout, ParameterSet, ParameterSpec};
 use rnnlm_tensor::{Backend, Tensor, Update, View, ops};
 
+use crate::gradient_ranges::GradientRanges;
 use crate::report::MAX_LOSS;
 use crate::workspace::LossSum;
 use crate::{OptimizerConfig, Result, TrainConfig};
@@ -95,16 +98,23 @@ impl<B: Backend> Optimizer<B> {
         lr: f32,
         t: u64,
         loss: LossSum<'_, B>,
+        ranges: &GradientRanges,
         gradients: &mut ParameterSet<B>,
         parameters: &mut ParameterSet<B>,
     ) -> Result<()> {
-        self.check(backend, loss, gradients)?;
-        self.update(backend, lr, t, gradients, parameters)
+        self.check(backend, loss, ranges, gradients)?;
+        self.update_ranges(backend, (lr, t), ranges, gradients, parameters)
     }
 
     /// The part of [`Optimizer::step`] before the update: the gradient norm, and whether it and the loss are finite.
-    pub(crate) fn check(&mut self, backend: &B, loss: LossSum<'_, B>, gradients: &ParameterSet<B>) -> Result<()> {
-        self.compute_norm(backend, gradients)?;
+    pub(crate) fn check(
+        &mut self,
+        backend: &B,
+        loss: LossSum<'_, B>,
+        ranges: &GradientRanges,
+        gradients: &ParameterSet<B>,
+    ) -> Result<()> {
+        self.compute_norm(backend, gradients, ranges)?;
         let Self { sum_squares, skipped, factor, .. } = self;
         let bound = max_loss_sum(loss.targets);
         let (skipped, factor) = (skipped.view_mut(), factor.view_mut());
@@ -140,15 +150,15 @@ impl<B: Backend> Optimizer<B> {
     /// # Errors
     /// If the device fails.
     pub fn gradient_norm(&mut self, backend: &B, gradients: &ParameterSet<B>) -> Result<f32> {
-        self.compute_norm(backend, gradients)?;
+        self.compute_norm(backend, gradients, &GradientRanges::dense(gradients.layout().len()))?;
         let mut sum = [0.0];
         backend.read(self.sum_squares().buffer, 0, &mut sum)?;
         Ok(sum[0].sqrt())
     }
 
     /// Writes [`Optimizer::sum_squares`] and the factor of clipping by norm.
-    fn compute_norm(&mut self, backend: &B, gradients: &ParameterSet<B>) -> Result<()> {
-        ops::sum_squares(backend, gradients.flat(), self.sum_squares.view_mut())?;
+    fn compute_norm(&mut self, backend: &B, gradients: &ParameterSet<B>, ranges: &GradientRanges) -> Result<()> {
+        ops::sum_squares_in(backend, gradients.flat(), ranges.all(), self.sum_squares.view_mut())?;
         let factor = self.factor.view_mut();
         Ok(match self.clip {
             clip if clip > 0.0 => ops::clip_factor(backend, self.sum_squares.view(), clip, factor),
@@ -162,7 +172,7 @@ impl<B: Backend> Optimizer<B> {
     }
 
     /// Update `t`, counted from 1, at learning rate `lr`: clips by value, or by the norm that [`Optimizer::gradient_norm`]
-    /// computed before, and updates the parameters.
+    /// computed before, and updates the parameters. All gradients are dense: those of an embedding, too.
     ///
     /// # Errors
     /// If the number of gradients or parameters differs from the optimizer's, or the device fails.
@@ -174,21 +184,54 @@ impl<B: Backend> Optimizer<B> {
         gradients: &mut ParameterSet<B>,
         parameters: &mut ParameterSet<B>,
     ) -> Result<()> {
-        if self.clip_value > 0.0 {
-            ops::clamp(backend, self.clip_value, gradients.flat_mut())?;
-        }
-        for (range, decays) in &self.ranges {
-            let config = if *decays { self.config } else { self.config.without_weight_decay() };
-            // a buffer that the optimizer does not have has no columns
-            let state = self.state.each_mut().map(|buffer| match buffer.shape() {
-                [_, 0] => buffer.view_mut(),
-                _ => buffer.view_mut().cols(range.clone()),
-            });
-            let gradients = gradients.flat().cols(range.clone());
-            let parameters = parameters.flat_mut().cols(range.clone());
-            ops::update(backend, config.rule(lr, t), self.factor.view(), gradients, state, parameters)?;
+        let ranges = GradientRanges::dense(gradients.layout().len());
+        self.update_ranges(backend, (lr, t), &ranges, gradients, parameters)
+    }
+
+    /// [`Optimizer::update`] of the parameters in `ranges`.
+    fn update_ranges(
+        &mut self,
+        backend: &B,
+        (lr, t): (f32, u64),
+        ranges: &GradientRanges,
+        gradients: &mut ParameterSet<B>,
+        parameters: &mut ParameterSet<B>,
+    ) -> Result<()> {
+        let [before, rows, after] = ranges.parts();
+        for index in 0..self.ranges.len() {
+            let (with_one_decay, decays) = self.ranges[index].clone();
+            let config = if decays { self.config } else { self.config.without_weight_decay() };
+            let (rule, embedding_rule) = (config.rule(lr, t), config.embedding_rule(lr, t));
+            for (rule, ranges) in [(rule, before), (embedding_rule, rows), (rule, after)] {
+                for range in ranges {
+                    let range = range.start.max(with_one_decay.start)..range.end.min(with_one_decay.end);
+                    if !range.is_empty() {
+                        self.update_range(backend, rule, range, gradients, parameters)?;
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    fn update_range(
+        &mut self,
+        backend: &B,
+        rule: Update,
+        range: Range<usize>,
+        gradients: &mut ParameterSet<B>,
+        parameters: &mut ParameterSet<B>,
+    ) -> Result<()> {
+        if self.clip_value > 0.0 {
+            ops::clamp(backend, self.clip_value, gradients.flat_mut().cols(range.clone()))?;
+        }
+        // a buffer that the optimizer does not have has no columns
+        let state = self.state.each_mut().map(|buffer| match buffer.shape() {
+            [_, 0] => buffer.view_mut(),
+            _ => buffer.view_mut().cols(range.clone()),
+        });
+        let (gradients, parameters) = (gradients.flat().cols(range.clone()), parameters.flat_mut().cols(range));
+        Ok(ops::update(backend, rule, self.factor.view(), gradients, state, parameters)?)
     }
 }
 

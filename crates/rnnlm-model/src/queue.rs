@@ -104,7 +104,9 @@ impl<B: Recurrence> Queue<B> {
 
     /// The next of the uploaded minibatches.
     pub(crate) fn next_minibatch(&self) -> MinibatchIds<'_, B> {
-        MinibatchIds::Device(self.device_ids.each_ref(), self.len)
+        let rows = self.minibatch.inputs.len();
+        let host = self.host_ids.each_ref().map(|ids| &ids[self.len * rows..][..rows]);
+        MinibatchIds::Device { buffers: self.device_ids.each_ref(), index: self.len, host }
     }
 
     /// Adds a step with its results.

@@ -5,6 +5,7 @@ mod accumulation;
 mod progress;
 mod ranks;
 mod state;
+mod updates;
 mod validation;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rnnlm_vocab::{Batches, Minibatch};
 
 use self::accumulation::Accumulation;
 use crate::average::AveragedModel;
+use crate::gradient_ranges::GradientRanges;
 use crate::queue::{Queue, QueuedResult};
 use crate::reduction::Reduction;
 use crate::shards::Shards;
@@ -33,6 +35,8 @@ pub struct Trainer<B: Recurrence> {
     state: State<B>,
     /// One set for each shard of this rank; after a step, the first has the sums over all shards.
     gradients: Vec<ParameterSet<B>>,
+    /// Where the sums may differ from zero.
+    gradient_ranges: GradientRanges,
     collective: Arc<dyn Collective>,
     shards: Shards,
     reduction: Reduction,
@@ -99,6 +103,7 @@ impl<B: Recurrence> Trainer<B> {
             workspace: model.sharded_workspace(config.max_num_steps(), shards)?,
             state: model.zero_state(shards.rows().len())?,
             gradients: shards.local().map(|_| ParameterSet::zeros(backend, layout)).collect::<Result<_, _>>()?,
+            gradient_ranges: model.gradient_ranges(config),
             reduction: Reduction::new(collective.clone(), shards, layout.len()),
             optimizer: Optimizer::new(backend, config, layout)?,
             accumulation: Accumulation::new(backend, config, layout)?,
@@ -198,25 +203,27 @@ impl<B: Recurrence> Trainer<B> {
         let (updates, in_group) = self.updates_before(self.queue.len());
         let is_update = self.is_update(self.position.minibatch + self.queue.len());
         let averaged = Position { updates: updates + 1, ..self.position }.averaged_updates(self.config.average);
-        let Self {
-            model, config, workspace, state, gradients, reduction, optimizer, queue, accumulation, average, ..
-        } = self;
+        let Self { model, config, workspace, state, gradients, gradient_ranges, reduction, .. } = self;
+        let Self { optimizer, queue, accumulation, average, .. } = self;
         let backend = &model.backend().clone();
         let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
+        let [inputs, _] = ids.host();
 
         workspace.begin_step(backend, ids, end_token, config, step, state)?; // 3 minibatch
         model.embed(workspace)?; //                                 4 input
         model.run_layers(workspace, state)?; //                     5 layers
-        model.losses_and_gradients(workspace, gradients)?; //       6 output and loss
+        gradient_ranges.clear(backend, inputs, gradients)?;
+        model.add_output_and_loss(workspace, gradients)?; //        6 output and loss
         model.backward_by_shard(workspace, gradients)?; //          7 gradients
         reduction.sum(backend, step + 1, gradients, &mut workspace.loss_sums)?;
         let gradients = &mut gradients[0];
         if let Some(accumulation) = accumulation {
-            optimizer.check(backend, workspace.loss(), gradients)?;
+            optimizer.check(backend, workspace.loss(), gradient_ranges, gradients)?;
             accumulation.add(backend, gradients, is_update.then_some(in_group + 1))?;
         }
         if is_update {
-            optimizer.step(backend, lr, updates + 1, workspace.loss(), gradients, model.parameters_mut())?; // 8 update
+            let (loss, parameters) = (workspace.loss(), model.parameters_mut());
+            optimizer.step(backend, lr, updates + 1, loss, gradient_ranges, gradients, parameters)?; // 8 update
             if let Some(average) = average.as_mut().filter(|_| averaged > 0) {
                 average.update(backend, averaged, optimizer, workspace.loss(), model.parameters())?;
             }
@@ -228,21 +235,6 @@ impl<B: Recurrence> Trainer<B> {
     /// A number of steps in units of **T**.
     fn length(&self, num_steps: usize) -> f64 {
         num_steps as f64 / self.config.num_steps as f64
-    }
-
-    /// Whether the parameters are updated after minibatch `index` of the epoch.
-    fn is_update(&self, index: usize) -> bool {
-        accumulation::is_update(self.config.accumulate, index, self.partial_epoch.num_minibatches)
-    }
-
-    /// The updates before the step after `queued` more steps, and the minibatches since the last of them.
-    fn updates_before(&self, queued: usize) -> (u64, usize) {
-        let Position { minibatch, updates, .. } = self.position;
-        if self.accumulation.is_none() {
-            return (updates + queued as u64, 0);
-        }
-        let of_queue = (minibatch..minibatch + queued).filter(|&index| self.is_update(index)).count();
-        (updates + of_queue as u64, (minibatch + queued) % self.config.accumulate as usize)
     }
 
     /// The learning rate of the step after `queued` more steps.

@@ -7,6 +7,7 @@ use rnnlm_tensor::{Backend, Tensor, View};
 use rnnlm_vocab::Minibatch;
 
 use crate::embedding::Embedded;
+use crate::output::ClusterRows;
 use crate::regularization::RegularizedOutput;
 use crate::shard_order::ShardOrder;
 use crate::{Regularization, Result, TrainConfig};
@@ -21,10 +22,13 @@ pub struct Workspace<B: Recurrence> {
     /// The output of the embedding; `None` for one-hot input.
     pub(crate) embedded: Option<Embedded<B>>,
     pub(crate) memory: StackMemory<B>,
-    /// `[chunk, V]`: the logits of one chunk of rows, and after the loss their gradient.
+    /// `[chunk, V]`: the logits of one chunk of rows, and after the loss their gradient. An adaptive softmax also has the
+    /// logits of the head and of each cluster there.
     pub(crate) logits: Tensor<B>,
     /// The packed weight of the output layer.
     pub(crate) output_cache: B::LinearCache,
+    /// The rows of the minibatch by cluster of an adaptive softmax; `None` for a linear output layer.
+    pub(crate) clusters: Option<ClusterRows<B>>,
     /// `[T·N, 1]`: negative log likelihood of each target.
     pub(crate) losses: Tensor<B>,
     /// `[T·N, directions·H]`: gradient of the recurrent layers' output.
@@ -44,8 +48,18 @@ pub struct Workspace<B: Recurrence> {
 pub(crate) enum MinibatchIds<'a, B: Backend> {
     /// On the host.
     Host(&'a Minibatch),
-    /// On the device: minibatch `index` in buffers of inputs and targets.
-    Device([&'a B::Indices; 2], usize),
+    /// On both: minibatch `index` in buffers of inputs and targets on the device, and its inputs and targets on the host.
+    Device { buffers: [&'a B::Indices; 2], index: usize, host: [&'a [u32]; 2] },
+}
+
+impl<'a, B: Backend> MinibatchIds<'a, B> {
+    /// Inputs and targets, on the host.
+    pub(crate) fn host(&self) -> [&'a [u32]; 2] {
+        match self {
+            Self::Host(minibatch) => [&minibatch.inputs, &minibatch.targets],
+            Self::Device { host, .. } => *host,
+        }
+    }
 }
 
 /// The loss of a minibatch, on the device.
@@ -122,9 +136,13 @@ impl<B: Recurrence> Workspace<B> {
         self.losses.set_rows(rows);
         self.grad_output.set_rows(rows);
         self.regularized_output.set_rows(rows);
+        if let Some(clusters) = &mut self.clusters {
+            clusters.set_rows(backend, rows);
+        }
     }
 
     fn load_ids(&mut self, backend: &B, ids: &MinibatchIds<'_, B>) -> Result<()> {
+        let [_, targets] = ids.host();
         match ids {
             MinibatchIds::Host(minibatch) => match &mut self.shards {
                 None => {
@@ -139,13 +157,17 @@ impl<B: Recurrence> Workspace<B> {
                     self.memory.set_shard_ids(backend, inputs)?;
                 }
             },
-            MinibatchIds::Device([inputs, targets], index) => {
+            MinibatchIds::Device { buffers: [inputs, device_targets], index, .. } => {
                 let offset = index * self.rows();
                 backend.copy_indices(inputs, offset, &mut self.inputs)?;
-                backend.copy_indices(targets, offset, &mut self.targets)?;
+                backend.copy_indices(device_targets, offset, &mut self.targets)?;
             }
         }
-        Ok(())
+        // after the lengths were checked
+        match &mut self.clusters {
+            Some(clusters) => clusters.group(backend, targets),
+            None => Ok(()),
+        }
     }
 
     /// Sets the regularization of the following passes; the default, as initially, has none.
@@ -195,7 +217,8 @@ impl<B: Recurrence> Workspace<B> {
     }
 
     /// `[chunk, V]`: the logits that [`LanguageModel::logits`](crate::LanguageModel::logits) wrote, or after the loss the
-    /// gradient of the last chunk. A chunk is the whole minibatch unless the vocabulary is large.
+    /// gradient of the last chunk, unless the output layer is an adaptive softmax. A chunk is the whole minibatch unless the
+    /// vocabulary is large.
     pub fn logits(&self) -> View<'_, B> {
         self.logits.view()
     }

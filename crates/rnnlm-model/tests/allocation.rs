@@ -4,8 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rnnlm_model::{
-    Backend, Batches, Cell, Cpu, ExecutionPath, Generator, LanguageModel, Minibatch, ModelConfig, Nonlinearity,
-    Sampling, TrainConfig, Trainer,
+    AdaptiveSoftmax, Backend, Batches, Cell, Cpu, ExecutionPath, Generator, LanguageModel, Minibatch, ModelConfig,
+    Nonlinearity, Sampling, TrainConfig, Trainer,
 };
 
 struct Counting;
@@ -57,10 +57,16 @@ fn steps_and_tokens_do_not_allocate() {
         (Cell::MinGru, 0, 96),
         (Cell::MinLstm, 0, 96),
     ];
-    for (cell, embedding_size, hidden_size) in models {
+    let linear = models.map(|(cell, embedding_size, hidden_size)| (cell, embedding_size, hidden_size, None));
+    // sparse updates, too: of the embedding's rows
+    let adaptive = (Cell::Lstm, 8, 64, Some(AdaptiveSoftmax::new(vec![4, 12])));
+    for (cell, embedding_size, hidden_size, adaptive_softmax) in linear.into_iter().chain([adaptive]) {
         for (path, threads) in [(ExecutionPath::Fused, 1), (ExecutionPath::Fused, 2), (ExecutionPath::Reference, 2)] {
             let cpu = Cpu::new(threads).unwrap();
-            let config = ModelConfig { cell, hidden_size, num_layers: 2, embedding_size, ..ModelConfig::book(28) };
+            let adaptive_softmax = adaptive_softmax.clone();
+            let is_regularized = embedding_size > 0 && adaptive_softmax.is_none();
+            let sizes = ModelConfig { cell, hidden_size, num_layers: 2, embedding_size, ..ModelConfig::book(28) };
+            let config = ModelConfig { adaptive_softmax, ..sizes };
             let plain = TrainConfig { num_steps: 20, ..TrainConfig::book() };
             let regularized = TrainConfig {
                 weight_drop: 0.5,
@@ -73,7 +79,7 @@ fn steps_and_tokens_do_not_allocate() {
                 label_smoothing: 0.1,
                 ..plain.clone()
             };
-            let train = if embedding_size > 0 { regularized } else { plain };
+            let train = if is_regularized { regularized } else { plain };
             let mut trainer = Trainer::new(&cpu, &config, &train, path).unwrap();
             let batches = Batches::new(Sampling::Sequential, &ids, 32, 20, 0, 0).unwrap();
             let mut minibatch = Minibatch::new(32, 20);

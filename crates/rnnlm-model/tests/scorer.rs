@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rnnlm_model::rnnlm_vocab::{IdSource, Ids};
 use rnnlm_model::{
-    Cell, Cpu, Error, ExecutionPath, Generator, Init, LanguageModel, ModelConfig, Nonlinearity, Scorer, SplitMix64,
-    TokenScore,
+    AdaptiveSoftmax, Cell, Cpu, Error, ExecutionPath, Generator, Init, LanguageModel, ModelConfig, Nonlinearity,
+    Scorer, SplitMix64, TokenScore,
 };
 
 const VOCAB_SIZE: usize = 9;
@@ -16,7 +16,16 @@ const RNN: Cell = Cell::Rnn(Nonlinearity::Tanh);
 const GRU: Cell = Cell::Gru { reset_after: true };
 
 fn model(cell: Cell, num_layers: usize, embedding_size: usize) -> LanguageModel<Cpu> {
-    let config = ModelConfig { cell, hidden_size: 12, num_layers, embedding_size, ..ModelConfig::book(VOCAB_SIZE) };
+    of(ModelConfig { cell, hidden_size: 12, num_layers, embedding_size, ..ModelConfig::book(VOCAB_SIZE) })
+}
+
+/// A model with an adaptive softmax, whose last cluster has a single token.
+fn adaptive() -> LanguageModel<Cpu> {
+    let adaptive_softmax = Some(AdaptiveSoftmax { div_value: 2.0, ..AdaptiveSoftmax::new(vec![3, 5, 8]) });
+    of(ModelConfig { cell: Cell::Lstm, hidden_size: 12, adaptive_softmax, ..ModelConfig::book(VOCAB_SIZE) })
+}
+
+fn of(config: ModelConfig) -> LanguageModel<Cpu> {
     let mut model = LanguageModel::new(&Cpu::new(2).unwrap(), &config, ExecutionPath::Auto).unwrap();
     model.initialize(Init::Uniform, 5).unwrap();
     model
@@ -27,6 +36,7 @@ fn models() -> impl Iterator<Item = LanguageModel<Cpu>> {
     [RNN, GRU, Cell::Lstm, Cell::MinGru, Cell::MinLstm]
         .into_iter()
         .flat_map(move |cell| shapes.map(|(l, e)| model(cell, l, e)))
+        .chain([adaptive()])
 }
 
 /// Documents of these lengths.

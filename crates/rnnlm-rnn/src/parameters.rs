@@ -111,6 +111,11 @@ impl ParameterLayout {
         &self.specs
     }
 
+    /// One parameter.
+    pub fn spec(&self, id: ParameterId) -> &ParameterSpec {
+        &self.specs[id.0]
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.len

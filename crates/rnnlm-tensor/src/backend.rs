@@ -33,6 +33,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         1
     }
 
+    /// Whether operations on many short ranges of a buffer are faster than one on the whole buffer: `false` where each call is
+    /// a kernel launch.
+    fn prefers_ranges(&self) -> bool {
+        false
+    }
+
     /// The row stride of a [padded](crate::Tensor::padded) matrix with `cols` columns, at least `cols`.
     fn row_stride(&self, cols: usize) -> usize {
         cols
@@ -236,6 +242,12 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
         losses: ViewMut<'_, Self>,
     ) -> Result<()>;
 
+    /// `out[r, :] = ln softmax(out[r, :]) + shift[r]`; `out` is `[N, V]`, `shift` `[N, 1]`, zero if there is none.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn log_softmax(&self, shift: Option<View<'_, Self>>, out: ViewMut<'_, Self>) -> Result<()>;
+
     /// `out = Σ a`, in an order that depends on the layout only; `out` is `[1, 1]`.
     ///
     /// # Errors
@@ -247,6 +259,16 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// # Errors
     /// If the device fails.
     fn sum_squares(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()>;
+
+    /// [`Backend::sum_squares`] of a row `[1, len]` whose elements outside of `ranges` are zero, with the same bits. The ranges
+    /// are ascending and do not overlap. A device may skip the zeros.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn sum_squares_in(&self, a: View<'_, Self>, ranges: &[Range<usize>], out: ViewMut<'_, Self>) -> Result<()> {
+        let _ = ranges;
+        self.sum_squares(a, out)
+    }
 
     /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, the factor of `torch.nn.utils.clip_grad_norm_`; both are `[1, 1]`.
     /// NaN stays NaN.
@@ -328,64 +350,4 @@ pub struct ViewMut<'a, B: Backend> {
     pub buffer: &'a mut B::Slice,
     /// Where the matrix is in the memory.
     pub layout: Layout,
-}
-
-impl<'a, B: Backend> View<'a, B> {
-    /// A view of the part of `buffer` that `layout` describes.
-    pub fn new(buffer: &'a B::Slice, layout: Layout) -> Self {
-        Self { buffer, layout }
-    }
-
-    /// `[rows, cols]`.
-    pub fn shape(&self) -> [usize; 2] {
-        self.layout.shape()
-    }
-
-    /// A block of rows.
-    ///
-    /// # Panics
-    /// If the range exceeds the matrix.
-    #[must_use]
-    pub fn rows(self, range: Range<usize>) -> Self {
-        Self { layout: self.layout.rows(range), ..self }
-    }
-
-    /// A block of columns.
-    ///
-    /// # Panics
-    /// If the range exceeds the matrix.
-    #[must_use]
-    pub fn cols(self, range: Range<usize>) -> Self {
-        Self { layout: self.layout.cols(range), ..self }
-    }
-}
-
-impl<'a, B: Backend> ViewMut<'a, B> {
-    /// A mutable view of the part of `buffer` that `layout` describes.
-    pub fn new(buffer: &'a mut B::Slice, layout: Layout) -> Self {
-        Self { buffer, layout }
-    }
-
-    /// `[rows, cols]`.
-    pub fn shape(&self) -> [usize; 2] {
-        self.layout.shape()
-    }
-
-    /// A block of rows.
-    ///
-    /// # Panics
-    /// If the range exceeds the matrix.
-    #[must_use]
-    pub fn rows(self, range: Range<usize>) -> Self {
-        Self { layout: self.layout.rows(range), ..self }
-    }
-
-    /// A block of columns.
-    ///
-    /// # Panics
-    /// If the range exceeds the matrix.
-    #[must_use]
-    pub fn cols(self, range: Range<usize>) -> Self {
-        Self { layout: self.layout.cols(range), ..self }
-    }
 }

@@ -80,6 +80,25 @@ pub enum Error {
     },
 }
 
+/// An error unless `found == expected`.
+pub(crate) fn check_len(op: &'static str, what: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::Length { op, what, expected, found }) }
+}
+
+/// An error unless both shapes are equal.
+pub(crate) fn check_same(
+    op: &'static str,
+    (left_name, left): (&'static str, [usize; 2]),
+    (right_name, right): (&'static str, [usize; 2]),
+) -> Result<()> {
+    if left == right { Ok(()) } else { Err(Error::Shape { op, left_name, left, right_name, right }) }
+}
+
+/// An error unless the operand has the shape that the other operands require.
+pub(crate) fn check_shape(op: &'static str, name: &'static str, found: [usize; 2], needed: [usize; 2]) -> Result<()> {
+    check_same(op, (name, found), ("the shape needed", needed))
+}
+
 /// An error unless every id is below `bound`.
 pub(crate) fn check_ids(op: &'static str, ids: &[u32], bound: usize) -> Result<()> {
     match ids.iter().max() {

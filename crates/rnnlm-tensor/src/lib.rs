@@ -46,6 +46,7 @@ pub mod ops;
 mod philox;
 mod tensor;
 mod update;
+mod view;
 
 pub use ndarray;
 

@@ -4,26 +4,8 @@
 
 use std::ops::Range;
 
+use crate::error::{check_len, check_same, check_shape};
 use crate::{Activation, Backend, Error, Mask, Result, Transpose, Update, View, ViewMut};
-
-/// An error unless `found == expected`.
-pub(crate) fn check_len(op: &'static str, what: &'static str, expected: usize, found: usize) -> Result<()> {
-    if expected == found { Ok(()) } else { Err(Error::Length { op, what, expected, found }) }
-}
-
-/// An error unless both shapes are equal.
-fn check_same(
-    op: &'static str,
-    (left_name, left): (&'static str, [usize; 2]),
-    (right_name, right): (&'static str, [usize; 2]),
-) -> Result<()> {
-    if left == right { Ok(()) } else { Err(Error::Shape { op, left_name, left, right_name, right }) }
-}
-
-/// An error unless the operand has the shape that the other operands require.
-fn check_shape(op: &'static str, name: &'static str, found: [usize; 2], needed: [usize; 2]) -> Result<()> {
-    check_same(op, (name, found), ("the shape needed", needed))
-}
 
 /// `out = value` for every element.
 ///
@@ -284,6 +266,17 @@ pub fn softmax_cross_entropy<B: Backend>(
     backend.softmax_cross_entropy(scale, smoothing, targets, range, logits, losses)
 }
 
+/// `out[r, :] = ln softmax(out[r, :]) + shift[r]`, `torch.nn.functional.log_softmax` with an optional `shift` `[rows, 1]`.
+///
+/// # Errors
+/// If `shift` is not `[rows, 1]`, or the device fails.
+pub fn log_softmax<B: Backend>(backend: &B, shift: Option<View<'_, B>>, out: ViewMut<'_, B>) -> Result<()> {
+    if let Some(shift) = &shift {
+        check_shape("log_softmax", "shift", shift.shape(), [out.layout.rows, 1])?;
+    }
+    backend.log_softmax(shift, out)
+}
+
 /// `out = Σ a`, `[1, 1]`.
 ///
 /// # Errors
@@ -300,6 +293,27 @@ pub fn sum<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Resu
 pub fn sum_squares<B: Backend>(backend: &B, a: View<'_, B>, out: ViewMut<'_, B>) -> Result<()> {
     check_shape("sum_squares", "out", out.shape(), [1, 1])?;
     backend.sum_squares(a, out)
+}
+
+/// [`sum_squares`] of a row `[1, len]` whose elements outside of `ranges` are zero, with the same bits.
+///
+/// # Errors
+/// If `a` is not a row, `out` is not `[1, 1]`, the ranges overlap, are not ascending or exceed the row, or the device fails.
+pub fn sum_squares_in<B: Backend>(
+    backend: &B,
+    a: View<'_, B>,
+    ranges: &[Range<usize>],
+    out: ViewMut<'_, B>,
+) -> Result<()> {
+    check_shape("sum_squares_in", "a", a.shape(), [1, a.layout.cols])?;
+    check_shape("sum_squares_in", "out", out.shape(), [1, 1])?;
+    let mut end = 0;
+    for range in ranges {
+        check_len("sum_squares_in", "elements before a range", range.start, range.start.max(end))?;
+        end = range.end;
+    }
+    check_len("sum_squares_in", "elements", a.layout.cols, a.layout.cols.max(end))?;
+    backend.sum_squares_in(a, ranges, out)
 }
 
 /// `out = min(1, max_norm / (√sum_squares + 10⁻⁶))`, the factor of `torch.nn.utils.clip_grad_norm_`.

@@ -1,6 +1,7 @@
 //! Matrices that own their memory.
 
-use crate::{Backend, Layout, Result, View, ViewMut, ops};
+use crate::error::check_len;
+use crate::{Backend, Layout, Result, View, ViewMut};
 
 /// A row-major matrix of `f32` on a device.
 ///
@@ -58,7 +59,7 @@ impl<B: Backend> Tensor<B> {
     /// # Errors
     /// If the number of values is not the number of elements, or the device fails.
     pub fn write(&mut self, backend: &B, values: &[f32]) -> Result<()> {
-        ops::check_len("write", "values", self.layout.len(), values.len())?;
+        check_len("write", "values", self.layout.len(), values.len())?;
         let Layout { rows, cols, stride, .. } = self.layout;
         if self.layout.is_dense() {
             return backend.write(values, &mut self.buffer, 0);

@@ -55,6 +55,9 @@ impl VocabBuilder {
         documents: Documents,
         reserved: &[String],
     ) -> Result<Self> {
+        if kind == TokenKind::Subword {
+            return Err(Error::SubwordsWithoutTokenizer);
+        }
         let has_eos = documents.has_eos(kind);
         let mut builder = Self {
             kind,
@@ -194,7 +197,9 @@ impl VocabBuilder {
         }
         let tokens = order.iter().map(|&id| self.kind.escape(&self.tokens[id]).into()).collect();
         let Self { kind, normalization, line_ends, documents, reserved, .. } = self;
-        let parts = Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies };
+        let subwords = None;
+        let parts =
+            Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies, subwords };
         let vocab = Vocab::from_parts(parts)?;
         Ok(Built { vocab, renumbering, tokens: self.tokens })
     }

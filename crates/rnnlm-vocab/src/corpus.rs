@@ -17,9 +17,7 @@ use crate::document_index::DocumentIndex;
 use crate::document_set::DocumentSet;
 use crate::documents::Documents;
 use crate::encoding::TextEncoding;
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::normalize::{DroppedLetters, LineEndConversion, Normalization};
 use crate::source::Source;
 use crate::text::{TextFormat, TextSize};
@@ -149,7 +147,8 @@ impl Corpus {
     }
 
     /// Reads a text and encodes its first `max_tokens` tokens (0: all) with an existing vocabulary, which also decides
-    /// how the text is divided into documents. `encoding` is that of the text, unless a byte order mark determines it.
+    /// how the text is divided into documents. `encoding` is that of the text, unless a byte order mark determines it. A
+    /// vocabulary of subwords without frequencies gets those of the whole text.
     ///
     /// # Errors
     ///
@@ -175,12 +174,16 @@ impl Corpus {
     ///
     /// # Errors
     ///
-    /// Those of [`Corpus::read`], except for [`Error::Reserved`].
+    /// Those of [`Corpus::read`], except for [`Error::Reserved`]; [`Error::VocabContent`] for a vocabulary of subwords.
     pub fn extend<'a>(
         sources: impl IntoIterator<Item = Result<Source<'a>>>,
         vocab: &Vocab,
         options: &CorpusOptions,
     ) -> Result<Self> {
+        if vocab.kind() == TokenKind::Subword {
+            let reason = "it is that of a tokenizer, which has all its tokens".to_owned();
+            return Err(Error::VocabContent { reason });
+        }
         let (kind, normalization) = (vocab.kind(), vocab.normalization());
         let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
         let options = CorpusOptions { kind, normalization, line_ends, documents, ..options.clone() };
@@ -265,7 +268,7 @@ fn build_with<'a>(
     let CorpusOptions { kind, normalization, line_ends, encoding, min_freq, max_vocab, documents, max_tokens, .. } =
         *options;
     let mut ids = Vec::new();
-    let scan = Scan { kind, normalization, line_ends, documents, max_tokens };
+    let scan = Scan { kind, normalization, line_ends, documents, max_tokens, subwords: None };
     let mut files = Files::read(sources, encoding, scan, |token, is_kept, memory| {
         let provisional = token.count(&mut builder, memory)?;
         if is_kept {
@@ -294,9 +297,10 @@ fn encode<'a>(
     max_tokens: usize,
     encoding: TextEncoding,
 ) -> Result<Corpus> {
-    let mut encoded = Encoding::default();
+    let (mut encoded, mut counter) = (Encoding::default(), vocab.counter());
     let files =
         Files::read(sources, encoding, Scan { max_tokens, ..Scan::of_vocab(&vocab) }, |token, is_kept, memory| {
+            counter.add(token, &vocab);
             match (token, vocab.end_token()) {
                 _ if !is_kept => {}
                 (Token::Raw(token), _) => encoded.try_add(token, &vocab, memory)?,
@@ -308,7 +312,7 @@ fn encode<'a>(
             }
             Ok(())
         })?;
-    Ok(into_corpus(files, encoded, vocab))
+    Ok(into_corpus(files, encoded, vocab.counted(counter)))
 }
 
 fn into_corpus(files: Files<'_>, encoding: Encoding, vocab: Vocab) -> Corpus {

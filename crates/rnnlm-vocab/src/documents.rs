@@ -66,7 +66,8 @@ impl Documents {
     /// The end token with tokens of this kind, in raw form.
     pub(crate) fn raw_end_token(self, kind: TokenKind) -> Option<&'static str> {
         match (self, kind) {
-            (Self::None, _) => None,
+            // subwords have the end token of their tokenizer
+            (Self::None, _) | (_, TokenKind::Subword) => None,
             (Self::Lines, TokenKind::Char | TokenKind::Byte) => Some("\n"),
             (Self::Lines, TokenKind::Word | TokenKind::WordPunct) | (Self::BlankLines, _) => Some(EOS_TOKEN),
         }

@@ -134,6 +134,18 @@ pub enum Error {
         /// The field or token, and the contradiction.
         reason: String,
     },
+    /// A vocabulary of subwords is read by a program without a tokenizer of subwords.
+    #[error("the vocabulary has subword tokens, and this program is built without them")]
+    NoSubwords,
+    /// Subword tokens are requested without a tokenizer.
+    #[error("`subword` tokens are those of a tokenizer.json, and none is given")]
+    SubwordsWithoutTokenizer,
+    /// The content of a `tokenizer.json` cannot be used.
+    #[error("the tokenizer cannot be used: {reason}")]
+    Tokenizer {
+        /// Why.
+        reason: String,
+    },
     /// A token id is out of range.
     #[error("token id {id} is out of range for a vocabulary of {}", count(*vocab_size as u64, "token"))]
     IdOutOfRange {

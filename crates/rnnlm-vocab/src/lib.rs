@@ -27,8 +27,8 @@
 //!
 //! 1. **Text.** [`Corpus`] reads a [`Source`] (a file, a stream or bytes) piece by piece, converts it to UTF-8, and
 //!    applies a [`LineEndConversion`] and a [`Normalization`].
-//! 2. **Tokens.** A [`TokenKind`] splits the text into characters, words or bytes. A [`Vocab`] maps tokens to ids and
-//!    back. It stores the token kind, the normalization, the conversion of line ends and the division into documents,
+//! 2. **Tokens.** A [`TokenKind`] splits the text into characters, words, bytes or the subwords of a
+//!    [`SubwordTokenizer`]. A [`Vocab`] maps tokens to ids and back. It stores the token kind, the normalization, the conversion of line ends and the division into documents,
 //!    so its `vocab.json` is enough to encode other texts.
 //! 3. **Minibatches.** [`Batches`] cuts the ids by sequential partitioning or random sampling. The same seed and epoch
 //!    always give the same minibatches, and any minibatch can be read by index.
@@ -75,6 +75,7 @@
 
 mod batches;
 mod builder;
+mod byte_level;
 #[cfg(feature = "cache")]
 mod cache;
 #[cfg(feature = "compression")]
@@ -99,15 +100,19 @@ mod records;
 mod rng;
 mod source;
 mod stats;
+mod subword_loader;
+mod subwords;
 mod text;
 mod text_ids;
 mod token_file;
 mod tokenize;
+mod tokenizer_json;
 mod unknown;
 mod vocab;
 mod vocab_file;
 
 pub use batches::{Batches, Minibatch, Minibatches, Sampling};
+pub use byte_level::{byte_level_character, byte_of_character};
 #[cfg(feature = "cache")]
 pub use cache::{CachePass, CacheProgress, TokenCache};
 pub use content::LikelyContent;
@@ -126,6 +131,8 @@ pub use packed_ids::PackedIds;
 pub use records::looks_like_records;
 pub use source::{Source, is_compressed};
 pub use stats::most_frequent;
+pub use subword_loader::{SubwordLoader, load_subwords, set_subword_loader};
+pub use subwords::{SpecialTokens, SubwordToken, SubwordTokenizer};
 pub use text::{LineEndings, TextFormat, TextSize};
 pub use text_ids::TextIds;
 pub use token_file::read_token_file;

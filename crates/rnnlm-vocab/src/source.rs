@@ -7,8 +7,10 @@ use std::path::Path;
 
 #[cfg(feature = "compression")]
 use crate::compression;
+use crate::encoding::TextEncoding;
 use crate::error::{Error, Result};
 use crate::memory::MemoryUse;
+use crate::normalize::{Extent, LineEndConversion, Normalization, Normalizer};
 use crate::reader::{Interpretation, TextReader};
 use crate::text::Piece;
 
@@ -120,6 +122,28 @@ impl<'a> Source<'a> {
             outcome.map_err(|excess| excess.in_text(&reader))?;
         }
         Ok(text)
+    }
+
+    /// Calls `visit` with the text piece by piece: decompressed, converted to UTF-8 from `encoding` unless a byte order mark
+    /// determines another one, without the mark, and with converted line ends. Pieces end anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], [`Error::InvalidUtf8`], [`Error::InvalidEncoding`], [`Error::TooLarge`], and those of `visit`.
+    pub fn for_each_text<E: From<Error>>(
+        self,
+        encoding: TextEncoding,
+        line_ends: LineEndConversion,
+        mut visit: impl FnMut(&str) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut reader = self.into_reader(Interpretation::Text(encoding))?;
+        let mut normalizer = Normalizer::new(Normalization::None, line_ends, Extent::Lines);
+        while let Some(piece) = reader.next()? {
+            if let Piece::Text(text) = normalizer.push(piece) {
+                visit(text)?;
+            }
+        }
+        Ok(())
     }
 
     /// No memory in use, with the limit of this source.

@@ -44,7 +44,8 @@ impl<'a> TextIds<'a> {
         let mut start = vec![0; len.min(self.num_tokens())];
         let mut rest = &mut start[..];
         let mut read = |ids: Ids<'_>| -> Result<bool> {
-            let (part, others) = std::mem::take(&mut rest).split_at_mut(ids.len().min(rest.len()));
+            let len = ids.len().min(rest.len());
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(len);
             rest = others;
             ids.read(0, part)?;
             Ok(rest.is_empty())
@@ -96,5 +97,25 @@ impl<'a> From<&'a Corpus> for TextIds<'a> {
     fn from(corpus: &'a Corpus) -> Self {
         let documents = corpus.document_set(0..corpus.documents.len());
         documents.map_or_else(|| Self::from(&corpus.ids), Self::Documents)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::CorpusOptions;
+    use crate::documents::Documents;
+
+    #[test]
+    fn the_start_of_a_text_has_its_first_ids() {
+        for documents in [Documents::None, Documents::Lines] {
+            let options = CorpusOptions { documents, ..CorpusOptions::default() };
+            let corpus = Corpus::from_bytes(b"ada\ngrace\nmary\n", &options).expect("a text");
+            let text = TextIds::from(&corpus);
+            for len in [0, 1, 3, 7, corpus.ids.len(), 100] {
+                let expected = &corpus.ids[..len.min(corpus.ids.len())];
+                assert_eq!(text.start(len).expect("ids in memory"), expected, "{documents} {len}");
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::normalize::{DroppedLetters, Extent, LineEndConversion, Normalization, Normalizer};
+use crate::subwords::{SubwordReader, SubwordSplitter};
 use crate::text::{Piece, TextSize};
 use word_punct::WordPuncts;
 
@@ -31,6 +32,9 @@ pub enum TokenKind {
     /// under [`Normalization::Book`]. Decoding restores the normalized text exactly.
     #[serde(rename = "word-punct")]
     WordPunct,
+    /// A subword of a [`SubwordTokenizer`](crate::SubwordTokenizer), which also has the vocabulary. The ids are those of its
+    /// `tokenizer.json`.
+    Subword,
 }
 
 /// All byte values, so that the raw form of a byte token can be borrowed.
@@ -45,24 +49,26 @@ static BYTES: [u8; 256] = {
 };
 
 impl TokenKind {
-    /// All variants.
+    /// All kinds whose vocabulary is built from a text: all but [`TokenKind::Subword`].
     pub const ALL: [Self; 4] = [Self::Char, Self::Word, Self::Byte, Self::WordPunct];
 
-    /// The name in files and on the command line: `char`, `word`, `byte` or `word-punct`.
+    /// The name in files and on the command line: `char`, `word`, `byte`, `word-punct` or `subword`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Char => "char",
             Self::Word => "word",
             Self::Byte => "byte",
             Self::WordPunct => "word-punct",
+            Self::Subword => "subword",
         }
     }
 
-    /// The text between two decoded tokens: a space for words, empty otherwise.
+    /// The text between two decoded tokens: a space for words, empty otherwise. Between subwords it depends on the second one,
+    /// see [`Vocab::separator`](crate::Vocab::separator).
     pub fn separator(self) -> &'static str {
         match self {
             Self::Word => " ",
-            Self::Char | Self::Byte | Self::WordPunct => "",
+            Self::Char | Self::Byte | Self::WordPunct | Self::Subword => "",
         }
     }
 
@@ -80,12 +86,15 @@ impl TokenKind {
             // `\r` and `\n` are one line end
             (_, Self::Char | Self::Byte) => byte.is_ascii() && byte != b'\r',
             (_, Self::Word) => matches!(byte, b' ' | b'\t' | b'\n'),
+            // a tokenizer decides
+            (_, Self::Subword) => false,
             // a space belongs to the next token
             (_, Self::WordPunct) => matches!(byte, b'\t' | b'\n'),
         }
     }
 
-    /// The tokens of a normalized text, as written in a vocabulary file.
+    /// The tokens of a normalized text, as written in a vocabulary file; none for [`TokenKind::Subword`], which needs a
+    /// tokenizer.
     ///
     /// ```
     /// use rnnlm_vocab::TokenKind;
@@ -104,6 +113,7 @@ impl TokenKind {
             Self::Char => each_char(normalized, &mut keep),
             Self::Word => normalized.split_whitespace().map(str::as_bytes).try_for_each(&mut keep),
             Self::Byte => normalized.as_bytes().chunks(1).try_for_each(&mut keep),
+            Self::Subword => Ok(()),
             Self::WordPunct => {
                 let (mut words, mut size) = (WordPuncts::default(), TextSize::default());
                 words.push(normalized, &mut size, &mut keep).and_then(|()| words.finish(&mut size, &mut keep))
@@ -183,19 +193,21 @@ fn each_char<E>(text: &str, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Re
 }
 
 /// Normalizes and tokenizes a text that arrives in pieces. The pieces may begin and end anywhere.
-pub(crate) struct Tokenizer {
+pub(crate) struct Tokenizer<'v> {
     normalizer: Normalizer,
-    splitter: TokenSplitter,
+    splitter: TokenSplitter<'v>,
     /// The size of the tokens so far, without separators.
     size: TextSize,
 }
 
-impl Tokenizer {
+impl<'v> Tokenizer<'v> {
+    /// A tokenizer of this kind; without a reader, [`TokenKind::Subword`] finds no tokens.
     pub(crate) fn new(
         kind: TokenKind,
         normalization: Normalization,
         line_ends: LineEndConversion,
         extent: Extent,
+        subwords: Option<SubwordReader<'v>>,
     ) -> Self {
         let normalizer = Normalizer::new(normalization, line_ends, extent);
         let normalizer = if kind.is_bounded() { normalizer } else { normalizer.with_line_separator() };
@@ -204,6 +216,7 @@ impl Tokenizer {
             TokenKind::Byte => TokenSplitter::Bytes,
             TokenKind::Word => TokenSplitter::Words(Words::default()),
             TokenKind::WordPunct => TokenSplitter::WordPuncts(WordPuncts::default()),
+            TokenKind::Subword => TokenSplitter::Subwords(subwords.map(SubwordSplitter::new)),
         };
         Self { normalizer, splitter, size: TextSize::default() }
     }
@@ -236,12 +249,13 @@ impl Tokenizer {
         self.finish(sink)
     }
 
-    /// Number of bytes of the word that the next piece may continue.
+    /// Number of bytes of the text that waits for the next piece.
     pub(crate) fn pending_bytes(&self) -> usize {
         match &self.splitter {
             TokenSplitter::Chars | TokenSplitter::Bytes => 0,
             TokenSplitter::Words(words) => words.unfinished.len(),
             TokenSplitter::WordPuncts(words) => words.pending_bytes(),
+            TokenSplitter::Subwords(subwords) => subwords.as_ref().map_or(0, SubwordSplitter::pending_bytes),
         }
     }
 
@@ -257,14 +271,15 @@ impl Tokenizer {
 }
 
 /// Splits the pieces of a normalized text into tokens of one kind.
-enum TokenSplitter {
+enum TokenSplitter<'v> {
     Chars,
     Bytes,
     Words(Words),
     WordPuncts(WordPuncts),
+    Subwords(Option<SubwordSplitter<'v>>),
 }
 
-impl TokenSplitter {
+impl TokenSplitter<'_> {
     fn push<E>(
         &mut self,
         piece: Piece<'_>,
@@ -278,6 +293,8 @@ impl TokenSplitter {
         match self {
             Self::Words(words) => return words.push(text, size, sink),
             Self::WordPuncts(words) => return words.push(text, size, sink),
+            Self::Subwords(None) => return Ok(()),
+            Self::Subwords(Some(subwords)) => return subwords.push(text, size, sink),
             Self::Chars => each_char(text, sink)?,
             Self::Bytes => bytes.chunks(1).try_for_each(sink)?,
         }
@@ -288,9 +305,10 @@ impl TokenSplitter {
     /// Ends the unfinished token.
     fn finish<E>(&mut self, size: &mut TextSize, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         match self {
-            Self::Chars | Self::Bytes => Ok(()),
+            Self::Chars | Self::Bytes | Self::Subwords(None) => Ok(()),
             Self::Words(words) => words.finish(size, sink),
             Self::WordPuncts(words) => words.finish(size, sink),
+            Self::Subwords(Some(subwords)) => subwords.finish(size, sink),
         }
     }
 }

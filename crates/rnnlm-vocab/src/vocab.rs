@@ -1,26 +1,33 @@
 //! Stage 2, the vocabulary: tokens to ids and back.
 //!
 //! Id 0 is `<unk>`, which replaces every token that is not in the vocabulary. Reserved tokens follow, then the tokens
-//! of the text by descending frequency. Tokens of equal frequency are in order of first occurrence.
+//! of the text by descending frequency. Tokens of equal frequency are in order of first occurrence. The ids of subwords
+//! are those of their tokenizer.
 
+mod check;
 mod documents;
+mod encoding;
 mod frame;
 mod index;
+mod order;
+mod subwords;
 mod tokens;
-
-use std::convert::Infallible;
 
 use crate::documents::{Documents, EOS_TOKEN};
 use crate::error::{Error, Result, count};
-use crate::memory::{Excess, MemoryUse};
-use crate::normalize::{Extent, LineEndConversion, Normalization};
+use crate::normalize::{LineEndConversion, Normalization};
 use crate::reader::invalid_utf8_in;
-use crate::text::{Piece, TextFormat, TextSize};
-use crate::tokenize::{TokenKind, Tokenizer};
-use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
+use crate::subwords::Subwords;
+use crate::text::{TextFormat, TextSize};
+use crate::tokenize::TokenKind;
+use crate::unknown::UNKNOWN_ID;
 
+pub(crate) use check::invalid_reserved_reason;
+pub use encoding::Encoding;
 pub use frame::{ContextKind, DocumentFrame};
 pub(crate) use index::Index;
+#[cfg(feature = "cache")]
+pub(crate) use subwords::SubwordCounter;
 pub use tokens::DocumentToken;
 
 /// The maximum number of tokens in a vocabulary. It is ten times what large word-level corpora need, and it bounds the
@@ -42,6 +49,10 @@ pub struct Vocab {
     reserved: usize,
     tokens: Vec<Box<str>>,
     frequencies: Vec<u64>,
+    /// The tokenizer of [`TokenKind::Subword`].
+    subwords: Option<Subwords>,
+    /// The id of unknown tokens.
+    unknown: Option<u32>,
     /// The tokens of a text: all tokens, except for a reserved end token.
     index: Index,
 }
@@ -56,15 +67,7 @@ pub(crate) struct Parts {
     pub(crate) reserved: usize,
     pub(crate) tokens: Vec<Box<str>>,
     pub(crate) frequencies: Vec<u64>,
-}
-
-/// An encoded text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Encoding {
-    /// One id per token, [`UNKNOWN_ID`] for tokens that are not in the vocabulary.
-    pub ids: Vec<u32>,
-    /// The tokens that were encoded as [`UNKNOWN_ID`].
-    pub unknown: UnknownTokens,
+    pub(crate) subwords: Option<Subwords>,
 }
 
 impl Vocab {
@@ -97,8 +100,18 @@ impl Vocab {
         }
         let (frequencies, text_format) = (vec![0; tokens.len()], TextFormat::default());
         let (line_ends, documents) = (LineEndConversion::Keep, Documents::None);
-        let parts = Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies };
-        Self::from_parts(parts)
+        let subwords = None;
+        Self::from_parts(Parts {
+            kind,
+            normalization,
+            line_ends,
+            documents,
+            text_format,
+            reserved,
+            tokens,
+            frequencies,
+            subwords,
+        })
     }
 
     /// This vocabulary with another conversion of line ends.
@@ -118,6 +131,9 @@ impl Vocab {
         ];
         if let Some((name, this, that)) = settings.into_iter().find(|(_, this, that)| this != that) {
             return Some(format!("its {name} is `{this}`, not `{that}`"));
+        }
+        if self.subwords != other.subwords && self.tokens().eq(other.tokens()) {
+            return Some("its tokenizer.json is another one".to_owned());
         }
         if self.len() != other.len() {
             return Some(format!("it has {}, not {}", count(self.len() as u64, "token"), other.len()));
@@ -194,61 +210,11 @@ impl Vocab {
     /// # Ok::<(), rnnlm_vocab::Error>(())
     /// ```
     pub fn most_frequent_id(&self) -> u32 {
+        if let Some(id) = self.most_frequent_subword() {
+            return id;
+        }
         let id = 1 + self.reserved;
         if id < self.len() { id as u32 } else { UNKNOWN_ID }
-    }
-
-    /// Encodes a text of whole lines, with the vocabulary's conversion of line ends and its normalization. A byte order
-    /// mark is an ordinary character here; reading a [`Corpus`](crate::Corpus) removes it.
-    pub fn encode(&self, text: &str) -> Encoding {
-        self.encode_as(Piece::Text(text), self.tokenizer(Extent::Lines))
-    }
-
-    /// Encodes the prefix of a longer text, for generation. Unlike [`Vocab::encode`] it keeps spaces at both ends (as
-    /// one space), because `time traveller` and `time traveller ` have different continuations.
-    pub fn encode_prefix(&self, text: &str) -> Encoding {
-        self.encode_as(Piece::Text(text), self.tokenizer(Extent::Prefix))
-    }
-
-    /// [`Vocab::encode_prefix`] for bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidUtf8`], except for byte tokens without normalization, which accept any bytes.
-    pub fn encode_prefix_bytes(&self, text: &[u8]) -> Result<Encoding> {
-        let piece = match (self.kind, self.normalization) {
-            (TokenKind::Byte, Normalization::None) => Piece::Bytes(text),
-            _ => Piece::Text(text_of(text, "the prefix")?),
-        };
-        Ok(self.encode_as(piece, self.tokenizer(Extent::Prefix)))
-    }
-
-    /// The tokenizer of texts for this vocabulary.
-    pub(crate) fn tokenizer(&self, extent: Extent) -> Tokenizer {
-        Tokenizer::new(self.kind, self.normalization, self.line_ends, extent)
-    }
-
-    fn encode_as(&self, text: Piece<'_>, tokenizer: Tokenizer) -> Encoding {
-        let mut encoding = Encoding::default();
-        match tokenizer.tokenize(text, &mut |token| encoding.add(token, self)) {
-            Ok(()) => encoding,
-        }
-    }
-
-    /// Encodes a text without normalizing it. This is the inverse of [`Vocab::decode_bytes`] for any sequence of ids
-    /// that tokenization can produce. Except with words, it cannot produce `<unk>` or reserved tokens of several
-    /// characters. It never produces [`EOS_TOKEN`] as an end token.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidUtf8`], except for byte tokens.
-    pub fn encode_normalized(&self, text: &[u8]) -> Result<Encoding> {
-        let piece = match self.kind {
-            TokenKind::Byte => Piece::Bytes(text),
-            TokenKind::Char | TokenKind::Word | TokenKind::WordPunct => Piece::Text(text_of(text, "the text")?),
-        };
-        let tokenizer = Tokenizer::new(self.kind, Normalization::None, LineEndConversion::Keep, Extent::Lines);
-        Ok(self.encode_as(piece, tokenizer))
     }
 
     /// Decodes ids to text, with a space between words. An end token becomes [`Documents::separator`], without spaces at
@@ -280,12 +246,16 @@ impl Vocab {
 
     /// The text of a token when it is decoded.
     fn text_of_token<'a>(&'a self, id: u32, token: &'a str) -> &'a [u8] {
-        if Some(id) == self.end_token { self.documents.separator().as_bytes() } else { self.kind.unescape(token) }
+        match self.tokenizer_of_subwords().and_then(|tokenizer| tokenizer.tokens().get(id as usize)) {
+            _ if Some(id) == self.end_token => self.documents.separator().as_bytes(),
+            Some(subword) => &subword.text,
+            None => self.kind.unescape(token),
+        }
     }
 
-    /// The id of a raw token, [`UNKNOWN_ID`] if it is not in the vocabulary.
+    /// The id of a raw token, [`Vocab::unknown_id`] if it is not in the vocabulary.
     pub(crate) fn id_of(&self, raw: &[u8]) -> u32 {
-        self.index.get(raw).unwrap_or(UNKNOWN_ID)
+        self.index.get(raw).unwrap_or(self.unknown.unwrap_or(UNKNOWN_ID))
     }
 
     /// The raw form of a token; `None` if the id is out of range.
@@ -300,9 +270,19 @@ impl Vocab {
 
     /// Makes a vocabulary of `parts` after checking that they are consistent.
     pub(crate) fn from_parts(parts: Parts) -> Result<Self> {
-        let Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies } = parts;
+        let Parts { kind, normalization, line_ends, documents, text_format, reserved, tokens, frequencies, subwords } =
+            parts;
         let to_error = |reason| Error::VocabContent { reason };
-        check_fields(kind, reserved, &tokens, &frequencies).map_err(to_error)?;
+        check::fields(kind, reserved, &tokens, &frequencies).map_err(to_error)?;
+        match &subwords {
+            Some(_) if kind != TokenKind::Subword => {
+                return Err(to_error(format!("`token_kind` is `{kind}`, but it has a tokenizer")));
+            }
+            None if kind == TokenKind::Subword => return Err(Error::SubwordsWithoutTokenizer),
+            _ => {}
+        }
+        let wrong = subwords.as_deref().and_then(|tokenizer| check::wrong_tokens(tokenizer, &tokens));
+        wrong.map_or(Ok(()), |reason| Err(to_error(reason)))?;
         let mut index = Index::default();
         for (id, token) in tokens.iter().enumerate() {
             if let Some(first) = index.insert(kind.unescape(token), id as u32) {
@@ -310,7 +290,16 @@ impl Vocab {
                 return Err(to_error(reason));
             }
         }
-        let end_token = documents.end_token(kind, reserved, |raw| index.get(raw)).map_err(to_error)?;
+        let end_token = match subwords.as_deref() {
+            None => documents.end_token(kind, reserved, |raw| index.get(raw)).map_err(to_error)?,
+            Some(_) if documents == Documents::None => None,
+            Some(tokenizer) => Some(tokenizer.end_token().ok_or_else(|| {
+                to_error(format!(
+                    "`documents` is `{documents}`, but the tokenizer has no special token that ends a text"
+                ))
+            })?),
+        };
+        let unknown = subwords.as_deref().map_or(Some(UNKNOWN_ID), |tokenizer| tokenizer.unknown_id());
         if documents.has_eos(kind) {
             index.remove(EOS_TOKEN.as_bytes());
         }
@@ -324,6 +313,8 @@ impl Vocab {
             reserved,
             tokens,
             frequencies,
+            subwords,
+            unknown,
             index,
         })
     }
@@ -332,64 +323,4 @@ impl Vocab {
 /// `bytes` as UTF-8, or the error that names the text.
 fn text_of<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str> {
     std::str::from_utf8(bytes).map_err(|error| invalid_utf8_in(name, bytes, error.valid_up_to()))
-}
-
-/// Checks the fields of a vocabulary, except for repeated tokens, which the index detects.
-fn check_fields(kind: TokenKind, reserved: usize, tokens: &[Box<str>], frequencies: &[u64]) -> Result<(), String> {
-    match tokens.first() {
-        None => return Err(format!("`tokens` is empty, it must begin with `{UNKNOWN_TOKEN}`")),
-        Some(first) if &**first != UNKNOWN_TOKEN => {
-            return Err(format!("`tokens`[0] is `{first}`, it must be `{UNKNOWN_TOKEN}`"));
-        }
-        Some(_) => {}
-    }
-    if frequencies.len() != tokens.len() {
-        return Err(format!("`tokens` has length {} but `frequencies` has length {}", tokens.len(), frequencies.len()));
-    }
-    if reserved >= tokens.len() {
-        let following = count(tokens.len() as u64 - 1, "token");
-        return Err(format!("`reserved` is {reserved}, but the vocabulary has {following} after `<unk>`"));
-    }
-    for (id, token) in tokens.iter().enumerate().skip(1) {
-        let invalid = if id <= reserved { invalid_reserved_reason(kind, token) } else { kind.invalid_reason(token) };
-        if let Some(reason) = invalid {
-            return Err(format!("`tokens`[{id}], `{token}`, {reason}"));
-        }
-    }
-    Ok(())
-}
-
-/// Why `token` cannot be reserved; `None` if it can.
-pub(crate) fn invalid_reserved_reason(kind: TokenKind, token: &str) -> Option<&'static str> {
-    match kind {
-        _ if token.is_empty() => Some("is empty"),
-        TokenKind::Word => kind.invalid_reason(token),
-        TokenKind::Byte if token.len() == 1 => {
-            Some("is the same as an ordinary byte token; write the byte like `<0xE9>`")
-        }
-        TokenKind::Char | TokenKind::Byte | TokenKind::WordPunct => None,
-    }
-}
-
-impl Encoding {
-    /// Appends the id of a raw token.
-    pub(crate) fn add(&mut self, raw: &[u8], vocab: &Vocab) -> Result<(), Infallible> {
-        let id = vocab.id_of(raw);
-        if id == UNKNOWN_ID {
-            self.unknown.record(raw, vocab.kind);
-        }
-        self.ids.push(id);
-        Ok(())
-    }
-
-    /// [`add`](Self::add) within a limit of memory.
-    pub(crate) fn try_add(&mut self, raw: &[u8], vocab: &Vocab, memory: &mut MemoryUse) -> Result<(), Excess> {
-        let id = vocab.id_of(raw);
-        if id == UNKNOWN_ID {
-            self.unknown.try_record(raw, vocab.kind, memory)?;
-        }
-        memory.reserve(&mut self.ids)?;
-        self.ids.push(id);
-        Ok(())
-    }
 }

@@ -4,10 +4,10 @@
 //! conversion of line ends; absent if they are kept), `documents` (the division of texts; absent if they are streams),
 //! `end_token` (its id; absent without documents), `text_format` (line endings and byte order mark of the text that the
 //! vocabulary was built on), `reserved` (number of reserved tokens after `<unk>`), `tokens` in id order, and their
-//! `frequencies`. The file is untrusted input: no size in it decides an allocation, and no content causes a panic.
+//! `frequencies`. A vocabulary of subwords has `tokenizer`, the content of its `tokenizer.json`. The file is untrusted input: no size in it decides an allocation, and no content causes a panic.
 //!
 //! Version 2 adds `line_ends` and the normalization `lower`, version 3 adds `documents` and `end_token`, version 4 adds the
-//! token kind `word-punct`. A vocabulary is written in the oldest version that has what it uses.
+//! token kind `word-punct`, version 5 adds `subword` and `tokenizer`. A vocabulary is written in the oldest version that has what it uses.
 
 use std::fmt;
 use std::io::Read;
@@ -21,12 +21,14 @@ use crate::documents::Documents;
 use crate::error::{Error, Result};
 use crate::normalize::{LineEndConversion, Normalization};
 use crate::source::open;
+use crate::subword_loader::load_subwords;
+use crate::subwords::{SubwordTokenizer, Subwords};
 use crate::text::TextFormat;
 use crate::tokenize::TokenKind;
 use crate::vocab::{MAX_TOKENS, Parts, Vocab};
 
 /// The newest `format_version` of a `vocab.json` that this library writes and reads.
-pub const VOCAB_FORMAT_VERSION: u64 = 4;
+pub const VOCAB_FORMAT_VERSION: u64 = 5;
 
 /// The size limit of a `vocab.json`, for writing and reading.
 const MAX_BYTES: u64 = 1 << 28;
@@ -46,6 +48,8 @@ struct Written<'a> {
     reserved: usize,
     tokens: Vec<&'a str>,
     frequencies: &'a [u64],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokenizer: Option<&'a str>,
 }
 
 /// The only field that every format version has. It is checked before the others are read.
@@ -78,6 +82,8 @@ struct Stored {
     tokens: Vec<Box<str>>,
     #[serde(deserialize_with = "frequencies")]
     frequencies: Vec<u64>,
+    #[serde(default, deserialize_with = "tokenizer")]
+    tokenizer: Option<String>,
 }
 
 impl Vocab {
@@ -90,6 +96,7 @@ impl Vocab {
         let is_version_1 = self.line_ends().is_keep() && self.normalization() != Normalization::Lower;
         let written = Written {
             format_version: match (self.kind(), self.documents()) {
+                (TokenKind::Subword, _) => 5,
                 (TokenKind::WordPunct, _) => 4,
                 (_, Documents::Lines | Documents::BlankLines) => 3,
                 (_, Documents::None) => {
@@ -109,6 +116,7 @@ impl Vocab {
             reserved: self.reserved(),
             tokens: self.tokens().collect(),
             frequencies: self.frequencies(),
+            tokenizer: self.tokenizer_of_subwords().map(SubwordTokenizer::json),
         };
         let mut json = serde_json::to_string_pretty(&written).map_err(Error::VocabSyntax)?;
         json.push('\n');
@@ -124,7 +132,7 @@ impl Vocab {
     ///
     /// [`Error::VocabTooLarge`], [`Error::VocabSyntax`], [`Error::VocabVersion`] for a newer format version, and
     /// [`Error::VocabContent`] if a token is repeated, `<unk>` is missing, a token does not match the token kind, or the
-    /// end token is not that of the documents.
+    /// end token is not that of the documents; [`Error::NoSubwords`] and [`Error::Tokenizer`] for subwords.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         if json.len() as u64 > MAX_BYTES {
             return Err(Error::VocabTooLarge { limit: MAX_BYTES });
@@ -147,6 +155,7 @@ impl Vocab {
             reserved: stored.reserved,
             tokens: stored.tokens,
             frequencies: stored.frequencies,
+            subwords: stored.tokenizer.map(|json| load_subwords(&json)).transpose()?.map(Subwords),
         })?;
         if stored.end_token != vocab.end_token() {
             let id = |id: Option<u32>| id.map_or("absent".to_owned(), |id| id.to_string());
@@ -207,6 +216,10 @@ fn text_format<'de, D: Deserializer<'de>>(value: D) -> Result<TextFormat, D::Err
 
 fn reserved<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
     named("reserved", value)
+}
+
+fn tokenizer<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    named("tokenizer", value)
 }
 
 fn tokens<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Box<str>>, D::Error> {

@@ -77,7 +77,7 @@ fn corpus(text: &[u8], options: &CorpusOptions) -> Option<Corpus> {
 fn producible_ids(vocab: &Vocab) -> Vec<u32> {
     let first = match vocab.kind() {
         TokenKind::Word => 1,
-        TokenKind::Char | TokenKind::Byte | TokenKind::WordPunct => 1 + vocab.reserved() as u32,
+        TokenKind::Char | TokenKind::Byte | TokenKind::WordPunct | TokenKind::Subword => 1 + vocab.reserved() as u32,
     };
     (first..vocab.len() as u32).collect()
 }
@@ -121,7 +121,7 @@ proptest! {
                 prop_assert_eq!(&decoded, &words.join(" "));
             }
             TokenKind::WordPunct => prop_assert_eq!(&decoded, &normalized(&text, &lines, &options)),
-            TokenKind::Char | TokenKind::Byte => prop_assert_eq!(&decoded, &lines.concat()),
+            TokenKind::Char | TokenKind::Byte | TokenKind::Subword => prop_assert_eq!(&decoded, &lines.concat()),
         }
         // Normalization is idempotent.
         prop_assert_eq!(corpus.vocab.encode(&decoded).ids, corpus.ids);

@@ -194,10 +194,10 @@ fn a_list_of_tokens_can_have_documents() {
 
 #[test]
 fn a_newer_format_version_is_refused_before_other_fields_are_read() {
-    let later = json!({ "format_version": 5, "tokens": { "the": 1 }, "merges": [] });
+    let later = json!({ "format_version": 6, "tokens": { "the": 1 }, "merges": [] });
     assert_eq!(
         read(&later).unwrap_err().to_string(),
-        "the vocabulary has `format_version` 5, this version reads up to 4"
+        "the vocabulary has `format_version` 6, this version reads up to 5"
     );
     let zero = error_after(|json| json["format_version"] = json!(0));
     assert_eq!(zero, "the vocabulary is inconsistent: `format_version` is 0, versions start at 1");

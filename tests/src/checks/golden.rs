@@ -136,6 +136,9 @@ fn shape(golden: &Golden) -> String {
     if case.dropout.is_some() {
         shape.push_str(" dropout");
     }
+    if let Some(softmax) = &case.adaptive_softmax {
+        shape.push_str(&format!(" adaptive {:?}", softmax.cutoffs));
+    }
     if case.residual {
         shape.push_str(" residual");
     }
@@ -149,7 +152,8 @@ fn model_config(golden: &Golden) -> Result<ModelConfig> {
     let case = &golden.case;
     let one_hot = config(golden.cell()?, case.vocab_size, case.hidden_size, case.num_layers);
     let (embedding_size, tie_weights, bidirectional) = (case.embedding_size, case.tie_weights, case.bidirectional);
-    Ok(ModelConfig { embedding_size, tie_weights, bidirectional, residual: case.residual, ..one_hot })
+    let (residual, adaptive_softmax) = (case.residual, case.adaptive_softmax.clone());
+    Ok(ModelConfig { embedding_size, tie_weights, bidirectional, residual, adaptive_softmax, ..one_hot })
 }
 
 fn stack_config(golden: &Golden) -> Result<StackConfig> {

@@ -1,5 +1,6 @@
 //! All checks, one file per family.
 
+mod adaptive;
 mod batch_invariance;
 mod golden;
 mod layers;
@@ -26,6 +27,7 @@ pub fn all(paths: &Paths) -> Vec<Check> {
     checks.extend(oracle::checks(&paths.reference));
     checks.extend(model::checks(&paths.reference));
     checks.extend(paths.targets().flat_map(regularization::checks));
+    checks.extend(paths.targets().flat_map(adaptive::checks));
     checks.extend(paths.targets().flat_map(golden::checks));
     checks.extend(paths.targets().flat_map(training::checks));
     checks.extend(paths.others.iter().flat_map(|target| trajectory::checks(&paths.reference, target)));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rnnlm_model::{ModelConfig, Regularization};
+use rnnlm_model::{AdaptiveSoftmax, ModelConfig, Regularization};
 use rnnlm_rnn::{Cell, ParameterLayout, Stack};
 use rnnlm_vocab::Minibatch;
 
@@ -37,12 +37,37 @@ pub(super) fn layout(config: &ModelConfig) -> Result<ParameterLayout> {
         layout.add_embedding("embedding.weight", table)?;
     }
     Stack::new(&mut layout, config.stack())?;
+    if let Some(softmax) = &config.adaptive_softmax {
+        add_adaptive_softmax(&mut layout, softmax, width, config.vocab_size)?;
+        return Ok(layout);
+    }
     match tied {
         Some(tied) => layout.add_name("linear.weight", tied),
         None => layout.add_weight("linear.weight", [config.vocab_size, width], width)?,
     };
     layout.add_bias("linear.bias", config.vocab_size, width)?;
     Ok(layout)
+}
+
+/// The parameters of `torch.nn.AdaptiveLogSoftmaxWithLoss`.
+fn add_adaptive_softmax(
+    layout: &mut ParameterLayout,
+    softmax: &AdaptiveSoftmax,
+    width: usize,
+    vocab_size: usize,
+) -> Result<()> {
+    let ends = softmax.cutoffs[1..].iter().copied().chain([vocab_size]);
+    let head_size = softmax.cutoffs[0] + softmax.cutoffs.len();
+    layout.add_weight("softmax.head.weight", [head_size, width], width)?;
+    if softmax.head_bias {
+        layout.add_bias("softmax.head.bias", head_size, width)?;
+    }
+    for (index, (&first, end)) in softmax.cutoffs.iter().zip(ends).enumerate() {
+        let features = (width as f64 / softmax.div_value.powi(index as i32 + 1)) as usize;
+        layout.add_weight(format!("softmax.tail.{index}.0.weight"), [features, width], width)?;
+        layout.add_weight(format!("softmax.tail.{index}.1.weight"), [end - first, features], features)?;
+    }
+    Ok(())
 }
 
 /// A check of loss and gradients for every cell and size.

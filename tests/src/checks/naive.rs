@@ -42,12 +42,11 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
             let smoothing = if smooths { f64::from(SMOOTHING) } else { 0.0 };
             y.each(|r, c, _| scalar * (log_softmax(out, r, c).exp() - target(ids[r], c, smoothing, out.shape()[1])));
         }
+        Operation::LogSoftmax(false) => y.each(|r, c, _| log_softmax(out, r, c)),
+        Operation::LogSoftmax(true) => y.each(|r, c, _| log_softmax(out, r, c) + a.at(r, 0)),
         Operation::Sum => y.each(|_, _, _| sum(a, |x| x)),
-        Operation::SumSquares => y.each(|_, _, _| sum(a, |x| x * x)),
-        Operation::ClipFactor => y.each(|_, _, _| {
-            let factor = scalar / (a.at(0, 0).sqrt() + 1e-6);
-            if factor > 1.0 { 1.0 } else { factor }
-        }),
+        Operation::SumSquares | Operation::SumSquaresIn => y.each(|_, _, _| sum(a, |x| x * x)),
+        Operation::ClipFactor => y.each(|_, _, _| clip_factor(scalar, a.at(0, 0))),
         Operation::SkipNonfinite => {
             let is_finite = a.at(0, 0).abs() <= scalar && b.at(0, 0).is_finite();
             y.each(|_, _, old| if is_finite { old } else { 1.0 });
@@ -65,6 +64,12 @@ pub(super) fn run(operation: Operation, operands: &Operands) -> Vec<Vec<f64>> {
     }
     let unchanged = state.each_ref().map(|block| Matrix::new(block).values);
     [y.values, new_losses.values].into_iter().chain(unchanged).collect()
+}
+
+/// The factor of `torch.nn.utils.clip_grad_norm_` for a sum of squares; NaN stays NaN.
+fn clip_factor(max_norm: f64, sum_of_squares: f64) -> f64 {
+    let factor = max_norm / (sum_of_squares.sqrt() + 1e-6);
+    if factor > 1.0 { 1.0 } else { factor }
 }
 
 /// The smoothed probability of class `c` for a target.

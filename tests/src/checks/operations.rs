@@ -8,7 +8,7 @@ use rnnlm_tensor::{Activation, Transpose};
 use super::naive;
 use crate::check::{Check, Family};
 use crate::compare::{Axis, Quantity};
-use crate::device::{Block, Operands, Operation, Rule};
+use crate::device::{Block, Operands, Operation, Rule, nonzero};
 use crate::draw::Draw;
 use crate::paths::Target;
 use crate::perturb::Perturbation;
@@ -60,7 +60,7 @@ pub(super) fn checks(target: &Target) -> Vec<Check> {
         }
         let has_extremes =
             matches!(operation, Operation::Activate(_) | Operation::SoftmaxCrossEntropy(_) | Operation::SkipNonfinite)
-                || matches!(operation, Operation::Update(_) | Operation::Normalize);
+                || matches!(operation, Operation::Update(_) | Operation::Normalize | Operation::LogSoftmax(_));
         if has_extremes {
             checks.push(check(target, Case { operation, shape: [4, 12, 1], setting: Setting::Extreme }));
         }
@@ -124,8 +124,11 @@ fn name(operation: Operation) -> String {
         Operation::ZeroRows => "zero_rows".to_owned(),
         Operation::SoftmaxCrossEntropy(false) => "softmax_cross_entropy".to_owned(),
         Operation::SoftmaxCrossEntropy(true) => "softmax_cross_entropy smoothed".to_owned(),
+        Operation::LogSoftmax(false) => "log_softmax".to_owned(),
+        Operation::LogSoftmax(true) => "log_softmax with a shift".to_owned(),
         Operation::Sum => "sum".to_owned(),
         Operation::SumSquares => "sum_squares".to_owned(),
+        Operation::SumSquaresIn => "sum_squares in ranges".to_owned(),
         Operation::ClipFactor => "clip_factor".to_owned(),
         Operation::SkipNonfinite => "skip_nonfinite".to_owned(),
         Operation::Clamp => "clamp".to_owned(),
@@ -187,11 +190,19 @@ fn perturbations(case: &Case) -> Vec<Perturbation> {
         Operation::SoftmaxCrossEntropy(_) if case.setting == Setting::Extreme => {
             vec![Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
         }
+        // With a single class the logarithm is zero for every logit.
+        Operation::LogSoftmax(false) if case.shape[1] == 1 => vec![Perturbation::Nan],
         Operation::SoftmaxCrossEntropy(_) => {
             vec![Perturbation::Input, Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
         }
         _ => vec![Perturbation::Input, Perturbation::Nan],
     }
+}
+
+/// Four rows of logits that overflow an exponential. The third row is uniform, the last one NaN.
+fn extreme_logits() -> Vec<f32> {
+    let logits = [1e4, -1e4, 88.0, -88.0, 3.0, 0.0, -1e4, 1e4, 1e4, 0.5, 100.0, -100.0];
+    [logits, logits.map(|x| -x), [-3e38; 12], [f32::NAN; 12]].concat()
 }
 
 impl Case {
@@ -212,7 +223,8 @@ impl Case {
         match self.operation {
             Operation::Gemm(Transpose::TN, _) => [inner, rows],
             Operation::Gemm(..) | Operation::Linear => [rows, inner],
-            Operation::AddRow => [1, cols],
+            Operation::AddRow | Operation::SumSquaresIn => [1, cols],
+            Operation::LogSoftmax(true) => [rows, 1],
             Operation::GatherColumns => [cols, inner],
             Operation::GatherRows => [inner, cols],
             Operation::ClipFactor | Operation::SkipNonfinite | Operation::Update(_) => [1, 1],
@@ -237,7 +249,11 @@ impl Case {
             Operation::SumRows => [1, cols],
             Operation::ScatterAddColumns => [cols, inner],
             Operation::ScatterAddRows => [inner, cols],
-            Operation::Sum | Operation::SumSquares | Operation::ClipFactor | Operation::SkipNonfinite => [1, 1],
+            Operation::Sum
+            | Operation::SumSquares
+            | Operation::SumSquaresIn
+            | Operation::ClipFactor
+            | Operation::SkipNonfinite => [1, 1],
             _ => [rows, cols],
         }
     }
@@ -279,10 +295,16 @@ impl Case {
         match (self.operation, self.setting) {
             (Operation::SoftmaxCrossEntropy(_), Setting::Extreme) => {
                 operands.losses = self.block([rows, 1], &mut draw);
-                // The third row is uniform, the last one NaN.
-                let logits = [1e4, -1e4, 88.0, -88.0, 3.0, 0.0, -1e4, 1e4, 1e4, 0.5, 100.0, -100.0];
-                operands.out.values = [logits, logits.map(|x| -x), [-3e38; 12], [f32::NAN; 12]].concat();
+                operands.out.values = extreme_logits();
                 operands.ids = vec![7, 3, 2, 0];
+            }
+            (Operation::LogSoftmax(_), Setting::Extreme) => operands.out.values = extreme_logits(),
+            (Operation::SumSquaresIn, _) => {
+                let ranges = nonzero(self.shape[1]);
+                for col in (0..self.shape[1]).filter(|col| !ranges.iter().any(|range| range.contains(col))) {
+                    let index = operands.a.index(0, col);
+                    operands.a.values[index] = 0.0;
+                }
             }
             (Operation::SoftmaxCrossEntropy(_), _) => operands.losses = self.block([rows, 1], &mut draw),
             (Operation::Activate(_), Setting::Extreme) => {
@@ -329,6 +351,7 @@ impl Case {
             self.operation,
             Operation::Activate(_)
                 | Operation::SoftmaxCrossEntropy(_)
+                | Operation::LogSoftmax(_)
                 | Operation::Clamp
                 | Operation::Dropout(_)
                 | Operation::DropoutRows

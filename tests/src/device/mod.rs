@@ -9,7 +9,7 @@ use rnnlm_rnn::{ExecutionPath, Recurrence};
 
 pub use model::{ModelInputs, ModelOutputs, TrainData, TrainInputs, TrainOutputs, UpdateInputs};
 pub use operations::{Block, Operands, Operation, Rule};
-pub(crate) use operations::{SMOOTHING, mask};
+pub(crate) use operations::{SMOOTHING, mask, nonzero};
 pub use schedules::{Bits, Schedules};
 pub(crate) use stack::layout;
 pub use stack::{Features, LayerOutputs, NamedTensor, StackInputs, StackOutputs};

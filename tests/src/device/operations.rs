@@ -44,10 +44,14 @@ pub enum Operation {
     ActivateBackward(Activation),
     /// [`ops::softmax_cross_entropy`], and whether it smooths the labels.
     SoftmaxCrossEntropy(bool),
+    /// [`ops::log_softmax`], and whether it has a shift.
+    LogSoftmax(bool),
     /// [`ops::sum`].
     Sum,
     /// [`ops::sum_squares`].
     SumSquares,
+    /// [`ops::sum_squares_in`] of the first row, which is zero outside of some ranges.
+    SumSquaresIn,
     /// [`ops::clip_factor`].
     ClipFactor,
     /// [`ops::skip_nonfinite`].
@@ -109,6 +113,14 @@ impl Rule {
 /// ε of a softmax cross-entropy that smooths the labels.
 pub(crate) const SMOOTHING: f32 = 0.1;
 
+/// Where the row of a sum of squares is not zero, as ascending ranges.
+pub(crate) fn nonzero(len: usize) -> Vec<Range<usize>> {
+    match len {
+        0..15 => std::iter::once(0..len).collect(),
+        _ => vec![0..1, len / 3..len / 2, len - len / 5..len],
+    }
+}
+
 /// A dropout mask with this probability and period.
 pub(crate) fn mask(probability: f32, period: u32) -> Mask {
     Mask { probability, seed: 0x0123_4567_89AB_CDEF, layer: 2, step: 0x1_0000_0003, period, rows: MaskRows::default() }
@@ -116,7 +128,7 @@ pub(crate) fn mask(probability: f32, period: u32) -> Mask {
 
 impl Operation {
     /// All operations. The checks are created from this list.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::Fill,
         Self::Copy,
         Self::Axpy,
@@ -145,8 +157,11 @@ impl Operation {
         Self::ActivateBackward(Activation::Sigmoid),
         Self::SoftmaxCrossEntropy(false),
         Self::SoftmaxCrossEntropy(true),
+        Self::LogSoftmax(false),
+        Self::LogSoftmax(true),
         Self::Sum,
         Self::SumSquares,
+        Self::SumSquaresIn,
         Self::ClipFactor,
         Self::SkipNonfinite,
         Self::Clamp,
@@ -264,8 +279,10 @@ pub(super) fn run<B: Backend>(backend: &B, operation: Operation, operands: &Oper
             let smoothing = if smooths { SMOOTHING } else { 0.0 };
             ops::softmax_cross_entropy(backend, scalar, smoothing, &ids, 0..operands.ids.len(), y, losses)?;
         }
+        Operation::LogSoftmax(shifts) => ops::log_softmax(backend, shifts.then_some(a), y)?,
         Operation::Sum => ops::sum(backend, a, y)?,
         Operation::SumSquares => ops::sum_squares(backend, a, y)?,
+        Operation::SumSquaresIn => ops::sum_squares_in(backend, a, &nonzero(a.shape()[1]), y)?,
         Operation::ClipFactor => ops::clip_factor(backend, a, scalar, y)?,
         Operation::SkipNonfinite => {
             ops::skip_nonfinite(backend, scalar, a, b, y, operands.state[0].view_mut(&mut first))?;

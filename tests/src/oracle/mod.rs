@@ -2,13 +2,14 @@
 //! design with the crates: it has no matrices, no tape and no backward pass. Its gradients are finite differences of its own
 //! loss ([`differences`]).
 //!
-//! It follows PyTorch's documentation of `torch.nn.{RNN,GRU,LSTM,Linear,CrossEntropyLoss}` and, for the GRU that applies the
+//! It follows PyTorch's documentation of `torch.nn.{RNN,GRU,LSTM,Linear,CrossEntropyLoss,AdaptiveLogSoftmaxWithLoss}` and, for the GRU that applies the
 //! reset gate before the matrix multiplication, the book's section on GRUs (9.1 in the Chinese edition, 10.2 in the current
 //! English one). minGRU and minLSTM follow arXiv 2410.01201. Sequences are time-major: element `(t, n, j)` of a sequence with `J` features has the index
 //! `(t·N + n)·J + j`.
 
 #![expect(clippy::needless_range_loop, reason = "loops over indices resemble the formulas")]
 
+mod adaptive;
 pub mod differences;
 mod elman;
 mod gru;
@@ -18,6 +19,7 @@ mod lstm;
 mod mingru;
 mod minlstm;
 
+pub use adaptive::AdaptiveSoftmax;
 pub use layer::{Input, Kind, Layer};
 pub use loss::{Linear, cross_entropy, smoothed_cross_entropy};
 

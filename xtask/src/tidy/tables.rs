@@ -4,18 +4,27 @@
 pub(super) const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("rnnlm-vocab", &[]),
     ("rnnlm-tensor", &[]),
+    ("rnnlm-tokenizer", &["rnnlm-vocab"]),
     ("rnnlm-rnn", &["rnnlm-tensor"]),
     ("rnnlm-model", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn"]),
     ("rnnlm-mpi", &["rnnlm-model"]),
     ("rnnlm-server", &["rnnlm-model", "rnnlm-vocab"]),
-    ("rnnlm-cli", &["rnnlm-model", "rnnlm-mpi", "rnnlm-rnn", "rnnlm-server", "rnnlm-tensor", "rnnlm-vocab"]),
+    (
+        "rnnlm-cli",
+        &["rnnlm-model", "rnnlm-mpi", "rnnlm-rnn", "rnnlm-server", "rnnlm-tensor", "rnnlm-tokenizer", "rnnlm-vocab"],
+    ),
     ("rnnlm-tests", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn", "rnnlm-model"]),
     ("xtask", &[]),
 ];
 
 /// The folders of the libraries' sources. A library does not print, exit or read the environment.
-pub(super) const LIBRARIES: &[&str] =
-    &["crates/rnnlm-vocab/src/", "crates/rnnlm-tensor/src/", "crates/rnnlm-rnn/src/", "crates/rnnlm-model/src/"];
+pub(super) const LIBRARIES: &[&str] = &[
+    "crates/rnnlm-vocab/src/",
+    "crates/rnnlm-tensor/src/",
+    "crates/rnnlm-rnn/src/",
+    "crates/rnnlm-model/src/",
+    "crates/rnnlm-tokenizer/src/",
+];
 
 /// The files that may contain `unsafe`. One `*` matches any text.
 pub(super) const UNSAFE_FILES: &[&str] = &[

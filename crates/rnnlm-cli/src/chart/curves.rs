@@ -19,6 +19,15 @@ impl Curves {
         self.training.is_empty() && self.validation.is_empty()
     }
 
+    /// The curves with the perplexities of training and validation raised to these powers: the numbers of tokens per unit
+    /// make them perplexities per unit.
+    pub(crate) fn raised(self, [training, validation]: [f64; 2]) -> Self {
+        let raise = |points: Points, power: f64| -> Points {
+            points.into_iter().map(|(epoch, perplexity)| (epoch, libm::pow(perplexity, power))).collect()
+        };
+        Self { training: raise(self.training, training), validation: raise(self.validation, validation) }
+    }
+
     /// The curves in the lines of a `metrics.jsonl`: by whole epochs or, if fewer than two are finished, by minibatches. A
     /// perplexity that is not finite is left out.
     pub(crate) fn new(metrics: &[Metrics]) -> Self {

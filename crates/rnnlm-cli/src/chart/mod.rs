@@ -26,7 +26,7 @@ pub(crate) fn write(metrics: &[Metrics], writer: &RunWriter) -> Result<()> {
     if !validation.is_empty() {
         series.push(Series::new("validation", validation, 1));
     }
-    let Some(svg) = svg::draw(&series) else { return Ok(()) };
+    let Some(svg) = svg::draw(&series, "perplexity") else { return Ok(()) };
     writer.write_derived(FILE_NAME, svg.as_bytes()).map_err(|error| {
         let path = writer.run().path().join(FILE_NAME);
         Failure::failed(format!("`{}` cannot be written: {error}", path.display()))
@@ -34,14 +34,14 @@ pub(crate) fn write(metrics: &[Metrics], writer: &RunWriter) -> Result<()> {
     })
 }
 
-/// A chart that overlays the curves of several runs, as SVG; `None` without points.
-pub(crate) fn overlay(runs: &[(String, Curves)]) -> Option<String> {
+/// A chart that overlays the curves of a quantity in several runs, as SVG; `None` without points.
+pub(crate) fn overlay(runs: &[(String, Curves)], quantity: &str) -> Option<String> {
     let series = runs.iter().enumerate().flat_map(|(index, (name, curves))| {
         let training = Series::new(name, curves.training.clone(), index);
         let validation = Series::new(&format!("{name}, validation"), curves.validation.clone(), index).dashed();
         [training, validation].into_iter().filter(|series| !series.is_empty())
     });
-    svg::draw(&series.collect::<Vec<_>>())
+    svg::draw(&series.collect::<Vec<_>>(), quantity)
 }
 
 #[cfg(test)]

@@ -94,8 +94,8 @@ impl Scales {
     }
 }
 
-/// Draws curves into one chart; `None` without points.
-pub(super) fn draw(series: &[Series]) -> Option<String> {
+/// Draws curves of a quantity, such as `perplexity`, into one chart; `None` without points.
+pub(super) fn draw(series: &[Series], quantity: &str) -> Option<String> {
     let points = || series.iter().flat_map(|series| &series.points);
     let epochs = range(points().map(|&(epoch, _)| epoch))?;
     let perplexities = range(points().map(|&(_, perplexity)| perplexity.max(1.0)))?;
@@ -116,7 +116,7 @@ pub(super) fn draw(series: &[Series]) -> Option<String> {
          viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    axes(&mut svg, &scales);
+    axes(&mut svg, &scales, quantity);
     for (index, series) in series.iter().enumerate() {
         curve(&mut svg, &scales, series);
         legend(&mut svg, index, series);
@@ -125,7 +125,7 @@ pub(super) fn draw(series: &[Series]) -> Option<String> {
     Some(svg)
 }
 
-fn axes(svg: &mut String, scales: &Scales) {
+fn axes(svg: &mut String, scales: &Scales, quantity: &str) {
     let Area { left, top, width, height } = PLOT;
     let (right, bottom) = (PLOT.right(), PLOT.bottom());
     let mut add = |element: String| {
@@ -146,7 +146,7 @@ fn axes(svg: &mut String, scales: &Scales) {
     add(format!(r#"<text x="{center}" y="26" text-anchor="middle" font-size="16">Perplexity by epoch</text>"#));
     add(format!(r#"<text x="{center}" y="{}" text-anchor="middle">epoch</text>"#, bottom + 42.0));
     add(format!(
-        r#"<text transform="translate(20 {middle}) rotate(-90)" text-anchor="middle">perplexity (logarithmic scale)</text>"#
+        r#"<text transform="translate(20 {middle}) rotate(-90)" text-anchor="middle">{quantity} (logarithmic scale)</text>"#
     ));
 }
 
@@ -198,20 +198,22 @@ mod tests {
 
     #[test]
     fn curves_and_the_axis_are_named() {
-        let drawn = draw(&[series("training", &[20.0, 7.0]), series("a<b&\u{1b}", &[21.0, 8.0]).dashed()]).unwrap();
+        let drawn =
+            draw(&[series("training", &[20.0, 7.0]), series("a<b&\u{1b}", &[21.0, 8.0]).dashed()], "perplexity")
+                .unwrap();
         for words in [">perplexity (logarithmic scale)<", ">epoch<", ">training<", ">a&lt;b&amp;\u{fffd}<", "dasharray"]
         {
             assert!(drawn.contains(words), "{words}: {drawn}");
         }
         assert_eq!(drawn.matches("<polyline").count(), 2);
-        assert!(draw(&[]).is_none());
+        assert!(draw(&[], "perplexity").is_none());
     }
 
     #[test]
     fn several_epochs_are_a_line_and_one_is_a_dot() {
-        let dot = draw(&[series("training", &[20.0])]).unwrap();
+        let dot = draw(&[series("training", &[20.0])], "perplexity").unwrap();
         assert!(dot.contains("<circle") && !dot.contains("<polyline"), "{dot}");
-        let line = draw(&[series("training", &[20.0, 7.0])]).unwrap();
+        let line = draw(&[series("training", &[20.0, 7.0])], "perplexity").unwrap();
         assert!(line.contains("<polyline") && !line.contains("<circle"), "{line}");
     }
 
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn lines_stay_within_the_axes_and_the_scale_is_logarithmic() {
-        let drawn = draw(&[series("training", &[20.0, 7.0, 1.306])]).unwrap();
+        let drawn = draw(&[series("training", &[20.0, 7.0, 1.306])], "perplexity").unwrap();
         let heights = [numbers(&drawn, "y1"), numbers(&drawn, "y2")].concat();
         assert!(heights.len() > 10 && heights.iter().all(|y| (PLOT.top..=PLOT.bottom()).contains(y)), "{heights:?}");
         // the ticks at 5, 10 and 20 have equal distances

@@ -1,5 +1,7 @@
 //! `rnnlm corpus`: lists the named corpora, downloads one, and prints the statistics of any text.
 
+mod bpe;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -13,7 +15,7 @@ use crate::args::Format;
 use crate::corpora::TextSource;
 use crate::failure::{Exit, Failure, Result};
 use crate::values::{documents, encoding, line_ends, normalization, token_kind};
-use crate::{corpora, describe, human, output, progress, token_cache};
+use crate::{corpora, describe, human, output, progress, token_cache, tokenizer_file};
 
 /// Rows of each table of n-grams.
 const TABLE_ROWS: usize = 10;
@@ -36,6 +38,7 @@ enum CorpusCommand {
     },
     Stats(StatsArgs),
     Build(BuildArgs),
+    Bpe(bpe::BpeArgs),
 }
 
 /// Build a token cache, with which `rnnlm train --corpus DIR` trains on a text that is larger than memory.
@@ -72,6 +75,9 @@ struct BuildArgs {
     #[arg(long, value_name = "RUN",
           conflicts_with_all = ["token", "normalize", "line_ends", "documents", "min_freq", "max_vocab"])]
     vocab: Option<PathBuf>,
+    /// Tokenizer of subwords, as for `rnnlm train`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "normalize", "min_freq", "max_vocab", "vocab"])]
+    tokenizer: Option<PathBuf>,
     /// Suppress progress output; warnings and errors are still printed.
     #[arg(long)]
     quiet: bool,
@@ -127,6 +133,7 @@ pub(crate) fn run(args: &CorpusArgs) -> Result<Exit> {
         CorpusCommand::Fetch { name } => fetch(name),
         CorpusCommand::Stats(args) => stats(args),
         CorpusCommand::Build(args) => build(args),
+        CorpusCommand::Bpe(args) => bpe::run(args),
     }?;
     Ok(Exit::Success)
 }
@@ -178,7 +185,12 @@ fn build(args: &BuildArgs) -> Result<()> {
         ..args.text.corpus_options(args.token, &source)
     };
     let run = args.vocab.as_deref().map(Run::open).transpose()?;
-    let vocab = run.as_ref().map(Run::vocab);
+    let tokenizer = args.tokenizer.as_deref().map(|path| {
+        let line_ends = args.text.line_ends.unwrap_or(corpora::default_line_ends(TokenKind::Subword));
+        tokenizer_file::vocab(path, line_ends, args.documents)
+    });
+    let tokenizer = tokenizer.transpose()?;
+    let vocab = tokenizer.as_ref().or(run.as_ref().map(Run::vocab));
     let cache = token_cache::build(&args.out, &paths, &options, vocab, args.force)?;
     let corpus = cache.describe();
     let unknown = match corpus.unknown.count() {

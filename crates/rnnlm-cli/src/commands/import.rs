@@ -154,6 +154,7 @@ fn describe_modules(modules: &[ImportedModule]) -> String {
 /// How the vocabulary's file represents unknown tokens, if not as `<unk>` with id 0.
 fn describe_unknown(vocab: &ImportVocab) -> String {
     match vocab.unknown() {
+        _ if vocab.vocab().kind() == TokenKind::Subword => String::new(),
         None => format!(", `{UNKNOWN_TOKEN}` added"),
         Some((UNKNOWN_TOKEN, 0)) => String::new(),
         Some((UNKNOWN_TOKEN, id)) => format!(", `{UNKNOWN_TOKEN}` has id {id} in the file"),
@@ -165,7 +166,9 @@ fn describe_unknown(vocab: &ImportVocab) -> String {
 fn warn_normalization(vocab: &Vocab) -> Option<String> {
     let ordinary = vocab.tokens().enumerate().skip(1 + vocab.reserved());
     let mut lost = ordinary.filter(|&(id, token)| {
-        let is_kept = vocab.kind() == TokenKind::Byte || vocab.encode_prefix(token).ids == [id as u32];
+        // subwords have no normalization of their own
+        let is_kept = matches!(vocab.kind(), TokenKind::Byte | TokenKind::Subword)
+            || vocab.encode_prefix(token).ids == [id as u32];
         !is_kept
     });
     let (_, first) = lost.next()?;

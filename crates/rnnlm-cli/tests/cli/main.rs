@@ -1,5 +1,6 @@
 //! Tests of the `rnnlm` command: what `--help` documents, and every error with its message and exit code.
 
+mod adaptive_softmax;
 mod bad_input;
 mod devices;
 mod documents;
@@ -15,6 +16,7 @@ mod score;
 mod serve;
 mod settings;
 mod signals;
+mod subwords;
 mod support;
 mod sweep;
 #[cfg(target_os = "linux")]

@@ -56,6 +56,9 @@ fn the_announced_memory_is_what_training_uses() {
         format!("{words} --hidden-size 128 --epochs 2 --sample-every 1"),
         format!("{words} --hidden-size 64 --embedding-size 64 --tie-weights --optimizer adamw --epochs 1"),
         format!("{words} --hidden-size 64 --embedding-size 32 --val-fraction 0.2 --epochs 1 --threads 4"),
+        format!(
+            "{words} --hidden-size 128 --embedding-size 64 --adaptive-softmax 500,4000 --epochs 1 --sample-every 1"
+        ),
         format!("{long} --epochs 1 --val-fraction 0.1"),
         format!("{long} --epochs 1 --sampling random"),
     ];

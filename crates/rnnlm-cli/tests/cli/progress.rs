@@ -170,7 +170,10 @@ fn a_plot_overlays_runs() {
     for words in [">training<", ">validation<", ">perplexity (logarithmic scale)<"] {
         assert!(chart.contains(words), "{words}");
     }
-    assert_eq!(dir.run(&["plot", "run", "a<b", "--out", "both.svg"]).succeeded().stdout, "chart both.svg\n");
+    let printed = dir.run(&["plot", "run", "a<b", "--out", "both.svg"]).succeeded().stdout;
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!((lines.len(), lines[2]), (3, "chart both.svg"));
+    assert!(lines[0].starts_with("run: perplexity ") && lines[1].starts_with("a<b: perplexity "), "{printed}");
     let chart = fs::read_to_string(dir.path("both.svg")).expect("a chart");
     for words in [">run<", ">run, validation<", ">a&lt;b<"] {
         assert!(chart.contains(words), "{words}");

@@ -158,7 +158,7 @@ fn contradicting_settings_are_refused_before_training() {
     };
     refused(&["--beta1", "0.9"], &["--optimizer sgd has no --beta1"]);
     refused(&["--optimizer", "adam", "--momentum", "0.9"], &["--optimizer adam has no --momentum"]);
-    refused(&["--optimizer", "lion"], &["sgd, adam, adamw, rmsprop"]);
+    refused(&["--optimizer", "lion"], &["sgd, adam, adamw, sparse-adam, rmsprop"]);
     refused(&["--schedule", "step"], &["--schedule step needs --step-size"]);
     refused(&["--schedule", "cosine", "--gamma", "0.5"], &["--schedule cosine has no --gamma"]);
     refused(&["--clip", "1", "--clip-value", "1"], &["--clip 1 and --clip-value 1 cannot be used together"]);

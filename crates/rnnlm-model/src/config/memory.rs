@@ -8,7 +8,7 @@ use rnnlm_vocab::Sampling;
 use super::average::Average;
 use super::model::ModelConfig;
 use super::train::TrainConfig;
-use crate::output::{KEEP_PACKED_MAX_ROWS, LOGITS_BYTES};
+use crate::output::{KEEP_PACKED_MAX_ROWS, logits_bytes, rows_within};
 use crate::scorer::{CHUNK_ROWS, DEFAULT_BATCH_SIZE, MAX_STEPS};
 
 const FLOAT: u128 = size_of::<f32>() as u128;
@@ -80,8 +80,25 @@ impl ModelConfig {
         let recurrent = if self.cell.recurrent_blocks().is_empty() { 0 } else { h + 1 };
         let lowest = gates * h * (d + 1 + recurrent);
         let higher = gates * h * (directions * h + 1 + recurrent);
-        let output = if self.tie_weights { 0 } else { v * directions * h };
-        directions * (lowest + layers.saturating_sub(1) * higher) + output + v + v * e
+        let output = match &self.adaptive_softmax {
+            Some(softmax) => {
+                let head = bounded(softmax.head_size()) * (directions * h + u128::from(softmax.head_bias));
+                let tails = self.clusters().map(|[size, features]| features * (directions * h + size));
+                head + tails.sum::<u128>()
+            }
+            None if self.tie_weights => v,
+            None => v * (directions * h + 1),
+        };
+        directions * (lowest + layers.saturating_sub(1) * higher) + output + v * e
+    }
+
+    /// The number of tokens and of features of each cluster of an adaptive softmax.
+    fn clusters(&self) -> impl Iterator<Item = [u128; 2]> {
+        let in_features = self.hidden_size.saturating_mul(self.stack().num_directions());
+        let softmax = self.adaptive_softmax.iter();
+        softmax
+            .flat_map(move |softmax| softmax.clusters(in_features, self.vocab_size))
+            .map(|cluster| [cluster.size, cluster.features].map(bounded))
     }
 
     /// The number of values of one carried state, hidden or cell, for `batch_size` rows.
@@ -176,13 +193,26 @@ impl ModelConfig {
         let embedded = if is_one_hot { 0 } else { 2 * rows * padded(e) };
         // inputs, targets and losses, and the gradient of the layers' output
         let outputs = ((1 + output_copies) * rows).saturating_mul(padded(output_size));
-        let values = [3 * rows, embedded, chunk * padded(v), outputs];
+        let values = [3 * rows, embedded, chunk * padded(v), outputs, self.cluster_rows_len(rows, &padded)];
         let values = values.into_iter().fold(0, u128::saturating_add);
         bytes.tensors = bytes.tensors.saturating_add(values.saturating_mul(FLOAT));
-        if chunk <= KEEP_PACKED_MAX_ROWS as u128 && backend.shares_host_memory() {
+        let keeps_packed = self.adaptive_softmax.is_none() && backend.shares_host_memory();
+        if chunk <= KEEP_PACKED_MAX_ROWS as u128 && keeps_packed {
             bytes.plans = bytes.plans.saturating_add(FLOAT * output_size * padded(v));
         }
         bytes
+    }
+
+    /// The number of values, ids included, that an adaptive softmax stores for `rows` rows.
+    fn cluster_rows_len(&self, rows: u128, padded: &impl Fn(u128) -> u128) -> u128 {
+        let clusters = self.clusters().count() as u128;
+        if clusters == 0 {
+            return 0;
+        }
+        let output_size = bounded(self.stack().num_directions()) * bounded(self.hidden_size);
+        let features = self.clusters().map(|[_, features]| features).max().unwrap_or(0);
+        // ids on the host and the device; input, projection and their gradients; losses and log-probabilities
+        rows * (2 * (3 + clusters) + 2 * padded(output_size) + 2 * padded(features) + 2 + clusters)
     }
 
     /// The bytes that the largest multiplication of a step keeps.
@@ -190,7 +220,20 @@ impl ModelConfig {
         let [v, h, d] = [self.vocab_size, self.hidden_size, self.input_size()].map(bounded);
         let (gates, directions) = self.gates_and_directions();
         let chunk = rows.min(self.logits_rows());
-        let output = [(chunk, directions * h, v), (v, chunk, directions * h), (chunk, v, directions * h)];
+        let triple =
+            |rows: u128, inner: u128, cols: u128| [(rows, inner, cols), (cols, rows, inner), (rows, cols, inner)];
+        let output: Vec<_> = match &self.adaptive_softmax {
+            None => triple(chunk, directions * h, v).to_vec(),
+            Some(softmax) => {
+                let within = |cols: usize| rows.min(rows_within(logits_bytes(self), cols) as u128);
+                let (size, in_features) = (softmax.head_size(), directions * h);
+                let head = triple(within(size), in_features, bounded(size));
+                let tails = self.clusters().flat_map(|[size, features]| {
+                    [triple(rows, in_features, features), triple(within(size as usize), features, size)].concat()
+                });
+                head.into_iter().chain(tails).collect()
+            }
+        };
         let recurrent = [(gates * h, rows, h), (rows, gates * h, h)];
         let dense = [(gates * h, rows, d), (rows, gates * h, d), (rows, d, gates * h)];
         let dense = if self.embedding_size > 0 { &dense[..] } else { &[] };
@@ -200,14 +243,18 @@ impl ModelConfig {
 
     /// The most rows of logits that a workspace has.
     fn logits_rows(&self) -> u128 {
-        (LOGITS_BYTES / size_of::<f32>() / self.vocab_size.max(1)).max(1) as u128
+        rows_within(logits_bytes(self), self.vocab_size) as u128
     }
 
     /// The number of parameter tensors.
     fn num_tensors(&self) -> u128 {
         let (_, directions) = self.gates_and_directions();
         let per_layer = if self.cell.recurrent_blocks().is_empty() { 2 } else { 4 };
-        bounded(self.num_layers) * directions * per_layer + 2 + u128::from(self.embedding_size > 0)
+        let output = match &self.adaptive_softmax {
+            Some(softmax) => 1 + u128::from(softmax.head_bias) + 2 * softmax.cutoffs.len() as u128,
+            None => 2,
+        };
+        bounded(self.num_layers) * directions * per_layer + output + u128::from(self.embedding_size > 0)
     }
 
     /// The number of values in `model.safetensors`, where a tied weight has two names.
@@ -222,7 +269,14 @@ impl ModelConfig {
         let (gates, directions) = self.gates_and_directions();
         let higher = if self.num_layers > 1 { directions * h } else { 0 };
         let embedding = if self.embedding_size > 0 { d } else { 0 };
-        (gates * h * h.max(d).max(higher)).max(v * (directions * h).max(embedding))
+        let output = match &self.adaptive_softmax {
+            Some(softmax) => {
+                let tails = self.clusters().map(|[size, features]| size * features);
+                tails.max().unwrap_or(0).max(bounded(softmax.head_size()) * directions * h)
+            }
+            None => v * directions * h,
+        };
+        (gates * h * h.max(d).max(higher)).max(output).max(v * embedding)
     }
 
     /// **G** and the number of directions.

@@ -3,6 +3,7 @@
 //! Settings that were added after the first format are omitted from the file when they have their default value, which is
 //! the behaviour before they existed.
 
+mod adaptive_softmax;
 mod average;
 mod defaults;
 mod memory;
@@ -13,6 +14,8 @@ mod schedule;
 mod train;
 mod variable_bptt;
 
+pub use self::adaptive_softmax::AdaptiveSoftmax;
+pub(crate) use self::adaptive_softmax::Cluster;
 pub use self::average::{Average, NonMonotone};
 pub(crate) use self::defaults::is_default;
 pub use self::memory::{TextTokens, TrainingMemory};

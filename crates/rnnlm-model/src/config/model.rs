@@ -3,6 +3,7 @@
 use rnnlm_rnn::{Cell, Nonlinearity, StackConfig};
 use serde::{Deserialize, Serialize};
 
+use super::adaptive_softmax::AdaptiveSoftmax;
 use super::defaults::is_default;
 use crate::{Error, Result};
 
@@ -10,7 +11,7 @@ use crate::{Error, Result};
 const MAX_LAYERS: usize = 1 << 15;
 
 /// The settings of a model, which determine the shapes of all parameters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "StoredModel", into = "StoredModel")]
 pub struct ModelConfig {
     /// The recurrent cell of every layer.
@@ -30,6 +31,8 @@ pub struct ModelConfig {
     pub tie_weights: bool,
     /// Whether each layer but the lowest adds its input to its output ([`StackConfig::residual`]).
     pub residual: bool,
+    /// The output layer is an adaptive softmax; `None` for a linear layer with one logit for each token.
+    pub adaptive_softmax: Option<AdaptiveSoftmax>,
 }
 
 /// A [`ModelConfig`] as files store it: a cell is three settings.
@@ -54,6 +57,8 @@ struct StoredModel {
     tie_weights: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     residual: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    adaptive_softmax: Option<AdaptiveSoftmax>,
 }
 
 impl TryFrom<StoredModel> for ModelConfig {
@@ -74,6 +79,7 @@ impl TryFrom<StoredModel> for ModelConfig {
             embedding_size: stored.embedding_size,
             tie_weights: stored.tie_weights,
             residual: stored.residual,
+            adaptive_softmax: stored.adaptive_softmax,
         })
     }
 }
@@ -95,6 +101,7 @@ impl From<ModelConfig> for StoredModel {
             embedding_size: config.embedding_size,
             tie_weights: config.tie_weights,
             residual: config.residual,
+            adaptive_softmax: config.adaptive_softmax,
         }
     }
 }
@@ -111,6 +118,7 @@ impl ModelConfig {
             embedding_size: 0,
             tie_weights: false,
             residual: false,
+            adaptive_softmax: None,
         }
     }
 
@@ -137,11 +145,19 @@ impl ModelConfig {
             let value = "true with `num_layers` 1".to_owned();
             return Err(Error::Setting { name: "residual", value, needed: "false with a single layer" });
         }
+        if self.tie_weights && self.adaptive_softmax.is_some() {
+            let value = "true with `adaptive_softmax`".to_owned();
+            let needed = "false: the weights of its clusters have other shapes than the embedding";
+            return Err(Error::Setting { name: "tie_weights", value, needed });
+        }
         // in 128 bits, because sizes in a file can be of any size
         let output_size = self.hidden_size as u128 * if self.bidirectional { 2 } else { 1 };
         if self.tie_weights && output_size != self.embedding_size as u128 {
             let output_size = usize::try_from(output_size).unwrap_or(usize::MAX);
             return Err(Error::TiedSizes { embedding_size: self.embedding_size, output_size });
+        }
+        if let Some(softmax) = &self.adaptive_softmax {
+            softmax.validate_for(usize::try_from(output_size).unwrap_or(usize::MAX), self.vocab_size)?;
         }
         Ok(())
     }
@@ -198,7 +214,7 @@ mod tests {
     fn settings_without_a_model_are_refused() {
         let book = ModelConfig::book(28);
         assert!(book.validate().is_ok());
-        assert!(ModelConfig { num_layers: MAX_LAYERS, ..book }.validate().is_ok());
+        assert!(ModelConfig { num_layers: MAX_LAYERS, ..book.clone() }.validate().is_ok());
         for (config, text) in [
             (ModelConfig { hidden_size: 0, ..book.clone() }, "`hidden_size` is 0, it must be at least 1"),
             (ModelConfig { num_layers: 0, ..book.clone() }, "`num_layers` is 0, it must be at least 1"),

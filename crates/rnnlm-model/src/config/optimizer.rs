@@ -42,6 +42,16 @@ pub enum OptimizerConfig {
         #[serde(serialize_with = "shortest")]
         weight_decay: f32,
     },
+    /// `torch.optim.SparseAdam` for the embedding, and `torch.optim.Adam` without weight decay for all other parameters, as
+    /// PyTorch users combine them. An update changes only the rows of the minibatch's inputs, and their running means.
+    #[serde(rename = "sparse-adam")]
+    SparseAdam {
+        /// β₁ and β₂: decay of the running means of the gradients and of their squares.
+        betas: [f64; 2],
+        /// Term added to the denominator.
+        #[serde(serialize_with = "shortest")]
+        eps: f32,
+    },
     /// `torch.optim.RMSprop`.
     Rmsprop {
         /// Decay of the running mean of the squared gradients.
@@ -73,10 +83,12 @@ impl OptimizerConfig {
     pub const ADAM: Self = Self::Adam { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0 };
     /// `torch.optim.AdamW` with PyTorch's defaults.
     pub const ADAMW: Self = Self::Adamw { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01 };
+    /// `torch.optim.SparseAdam` with PyTorch's defaults.
+    pub const SPARSE_ADAM: Self = Self::SparseAdam { betas: [0.9, 0.999], eps: 1e-8 };
     /// `torch.optim.RMSprop` with PyTorch's defaults.
     pub const RMSPROP: Self = Self::Rmsprop { alpha: 0.99, eps: 1e-8, weight_decay: 0.0, momentum: 0.0 };
     /// Every optimizer, with PyTorch's defaults.
-    pub const ALL: [Self; 4] = [Self::SGD, Self::ADAM, Self::ADAMW, Self::RMSPROP];
+    pub const ALL: [Self; 5] = [Self::SGD, Self::ADAM, Self::ADAMW, Self::SPARSE_ADAM, Self::RMSPROP];
 
     /// The name in flags and files.
     pub fn as_str(self) -> &'static str {
@@ -84,6 +96,7 @@ impl OptimizerConfig {
             Self::Sgd { .. } => "sgd",
             Self::Adam { .. } => "adam",
             Self::Adamw { .. } => "adamw",
+            Self::SparseAdam { .. } => "sparse-adam",
             Self::Rmsprop { .. } => "rmsprop",
         }
     }
@@ -92,28 +105,37 @@ impl OptimizerConfig {
     pub fn default_lr(self) -> f32 {
         match self {
             Self::Sgd { .. } => 1.0,
-            Self::Adam { .. } | Self::Adamw { .. } => 1e-3,
+            Self::Adam { .. } | Self::Adamw { .. } | Self::SparseAdam { .. } => 1e-3,
             Self::Rmsprop { .. } => 1e-2,
         }
     }
 
     /// The weight decay, coupled or decoupled.
     pub fn weight_decay(self) -> f32 {
-        let (Self::Sgd { weight_decay, .. }
-        | Self::Adam { weight_decay, .. }
-        | Self::Adamw { weight_decay, .. }
-        | Self::Rmsprop { weight_decay, .. }) = self;
-        weight_decay
+        match self {
+            Self::Sgd { weight_decay, .. }
+            | Self::Adam { weight_decay, .. }
+            | Self::Adamw { weight_decay, .. }
+            | Self::Rmsprop { weight_decay, .. } => weight_decay,
+            Self::SparseAdam { .. } => 0.0,
+        }
+    }
+
+    /// Whether an update changes only those rows of the embedding that have a gradient.
+    pub fn has_sparse_updates(self) -> bool {
+        matches!(self, Self::Sgd { momentum: 0.0, weight_decay: 0.0, .. } | Self::SparseAdam { .. })
     }
 
     /// The same optimizer without weight decay.
     #[must_use]
     pub fn without_weight_decay(mut self) -> Self {
-        let (Self::Sgd { weight_decay, .. }
-        | Self::Adam { weight_decay, .. }
-        | Self::Adamw { weight_decay, .. }
-        | Self::Rmsprop { weight_decay, .. }) = &mut self;
-        *weight_decay = 0.0;
+        match &mut self {
+            Self::Sgd { weight_decay, .. }
+            | Self::Adam { weight_decay, .. }
+            | Self::Adamw { weight_decay, .. }
+            | Self::Rmsprop { weight_decay, .. } => *weight_decay = 0.0,
+            Self::SparseAdam { .. } => {}
+        }
         self
     }
 
@@ -128,9 +150,24 @@ impl OptimizerConfig {
             Self::Sgd { momentum, nesterov, weight_decay } => Update::Sgd { lr, momentum, nesterov, weight_decay },
             Self::Adam { betas, eps, weight_decay } => adam(lr, t, betas, eps, weight_decay, false),
             Self::Adamw { betas, eps, weight_decay } => adam(lr, t, betas, eps, weight_decay, true),
+            Self::SparseAdam { betas, eps } => adam(lr, t, betas, eps, 0.0, false),
             Self::Rmsprop { alpha, eps, weight_decay, momentum } => {
                 Update::Rmsprop { lr, alpha, eps, weight_decay, momentum }
             }
+        }
+    }
+
+    /// The rule of update `t` for the rows of an embedding that have a gradient.
+    ///
+    /// `torch.optim.SparseAdam` adds `eps` before it corrects the bias of `v`: `w −= lr·√(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + eps)`.
+    /// This is Adam's rule with `eps / √(1 − β₂ᵗ)`.
+    pub fn embedding_rule(self, lr: f32, t: u64) -> Update {
+        match (self, self.rule(lr, t)) {
+            (Self::SparseAdam { .. }, Update::Adam { lr, betas, eps, weight_decay, decoupled, bias_corrections }) => {
+                let eps = eps / bias_corrections[1];
+                Update::Adam { lr, betas, eps, weight_decay, decoupled, bias_corrections }
+            }
+            (_, rule) => rule,
         }
     }
 
@@ -149,6 +186,10 @@ impl OptimizerConfig {
             Self::Adam { betas, eps, weight_decay } | Self::Adamw { betas, eps, weight_decay } => {
                 let [beta1, beta2] = betas.map(|beta| below_one("betas", beta as f32));
                 vec![beta1, beta2, denominator(eps), decay(weight_decay)]
+            }
+            Self::SparseAdam { betas, eps } => {
+                let [beta1, beta2] = betas.map(|beta| below_one("betas", beta as f32));
+                vec![beta1, beta2, denominator(eps)]
             }
             Self::Rmsprop { alpha, eps, weight_decay, momentum } => {
                 vec![below_one("alpha", alpha), denominator(eps), decay(weight_decay), below_one("momentum", momentum)]

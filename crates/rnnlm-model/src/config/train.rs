@@ -245,6 +245,31 @@ impl TrainConfig {
             ("dropout_embedding", self.dropout_embedding, has_embedding, embedding, "0 without an embedding"),
             ("dropout_hidden", self.dropout_hidden, model.num_layers > 1, layers, "0 with a single layer"),
         ];
+        if let OptimizerConfig::SparseAdam { .. } = self.optimizer {
+            let needed = "another optimizer: only an embedding that is not tied has sparse gradients";
+            let value = match (has_embedding, model.tie_weights) {
+                (false, _) => "sparse-adam with `embedding_size` 0",
+                (true, true) => "sparse-adam with `tie_weights` true",
+                (true, false) => "",
+            };
+            if !value.is_empty() {
+                return Err(Error::Setting { name: "optimizer", value: value.to_owned(), needed });
+            }
+            if self.accumulate > 1 {
+                let value = format!("{} with `optimizer` sparse-adam", self.accumulate);
+                let needed = "1: the mean gradient of several minibatches is dense";
+                return Err(Error::Setting { name: "accumulate", value, needed });
+            }
+        }
+        if model.adaptive_softmax.is_some() && self.shards > 1 {
+            let value = format!("{} with `adaptive_softmax`", self.shards);
+            return Err(Error::Setting { name: "shards", value, needed: "1: its sums over rows are not divided" });
+        }
+        if model.adaptive_softmax.is_some() && self.label_smoothing > 0.0 {
+            let value = format!("{} with `adaptive_softmax`", self.label_smoothing);
+            let needed = "0: a loss over all tokens would need the logits that an adaptive softmax avoids";
+            return Err(Error::Setting { name: "label_smoothing", value, needed });
+        }
         match checks.into_iter().find(|(_, value, fits, ..)| *value > 0.0 && !fits) {
             Some((name, value, _, other, needed)) => {
                 Err(Error::Setting { name, value: format!("{value} with {other}"), needed })

@@ -20,34 +20,42 @@ pub(super) struct Edge {
 /// The bytes of the tokens of a text.
 #[derive(Debug)]
 pub(super) struct TokenBytes {
-    /// In the order of their bytes, so that tokens with a common beginning are adjacent.
-    tokens: Vec<(Vec<u8>, u32)>,
-    /// The bytes between two tokens.
-    separator: &'static [u8],
+    /// The first token, in the order of the bytes, so that tokens with a common beginning are adjacent.
+    first: Vec<(Vec<u8>, u32)>,
+    /// The later tokens with the separators before them, in the same order; `None` if there are no separators.
+    later: Option<Vec<(Vec<u8>, u32)>>,
 }
 
 impl TokenBytes {
     /// All tokens except the end token and `banned`.
     pub(super) fn new(vocab: &Vocab, banned: &[u32]) -> Result<Self> {
-        let mut tokens = Vec::new();
+        let (mut first, mut later, mut has_separator) = (Vec::new(), Vec::new(), false);
         for id in 0..vocab.len() as u32 {
             if Some(id) != vocab.end_token() && !banned.contains(&id) {
-                tokens.push((vocab.decode_bytes(&[id])?, id));
+                let (bytes, separator) = (vocab.decode_bytes(&[id])?, vocab.separator(Some(id), id).as_bytes());
+                has_separator |= !separator.is_empty();
+                // a token without text would let an automaton repeat a state forever
+                if !bytes.is_empty() || !separator.is_empty() {
+                    later.push(([separator, &bytes].concat(), id));
+                }
+                if !bytes.is_empty() {
+                    first.push((bytes, id));
+                }
             }
         }
-        tokens.sort_unstable();
-        Ok(Self { tokens, separator: vocab.kind().separator().as_bytes() })
+        first.sort_unstable();
+        later.sort_unstable();
+        Ok(Self { first, later: has_separator.then_some(later) })
     }
 
     /// The tokens that may follow in a state, with the state after each, by ascending id.
     fn follow(&self, automaton: &ByteAutomaton, state: ByteState, is_first: bool) -> Vec<(u32, ByteState)> {
-        let separator: &[u8] = if is_first { &[] } else { self.separator };
-        let Some(state) = walk(automaton, state, separator) else { return Vec::new() };
+        let tokens = self.later.as_ref().filter(|_| !is_first).unwrap_or(&self.first);
         let mut found = Vec::new();
         // the states after each byte of the previous token, as far as it got
         let mut states = vec![state];
         let mut previous: &[u8] = &[];
-        for (bytes, id) in &self.tokens {
+        for (bytes, id) in tokens {
             let common = bytes.iter().zip(previous).take_while(|(a, b)| a == b).count();
             let is_dead = states.len() <= common;
             states.truncate(common + 1);
@@ -65,10 +73,6 @@ impl TokenBytes {
         found.sort_unstable_by_key(|&(id, _)| id);
         found
     }
-}
-
-fn walk(automaton: &ByteAutomaton, state: ByteState, bytes: &[u8]) -> Option<ByteState> {
-    bytes.iter().try_fold(state, |state, &byte| automaton.next(state, byte))
 }
 
 /// The edges of every state that tokens reach, and whether it accepts; `None` if there are more than `max_edges`.

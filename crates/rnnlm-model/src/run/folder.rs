@@ -9,11 +9,11 @@ use serde::Serialize;
 
 use super::checkpoints;
 use super::disk::Disk;
-use super::files::{io_error, remove_file_if_exists, remove_temporary_files};
+use super::files::{io_error, remove_file_if_exists, remove_temporary_files, write_atomically};
 use super::links::NEW_FOLDER;
 use super::locate::{NEW, has_file, is_incomplete};
 use super::lock::{LOCK, Lock, lock};
-use super::names::{CHECKPOINTS, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, TEMPORARY, VOCAB, parent};
+use super::names::{CHECKPOINTS, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, TEMPORARY, TOKENIZER, VOCAB, parent};
 use super::record::write_with_digest;
 use super::replacement;
 use crate::{Error, Result};
@@ -58,7 +58,7 @@ impl Folder {
         check_available(path, replace)?;
         if is_unfinished(path) {
             // the configuration is removed first and written last: a folder without it is not a run
-            for old in [CONFIG, VOCAB].map(|name| path.join(name)) {
+            for old in [CONFIG, VOCAB, TOKENIZER].map(|name| path.join(name)) {
                 remove_file_if_exists(disk, &old).map_err(io_error(&old, "replaced"))?;
             }
         } else {
@@ -122,7 +122,8 @@ pub(crate) fn require_run(path: &Path) -> Result<()> {
 
 /// Whether a folder is empty, or contains only the files of a process that ended before it saved its run for the first time.
 pub(crate) fn is_unfinished(folder: &Path) -> bool {
-    let is_first_file = |name: &str| name == LOCK || name.starts_with(TEMPORARY) || [VOCAB, CONFIG].contains(&name);
+    let is_first_file =
+        |name: &str| name == LOCK || name.starts_with(TEMPORARY) || [VOCAB, TOKENIZER, CONFIG].contains(&name);
     let Ok(entries) = fs::read_dir(folder) else { return false };
     let found: Vec<String> = entries
         .map(|entry| entry.map_or_else(|_| "?".to_owned(), |e| e.file_name().to_string_lossy().into_owned()))
@@ -139,9 +140,10 @@ fn check_available(path: &Path, replace: bool) -> Result<()> {
     if replace { require_run(path) } else { Err(Error::Exists { path: path.to_owned() }) }
 }
 
-/// Writes `vocab.json` and returns its digest.
+/// Writes `tokenizer.json` and `vocab.json`, and returns the digest of the latter.
 pub(crate) fn write_vocab(disk: &dyn Disk, folder: &Folder, vocab: &Vocab) -> Result<String> {
     let content = serde_json::from_str(&vocab.to_json()?).expect("a vocabulary is valid JSON");
+    write_atomically(disk, &folder.file(TOKENIZER), vocab.tokenizer_json().as_bytes())?;
     write_with_digest(disk, &folder.file(VOCAB), content, MAX_VOCAB_BYTES)
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! config.json          all settings of the run
 //! vocab.json           tokens in id order, normalization
+//! tokenizer.json       the same for the library `tokenizers`; the tokenizer of a run of subwords
 //! trainer.safetensors  parameters, carried state, optimizer, position: what exact resumption needs
 //! model.safetensors    the parameters alone, under PyTorch's names
 //! best.safetensors     the model with the best perplexity on the validation set, if there is one
@@ -12,7 +13,7 @@
 //!
 //! An imported run has no trainer and no metrics.
 //!
-//! All files but `metrics.jsonl` contain a digest of their own bytes, which every read verifies, and each is replaced
+//! All files but `metrics.jsonl` and `tokenizer.json` contain a digest of their own bytes, which every read verifies, and each is replaced
 //! atomically. [`Run`] reads, [`RunWriter`] writes.
 
 mod branches;
@@ -35,6 +36,7 @@ mod record;
 mod replacement;
 mod shared;
 mod source;
+mod token_size;
 mod weights;
 mod writer;
 
@@ -46,4 +48,5 @@ pub use self::import::{
 pub use self::options::{RunOptions, UsedDevice, UsedPath};
 pub use self::reader::Run;
 pub use self::record::{CorpusRecord, FORMAT_VERSION, ImportRecord, Metrics, RunConfig, ValidationRecord};
+pub use self::token_size::{TokenSize, TokenSizes};
 pub use self::writer::RunWriter;

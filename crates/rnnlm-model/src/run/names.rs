@@ -4,6 +4,7 @@ use std::path::Path;
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const VOCAB: &str = "vocab.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const TRAINER: &str = "trainer.safetensors";
 pub(crate) const METRICS: &str = "metrics.jsonl";

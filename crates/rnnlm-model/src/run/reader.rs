@@ -8,7 +8,7 @@ use rnnlm_vocab::{VOCAB_FORMAT_VERSION, Vocab};
 
 use super::folder::{is_unfinished, require_run};
 use super::log::{MAX_LOG_BYTES, parse_metrics};
-use super::names::{BEST, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, METRICS, MODEL, TRAINER, VOCAB};
+use super::names::{BEST, CONFIG, MAX_CONFIG_BYTES, MAX_VOCAB_BYTES, METRICS, MODEL, TOKENIZER, TRAINER, VOCAB};
 use super::record::{Config, FORMAT_VERSION, Metrics, RunConfig, parse_with_digest};
 use super::source::Source;
 use super::weights::{self, WeightsFile};
@@ -37,7 +37,9 @@ impl Run {
             let vocab = source.read(VOCAB, MAX_VOCAB_BYTES)?.into_owned();
             let current = source.read(CONFIG, MAX_CONFIG_BYTES)?.into_owned();
             if current == config {
-                return Self::parse(source, &config, &vocab);
+                let run = Self::parse(source, &config, &vocab)?;
+                run.check_tokenizer()?;
+                return Ok(run);
             }
             // another process changed the run in the meantime, so the two files may not belong together
             config = current;
@@ -70,14 +72,29 @@ impl Run {
         let config = config.and_then(Config::checked).map_err(|reason| Error::Damaged { path, reason })?;
         let path = source.path(VOCAB);
         let (content, vocab_sha256) = parse_with_digest(&path, vocab, VOCAB_FORMAT_VERSION)?;
-        let vocab = Vocab::from_json(content.to_string().as_bytes())
-            .map_err(|error| Error::Damaged { path: path.clone(), reason: error.to_string() })?;
+        let vocab = Vocab::from_json(content.to_string().as_bytes()).map_err(|error| match error {
+            // the file is in order, but this program cannot use it
+            rnnlm_vocab::Error::NoSubwords => Error::Vocab(error),
+            error => Error::Damaged { path: path.clone(), reason: error.to_string() },
+        })?;
         let vocab_size = config.model().vocab_size;
         if vocab.len() != vocab_size {
             let reason = format!("it has {} entries, config.json has vocab_size {vocab_size}", vocab.len());
             return Err(Error::Mismatch { path, reason });
         }
         Ok(Self { source, config, vocab, vocab_sha256 })
+    }
+
+    /// An error if the `tokenizer.json` of a run of subwords is not the one in `vocab.json`, whose digest is checked. Those of
+    /// other runs are for other programs, and are not read.
+    fn check_tokenizer(&self) -> Result<()> {
+        let Some(tokenizer) = self.vocab.tokenizer_of_subwords() else { return Ok(()) };
+        let found = self.source.read(TOKENIZER, MAX_VOCAB_BYTES)?;
+        if *found == *tokenizer.json().as_bytes() {
+            return Ok(());
+        }
+        let reason = "it is not the tokenizer that vocab.json has".to_owned();
+        Err(Error::Damaged { path: self.source.path(TOKENIZER), reason })
     }
 
     /// The run that was just written to a folder.

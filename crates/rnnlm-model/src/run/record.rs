@@ -11,6 +11,7 @@ use super::digest::{self, PLACEHOLDER};
 use super::disk::Disk;
 use super::files::{io_error, write_atomically};
 use super::options::RunOptions;
+use super::token_size::TokenSizes;
 use crate::config::{is_default, shortest};
 use crate::{EpochProgress, EpochReport, Error, ModelConfig, NonFinite, Result, TrainConfig};
 
@@ -117,13 +118,16 @@ pub struct RunConfig {
     /// The validation set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<ValidationRecord>,
+    /// The sizes of both texts. Older runs do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<TokenSizes>,
     /// How the run is saved, sampled and computed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub options: RunOptions,
 }
 
 /// The content of `config.json` of an imported run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRecord {
     /// The format version of the folder's files.
@@ -227,6 +231,7 @@ impl RunConfig {
             train,
             init_from: None,
             validation: None,
+            sizes: None,
             options: RunOptions::default(),
         }
     }

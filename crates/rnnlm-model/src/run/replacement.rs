@@ -18,13 +18,13 @@ use super::disk::Disk;
 use super::files::{io_error, is_folder, remove_file_if_exists, remove_temporary_files};
 use super::links::mode_of_new_folder;
 use super::locate::{MOVING, NEW, REPLACEMENT};
-use super::names::{BEST, CHART, CHECKPOINTS, CONFIG, METRICS, MODEL, TRAINER, VOCAB};
+use super::names::{BEST, CHART, CHECKPOINTS, CONFIG, METRICS, MODEL, TOKENIZER, TRAINER, VOCAB};
 use crate::Result;
 
 /// The files that a new run can have before its first save is complete.
-const NEW_FILES: [&str; 7] = [CONFIG, VOCAB, MODEL, TRAINER, METRICS, BEST, CHART];
+const NEW_FILES: [&str; 8] = [CONFIG, VOCAB, TOKENIZER, MODEL, TRAINER, METRICS, BEST, CHART];
 /// The files that a run may not have, so that the new run might leave those of the old one.
-const OPTIONAL: [&str; 4] = [TRAINER, METRICS, BEST, CHART];
+const OPTIONAL: [&str; 5] = [TOKENIZER, TRAINER, METRICS, BEST, CHART];
 
 /// The folder in which the files of a new run are written until it replaces the run in `folder`.
 pub(crate) fn new_folder(folder: &Path) -> PathBuf {

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use rnnlm_model::{
-    Cell, Checkpoint, Cpu, Error, ExecutionPath, ImportOptions, LanguageModel, Minibatch, ModelConfig, Nonlinearity,
-    Run, RunWriter,
+    AdaptiveSoftmax, Cell, Checkpoint, Cpu, Error, ExecutionPath, ImportOptions, LanguageModel, Minibatch, ModelConfig,
+    Nonlinearity, Run, RunWriter,
 };
 use safetensors::tensor::Dtype;
 use serde::Deserialize;
@@ -26,6 +26,8 @@ struct Case {
     bidirectional: bool,
     #[serde(default)]
     embedding_size: usize,
+    #[serde(default)]
+    adaptive_softmax: Option<AdaptiveSoftmax>,
     inputs: Vec<u32>,
     logits: Vec<f64>,
 }
@@ -47,6 +49,7 @@ impl Case {
             num_layers: self.num_layers,
             bidirectional: self.bidirectional,
             embedding_size: self.embedding_size,
+            adaptive_softmax: self.adaptive_softmax.clone(),
             ..ModelConfig::book(self.vocab_size)
         }
     }
@@ -88,7 +91,7 @@ fn imported_models_compute_the_logits_of_pytorch() {
             }
         }
     }
-    assert!(fixtures("import").len() >= 9);
+    assert!(fixtures("import").len() >= 10);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rnnlm_model::{
-    Average, Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter, Sampling,
-    Schedule, TrainConfig, Trainer,
+    AdaptiveSoftmax, Average, Cell, Cpu, Error, ExecutionPath, ModelConfig, Nonlinearity, OptimizerConfig, RunWriter,
+    Sampling, Schedule, TrainConfig, Trainer,
 };
 
 use crate::setting::{Setting, copy_all};
@@ -76,6 +76,13 @@ fn regularize(model: &mut ModelConfig, train: &mut TrainConfig) {
     (train.ar, train.tar, train.label_smoothing) = (2.0, 1.0, 0.1);
 }
 
+/// An adaptive softmax, and an optimizer with sparse updates.
+fn adapt(model: &mut ModelConfig, train: &mut TrainConfig) {
+    (model.cell, model.embedding_size) = (Cell::Lstm, 4);
+    model.adaptive_softmax = Some(AdaptiveSoftmax { div_value: 2.0, ..AdaptiveSoftmax::new(vec![2, 4]) });
+    (train.optimizer, train.lr) = (OptimizerConfig::SPARSE_ADAM, 0.01);
+}
+
 /// Every kind of sampling.
 const SAMPLINGS: [Change<TrainConfig>; 3] = [
     ("sequential", |train| train.sampling = Sampling::Sequential),
@@ -98,6 +105,8 @@ fn resuming_after_any_step_gives_the_same_bytes() {
         let setting = Setting { validates: true, ..Setting::new(|_, train| set(train)) };
         resume_after_every_step(&setting, name);
     }
+    resume_after_every_step(&Setting::new(adapt), "adaptive softmax, sparse updates");
+    resume_after_every_step(&Setting::documents(adapt), "adaptive softmax, sparse updates, documents");
     resume_after_every_step(&Setting::new(regularize), "regularization");
     resume_after_every_step(&Setting::documents(regularize), "regularization, documents");
     let variable = Setting::documents(|model, train| {
@@ -287,7 +296,7 @@ fn the_trainer_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     drop(setting.begin(&path));
-    let larger = ModelConfig { hidden_size: 10, ..setting.config.model };
+    let larger = ModelConfig { hidden_size: 10, ..setting.config.model.clone() };
     let mut other = Trainer::new(&Cpu::new(1).unwrap(), &larger, &setting.config.train, ExecutionPath::Auto).unwrap();
     let error = RunWriter::resume(&path).unwrap().restore(&mut other).unwrap_err();
     assert!(matches!(&error, Error::Mismatch { reason, .. } if reason.contains("10")), "{error}");

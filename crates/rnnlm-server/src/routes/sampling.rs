@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rnnlm_model::sampler::{Chain, ChainSettings};
 use rnnlm_model::{Sampler, SplitMix64, StopConditions, TokenRegex};
-use rnnlm_vocab::{UNKNOWN_ID, Vocab};
+use rnnlm_vocab::Vocab;
 
 use super::completion_types::{CompletionRequest, Stop};
 use crate::config::ServerConfig;
@@ -58,7 +58,7 @@ impl Plan {
             chain: Arc::new(chain),
             regex,
             seed: request.seed.map_or_else(random_seed, i64::cast_unsigned),
-            banned: (vocab.len() > 1).then_some(UNKNOWN_ID),
+            banned: vocab.unknown_id().filter(|_| vocab.len() > 1),
             stop: StopConditions { stop: stops(request)?, end_token, max_tokens },
             samples_per_prompt,
             logprobs: logprobs.map(|count| count as usize),
@@ -151,7 +151,7 @@ fn regex(pattern: &str, vocab: &Vocab, max_tokens: usize) -> Result<Arc<TokenReg
         return Err(ApiError::invalid("regex", message));
     }
     let invalid = |error: rnnlm_model::Error| ApiError::invalid("regex", error.to_string());
-    let regex = TokenRegex::new(pattern, vocab, &[UNKNOWN_ID]).map_err(invalid)?;
+    let regex = TokenRegex::new(pattern, vocab, vocab.unknown_id().as_slice()).map_err(invalid)?;
     if regex.min_tokens() > max_tokens {
         let message = format!("a match of regex needs {} tokens, max_tokens is {max_tokens}", regex.min_tokens());
         return Err(ApiError::invalid("regex", message));

@@ -134,7 +134,7 @@ pub(super) async fn tokenizer_info(
         eos_token: token(end),
         bos_token: token(end),
         pad_token: token(end),
-        unk_token: token(Some(rnnlm_vocab::UNKNOWN_ID)),
+        unk_token: token(model.vocab.unknown_id()),
         eos_token_id: end,
         chat_template: None,
         documents: model.vocab.documents().as_str().to_owned(),

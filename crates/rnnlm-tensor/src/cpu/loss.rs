@@ -1,15 +1,17 @@
-//! Softmax cross-entropy: the losses and their gradient in one pass over the logits.
+//! Softmax cross-entropy, the losses and their gradient in one pass over the logits; and the logarithm of the softmax.
 
 use rayon::prelude::*;
 
 use super::device::Cpu;
 use super::isa::{Isa, Kernel, Lanes};
 use super::math;
+use super::rows::row;
 use crate::error::check_ids;
-use crate::{Layout, Result, ViewMut};
+use crate::{Layout, Result, View, ViewMut};
 
-/// Rows per task. No result depends on it.
-const ROWS_PER_TASK: usize = 64;
+/// The most rows of a task, and logits of a task with fewer rows. No result depends on them.
+const MAX_ROWS_PER_TASK: usize = 64;
+const LOGITS_PER_TASK: usize = 1 << 16;
 /// Logits whose exponentials are computed in one call. Several short rows together fill the pipeline better than one.
 const LOGITS_PER_BLOCK: usize = 1 << 11;
 
@@ -26,10 +28,11 @@ pub(super) fn softmax_cross_entropy(
     let stride = logits.layout.stride.max(1);
     let loss_stride = losses.layout.stride;
     check_ids("softmax_cross_entropy", targets, cols)?;
+    let rows_per_task = rows_per_task(stride);
     logits.buffer[logits.layout.span()]
-        .par_chunks_mut(ROWS_PER_TASK * stride)
-        .zip(losses.buffer[losses.layout.span()].par_chunks_mut(ROWS_PER_TASK * loss_stride))
-        .zip(targets.par_chunks(ROWS_PER_TASK))
+        .par_chunks_mut(rows_per_task * stride)
+        .zip(losses.buffer[losses.layout.span()].par_chunks_mut(rows_per_task * loss_stride))
+        .zip(targets.par_chunks(rows_per_task))
         .for_each(|((logits, losses), targets)| {
             isa.run(SoftmaxRows {
                 scale,
@@ -44,6 +47,10 @@ pub(super) fn softmax_cross_entropy(
             });
         });
     Ok(())
+}
+
+fn rows_per_task(stride: usize) -> usize {
+    (LOGITS_PER_TASK / stride).clamp(1, MAX_ROWS_PER_TASK)
 }
 
 /// The rows of one task: `losses = −ln softmax[target]`, `logits = scale·(softmax − (1 − ε)·one_hot(target) − ε/V)`.
@@ -91,6 +98,46 @@ impl Kernel for SoftmaxRows<'_> {
                 *loss = libm::logf(sum) - *loss;
             }
         }
+    }
+}
+
+/// `out[r, :] = ln softmax(out[r, :]) + shift[r]`.
+pub(super) fn log_softmax(isa: Isa, shift: Option<View<'_, Cpu>>, out: ViewMut<'_, Cpu>) {
+    let Layout { cols, .. } = out.layout;
+    let stride = out.layout.stride.max(1);
+    let rows_per_task = rows_per_task(stride);
+    let tasks = out.buffer[out.layout.span()].par_chunks_mut(rows_per_task * stride).enumerate();
+    tasks.for_each(|(task, out)| {
+        for (index, out) in out.chunks_mut(stride).enumerate() {
+            let shift = shift.map_or(0.0, |shift| row(&shift, task * rows_per_task + index)[0]);
+            isa.run(LogSoftmaxRow { shift, out: &mut out[..cols] });
+        }
+    });
+}
+
+/// One row of [`log_softmax`].
+struct LogSoftmaxRow<'a> {
+    shift: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for LogSoftmaxRow<'_> {
+    type Output = ();
+    /// The maximum is subtracted first, so that no exponential overflows and their sum is at least 1.
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { shift, out } = self;
+        let max = math::max(out);
+        let mut sum = 0.0;
+        for logits in out.chunks(LOGITS_PER_BLOCK) {
+            let mut exponentials = [0.0; LOGITS_PER_BLOCK];
+            let exponentials = &mut exponentials[..logits.len()];
+            exponentials.iter_mut().zip(logits).for_each(|(exponential, logit)| *exponential = logit - max);
+            math::exp_each::<L>(exponentials);
+            sum += math::sum(exponentials);
+        }
+        let offset = shift - libm::logf(sum);
+        out.iter_mut().for_each(|logit| *logit = (*logit - max) + offset);
     }
 }
 

@@ -42,6 +42,10 @@ impl Backend for Cpu {
         self.pool.install(work)
     }
 
+    fn prefers_ranges(&self) -> bool {
+        true
+    }
+
     fn row_stride(&self, cols: usize) -> usize {
         row_stride(cols)
     }
@@ -79,7 +83,7 @@ impl Backend for Cpu {
     }
 
     fn write_indices(&self, ids: &[u32], to: &mut Vec<u32>) -> Result<()> {
-        crate::ops::check_len("write_indices", "ids", to.len(), ids.len())?;
+        crate::error::check_len("write_indices", "ids", to.len(), ids.len())?;
         to.copy_from_slice(ids);
         Ok(())
     }
@@ -221,13 +225,23 @@ impl Backend for Cpu {
         self.run(|| loss::softmax_cross_entropy(self.isa, [scale, smoothing], &targets[range], logits, losses))
     }
 
+    fn log_softmax(&self, shift: Option<View<'_, Self>>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.run(|| loss::log_softmax(self.isa, shift, out));
+        Ok(())
+    }
+
     fn sum(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
         *scalar_mut(out) = self.run(|| reduce::sum_of(a, f64::from)) as f32;
         Ok(())
     }
 
     fn sum_squares(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {
-        *scalar_mut(out) = self.run(|| reduce::sum_of(a, |a| f64::from(a) * f64::from(a))) as f32;
+        *scalar_mut(out) = self.run(|| reduce::sum_of(a, reduce::square)) as f32;
+        Ok(())
+    }
+
+    fn sum_squares_in(&self, a: View<'_, Self>, ranges: &[Range<usize>], out: ViewMut<'_, Self>) -> Result<()> {
+        *scalar_mut(out) = self.run(|| reduce::sum_squares_in(a, ranges)) as f32;
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Sums. Each has one order of additions, which depends on the layout only.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::device::Cpu;
@@ -81,10 +83,15 @@ pub(super) fn sum_of(a: View<'_, Cpu>, f: impl Fn(f32) -> f64 + Sync) -> f64 {
     (0..a.layout.rows).map(|r| sum_of_values(row(&a, r), &f)).sum()
 }
 
+/// A term of a sum of squares.
+pub(super) fn square(a: f32) -> f64 {
+    f64::from(a) * f64::from(a)
+}
+
 /// Pairwise summation of blocks: the number of values alone determines which are added first.
 fn sum_of_values(values: &[f32], f: &(impl Fn(f32) -> f64 + Sync)) -> f64 {
     if values.len() > VALUES_PER_BLOCK {
-        let (left, right) = values.split_at((values.len() / 2).next_multiple_of(VALUES_PER_BLOCK));
+        let (left, right) = values.split_at(left_half(values.len()));
         let (left, right) = rayon::join(|| sum_of_values(left, f), || sum_of_values(right, f));
         return left + right;
     }
@@ -95,4 +102,74 @@ fn sum_of_values(values: &[f32], f: &(impl Fn(f32) -> f64 + Sync)) -> f64 {
     }
     sums.iter_mut().zip(rest).for_each(|(sum, &a)| *sum += f(a));
     sums.iter().sum()
+}
+
+/// The number of values in the left half of a sum over more than a block.
+fn left_half(len: usize) -> usize {
+    (len / 2).next_multiple_of(VALUES_PER_BLOCK)
+}
+
+/// `Σ a²` over a row that is zero outside of `ranges`: the sum of [`sum_of`] without its zeros, which change no bit.
+pub(super) fn sum_squares_in(a: View<'_, Cpu>, ranges: &[Range<usize>]) -> f64 {
+    sum_of_part(row(&a, 0), 0, ranges)
+}
+
+/// The part of [`sum_squares_in`] over `values`, which start at `offset` of the row. `ranges` are those that may overlap it.
+fn sum_of_part(values: &[f32], offset: usize, ranges: &[Range<usize>]) -> f64 {
+    let end = offset + values.len();
+    let ranges = &ranges[ranges.partition_point(|range| range.end <= offset)..];
+    let ranges = &ranges[..ranges.partition_point(|range| range.start < end)];
+    match ranges {
+        [] => return 0.0,
+        // one range has all values
+        [range] if range.start <= offset && end <= range.end => return sum_of_values(values, &square),
+        _ => {}
+    }
+    if values.len() > VALUES_PER_BLOCK {
+        let half = left_half(values.len());
+        let (left, right) = values.split_at(half);
+        let (left, right) =
+            rayon::join(|| sum_of_part(left, offset, ranges), || sum_of_part(right, offset + half, ranges));
+        return left + right;
+    }
+    let mut sums = [0.0; PARTIAL_SUMS];
+    for range in ranges {
+        let (first, last) = (range.start.max(offset) - offset, range.end.min(end) - offset);
+        // from the first to the last partial sum, as often as the range has whole groups of values
+        let aligned = last.min(first.next_multiple_of(PARTIAL_SUMS));
+        let add = |sum: &mut f64, &a: &f32| *sum += square(a);
+        sums[first % PARTIAL_SUMS..].iter_mut().zip(&values[first..aligned]).for_each(|(sum, a)| add(sum, a));
+        for group in values[aligned..last].chunks(PARTIAL_SUMS) {
+            sums.iter_mut().zip(group).for_each(|(sum, a)| add(sum, a));
+        }
+    }
+    sums.iter().sum()
+}
+
+#[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges")]
+mod tests {
+    use super::*;
+    use crate::Layout;
+
+    #[test]
+    fn a_sum_in_ranges_has_the_bits_of_the_sum_with_zeros() {
+        for len in [1, 15, 16_384, 16_385, 100_000, 300_007] {
+            for ranges in [
+                vec![],
+                vec![0..len],
+                vec![0..len / 3, len / 2..len],
+                (0..len / 700).map(|row| row * 700 + row % 23..row * 700 + row % 23 + row % 91).collect(),
+                vec![len - 1..len],
+            ] {
+                let mut values = vec![0.0; len];
+                for index in ranges.iter().flat_map(Clone::clone) {
+                    values[index] = ((index * 7919) % 1013) as f32 / 1013.0 - 0.4;
+                }
+                let view = || View::new(&*values, Layout::dense(0, 1, len));
+                let [found, expected] = [sum_squares_in(view(), &ranges), sum_of(view(), square)];
+                assert_eq!(found.to_bits(), expected.to_bits(), "{len}, {} ranges", ranges.len());
+            }
+        }
+    }
 }

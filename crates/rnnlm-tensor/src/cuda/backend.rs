@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::buffer::{Buffer, Indices, check_range};
 use super::context::Cuda;
 use super::launch::{Matrix, Table};
-use crate::ops::check_len;
+use crate::error::check_len;
 use crate::{Activation, Backend, Mask, Result, Transpose, Update, View, ViewMut};
 
 impl Backend for Cuda {
@@ -176,6 +176,10 @@ impl Backend for Cuda {
         targets.check_bound("softmax_cross_entropy", logits.cols)?;
         let targets = targets.address + (range.start * size_of::<u32>()) as u64;
         self.kernels().softmax_cross_entropy([scale, smoothing], targets, logits, losses.into())
+    }
+
+    fn log_softmax(&self, shift: Option<View<'_, Self>>, out: ViewMut<'_, Self>) -> Result<()> {
+        self.kernels().log_softmax(shift.map(Matrix::from), out.into())
     }
 
     fn sum(&self, a: View<'_, Self>, out: ViewMut<'_, Self>) -> Result<()> {

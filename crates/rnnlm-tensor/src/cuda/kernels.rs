@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::compile::Program;
+use super::gemm_tiles::{SPLIT_K_WORKSPACE, TILES, Tile, split_k, tile_size};
 use super::launch::{Argument, Grid, Kernel, Matrix, Table};
 use crate::{Activation, Mask, Result, Transpose, Update};
 
@@ -24,38 +25,6 @@ const SUM_ROWS_COLUMNS: u32 = 8;
 const VECTOR: usize = 4;
 /// Fewer elements than this are reduced one per thread: a GPU has enough threads.
 const VECTORIZE_MIN_ELEMENTS: usize = 1 << 14;
-
-/// A block's tile of `gemm.cu`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tile {
-    /// Rows and columns of the output.
-    side: usize,
-    /// How much of k is in shared memory at a time.
-    k: usize,
-}
-
-impl Tile {
-    /// How many tiles an output has.
-    fn count(self, rows: usize, cols: usize) -> usize {
-        rows.div_ceil(self.side) * cols.div_ceil(self.side)
-    }
-
-    /// Shared memory for both operands, double-buffered, with four elements of padding per row.
-    fn shared_bytes(self) -> usize {
-        4 * self.k * (self.side + 4) * size_of::<f32>()
-    }
-}
-
-/// The tiles that `gemm.cu` is compiled for.
-const TILES: [Tile; 3] = [Tile { side: 32, k: 32 }, Tile { side: 64, k: 16 }, Tile { side: 128, k: 16 }];
-/// The largest tile is used only for outputs with at least this many of them; fewer leave most of a GPU idle.
-const LARGE_TILE_MIN_COUNT: usize = 64;
-/// Split-K is used up to this many blocks. A constant, so that no result depends on the number of multiprocessors.
-const SPLIT_K_MAX_BLOCKS: usize = 256;
-/// The least length of a split, in multiples of [`Tile::k`]; the reduction of shorter splits costs more than it saves.
-const SPLIT_K_MIN_TILES: usize = 4;
-/// Elements of the partial sums of a split-K multiplication; no tile is larger than the last one.
-const SPLIT_K_WORKSPACE: usize = SPLIT_K_MAX_BLOCKS * TILES[2].side * TILES[2].side;
 
 /// The program with all kernels of this file.
 pub(super) fn program() -> Program {
@@ -104,6 +73,7 @@ pub(super) struct Kernels {
     total: Kernel,
     sum_rows: Kernel,
     softmax_cross_entropy: Kernel,
+    log_softmax: Kernel,
     /// By transpose, then by tile.
     gemm: [[Kernel; TILES.len()]; 3],
     reduce_splits: Kernel,
@@ -150,6 +120,7 @@ impl Kernels {
             total: kernel("total")?,
             sum_rows: kernel("sum_rows")?,
             softmax_cross_entropy: kernel("softmax_cross_entropy")?,
+            log_softmax: kernel("log_softmax")?,
             gemm: [gemm("nn")?, gemm("nt")?, gemm("tn")?],
             reduce_splits: kernel("reduce_splits")?,
             partial_sums_workspace: Mutex::new(
@@ -279,8 +250,11 @@ impl Kernels {
     }
 
     pub(super) fn gather(&self, table: Table, ids: u64, out: Matrix) -> Result<()> {
-        let arguments = [Argument::Table(table), Argument::Pointer(ids), Argument::Matrix(out)];
-        self.run(&self.gather, per_element(out), arguments)
+        self.run(
+            &self.gather,
+            per_element(out),
+            [Argument::Table(table), Argument::Pointer(ids), Argument::Matrix(out)],
+        )
     }
 
     /// Adds to a table with `entries` entries.
@@ -326,8 +300,17 @@ impl Kernels {
         let [scale, smoothing] = [scale, smoothing].map(Argument::F32);
         let [logits_matrix, losses] = [logits, losses].map(Argument::Matrix);
         let grid = Grid::linear(logits.rows.div_ceil(THREADS / WARP) as usize, THREADS, 0);
-        let arguments = [scale, smoothing, Argument::Pointer(targets), logits_matrix, losses];
-        self.run(&self.softmax_cross_entropy, grid, arguments)
+        self.run(
+            &self.softmax_cross_entropy,
+            grid,
+            [scale, smoothing, Argument::Pointer(targets), logits_matrix, losses],
+        )
+    }
+
+    pub(super) fn log_softmax(&self, shift: Option<Matrix>, out: Matrix) -> Result<()> {
+        let grid = Grid::linear(out.rows.div_ceil(THREADS / WARP) as usize, THREADS, 0);
+        let shift = shift.unwrap_or(Matrix { data: 0, ..out });
+        self.run(&self.log_softmax, grid, [shift, out].map(Argument::Matrix))
     }
 
     /// One launch, and a second one for the reduction if k is split.
@@ -367,23 +350,6 @@ impl Matrix {
     }
 }
 
-/// The index in [`TILES`] of an output's tile.
-fn tile_size(rows: usize, cols: usize) -> usize {
-    let [small, medium, large] = TILES;
-    if rows.min(cols) > medium.side && large.count(rows, cols) >= LARGE_TILE_MIN_COUNT {
-        2
-    } else {
-        usize::from(rows.min(cols) > small.side)
-    }
-}
-
-/// Split-K: the length of a split, a multiple of `tile_k`, and the number of splits, for an output with so many tiles.
-fn split_k(k: usize, tiles: usize, tile_k: usize) -> (usize, usize) {
-    let wanted = (SPLIT_K_MAX_BLOCKS / tiles.max(1)).min(k / (SPLIT_K_MIN_TILES * tile_k)).max(1);
-    let split_len = k.div_ceil(wanted).next_multiple_of(tile_k).max(tile_k);
-    (split_len, k.div_ceil(split_len).max(1))
-}
-
 /// One thread per element.
 fn per_element(out: Matrix) -> Grid {
     Grid::linear((out.rows as usize * out.cols as usize).div_ceil(THREADS as usize), THREADS, 0)
@@ -396,33 +362,4 @@ fn activation_code(activation: Activation) -> Argument {
         Activation::Relu => 1,
         Activation::Sigmoid => 2,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_tile_is_for_outputs_with_many_of_them() {
-        // a bias, the book's logits, the gradient of 1024 × 256 weights, of 2048 × 512; then tall and narrow outputs
-        assert_eq!(
-            [(1, 512), (1120, 28), (1024, 256), (2048, 512)].map(|(rows, cols)| tile_size(rows, cols)),
-            [0, 0, 1, 2]
-        );
-        assert_eq!([(100_000, 32), (100_000, 64), (100_000, 65)].map(|(rows, cols)| tile_size(rows, cols)), [0, 1, 2]);
-    }
-
-    #[test]
-    fn splits_cover_k_and_fit_in_the_workspace() {
-        // k = 1120 with 64 tiles: four splits of 280, rounded up to a multiple of 32
-        assert_eq!(split_k(1120, 64, 32), (288, 4));
-        // just long enough for two splits, and one too short
-        assert_eq!([split_k(257, 9, 32), split_k(255, 9, 32), split_k(257, 9, 16)], [(160, 2), (256, 1), (80, 4)]);
-        assert_eq!([split_k(4096, 256, 16), split_k(0, 1, 32), split_k(1, 1, 16)], [(4096, 1), (32, 1), (16, 1)]);
-        for (k, tiles) in (0..600).flat_map(|k| (1..300).map(move |tiles| (k * 7, tiles))) {
-            let (split_len, splits) = split_k(k, tiles, 32);
-            assert!(split_len % 32 == 0 && split_len * splits >= k, "{k} {tiles}");
-            assert!(splits == 1 || split_len * (splits - 1) < k && tiles * splits <= SPLIT_K_MAX_BLOCKS, "{k} {tiles}");
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod buffer;
 mod compile;
 mod context;
 mod device;
+mod gemm_tiles;
 mod kernels;
 mod launch;
 mod module;

@@ -18,7 +18,7 @@ use crate::corpus::{CorpusOptions, Files, Scan};
 use crate::documents::Documents;
 use crate::error::{Error, Result};
 use crate::source::Source;
-use crate::vocab::Vocab;
+use crate::vocab::{SubwordCounter, Vocab};
 
 /// A pass over a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,14 +182,19 @@ impl<'a> Build<'a> {
             (None, None) => return Err(stopped(building)),
         };
         let dtype = Dtype::for_vocab(vocab.len());
-        let json = vocab.to_json()?;
-        let announce = |size: u64| progress.progress.borrow_mut().announce(target, size + json.len() as u64);
+        let mut json = vocab.to_json()?;
+        let json_bytes = json.len() as u64;
+        let announce = |size: u64| progress.progress.borrow_mut().announce(target, size + json_bytes);
         if let Some(counted) = &counted {
             announce(counted.tokens * dtype.width() as u64 + counted.documents * DOCUMENT_BYTES)?;
         }
         let mut estimate = |size: u64| if counted.is_none() { announce(size) } else { Ok(()) };
-        let (files, Found { unknown, contents }, written) =
+        let (files, Found { unknown, contents, counter }, written) =
             self.write_ids(building, vocab, dtype, &progress, &mut estimate)?;
+        if let Some(counter) = counter {
+            // the announced file has as many lines, with shorter frequencies
+            json = vocab.clone().counted(counter).to_json()?;
+        }
         let tokens = files.scanned.tokens;
         let current: Vec<Option<TextFile>> = self.paths.iter().map(|path| TextFile::of(path)).collect();
         let is_unchanged = current.iter().map(Option::as_ref).eq(self.texts.iter().map(Some));
@@ -249,6 +254,7 @@ impl<'a> Build<'a> {
                         announce(self.estimate(size, combined, progress.bytes.get()))?;
                     }
                     found.unknown += encoded.unknown;
+                    found.counter = Some(encoded.counter.merged(found.counter.take()));
                     found.contents.extend_from_slice(&encoded.contents);
                     Ok(sender.send(encoded.ids).map_err(|_| stopped(building))?)
                 },
@@ -280,7 +286,7 @@ impl<'a> Build<'a> {
     }
 
     /// How the passes read the text.
-    fn reading(&self, scan: Scan) -> Reading {
+    fn reading<'v>(&self, scan: Scan<'v>) -> Reading<'v> {
         let (encoding, memory_limit) = (self.options.encoding, self.memory_limit);
         Reading { scan, encoding, memory_limit, segment_bytes: SEGMENT_BYTES }
     }
@@ -288,7 +294,7 @@ impl<'a> Build<'a> {
     /// The first pass.
     fn count(&self, progress: &Reporter<'_>) -> Result<Counted> {
         let CorpusOptions { kind, normalization, line_ends, documents, ref reserved, .. } = self.options;
-        let scan = Scan { kind, normalization, line_ends, documents, max_tokens: 0 };
+        let scan = Scan { kind, normalization, line_ends, documents, max_tokens: 0, subwords: None };
         let mut builder = VocabBuilder::new(kind, normalization, line_ends, documents, reserved)?;
         let files = self.reading(scan).read(
             self.sources(CachePass::Count, progress),
@@ -323,6 +329,8 @@ struct Found {
     unknown: u64,
     /// The digest of the content of each document.
     contents: Vec<u64>,
+    /// Counts subwords.
+    counter: Option<SubwordCounter>,
 }
 
 /// The error of a thread whose partner has ended, which has the reason.

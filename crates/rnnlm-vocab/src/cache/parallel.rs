@@ -33,8 +33,8 @@ pub(super) trait Sink: Send {
 
 /// How the tokens of a text are read.
 #[derive(Clone, Copy)]
-pub(super) struct Reading {
-    pub(super) scan: Scan,
+pub(super) struct Reading<'v> {
+    pub(super) scan: Scan<'v>,
     pub(super) encoding: TextEncoding,
     /// Limit of the memory that the combined results count, and of that which each task counts.
     pub(super) memory_limit: u64,
@@ -50,7 +50,7 @@ pub(super) struct Combined {
     pub(super) bytes_read: u64,
 }
 
-impl Reading {
+impl<'v> Reading<'v> {
     /// Passes the tokens of each segment to a new sink, and the sinks to `combine`, in the order of the text.
     pub(super) fn read<'a, S: Sink>(
         self,
@@ -84,28 +84,28 @@ impl Reading {
 }
 
 /// A segment whose tokens were read.
-struct Done<S> {
+struct Done<'v, S> {
     segment: Segment,
-    scanner: Scanner,
+    scanner: Scanner<'v>,
     sink: S,
     outcome: Result<(), Error>,
 }
 
 /// The tasks, and what they found.
-struct Results<S> {
-    reading: Reading,
+struct Results<'v, S> {
+    reading: Reading<'v>,
     /// The results of the tasks that are not combined yet, in the order of the text.
-    tasks: VecDeque<Receiver<Done<S>>>,
+    tasks: VecDeque<Receiver<Done<'v, S>>>,
     /// Whether the next segment continues the last one that was started.
     is_continued: bool,
     /// The scanner and the sink of the segment that the next one continues.
-    continued: Option<(Scanner, S)>,
-    total: Scanner,
+    continued: Option<(Scanner<'v>, S)>,
+    total: Scanner<'v>,
     memory: MemoryUse,
 }
 
-impl<S: Sink> Results<S> {
-    fn new(reading: Reading) -> Self {
+impl<'v, S: Sink> Results<'v, S> {
+    fn new(reading: Reading<'v>) -> Self {
         let (total, memory) = (Scanner::new(reading.scan), MemoryUse::new(reading.memory_limit));
         Self { reading, tasks: VecDeque::new(), is_continued: false, continued: None, total, memory }
     }
@@ -114,6 +114,7 @@ impl<S: Sink> Results<S> {
     fn start<'s>(&mut self, scope: &Scope<'s>, segment: Segment, new_sink: &impl Fn() -> S)
     where
         S: 's,
+        'v: 's,
     {
         let Reading { scan, memory_limit, .. } = self.reading;
         let (mut scanner, mut sink) = self.continued.take().unwrap_or_else(|| (Scanner::new(scan), new_sink()));
@@ -166,7 +167,12 @@ fn wait<T>(task: &Receiver<T>) -> T {
 }
 
 /// Passes the tokens of a segment to `sink`.
-fn tokenize<S: Sink>(segment: &Segment, scanner: &mut Scanner, sink: &mut S, memory_limit: u64) -> Result<(), Stop> {
+fn tokenize<S: Sink>(
+    segment: &Segment,
+    scanner: &mut Scanner<'_>,
+    sink: &mut S,
+    memory_limit: u64,
+) -> Result<(), Stop> {
     let mut memory = MemoryUse::new(memory_limit);
     let mut add = |token: Token<'_>, _: bool, memory: &mut MemoryUse| sink.add(token, memory);
     for piece in segment.pieces() {
@@ -227,7 +233,7 @@ mod tests {
         (0..4000).map(|_| parts[rng.below(parts.len() as u64) as usize]).collect()
     }
 
-    fn check(scan: Scan, texts: &[String]) {
+    fn check(scan: Scan<'_>, texts: &[String]) {
         let encoding = TextEncoding::UTF_8;
         let mut expected = Tokens::default();
         let whole = texts.iter().map(|text| Ok(Source::from_bytes(text.as_bytes())));
@@ -263,7 +269,7 @@ mod tests {
             for normalization in Normalization::ALL {
                 for line_ends in LineEndConversion::ALL {
                     for documents in Documents::ALL {
-                        let scan = Scan { kind, normalization, line_ends, documents, max_tokens: 0 };
+                        let scan = Scan { kind, normalization, line_ends, documents, max_tokens: 0, subwords: None };
                         let texts = [text(number as u64, "\r\n"), text(7, "\n")];
                         check(scan, &texts);
                         // without line ends, every segment continues the one before
@@ -282,6 +288,7 @@ mod tests {
             line_ends: LineEndConversion::Keep,
             documents: Documents::None,
             max_tokens: 0,
+            subwords: None,
         };
         let reading = Reading { scan, encoding: TextEncoding::UTF_8, memory_limit: 1 << 14, segment_bytes: 100 };
         let text = ["word ".repeat(2000), "x".repeat(40_000), "y z".to_owned()].concat();

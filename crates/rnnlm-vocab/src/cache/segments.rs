@@ -44,9 +44,9 @@ impl Segment {
 }
 
 /// Reads the segments of several files.
-pub(super) struct Segments<'a, I> {
+pub(super) struct Segments<'a, 'v, I> {
     sources: I,
-    scan: Scan,
+    scan: Scan<'v>,
     interpretation: Interpretation,
     /// Number of bytes of a segment at least, unless its file ends.
     min_bytes: usize,
@@ -57,8 +57,8 @@ pub(super) struct Segments<'a, I> {
     pub(super) last: Option<TextReader<'a>>,
 }
 
-impl<'a, I: Iterator<Item = Result<Source<'a>>>> Segments<'a, I> {
-    pub(super) fn new(sources: I, encoding: TextEncoding, scan: Scan, min_bytes: usize) -> Self {
+impl<'a, 'v, I: Iterator<Item = Result<Source<'a>>>> Segments<'a, 'v, I> {
+    pub(super) fn new(sources: I, encoding: TextEncoding, scan: Scan<'v>, min_bytes: usize) -> Self {
         let (interpretation, formats) = (interpretation(scan, encoding), FileFormats::default());
         Self { sources, scan, interpretation, min_bytes, file: None, rest: Vec::new(), formats, last: None }
     }

@@ -5,8 +5,7 @@ use super::shard::Dtype;
 use crate::builder::VocabBuilder;
 use crate::corpus::{Fnv1a, Token};
 use crate::memory::{MemoryUse, Stop};
-use crate::unknown::UNKNOWN_ID;
-use crate::vocab::{Index, Vocab};
+use crate::vocab::{Index, SubwordCounter, Vocab};
 
 /// The distinct tokens of a segment in the order of their first occurrence, with their counts.
 #[derive(Default)]
@@ -75,6 +74,8 @@ pub(super) struct Encoded<'v> {
     /// The ids, each in the bytes of `dtype`.
     pub(super) ids: Vec<u8>,
     pub(super) unknown: u64,
+    /// Counts subwords.
+    pub(super) counter: SubwordCounter,
     /// The digest of the content of each document that ends in the segment.
     pub(super) contents: Vec<u64>,
     /// The content of the document at the end of the segment.
@@ -83,13 +84,15 @@ pub(super) struct Encoded<'v> {
 
 impl<'v> Encoded<'v> {
     pub(super) fn new(vocab: &'v Vocab, dtype: Dtype) -> Self {
-        Self { vocab, dtype, ids: Vec::new(), unknown: 0, contents: Vec::new(), content: Content::default() }
+        let counter = vocab.counter();
+        Self { vocab, dtype, counter, ids: Vec::new(), unknown: 0, contents: Vec::new(), content: Content::default() }
     }
 }
 
 impl Sink for Encoded<'_> {
     #[inline]
     fn add(&mut self, token: Token<'_>, _: &mut MemoryUse) -> Result<(), Stop> {
+        self.counter.add(token, self.vocab);
         let id = match (token, self.vocab.end_token()) {
             (Token::Raw(raw), None) => self.vocab.id_of(raw),
             (Token::Raw(raw), Some(_)) => {
@@ -102,7 +105,7 @@ impl Sink for Encoded<'_> {
             }
             (Token::End, None) => return Ok(()),
         };
-        self.unknown += u64::from(id == UNKNOWN_ID);
+        self.unknown += u64::from(self.vocab.is_unknown(id));
         self.dtype.push(id, &mut self.ids);
         Ok(())
     }

@@ -56,7 +56,7 @@ impl<'a> Files<'a> {
     pub(crate) fn read(
         sources: impl IntoIterator<Item = Result<Source<'a>>>,
         encoding: TextEncoding,
-        scan: Scan,
+        scan: Scan<'_>,
         mut sink: impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
     ) -> Result<Self> {
         let interpretation = interpretation(scan, encoding);
@@ -76,7 +76,7 @@ impl<'a> Files<'a> {
 
     /// The files that a scanner has read; an error if they have no token.
     pub(crate) fn of_scanner(
-        scanner: Scanner,
+        scanner: Scanner<'_>,
         memory: MemoryUse,
         formats: FileFormats,
         last: Option<TextReader<'a>>,
@@ -88,7 +88,7 @@ impl<'a> Files<'a> {
 }
 
 /// Only byte tokens without normalization do not require a text.
-pub(crate) fn interpretation(scan: Scan, encoding: TextEncoding) -> Interpretation {
+pub(crate) fn interpretation(scan: Scan<'_>, encoding: TextEncoding) -> Interpretation {
     match (scan.kind, scan.normalization) {
         (TokenKind::Byte, Normalization::None) if encoding.is_utf_8() => Interpretation::Bytes,
         _ => Interpretation::Text(encoding),

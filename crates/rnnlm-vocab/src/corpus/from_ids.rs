@@ -6,7 +6,7 @@ use crate::encoding::TextEncoding;
 use crate::error::{Error, Result};
 use crate::normalize::DroppedLetters;
 use crate::text::TextSize;
-use crate::unknown::{UNKNOWN_ID, UNKNOWN_TOKEN, UnknownTokens};
+use crate::unknown::{UNKNOWN_TOKEN, UnknownTokens};
 use crate::vocab::Vocab;
 
 impl Corpus {
@@ -24,7 +24,9 @@ impl Corpus {
             return Err(Error::IdOutOfRange { id, vocab_size: vocab.len() });
         }
         let mut unknown = UnknownTokens::default();
-        ids.iter().filter(|&&id| id == UNKNOWN_ID).for_each(|_| unknown.record(UNKNOWN_TOKEN.as_bytes(), vocab.kind()));
+        ids.iter()
+            .filter(|&&id| vocab.is_unknown(id))
+            .for_each(|_| unknown.record(UNKNOWN_TOKEN.as_bytes(), vocab.kind()));
         let mut corpus = Self {
             documents: DocumentIndex::default(),
             empty_documents: 0,

@@ -9,18 +9,21 @@ use crate::memory::{MemoryUse, Stop};
 use crate::normalize::{DroppedLetters, Extent, LineEndConversion, Normalization};
 use crate::reader::TextReader;
 use crate::records::{SAMPLE_BYTES, looks_like_records};
+use crate::subwords::SubwordReader;
 use crate::text::{Piece, TextSize};
 use crate::tokenize::{TokenKind, Tokenizer};
 use crate::vocab::Vocab;
 
 /// How the tokens of a text are read.
 #[derive(Clone, Copy)]
-pub(crate) struct Scan {
+pub(crate) struct Scan<'v> {
     pub(crate) kind: TokenKind,
     pub(crate) normalization: Normalization,
     pub(crate) line_ends: LineEndConversion,
     pub(crate) documents: Documents,
     pub(crate) max_tokens: usize,
+    /// The tokenizer of [`TokenKind::Subword`].
+    pub(crate) subwords: Option<SubwordReader<'v>>,
 }
 
 /// A token of a text.
@@ -59,7 +62,7 @@ impl Scanned {
     #[inline]
     fn add_token(
         &mut self,
-        scan: Scan,
+        scan: Scan<'_>,
         token: &[u8],
         memory: &mut MemoryUse,
         sink: &mut impl FnMut(Token<'_>, bool, &mut MemoryUse) -> Result<(), Stop>,
@@ -70,12 +73,13 @@ impl Scanned {
     }
 }
 
-impl Scan {
+impl<'v> Scan<'v> {
     /// How a text is read with this vocabulary, whole.
-    pub(crate) fn of_vocab(vocab: &Vocab) -> Self {
+    pub(crate) fn of_vocab(vocab: &'v Vocab) -> Self {
         let (kind, normalization) = (vocab.kind(), vocab.normalization());
         let (line_ends, documents) = (vocab.line_ends(), vocab.documents());
-        Self { kind, normalization, line_ends, documents, max_tokens: 0 }
+        let subwords = vocab.subword_reader();
+        Self { kind, normalization, line_ends, documents, max_tokens: 0, subwords }
     }
 
     /// The end of the longest prefix of `text` after which the rest is read like a file of its own; `None` if there is none.
@@ -83,20 +87,24 @@ impl Scan {
     pub(crate) fn last_boundary(self, text: &[u8]) -> Option<usize> {
         let after = |is_last: &dyn Fn(u8) -> bool| text.iter().rposition(|&byte| is_last(byte)).map(|index| index + 1);
         match self.documents {
+            Documents::None if self.kind == TokenKind::Subword => {
+                let SubwordReader { tokenizer, .. } = self.subwords?;
+                tokenizer.split_point(std::str::from_utf8(text).ok()?)
+            }
             Documents::None => after(&|byte| self.kind.starts_anew_after(byte, self.normalization)),
             Documents::Lines => after(&|byte| byte == b'\n'),
             Documents::BlankLines => text.windows(2).rposition(|pair| pair == b"\n\n").map(|index| index + 2),
         }
     }
 
-    fn tokenizer(self) -> Tokenizer {
-        Tokenizer::new(self.kind, self.normalization, self.line_ends, Extent::Lines)
+    fn tokenizer(self) -> Tokenizer<'v> {
+        Tokenizer::new(self.kind, self.normalization, self.line_ends, Extent::Lines, self.subwords)
     }
 
     /// Calls `sink` with every token that ends in a piece of the text.
     fn push(
         self,
-        tokenizer: &mut Tokenizer,
+        tokenizer: &mut Tokenizer<'_>,
         piece: Piece<'_>,
         memory: &mut MemoryUse,
         sink: &mut impl FnMut(&[u8], &mut MemoryUse) -> Result<(), Stop>,
@@ -120,9 +128,9 @@ impl Scan {
 }
 
 /// Reads the tokens of one or several files. The end of a file ends a token and a document.
-pub(crate) struct Scanner {
-    scan: Scan,
-    tokenizer: Tokenizer,
+pub(crate) struct Scanner<'v> {
+    scan: Scan<'v>,
+    tokenizer: Tokenizer<'v>,
     found: Scanned,
     /// The start of the text, to recognize records.
     sample: Vec<u8>,
@@ -138,8 +146,8 @@ pub(crate) struct Scanner {
     is_full: bool,
 }
 
-impl Scanner {
-    pub(crate) fn new(scan: Scan) -> Self {
+impl<'v> Scanner<'v> {
+    pub(crate) fn new(scan: Scan<'v>) -> Self {
         Self {
             scan,
             tokenizer: scan.tokenizer(),

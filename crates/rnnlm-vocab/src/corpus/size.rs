@@ -6,7 +6,6 @@ use super::Corpus;
 use crate::error::Result;
 use crate::ids::Ids;
 use crate::text::TextSize;
-use crate::unknown::UNKNOWN_ID;
 
 impl Corpus {
     /// The size of the tokens in this range of `ids` in the normalized text: the denominators of bits per character and
@@ -74,7 +73,7 @@ impl<'a> Sizes<'a> {
     fn add(&mut self, ids: &[u32]) {
         let Corpus { vocab, unknown, .. } = self.corpus;
         for &id in ids {
-            let is_unknown = id == UNKNOWN_ID;
+            let is_unknown = vocab.is_unknown(id);
             if self.range.contains(&self.tokens) {
                 if self.previous.is_some() {
                     self.known += TextSize::of(vocab.separator(self.previous, id).as_bytes());

@@ -5,7 +5,6 @@ use crate::document_index::DocumentIndex;
 use crate::document_set::DocumentList;
 use crate::error::{Error, Result};
 use crate::rng::SplitMix64;
-use crate::unknown::UNKNOWN_ID;
 
 impl Corpus {
     /// Moves the documents of the validation set to the end of the corpus, and returns the number of documents before
@@ -43,7 +42,9 @@ impl Corpus {
         }
         let is_validation = is_validation(&self.document_contents(), fraction, seed)?;
         let lengths: Vec<usize> = self.documents.ranges().map(|range| range.len()).collect();
-        let is_unknown = |range: std::ops::Range<usize>| self.ids[range].iter().filter(|&&id| id == UNKNOWN_ID).count();
+        let vocab = &self.vocab;
+        let is_unknown =
+            |range: std::ops::Range<usize>| self.ids[range].iter().filter(|&&id| vocab.is_unknown(id)).count();
         let unknown_lengths: Vec<usize> = self.documents.ranges().map(is_unknown).collect();
         move_to_end(&mut self.ids, &lengths, &is_validation);
         if let Some(contents) = &mut self.document_contents {
@@ -71,8 +72,9 @@ impl Corpus {
             let mut content = Fnv1a::default();
             let mut previous = None;
             for &id in self.ids[range].iter().filter(|&&id| Some(id) != self.vocab.end_token()) {
-                content.add(self.vocab.separator(previous, id).as_bytes());
-                let known = if id == UNKNOWN_ID { unknown.next() } else { self.vocab.raw_token(id) };
+                // as in a token cache, which has no other separators
+                content.add(previous.map_or("", |_| kind.separator()).as_bytes());
+                let known = if self.vocab.is_unknown(id) { unknown.next() } else { self.vocab.raw_token(id) };
                 content.add(known.unwrap_or_default());
                 previous = Some(id);
             }

@@ -13,9 +13,9 @@ impl Vocab {
     /// # Errors
     ///
     /// [`Error::VocabContent`] if the vocabulary does not have the end token: `\n`, or [`EOS_TOKEN`](crate::EOS_TOKEN) among the reserved
-    /// tokens.
+    /// tokens, or that of the tokenizer of subwords.
     pub fn with_documents(self, documents: Documents) -> Result<Self> {
-        let Self { kind, normalization, line_ends, text_format, reserved, tokens, frequencies, .. } = self;
+        let Self { kind, normalization, line_ends, text_format, reserved, tokens, frequencies, subwords, .. } = self;
         Self::from_parts(Parts {
             kind,
             normalization,
@@ -25,6 +25,7 @@ impl Vocab {
             reserved,
             tokens,
             frequencies,
+            subwords,
         })
     }
 
@@ -38,11 +39,17 @@ impl Vocab {
         self.end_token
     }
 
-    /// The text between two adjacent tokens when they are decoded: a space between words, empty before and after an end
-    /// token and before the first token.
+    /// The text between two adjacent tokens when they are decoded: a space between words and before some subwords, empty
+    /// before and after an end token and before the first token.
     pub fn separator(&self, previous: Option<u32>, next: u32) -> &'static str {
         let is_end = |id: u32| Some(id) == self.end_token;
-        if previous.is_none_or(is_end) || is_end(next) { "" } else { self.kind().separator() }
+        let subword = self.tokenizer_of_subwords().and_then(|tokenizer| tokenizer.tokens().get(next as usize));
+        match subword {
+            _ if previous.is_none_or(is_end) || is_end(next) => "",
+            None => self.kind().separator(),
+            Some(subword) if subword.has_space => " ",
+            Some(_) => "",
+        }
     }
 
     /// Encodes one document: its tokens, then the end token, if the vocabulary has one. A document may be empty.

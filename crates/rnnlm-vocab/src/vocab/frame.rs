@@ -3,7 +3,7 @@
 use super::{Encoding, Vocab};
 use crate::error::Result;
 use crate::text::TextSize;
-use crate::unknown::{UNKNOWN_ID, UnknownTokens};
+use crate::unknown::UnknownTokens;
 
 /// The two tokens around a document when it is scored: the context, which is only read, and the end, which is predicted
 /// after the last token.
@@ -75,7 +75,9 @@ impl Vocab {
             return DocumentFrame { context: end, end: Some(end), kind: ContextKind::EndToken };
         }
         match self.encode("\n").ids[..] {
-            [end] if end != UNKNOWN_ID => DocumentFrame { context: end, end: Some(end), kind: ContextKind::LineEnd },
+            [end] if !self.is_unknown(end) => {
+                DocumentFrame { context: end, end: Some(end), kind: ContextKind::LineEnd }
+            }
             _ => DocumentFrame { context: self.most_frequent_id(), end: None, kind: ContextKind::MostFrequent },
         }
     }
@@ -86,7 +88,7 @@ impl Vocab {
         for (index, &id) in encoding.ids.iter().enumerate() {
             let previous = index.checked_sub(1).map(|previous| encoding.ids[previous]);
             size += TextSize::of(self.separator(previous, id).as_bytes());
-            if id != UNKNOWN_ID {
+            if !self.is_unknown(id) {
                 size += self.size_of(id);
             }
         }

@@ -12,12 +12,13 @@ use crate::tokenize::TokenKind;
 /// A token of a document, and the part of the document that it was made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentToken<'a> {
-    /// The id, [`UNKNOWN_ID`](crate::UNKNOWN_ID) for a token that is not in the vocabulary.
+    /// The id, [`Vocab::unknown_id`] for a token that is not in the vocabulary.
     pub id: u32,
     /// The token as written in a vocabulary file.
     pub text: &'a str,
     /// Where it is in the document, in bytes: before the normalization. Characters that became one token, such as those
     /// between two words of [`Normalization::Book`], are one range; tokens that one character became have the same range.
+    /// That of a subword is what its tokenizer reports.
     pub range: Range<usize>,
 }
 
@@ -44,9 +45,15 @@ impl Vocab {
     pub fn visit_document<E: From<Error>>(
         &self,
         document: &[u8],
-        visit: impl FnMut(DocumentToken<'_>) -> Result<(), E>,
+        mut visit: impl FnMut(DocumentToken<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.check_line_ends(document)?;
+        if let Some(reader) = self.subword_reader() {
+            let text = super::text_of(document, "the document")?;
+            return self.visit_subwords(text, reader, |id, raw, range| {
+                visit(DocumentToken { id, text: &self.kind().escape(raw), range })
+            });
+        }
         let mut tokenizer = self.tokenizer(Extent::Lines);
         let mut visitor = Visitor { vocab: self, ranges: Ranges::default(), visit };
         match (self.kind(), self.normalization()) {
@@ -178,7 +185,7 @@ impl<V> Visitor<'_, V> {
         let kind = self.vocab.kind();
         let is_gap = self.vocab.normalization() == Normalization::Book && raw == b" ";
         let range = match kind {
-            TokenKind::Word => self.ranges.word.take().unwrap_or(start..start),
+            TokenKind::Word | TokenKind::Subword => self.ranges.word.take().unwrap_or(start..start),
             TokenKind::WordPunct => self.ranges.take(raw),
             _ if is_gap => self.ranges.last_end..start,
             TokenKind::Byte if is_bytewise => start + *emitted..start + *emitted + 1,

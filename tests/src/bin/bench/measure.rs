@@ -47,9 +47,7 @@ pub(crate) struct Measurement {
 
 /// Measures one row for about `seconds`.
 pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) -> Result<Measurement, Failure> {
-    let options = CorpusOptions { kind: size.token, max_tokens: size.max_tokens, ..CorpusOptions::default() };
-    let corpus = Corpus::from_path(text, &options)?;
-    let vocab_size = corpus.vocab.len();
+    let (ids, vocab_size) = ids(size, text)?;
     let cpu = Cpu::new(threads)?;
     let slice = Duration::from_secs_f64(seconds / f64::from(SLICES));
     let run = |path, round: &mut Round<'_>| in_slices(&cpu, slice, size.flops(vocab_size), path, round);
@@ -58,7 +56,7 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
         let mut trainer = Trainer::new(&cpu, &size.model(vocab_size), &size.train(), path)?;
         let path = path_name(trainer.path());
         return run(path, &mut || {
-            let report = trainer.epoch(&corpus.ids, &|| false)?.ok_or("an epoch was stopped")?;
+            let report = trainer.epoch(&ids, &|| false)?.ok_or("an epoch was stopped")?;
             Ok(report.tokens_per_second())
         });
     }
@@ -68,8 +66,18 @@ pub(crate) fn measure(size: &Size, text: &Path, threads: usize, seconds: f64) ->
     match size.work {
         Work::Train | Work::Generate => generate(&model, |round| run(path, round)),
         Work::GenerateBatch => generate_batch(&model, size.batch_size, |round| run(path, round)),
-        Work::Score => score(&model, size.batch_size, &corpus.ids, |round| run(path, round)),
+        Work::Score => score(&model, size.batch_size, &ids, |round| run(path, round)),
     }
+}
+
+/// The ids of a row's text, and the number of distinct tokens.
+fn ids(size: &Size, text: &Path) -> Result<(Vec<u32>, usize), Failure> {
+    if size.is_zipf {
+        return Ok((size.zipf_ids(), size.vocab_size));
+    }
+    let options = CorpusOptions { kind: size.token, max_tokens: size.max_tokens, ..CorpusOptions::default() };
+    let corpus = Corpus::from_path(text, &options)?;
+    Ok((corpus.ids, corpus.vocab.len()))
 }
 
 /// One round, which returns its tokens per second.

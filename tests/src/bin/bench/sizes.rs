@@ -1,6 +1,8 @@
 //! The rows of the benchmark: models, minibatches, and the floating-point operations per token.
 
-use rnnlm_model::{Cell, ModelConfig, Nonlinearity, TrainConfig};
+use std::ops::Range;
+
+use rnnlm_model::{AdaptiveSoftmax, Cell, ModelConfig, Nonlinearity, SplitMix64, TrainConfig};
 use rnnlm_vocab::TokenKind;
 
 /// A row of the benchmark.
@@ -20,6 +22,10 @@ pub(crate) struct Size {
     pub(crate) vocab_size: usize,
     /// The maximum number of tokens of the text; 0 for all.
     pub(crate) max_tokens: usize,
+    /// Whether the ids are drawn from Zipf's distribution over the vocabulary instead of read from a text.
+    pub(crate) is_zipf: bool,
+    /// The cutoffs of an adaptive softmax; empty for a linear output layer.
+    pub(crate) cutoffs: &'static [usize],
 }
 
 /// The measured operation.
@@ -47,6 +53,19 @@ const BOOK: Size = Size {
     embedding_size: 0,
     vocab_size: 0,
     max_tokens: 10_000,
+    is_zipf: false,
+    cutoffs: &[],
+};
+
+/// A large vocabulary with Zipf-distributed ids.
+const LARGE_VOCABULARY: Size = Size {
+    name: "lstm-100k-full",
+    cell: Cell::Lstm,
+    embedding_size: 256,
+    vocab_size: 100_000,
+    max_tokens: 5_000,
+    is_zipf: true,
+    ..BOOK
 };
 
 /// Every row, in the order of the report.
@@ -72,6 +91,8 @@ pub(crate) const SIZES: &[Size] = &[
         max_tokens: 8_000,
         ..BOOK
     },
+    LARGE_VOCABULARY,
+    Size { name: "lstm-100k-adaptive", cutoffs: &[2_000, 10_000, 50_000], ..LARGE_VOCABULARY },
     Size { name: "generate-rnn-256", work: Work::Generate, ..BOOK },
     Size { name: "generate-lstm-256", work: Work::Generate, cell: Cell::Lstm, ..BOOK },
     Size { name: "score-lstm-256", work: Work::Score, cell: Cell::Lstm, batch_size: 64, ..BOOK },
@@ -86,6 +107,7 @@ impl Size {
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
             embedding_size: self.embedding_size,
+            adaptive_softmax: (!self.cutoffs.is_empty()).then(|| AdaptiveSoftmax::new(self.cutoffs.to_vec())),
             ..ModelConfig::book(distinct_tokens.max(self.vocab_size))
         }
     }
@@ -105,11 +127,43 @@ impl Size {
         let gates = model.stack().cell.num_gates();
         let inputs = e + (self.num_layers - 1) * h;
         let recurrent = if model.cell.recurrent_blocks().is_empty() { 0 } else { self.num_layers * h };
-        let macs = gates * h * (recurrent + inputs) + v * h;
+        let macs = (gates * h * (recurrent + inputs)) as f64 + self.output_macs(v);
         match self.work {
-            Work::Train => 6.0 * macs as f64,
-            Work::Generate | Work::GenerateBatch | Work::Score => 2.0 * macs as f64,
+            Work::Train => 6.0 * macs,
+            Work::Generate | Work::GenerateBatch | Work::Score => 2.0 * macs,
         }
+    }
+
+    /// Multiply-adds of the output layer per token. A cluster of an adaptive softmax is computed for the targets in it.
+    fn output_macs(&self, v: usize) -> f64 {
+        let h = self.hidden_size;
+        let Some(&shortlist) = self.cutoffs.first() else { return (v * h) as f64 };
+        let ends = self.cutoffs[1..].iter().copied().chain([v]);
+        let weights = |ids: Range<usize>| ids.map(|id| 1.0 / (id + 1) as f64).sum::<f64>();
+        let clusters = self.cutoffs.iter().zip(ends).enumerate().map(|(index, (&first, end))| {
+            let features = h / 4_usize.pow(index as u32 + 1);
+            (features * (h + end - first)) as f64 * weights(first..end) / weights(0..v)
+        });
+        (h * (shortlist + self.cutoffs.len())) as f64 + clusters.sum::<f64>()
+    }
+
+    /// The ids of a text with Zipf's distribution over the vocabulary: id `k` has a probability proportional to `1 / (k + 1)`.
+    /// `xtask/bench/torch_lm.py` draws the same ones.
+    pub(crate) fn zipf_ids(&self) -> Vec<u32> {
+        let weights = (0..self.vocab_size).scan(0.0, |sum, id| {
+            *sum += 1.0 / (id + 1) as f64;
+            Some(*sum)
+        });
+        let cumulative: Vec<f64> = weights.collect();
+        let total = cumulative.last().copied().unwrap_or(1.0);
+        let mut random = SplitMix64::new(0);
+        let mut draw = || (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64 * total;
+        (0..self.max_tokens)
+            .map(|_| {
+                let point = draw();
+                cumulative.partition_point(|&sum| sum <= point) as u32
+            })
+            .collect()
     }
 
     /// The arguments of the PyTorch script for this row.
@@ -124,8 +178,11 @@ impl Size {
             ("embedding-size", self.embedding_size),
             ("vocab-size", self.vocab_size),
             ("max-tokens", self.max_tokens),
+            ("zipf", usize::from(self.is_zipf)),
         ];
-        let words = [("mode", mode), ("cell", cell), ("token", token)].map(|(name, word)| (name, word.to_owned()));
+        let cutoffs = self.cutoffs.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let words = [("mode", mode), ("cell", cell), ("token", token), ("cutoffs", &cutoffs)]
+            .map(|(name, word)| (name, word.to_owned()));
         let numbers = numbers.map(|(name, number)| (name, number.to_string()));
         words.into_iter().chain(numbers).flat_map(|(name, value)| [format!("--{name}"), value]).collect()
     }
@@ -148,5 +205,6 @@ fn token_name(kind: TokenKind) -> &'static str {
         TokenKind::Word => "word",
         TokenKind::Byte => "byte",
         TokenKind::WordPunct => "word-punct",
+        TokenKind::Subword => "subword",
     }
 }

@@ -6,9 +6,7 @@ mod result;
 
 use rnnlm_model::{DynamicEvaluator, LanguageModel, NonFinite, Run, Scorer};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{
-    Corpus, CorpusOptions, Ids, LineEndConversion, Normalization, TextEncoding, TextIds, UNKNOWN_ID, Vocab,
-};
+use rnnlm_vocab::{Corpus, CorpusOptions, Ids, LineEndConversion, Normalization, TextEncoding, TextIds, Vocab};
 use serde_json::{Value, json};
 
 use self::method::{Method, MethodArgs};
@@ -200,9 +198,10 @@ impl KeptTokens {
         if unknown != Unknown::Skip {
             return Ok(None);
         }
+        let vocab = &text.corpus.vocab;
         let known = |ids: Ids<'_>| -> Result<Box<[u32]>> {
             let mut kept = Vec::new();
-            ids.for_each_part(|part| kept.extend(part.iter().copied().filter(|&id| id != UNKNOWN_ID)))?;
+            ids.for_each_part(|part| kept.extend(part.iter().copied().filter(|&id| !vocab.is_unknown(id))))?;
             Ok(kept.into())
         };
         match text.all() {

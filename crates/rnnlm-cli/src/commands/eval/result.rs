@@ -1,7 +1,7 @@
 //! The result of an evaluation: perplexity and bits with and without unknown tokens, and its confidence interval.
 
 use rnnlm_model::{Evaluation, NonFinite, TokenScore};
-use rnnlm_vocab::{TextSize, UNKNOWN_ID};
+use rnnlm_vocab::TextSize;
 use serde_json::{Value, json};
 
 use crate::failure::Result;
@@ -25,6 +25,8 @@ pub(super) struct EvalResult {
     /// Unknown tokens of the text, scored or not, and their names.
     unknown: usize,
     unknown_counts: UnknownCounts,
+    /// The id of unknown tokens.
+    unknown_id: Option<u32>,
     /// The score of each document; empty for a stream.
     documents: Vec<Evaluation>,
 }
@@ -41,6 +43,7 @@ impl EvalResult {
             size: if unknown == Unknown::Skip { known_size } else { size },
             known_size,
             unknown: corpus.unknown.count(),
+            unknown_id: corpus.vocab.unknown_id(),
             unknown_counts: UnknownCounts::of(&corpus.unknown),
             documents: vec![Evaluation::default(); num_documents],
             ..Self::default()
@@ -50,7 +53,7 @@ impl EvalResult {
     /// Adds the next token of a document.
     pub(super) fn add(&mut self, document: usize, score: TokenScore) {
         self.all.add(score.log_probability);
-        if score.id != UNKNOWN_ID {
+        if Some(score.id) != self.unknown_id {
             self.known.add(score.log_probability);
         }
         if let Some(document) = self.documents.get_mut(document) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rnnlm_model::sampler::{Chain, ChainSettings, FilterName};
 use rnnlm_model::{Sampler, SplitMix64, StopConditions, TokenRegex};
-use rnnlm_vocab::{UNKNOWN_ID, Vocab};
+use rnnlm_vocab::Vocab;
 
 use super::args::{Format, GenerateArgs};
 use crate::failure::{Failure, Result};
@@ -42,7 +42,7 @@ impl Settings {
             return Err(failure.with_hint("add --format json or --format jsonl"));
         }
         let chain = chain_settings(args, vocab)?;
-        let excluded = (!args.filters.allow_unknown).then_some(UNKNOWN_ID);
+        let excluded = vocab.unknown_id().filter(|_| !args.filters.allow_unknown);
         let banned = [&chain.banned[..], excluded.as_slice()].concat();
         let regex = args.ends.regex.as_ref().map(|regex| TokenRegex::new(regex, vocab, &banned)).transpose()?;
         let is_document = vocab.end_token().is_some();

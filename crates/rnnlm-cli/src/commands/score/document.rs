@@ -1,7 +1,7 @@
 //! A document on its way from the text to its scores.
 
 use rnnlm_model::{TokenDetails, TokenScore};
-use rnnlm_vocab::{DocumentFrame, Encoding, Error, LikelyContent, UNKNOWN_ID, UnknownTokens, Vocab};
+use rnnlm_vocab::{DocumentFrame, Encoding, Error, LikelyContent, UnknownTokens, Vocab};
 
 use super::feed::RawDocument;
 use super::record::{Fields, Form};
@@ -65,7 +65,7 @@ impl Encoder<'_> {
             return Err(self.unknown_tokens(&encoding, raw.line));
         }
         let counts = if self.unknown == Unknown::Skip {
-            encoding.ids.retain(|&id| id != UNKNOWN_ID);
+            encoding.ids.retain(|&id| !self.vocab.is_unknown(id));
             known
         } else {
             Counts { tokens: encoding.ids.len() as u64, size }
@@ -117,6 +117,8 @@ pub(super) enum Kept {
 #[derive(Debug)]
 pub(super) struct Scores {
     kept: Kept,
+    /// The id of unknown tokens.
+    unknown_id: Option<u32>,
     /// The sum over all tokens, in nats.
     pub(super) log_probability: f64,
     /// The sum over known tokens, in nats.
@@ -128,10 +130,11 @@ pub(super) struct Scores {
 }
 
 impl Scores {
-    pub(super) fn new(kept: Kept, tokens: usize) -> Self {
+    pub(super) fn new(kept: Kept, tokens: usize, unknown_id: Option<u32>) -> Self {
         let capacity = |is_kept| if is_kept { tokens } else { 0 };
         Self {
             kept,
+            unknown_id,
             log_probability: 0.0,
             known_log_probability: 0.0,
             tokens: Vec::with_capacity(capacity(kept != Kept::Sums)),
@@ -167,7 +170,7 @@ impl Scores {
     // the sums are in the order of the tokens, so that they have the same bits in every group
     fn add_to_sums(&mut self, id: u32, log_probability: f32) {
         self.log_probability += f64::from(log_probability);
-        if id != UNKNOWN_ID {
+        if Some(id) != self.unknown_id {
             self.known_log_probability += f64::from(log_probability);
         }
     }
@@ -190,6 +193,8 @@ pub(super) struct ScoredToken<'a> {
     pub(super) bytes: [usize; 2],
     /// The same in characters.
     pub(super) characters: [usize; 2],
+    /// Whether it is [`Vocab::unknown_id`].
+    pub(super) is_unknown: bool,
     /// Whether it is the token after the text of the document.
     pub(super) is_end: bool,
     /// In nats.
@@ -225,6 +230,7 @@ impl ScoredDocument {
                 text: token.text,
                 bytes,
                 characters: [characters.before(bytes[0]), characters.until(bytes[1])],
+                is_unknown: vocab.is_unknown(token.id),
                 is_end: false,
                 log_probability,
                 details,
@@ -240,6 +246,7 @@ impl ScoredDocument {
             text: vocab.token(id).unwrap_or_default(),
             bytes: [text.len(); 2],
             characters: [length; 2],
+            is_unknown: vocab.is_unknown(id),
             is_end: true,
             log_probability: scores.tokens[index],
             details: scores.details.get(index).copied(),

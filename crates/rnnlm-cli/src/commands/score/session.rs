@@ -136,7 +136,8 @@ impl<'a, B: Recurrence> Session<'a, B> {
         out: &mut Sink,
     ) -> Result<()> {
         let ids: Vec<&[u32]> = documents.iter().map(|document| &document.ids[..]).collect();
-        let mut scores: Vec<Scores> = ids.iter().map(|ids| Scores::new(self.kept, ids.len())).collect();
+        let unknown = self.encoder.vocab.unknown_id();
+        let mut scores: Vec<Scores> = ids.iter().map(|ids| Scores::new(self.kept, ids.len(), unknown)).collect();
         self.scorer.score(self.encoder.frame.context, &ids, &mut |document, score| scores[document].add(score))?;
         for (document, mut scores) in documents.into_iter().zip(scores) {
             if let Some(mixture) = &mut self.mixture {

@@ -7,10 +7,10 @@ use clap::Parser;
 use rnnlm_model::{Cell, Init, Nonlinearity, OptimizerConfig};
 use rnnlm_vocab::{Documents, LineEndConversion, Normalization, Sampling, TextEncoding, TokenKind};
 
+use super::adaptive_args::AdaptiveArgs;
 use super::checkpoint::Interval;
 use super::settings::{Preset, Settings};
 use crate::args::{Compute, Format};
-use crate::corpora::NAME_SEPARATOR;
 use crate::prefix::PrefixText;
 use crate::ranks::args::RankArgs;
 use crate::values::{
@@ -83,6 +83,10 @@ pub(crate) struct TrainArgs {
     /// and ids, or one token per line.
     #[arg(long, value_name = "RUN|FILE", conflicts_with = "init_from", help_heading = "Text")]
     pub(crate) vocab: Option<PathBuf>,
+    /// Tokenizer of subwords, which has the vocabulary and its own normalization: a tokenizer.json of Hugging Face's library
+    /// `tokenizers`, for example from `rnnlm corpus bpe`. --resume checks that it is the one of the run.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vocab", "init_from"], help_heading = "Text")]
+    pub(crate) tokenizer: Option<PathBuf>,
     /// Documents of the text: each is read from the zero state, and its end is a token. `lines` is for records such as
     /// names or log lines, `blank-lines` for paragraphs; `none` reads one stream, as the book does.
     #[arg(long, default_value = "none", value_parser = documents, value_name = "none|lines|blank-lines",
@@ -124,6 +128,8 @@ pub(crate) struct TrainArgs {
     /// Add the input of each layer but the lowest to its output.
     #[arg(long, help_heading = "Model")]
     pub(crate) residual: bool,
+    #[command(flatten)]
+    pub(crate) adaptive: AdaptiveArgs,
     /// Distribution of the initial weights: `uniform` as in PyTorch, `normal` as in the book's from-scratch code.
     #[arg(long, default_value = "uniform", value_parser = init, value_name = "uniform|normal", help_heading = "Model")]
     pub(crate) init: Init,
@@ -208,11 +214,12 @@ pub(crate) struct TrainArgs {
           help_heading = "Regularization")]
     pub(crate) label_smoothing: f32,
 
-    /// Optimizer, with PyTorch's update rule.
-    #[arg(long, default_value = "sgd", value_parser = optimizer, value_name = "sgd|adam|adamw|rmsprop",
+    /// Optimizer, with PyTorch's update rule. `sparse-adam` updates only the rows of the embedding that a minibatch reads, by
+    /// SparseAdam, and all other parameters by Adam; plain sgd also leaves the other rows alone.
+    #[arg(long, default_value = "sgd", value_parser = optimizer, value_name = "sgd|adam|adamw|sparse-adam|rmsprop",
           help_heading = "Optimizer")]
     pub(crate) optimizer: OptimizerConfig,
-    /// Learning rate [default: 1 for sgd, 0.001 for adam and adamw, 0.01 for rmsprop].
+    /// Learning rate [default: 1 for sgd, 0.001 for adam, adamw and sparse-adam, 0.01 for rmsprop].
     #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) lr: Option<f32>,
@@ -244,11 +251,11 @@ pub(crate) struct TrainArgs {
     /// Apply no weight decay to biases.
     #[arg(long, help_heading = "Optimizer")]
     pub(crate) no_bias_decay: bool,
-    /// Decay rate of the average gradient, for adam and adamw [default: 0.9].
+    /// Decay rate of the average gradient, for adam, adamw and sparse-adam [default: 0.9].
     #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) beta1: Option<f64>,
-    /// Decay rate of the average squared gradient, for adam and adamw [default: 0.999].
+    /// Decay rate of the average squared gradient, for adam, adamw and sparse-adam [default: 0.999].
     #[arg(long, value_name = "X", value_parser = below_one_f64, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) beta2: Option<f64>,
@@ -256,7 +263,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "X", value_parser = below_one_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) alpha: Option<f32>,
-    /// Term added to the denominator for numerical stability, for adam, adamw and rmsprop [default: 1e-8].
+    /// Term added to the denominator for numerical stability, for all but sgd [default: 1e-8].
     #[arg(long, value_name = "X", value_parser = positive_f32, allow_negative_numbers = true,
           help_heading = "Optimizer")]
     pub(crate) eps: Option<f32>,
@@ -377,16 +384,4 @@ pub(crate) struct TrainArgs {
     /// The values above with their origins.
     #[arg(skip)]
     pub(crate) settings: Settings,
-}
-
-impl TrainArgs {
-    /// The arguments of `rnnlm train` without flags, environment variables or files.
-    pub(crate) fn defaults() -> Self {
-        Self::parse_from(["train"])
-    }
-
-    /// The name of the text; the names of several texts, one a line.
-    pub(crate) fn corpus(&self) -> String {
-        self.corpora.join(&NAME_SEPARATOR.to_string())
-    }
 }

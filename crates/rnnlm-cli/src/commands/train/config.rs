@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use rnnlm_model::{Average, ModelConfig, OptimizerConfig, Schedule, TrainConfig};
-use rnnlm_vocab::{CorpusOptions, Documents, Sampling, TokenCache};
+use rnnlm_vocab::{CorpusOptions, Documents, Normalization, Sampling, TokenCache, TokenKind, Vocab};
 use toml::Value;
 
 use super::args::TrainArgs;
@@ -15,10 +15,14 @@ use crate::values::{AverageName, ScheduleName};
 
 /// How the text is read.
 pub(crate) fn corpus_options(args: &TrainArgs, source: &TextSource) -> CorpusOptions {
+    let (kind, default_normalization) = match &args.tokenizer {
+        Some(_) => (TokenKind::Subword, Normalization::None),
+        None => (args.token, source.default_normalization()),
+    };
     CorpusOptions {
-        kind: args.token,
-        normalization: args.normalize.unwrap_or(source.default_normalization()),
-        line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(args.token)),
+        kind,
+        normalization: args.normalize.unwrap_or(default_normalization),
+        line_ends: args.line_ends.unwrap_or(corpora::default_line_ends(kind)),
         encoding: args.encoding,
         min_freq: args.min_freq,
         max_vocab: args.max_vocab,
@@ -39,6 +43,22 @@ pub(crate) fn model_config(args: &TrainArgs, vocab_size: usize) -> ModelConfig {
         embedding_size: args.embedding_size,
         tie_weights: args.tie_weights,
         residual: args.residual,
+        adaptive_softmax: args.adaptive.softmax(),
+    }
+}
+
+/// Checks the settings of the adaptive softmax that do not depend on the text.
+fn require_adaptive_settings(args: &TrainArgs) -> Result<()> {
+    match args.adaptive.softmax() {
+        Some(softmax) => Ok(softmax.validate()?),
+        None => match ["div_value", "head_bias"].into_iter().find(|name| args.settings.is_explicit(name)) {
+            Some(name) => {
+                let message =
+                    format!("{} needs --adaptive-softmax (set by {})", flag(name), args.settings.origin(name));
+                Err(Failure::usage(message))
+            }
+            None => Ok(()),
+        },
     }
 }
 
@@ -63,6 +83,7 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         return Err(Failure::usage("--extend-vocab needs --init-from, the run whose vocabulary is extended"));
     }
     require_document_settings(args)?;
+    require_adaptive_settings(args)?;
     Ok(TrainConfig {
         epochs: args.epochs,
         batch_size: args.batch_size,
@@ -97,6 +118,22 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
         init: args.init,
         seed: args.seed.value,
     })
+}
+
+/// An error if the model has an adaptive softmax and the ids of the vocabulary are not by descending frequency.
+pub(crate) fn require_frequency_order(model: &ModelConfig, vocab: &Vocab) -> Result<()> {
+    let (Some(_), Some(id)) = (&model.adaptive_softmax, vocab.first_out_of_frequency_order()) else { return Ok(()) };
+    let token = |id: u32| vocab.token(id).unwrap_or_default().to_owned();
+    let count = |id: u32| vocab.frequencies().get(id as usize).copied().unwrap_or_default();
+    let message = format!(
+        "--adaptive-softmax needs ids by descending frequency: token {id} `{}` occurs {} times, token {} `{}` only {}",
+        token(id),
+        count(id),
+        id - 1,
+        token(id - 1),
+        count(id - 1)
+    );
+    Err(Failure::failed(message).with_hint("train with the vocabulary of the text, without --vocab and --extend-vocab"))
 }
 
 /// Whether the text is a token cache.
@@ -152,13 +189,19 @@ fn optimizer(args: &TrainArgs) -> Result<OptimizerConfig> {
             set(momentum, args.momentum);
             set(weight_decay, args.weight_decay);
             *nesterov = args.nesterov;
-            &["momentum", "nesterov"]
+            &["momentum", "nesterov", "weight_decay"]
         }
         OptimizerConfig::Adam { betas, eps, weight_decay } | OptimizerConfig::Adamw { betas, eps, weight_decay } => {
             set(&mut betas[0], args.beta1);
             set(&mut betas[1], args.beta2);
             set(eps, args.eps);
             set(weight_decay, args.weight_decay);
+            &["beta1", "beta2", "eps", "weight_decay"]
+        }
+        OptimizerConfig::SparseAdam { betas, eps } => {
+            set(&mut betas[0], args.beta1);
+            set(&mut betas[1], args.beta2);
+            set(eps, args.eps);
             &["beta1", "beta2", "eps"]
         }
         OptimizerConfig::Rmsprop { alpha, eps, weight_decay, momentum } => {
@@ -166,10 +209,10 @@ fn optimizer(args: &TrainArgs) -> Result<OptimizerConfig> {
             set(eps, args.eps);
             set(weight_decay, args.weight_decay);
             set(momentum, args.momentum);
-            &["alpha", "eps", "momentum"]
+            &["alpha", "eps", "momentum", "weight_decay"]
         }
     };
-    let all = ["momentum", "nesterov", "beta1", "beta2", "alpha", "eps"];
+    let all = ["momentum", "nesterov", "beta1", "beta2", "alpha", "eps", "weight_decay"];
     refuse_others(&args.settings, &all, own, &format!("--optimizer {}", optimizer.as_str()))?;
     Ok(optimizer)
 }
@@ -218,21 +261,22 @@ fn schedule(args: &TrainArgs) -> Result<Schedule> {
 
 /// The value of a setting of the optimizer or the schedule; `None` if the optimizer or the schedule does not use it.
 pub(crate) fn value_in_use(train: &TrainConfig, name: &str) -> Option<Value> {
-    use OptimizerConfig::{Adam, Adamw, Rmsprop, Sgd};
+    use OptimizerConfig::{Adam, Adamw, Rmsprop, Sgd, SparseAdam};
     // through the shortest decimal text, so that 0.1 does not become 0.10000000149011612
     let single = |value: f32| value.to_string().parse().ok().map(Value::Float);
     let double = |value: f64| Some(Value::Float(value));
     match (name, train.optimizer, train.schedule) {
         ("lr", ..) => single(train.lr),
+        ("weight_decay", SparseAdam { .. }, _) => None,
         ("weight_decay", ..) => single(train.optimizer.weight_decay()),
         ("ema_decay", ..) => match train.average {
             Average::Ema { decay } => double(decay),
             _ => None,
         },
         ("momentum", Sgd { momentum, .. } | Rmsprop { momentum, .. }, _) => single(momentum),
-        ("beta1", Adam { betas, .. } | Adamw { betas, .. }, _) => double(betas[0]),
-        ("beta2", Adam { betas, .. } | Adamw { betas, .. }, _) => double(betas[1]),
-        ("eps", Adam { eps, .. } | Adamw { eps, .. } | Rmsprop { eps, .. }, _) => single(eps),
+        ("beta1", Adam { betas, .. } | Adamw { betas, .. } | SparseAdam { betas, .. }, _) => double(betas[0]),
+        ("beta2", Adam { betas, .. } | Adamw { betas, .. } | SparseAdam { betas, .. }, _) => double(betas[1]),
+        ("eps", Adam { eps, .. } | Adamw { eps, .. } | SparseAdam { eps, .. } | Rmsprop { eps, .. }, _) => single(eps),
         ("alpha", Rmsprop { alpha, .. }, _) => single(alpha),
         ("gamma", _, Schedule::Step { gamma, .. } | Schedule::Exponential { gamma, .. }) => double(gamma),
         ("decay_after", _, Schedule::Exponential { decay_after, .. }) => {

@@ -1,4 +1,4 @@
-//! `--vocab`: a run whose vocabulary is given instead of built from its text.
+//! `--vocab` and `--tokenizer`: a run whose vocabulary is given instead of built from its text.
 
 use std::path::Path;
 
@@ -6,16 +6,17 @@ use rnnlm_model::{Run, read_vocab};
 use rnnlm_vocab::{CorpusOptions, TokenCache, TokenKind, Vocab};
 
 use super::args::TrainArgs;
+use super::settings::flag;
 use super::{config, conflicts};
 use crate::corpora::{self, TextSource};
 use crate::failure::{Failure, Result};
-use crate::human;
 use crate::progress::error_line;
 use crate::text::{self, Text};
 use crate::unknown_tokens::{MAX_UNKNOWN_SHARE, UnknownCounts};
+use crate::{human, tokenizer_file};
 
 /// The vocabulary in `path`: that of a run, or of a file in one of the forms of `rnnlm import --vocab`. If the file has only
-/// tokens, flags and defaults of the text define how texts are read.
+/// tokens, flags and defaults of the text define how texts are read. With `--tokenizer`, the vocabulary of the tokenizer in `path`.
 pub(crate) fn load(path: &Path, args: &TrainArgs, source: &TextSource) -> Result<GivenVocab> {
     if path.is_dir() {
         let vocab = match TokenCache::is_cache(path) {
@@ -25,6 +26,11 @@ pub(crate) fn load(path: &Path, args: &TrainArgs, source: &TextSource) -> Result
         return Ok(GivenVocab { vocab, shift: Some(0) });
     }
     let requested = config::corpus_options(args, source);
+    if args.tokenizer.is_some() {
+        require_no_other_tokens(args)?;
+        let vocab = tokenizer_file::vocab(path, requested.line_ends, requested.documents)?;
+        return Ok(GivenVocab { vocab, shift: Some(0) });
+    }
     let kind = args.settings.is_explicit("token").then_some(args.token);
     let vocab = match read_vocab(path, kind, Some(requested.normalization)) {
         // only a normalization that the user set contradicts that of a vocab.json
@@ -39,7 +45,7 @@ pub(crate) fn load(path: &Path, args: &TrainArgs, source: &TextSource) -> Result
     let is_shifted = |shift: u32| {
         (shift..).zip(&vocab.file_ids()[shift as usize..]).all(|(id, file_id)| *file_id == Some(id - shift))
     };
-    let has_added_unknown = vocab.unknown().is_none();
+    let has_added_unknown = vocab.file_ids().first() == Some(&None);
     let shift = Some(u32::from(has_added_unknown)).filter(|&shift| is_shifted(shift));
     if vocab.is_stored() {
         return Ok(GivenVocab { vocab: vocab.into_vocab(), shift });
@@ -47,6 +53,17 @@ pub(crate) fn load(path: &Path, args: &TrainArgs, source: &TextSource) -> Result
     let vocab = vocab.into_vocab().with_line_ends(requested.line_ends);
     let vocab = vocab.with_documents(requested.documents).map_err(rnnlm_model::Error::from)?;
     Ok(GivenVocab { vocab, shift })
+}
+
+/// An error if the command line sets another tokenization than that of `--tokenizer`.
+fn require_no_other_tokens(args: &TrainArgs) -> Result<()> {
+    let refused =
+        ["token", "normalize", "min_freq", "max_vocab"].into_iter().find(|name| args.settings.is_explicit(name));
+    match refused {
+        None => Ok(()),
+        Some(name) => Err(Failure::usage(format!("--tokenizer and {} cannot be used together", flag(name)))
+            .with_hint("the tokenizer has its own tokens and its own normalization")),
+    }
 }
 
 /// A given vocabulary.

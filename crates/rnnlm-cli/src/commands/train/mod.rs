@@ -1,6 +1,8 @@
 //! `rnnlm train`: trains a new run or resumes one. Everything that can be checked is checked before a folder is
 //! created.
 
+mod adaptive_args;
+mod arg_values;
 mod args;
 mod checkpoint;
 mod config;
@@ -9,7 +11,6 @@ mod given_vocab;
 mod init_from;
 mod new_run;
 mod options;
-mod prefixes;
 mod print_config;
 mod resume;
 mod run_text;

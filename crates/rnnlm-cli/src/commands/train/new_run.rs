@@ -30,7 +30,8 @@ pub(crate) fn run(args: &TrainArgs, ranks: &Ranks) -> Result<Exit> {
     let stem = format!("{}-{}", source.stem(), cell.as_str());
     let choose = || RunFolder::choose(args.out.as_ref(), args.force, &stem);
     let folder = ranks.is_first().then(choose).transpose()?;
-    let (corpus_options, text) = ranks.first_then_others(|| match (&initial_run, &args.vocab, &source) {
+    let given_vocab = args.vocab.as_ref().or(args.tokenizer.as_ref());
+    let (corpus_options, text) = ranks.first_then_others(|| match (&initial_run, given_vocab, &source) {
         (Some(run), ..) => init_from::read_corpus(run, args, &source),
         (None, Some(path), _) => given_vocab::read_text(path, args, &source),
         (None, None, TextSource::Cache(folder)) => given_vocab::read_cache(folder, args, &source),
@@ -44,6 +45,9 @@ pub(crate) fn run(args: &TrainArgs, ranks: &Ranks) -> Result<Exit> {
         Some(run) => init_from::model_config(run, args, text.corpus.vocab.len())?,
         None => config::model_config(args, text.corpus.vocab.len()),
     };
+    model.validate()?;
+    train.validate_for(&model)?;
+    config::require_frequency_order(&model, &text.corpus.vocab)?;
     let record = text.record(&args.corpus(), &corpus_options)?;
     let validation = Validation {
         fraction: args.val_fraction,
@@ -53,7 +57,8 @@ pub(crate) fn run(args: &TrainArgs, ranks: &Ranks) -> Result<Exit> {
     };
     let (split, validation) = Split::new(text, validation)?;
     signals::install(ranks.size() > 1)?;
-    let config = RunConfig { validation, ..RunConfig::new(record, model, train) };
+    let sizes = Some(split.sizes()?);
+    let config = RunConfig { validation, sizes, ..RunConfig::new(record, model, train) };
     let prefixes = default_prefix::of_samples(named_prefixes, &config, &split.text.corpus.vocab);
     let task = NewRunTask { args, ranks, initial_run, corpus_options, split, prefixes, config, folder };
     compute::run_quietly(&args.compute, task)

@@ -18,7 +18,7 @@ use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
 use crate::ranks::Ranks;
 use crate::text::{self, Text};
-use crate::{default_prefix, disk_space, human, memory, signals};
+use crate::{default_prefix, disk_space, human, memory, signals, tokenizer_file};
 
 /// Resumes the run in `path`.
 pub(crate) fn run(args: &TrainArgs, path: &Path, ranks: &Ranks) -> Result<Exit> {
@@ -35,6 +35,9 @@ pub(crate) fn run(args: &TrainArgs, path: &Path, ranks: &Ranks) -> Result<Exit> 
             .with_hint(format!("give it the same text again: {hint}")));
     }
     require_same_settings(args, &source, &config, path)?;
+    if let (Some(tokenizer), Some(writer)) = (&args.tokenizer, &writer) {
+        tokenizer_file::require_same(tokenizer, writer.run())?;
+    }
     let args = &options::of_run(args, &config, path)?;
     let writer = writer.map(|writer| writer.keep_checkpoints(args.keep));
     // a text at a new location can have another encoding

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use rnnlm_model::{EpochProgress, EpochReport, Generator, Metrics, Position, Run, Sampler, TrainConfig, Trainer};
+use rnnlm_model::{
+    Best, EpochProgress, EpochReport, Generator, Metrics, Position, Run, Sampler, TokenSize, TokenSizes, TrainConfig,
+    Trainer,
+};
 use rnnlm_rnn::Recurrence;
 use rnnlm_vocab::{CorpusOptions, LineEndConversion, LineEndings, Normalization, TextEncoding};
 use serde_json::{Map, Value, json};
@@ -284,10 +287,17 @@ impl Session<'_> {
         let epochs: Vec<&Metrics> = metrics.iter().filter(|line| line.minibatch.is_none()).collect();
         let perplexity =
             epochs.last().map(|epoch| epoch.perplexity).or(partial.and_then(|progress| progress.perplexity));
+        let val_perplexity = epochs.last().and_then(|epoch| epoch.val_perplexity);
+        let TokenSizes { training, validation } = self.split.sizes()?;
+        let of_validation = |bits: fn(&TokenSize, f64) -> Option<f64>| bits(&validation?, val_perplexity?);
         if self.args.format == Format::Json {
             return output::json(&json!({
                 "perplexity": perplexity,
-                "val_perplexity": epochs.last().and_then(|epoch| epoch.val_perplexity),
+                "bits_per_char": perplexity.and_then(|perplexity| training.bits_per_char(perplexity)),
+                "bits_per_byte": perplexity.and_then(|perplexity| training.bits_per_byte(perplexity)),
+                "val_perplexity": val_perplexity,
+                "val_bits_per_char": of_validation(TokenSize::bits_per_char),
+                "val_bits_per_byte": of_validation(TokenSize::bits_per_byte),
                 "val_perplexity_reason": epochs.last().and_then(|epoch| epoch.val_perplexity_reason),
                 "best": position.best.map(|best| json!({ "epoch": best.epoch, "val_perplexity": best.perplexity })),
                 "stopped_early": trainer.should_stop_early() && position.epoch < trainer.config().epochs,
@@ -307,21 +317,14 @@ impl Session<'_> {
             }));
         }
         let speed = human::thousands(tokens_per_second.round() as u64);
+        let bits = perplexity.and_then(|perplexity| human::bits(&training, perplexity));
         let perplexity = perplexity.map_or("unknown".to_owned(), human::perplexity);
-        let so_far = match partial {
-            Some(EpochProgress { minibatch, .. }) if epochs.is_empty() => {
-                format!(" over {}", human::count(minibatch as u64, "step"))
-            }
-            _ => String::new(),
-        };
+        let so_far = partial
+            .filter(|_| epochs.is_empty())
+            .map_or(String::new(), |progress| format!(" over {}", human::count(progress.minibatch as u64, "step")));
         let mut text = format!("perplexity {perplexity}{so_far}, {speed} tokens/s on {device}\n");
-        if let Some(best) = position.best {
-            let perplexity = human::perplexity(best.perplexity);
-            text.push_str(&format!(
-                "best validation perplexity {perplexity} in epoch {}, best.safetensors\n",
-                best.epoch
-            ));
-        }
+        text.extend(bits.map(|bits| format!("{bits}\n")));
+        text.extend(position.best.map(|best| best_result(best, validation)));
         for sample in samples.values().filter_map(Value::as_str) {
             text.push_str(&format!("{}\n", without_line_start(sample)));
         }
@@ -331,6 +334,15 @@ impl Session<'_> {
         text.push_str(&format!("run {}\n", run.path().display()));
         output::text(&text)
     }
+}
+
+/// The lines of the best model on a validation set of this size.
+fn best_result(best: Best, size: Option<TokenSize>) -> String {
+    let Best { epoch, perplexity } = best;
+    let bits = size.and_then(|size| human::bits(&size, perplexity));
+    let bits = bits.map_or(String::new(), |bits| format!("{bits} of the validation set\n"));
+    let perplexity = human::perplexity(perplexity);
+    format!("best validation perplexity {perplexity} in epoch {epoch}, best.safetensors\n{bits}")
 }
 
 /// A sample without the line end that stands for the start of a line.

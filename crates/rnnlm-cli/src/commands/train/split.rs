@@ -1,6 +1,6 @@
 //! The training tokens and the validation set, which is a part of the training text or another text.
 
-use rnnlm_model::{TextTokens, ValidationRecord};
+use rnnlm_model::{TextTokens, TokenSize, TokenSizes, ValidationRecord};
 use rnnlm_vocab::{CorpusOptions, DocumentList, TextEncoding, TextIds, Vocab};
 
 use crate::failure::{Failure, Result};
@@ -83,6 +83,29 @@ impl Split {
             validation: self.validation().map_or(0, |text| text.num_tokens()),
             documents: self.training().num_documents(),
         }
+    }
+
+    /// The sizes of the whole text and of the validation set.
+    ///
+    /// # Errors
+    /// If ids that are stored in files cannot be read.
+    pub(crate) fn sizes(&self) -> Result<TokenSizes> {
+        let training = TokenSize::new(self.text.corpus.tokens, self.text.corpus.text);
+        // the first token of a stream is not scored
+        let of_stream = |text: &Text, start: usize| -> Result<TokenSize> {
+            let (ids, scored) = (text.ids(), start + 1..text.ids().len());
+            let [size, _] = text.corpus.text_sizes(ids, scored.clone())?;
+            Ok(TokenSize::new(scored.len() as u64, size))
+        };
+        let validation = match (&self.validation_text, &self.division) {
+            _ if self.validation().is_none() => None,
+            (Some(text), Division::Stream(_)) => Some(of_stream(text, 0)?),
+            (Some(text), Division::Documents(..)) => Some(TokenSize::new(text.corpus.tokens, text.corpus.text)),
+            (None, Division::Stream(start)) => Some(of_stream(&self.text, *start)?),
+            // documents of the text have the mean size of its tokens
+            (None, Division::Documents(..)) => Some(training),
+        };
+        Ok(TokenSizes { training, validation })
     }
 
     /// The validation set, if there is one.

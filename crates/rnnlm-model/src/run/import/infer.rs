@@ -4,8 +4,8 @@ use rnnlm_rnn::{Cell, Nonlinearity};
 use serde::Deserialize;
 
 use super::modules::NamedTensors;
-use crate::ModelConfig;
 use crate::import_error::ImportError;
+use crate::{AdaptiveSoftmax, ModelConfig};
 
 /// The tensor from which the cell and the hidden size are inferred.
 const RECURRENT: &str = "rnn.weight_hh_l0";
@@ -49,7 +49,11 @@ pub(super) fn infer(tensors: &NamedTensors<'_>) -> Result<ModelConfig, ImportErr
             (cell, hidden_size)
         }
     };
-    let [vocab_size, _] = matrix("linear.weight")?;
+    let adaptive = if has("softmax.head.weight") { Some(infer_adaptive(tensors, matrix)?) } else { None };
+    let (vocab_size, adaptive_softmax) = match adaptive {
+        Some((vocab_size, softmax)) => (vocab_size, Some(softmax)),
+        None => (matrix("linear.weight")?[0], None),
+    };
     let embedding_size = if has("embedding.weight") { matrix("embedding.weight")?[1] } else { 0 };
     let untied = ModelConfig {
         cell,
@@ -57,6 +61,7 @@ pub(super) fn infer(tensors: &NamedTensors<'_>) -> Result<ModelConfig, ImportErr
         num_layers: (0..).take_while(|layer| has(&format!("{weight}_l{layer}"))).count(),
         bidirectional,
         embedding_size,
+        adaptive_softmax,
         ..ModelConfig::book(vocab_size)
     };
     let is_wide_enough = embedding_size == untied.stack().output_size();
@@ -73,6 +78,33 @@ fn is_recurrent(name: &str) -> bool {
 fn cell_of(rows: usize, hidden_size: usize, is_recurrent: bool) -> Option<Cell> {
     let mut cells = Cell::defaults().filter(|cell| cell.recurrent_blocks().is_empty() != is_recurrent);
     cells.find(|cell| hidden_size > 0 && cell.num_gates().checked_mul(hidden_size) == Some(rows))
+}
+
+/// The vocabulary size and the settings of an adaptive softmax.
+fn infer_adaptive(
+    tensors: &NamedTensors<'_>,
+    matrix: impl Fn(&str) -> Result<[usize; 2], ImportError>,
+) -> Result<(usize, AdaptiveSoftmax), ImportError> {
+    let [classes, in_features] = matrix("softmax.head.weight")?;
+    let mut clusters = Vec::new();
+    while tensors.get(&format!("softmax.tail.{}.0.weight", clusters.len())).is_some() {
+        let part = |part: usize| matrix(&format!("softmax.tail.{}.{part}.weight", clusters.len()));
+        let ([features, _], [size, _]) = (part(0)?, part(1)?);
+        clusters.push([size, features]);
+    }
+    let sizes = clusters.iter().try_fold(0_usize, |sum, [size, _]| sum.checked_add(*size));
+    let shortlist = classes.checked_sub(clusters.len()).filter(|&shortlist| shortlist > 0);
+    let head_bias = tensors.get("softmax.head.bias").is_some();
+    let softmax = shortlist.and_then(|shortlist| {
+        let vocab_size = sizes?.checked_add(shortlist)?;
+        let softmax = AdaptiveSoftmax::of_clusters(in_features, shortlist, &clusters, head_bias)?;
+        Some((vocab_size, softmax))
+    });
+    softmax.ok_or_else(|| ImportError::Clusters {
+        tensor: tensors.file_name("softmax.head.weight"),
+        found: vec![classes, in_features],
+        clusters,
+    })
 }
 
 /// Whether both tensors exist and are equal, as PyTorch saves tied weights.
@@ -98,7 +130,12 @@ pub(super) fn with_options(
 ) -> Result<ModelConfig, ImportError> {
     let describes_shapes = |stored: &ModelConfig| {
         let same_cell = stored.cell.as_str() == inferred.cell.as_str();
-        same_cell && ModelConfig { cell: inferred.cell, ..stored.clone() } == inferred
+        let cutoffs = |model: &ModelConfig| model.adaptive_softmax.as_ref().map(|softmax| softmax.cutoffs.clone());
+        // another `div_value` can give the same shapes
+        let adaptive_softmax = inferred.adaptive_softmax.clone();
+        same_cell
+            && cutoffs(stored) == cutoffs(&inferred)
+            && ModelConfig { cell: inferred.cell, adaptive_softmax, ..stored.clone() } == inferred
     };
     if let Some(stored) = stored.filter(describes_shapes) {
         return match requested {

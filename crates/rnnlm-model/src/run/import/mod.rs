@@ -1,6 +1,6 @@
 //! Import of weights that PyTorch trained: a `safetensors` file of a model with an embedding or one-hot input, a
-//! `torch.nn.{RNN,GRU,LSTM}`, minGRU or minLSTM, and a `torch.nn.Linear`. `modules.rs` gives its tensors the names of the book's `RNNModel`.
-//! Settings are inferred from names and shapes:
+//! `torch.nn.{RNN,GRU,LSTM}`, minGRU or minLSTM, and a `torch.nn.Linear` or a `torch.nn.AdaptiveLogSoftmaxWithLoss`.
+//! `modules.rs` gives its tensors the names of the book's `RNNModel`. Settings are inferred from names and shapes:
 //!
 //! ```text
 //! H = columns of rnn.weight_hh_l0
@@ -9,6 +9,7 @@
 //! rnn.weight_hh_l0_reverse          bidirectional
 //! embedding.weight [V, E]           learned embedding, else one-hot input; tied if linear.weight has the same bits
 //! linear.weight [V, directions·H]   vocabulary size
+//! softmax.head.weight and others    adaptive softmax instead of linear.weight: the cutoffs, div_value
 //! ```
 //!
 //! Without `weight_hh_l*` and `bias_hh_l*`, `H` and `L` are those of `linear.weight` and `rnn.weight_ih_l*`, and `rows of
@@ -121,7 +122,10 @@ impl Checkpoint {
             path: path.to_owned(),
             sha256: digest::sha256(bytes),
             modules: modules.collect(),
-            output_weight: tensors.file_name("linear.weight"),
+            output_weight: tensors.file_name(match model.adaptive_softmax {
+                Some(_) => "softmax.head.weight",
+                None => "linear.weight",
+            }),
             model,
             layout,
             values,
@@ -157,6 +161,9 @@ impl Checkpoint {
         if rows != tokens {
             let reason = ImportError::VocabSize { tensor: self.output_weight, rows, tokens };
             return Err(Error::Import { path: self.path, reason });
+        }
+        if self.model.adaptive_softmax.is_some() && !vocab.has_file_order() {
+            return Err(Error::Import { path: self.path, reason: ImportError::ClusterOrder });
         }
         let Self { path, sha256, model, layout, values, .. } = self;
         let (model, layout, values) = match vocab.has_file_order() {

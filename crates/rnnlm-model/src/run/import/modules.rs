@@ -5,6 +5,8 @@
 //! 3. The embedding and the output layer are recognized by the last attribute of their path that is not a number:
 //!    `embed` in `module.encoder.embed.0.weight`. Prefixes such as `model.` and `module.` have no effect.
 //!
+//! 4. A module with `head.weight` and `tail.0.0.weight` is an adaptive softmax, under any name.
+//!
 //! A module with two candidates, or a weight without a recognized name, is an error.
 
 use std::collections::{BTreeMap, HashMap};
@@ -46,7 +48,7 @@ pub enum ModuleKind {
     Embedding,
     /// A `torch.nn.RNN`, `GRU` or `LSTM`.
     Recurrent,
-    /// A `torch.nn.Linear` from the layers' output to the logits.
+    /// A `torch.nn.Linear` from the layers' output to the logits, or a `torch.nn.AdaptiveLogSoftmaxWithLoss`.
     Output,
 }
 
@@ -104,7 +106,12 @@ pub(super) struct NamedTensors<'a> {
     tensors: BTreeMap<String, NamedTensor<'a>>,
     /// The path of each module after renaming.
     modules: BTreeMap<ModuleKind, String>,
+    /// Whether the output module is an adaptive softmax.
+    is_adaptive: bool,
 }
+
+/// The attribute of an adaptive softmax in our names.
+const ADAPTIVE: &str = "softmax";
 
 impl<'a> NamedTensors<'a> {
     pub(super) fn new(
@@ -115,8 +122,12 @@ impl<'a> NamedTensors<'a> {
         let mut tensors = BTreeMap::from_iter(file.tensors());
         add_shared(&mut tensors, metadata);
         let renamed = rename(tensors, renames)?;
-        let modules = find_modules(&renamed)?;
+        let adaptive = adaptive_path(&renamed)?;
+        let modules = find_modules(&renamed, adaptive.as_deref())?;
         let canonical = |name: String| {
+            if let Some(parameter) = adaptive.as_ref().and_then(|path| within(&name, path)) {
+                return join(ADAPTIVE, parameter);
+            }
             let (module, parameter) = split(&name);
             match modules.iter().find(|(_, path)| *path == module) {
                 Some((kind, _)) => format!("{}.{parameter}", kind.as_str()),
@@ -127,7 +138,7 @@ impl<'a> NamedTensors<'a> {
         for (name, tensor) in renamed {
             insert(&mut tensors, canonical(name), tensor)?;
         }
-        Ok(Self { tensors, modules })
+        Ok(Self { tensors, modules, is_adaptive: adaptive.is_some() })
     }
 
     /// The tensor with one of our names.
@@ -154,6 +165,10 @@ impl<'a> NamedTensors<'a> {
             return named.file_name.clone();
         }
         let (module, parameter) = split(name);
+        let adaptive = within(name, ADAPTIVE).filter(|_| self.is_adaptive);
+        if let (Some(path), Some(parameter)) = (self.modules.get(&ModuleKind::Output), adaptive) {
+            return join(path, parameter);
+        }
         match self.modules.iter().find(|(kind, _)| kind.as_str() == module) {
             Some((_, path)) => join(path, parameter),
             None => name.to_owned(),
@@ -224,11 +239,35 @@ fn insert<'a>(
     Ok(())
 }
 
-/// The path of each module.
-fn find_modules(tensors: &BTreeMap<String, NamedTensor<'_>>) -> Result<BTreeMap<ModuleKind, String>, ImportError> {
+/// The path of the adaptive softmax, if there is one.
+fn adaptive_path(tensors: &BTreeMap<String, NamedTensor<'_>>) -> Result<Option<String>, ImportError> {
+    let paths = tensors.keys().filter_map(|name| match name.as_str() {
+        "head.weight" => Some(""),
+        name => name.strip_suffix(".head.weight"),
+    });
+    let paths = paths.filter(|path| tensors.contains_key(&join(path, "tail.0.0.weight")));
+    let mut paths: Vec<String> = paths.map(str::to_owned).collect();
+    match paths.len() {
+        0 | 1 => Ok(paths.pop()),
+        _ => Err(ImportError::Ambiguous { module: ModuleKind::Output.description(), candidates: paths }),
+    }
+}
+
+/// The rest of a tensor's name that is within the module `path`.
+fn within<'a>(name: &'a str, path: &str) -> Option<&'a str> {
+    let rest = if path.is_empty() { Some(name) } else { name.strip_prefix(path)?.strip_prefix('.') };
+    rest.filter(|rest| rest.starts_with("head.") || rest.starts_with("tail."))
+}
+
+/// The path of each module. The path of an adaptive softmax is known.
+fn find_modules(
+    tensors: &BTreeMap<String, NamedTensor<'_>>,
+    adaptive: Option<&str>,
+) -> Result<BTreeMap<ModuleKind, String>, ImportError> {
     let mut candidates = BTreeMap::<ModuleKind, BTreeMap<&str, bool>>::new();
     let mut others = Vec::new();
-    for (name, NamedTensor { tensor, .. }) in tensors {
+    let is_other = |name: &str| adaptive.is_none_or(|path| within(name, path).is_none());
+    for (name, NamedTensor { tensor, .. }) in tensors.iter().filter(|(name, _)| is_other(name)) {
         let (module, parameter) = split(name);
         let is_matrix = tensor.shape().len() == 2;
         match ModuleKind::of(module, parameter) {
@@ -238,6 +277,10 @@ fn find_modules(tensors: &BTreeMap<String, NamedTensor<'_>>) -> Result<BTreeMap<
         }
     }
     let mut modules = BTreeMap::new();
+    if let Some(path) = adaptive {
+        modules.insert(ModuleKind::Output, path.to_owned());
+        candidates.remove(&ModuleKind::Output);
+    }
     for (kind, mut candidates) in candidates {
         // a normalization layer such as `out_norm` has a weight of one dimension
         if candidates.values().any(|&has_matrix| has_matrix) {

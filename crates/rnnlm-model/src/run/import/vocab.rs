@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rnnlm_vocab::{Normalization, TokenKind, UNKNOWN_TOKEN, VOCAB_FORMAT_VERSION, Vocab};
+use rnnlm_vocab::{Normalization, TokenKind, UNKNOWN_TOKEN, VOCAB_FORMAT_VERSION, Vocab, load_subwords};
 
 use super::super::files::read_bounded;
 use super::super::names::MAX_VOCAB_BYTES;
@@ -33,7 +33,8 @@ impl ImportVocab {
         &self.vocab
     }
 
-    /// Spelling and id of the unknown token in the file, or `None` if the file has none and `<unk>` was added.
+    /// Spelling and id of the unknown token in the file, or `None` if the file has none. Then `<unk>` was added, except to
+    /// subwords that represent every text.
     pub fn unknown(&self) -> Option<(&str, u32)> {
         self.unknown.as_ref().map(|(token, id)| (token.as_ref(), *id))
     }
@@ -89,13 +90,15 @@ impl ImportVocab {
 impl From<Vocab> for ImportVocab {
     fn from(vocab: Vocab) -> Self {
         let file_ids = (0..vocab.len() as u32).map(Some).collect();
-        Self { vocab, file_ids, unknown: Some((UNKNOWN_TOKEN.into(), 0)), is_stored: true }
+        let unknown = vocab.unknown_id().map(|id| (vocab.token(id).unwrap_or_default().into(), id));
+        Self { vocab, file_ids, unknown, is_stored: true }
     }
 }
 
 /// Reads a vocabulary from a file:
 ///
 /// - the `vocab.json` of a run;
+/// - the `tokenizer.json` of a tokenizer of subwords, whose ids stay as they are;
 /// - a JSON array of the tokens in the order of their ids;
 /// - a JSON object of `token: id` or `id: token`, with the ids 0 to V − 1;
 /// - other text: one token per line, in the order of the ids. For [`TokenKind::Char`] and
@@ -115,6 +118,13 @@ pub fn read_vocab(path: &Path, kind: Option<TokenKind>, normalization: Option<No
     let has_digest = match parse(path, &bytes, requested_kind)? {
         Content::Tokens(tokens) => {
             return ImportVocab::from_tokens(requested_kind, normalization.unwrap_or_default(), tokens);
+        }
+        Content::Tokenizer => {
+            if let Some(requested) = kind.filter(|&kind| kind != TokenKind::Subword) {
+                return Err(mismatch("token", requested.to_string(), TokenKind::Subword.to_string()));
+            }
+            let vocab = Vocab::from_tokenizer(load_subwords(&String::from_utf8_lossy(&bytes))?)?;
+            return Ok(ImportVocab { is_stored: false, ..vocab.into() });
         }
         Content::Stored { has_digest } => has_digest,
     };

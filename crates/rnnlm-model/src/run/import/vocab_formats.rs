@@ -14,6 +14,8 @@ pub(super) enum Content {
     Tokens(Vec<Box<str>>),
     /// A `vocab.json` of this program, with or without a digest. It is not read yet.
     Stored { has_digest: bool },
+    /// The `tokenizer.json` of a tokenizer of subwords. It is not read yet.
+    Tokenizer,
 }
 
 /// Parses a file. A file `*.json` is JSON. Another file is JSON if it parses as an array or an object, else one token per
@@ -56,6 +58,11 @@ fn from_dict(entries: Vec<(Box<str>, Entry)>) -> Result<Content> {
     });
     if is_stored {
         return Ok(Content::Stored { has_digest: entries.iter().any(|(key, _)| &**key == "sha256") });
+    }
+    let is_component =
+        |name: &str| entries.iter().any(|(key, value)| &**key == name && matches!(value, Entry::Other(_)));
+    if is_component("model") && is_component("added_tokens") {
+        return Ok(Content::Tokenizer);
     }
     let len = entries.len();
     let mut tokens: Vec<Option<Box<str>>> = vec![None; len];

@@ -1,6 +1,6 @@
 //! The output of kenlm's `query`: each token with its id and its log-probability to base 10, and sums.
 
-use rnnlm_vocab::{UNKNOWN_ID, Vocab};
+use rnnlm_vocab::Vocab;
 
 use super::super::document::ScoredDocument;
 use super::super::format::Format;
@@ -33,7 +33,7 @@ impl Format for Kenlm<'_> {
             let log10 = Base::Ten.convert(f64::from(token.log_probability));
             let name = if token.is_end { "</s>".into() } else { surface(token.text) };
             self.tokens += 1;
-            if token.id == UNKNOWN_ID {
+            if token.is_unknown {
                 self.total_of_unknown += log10;
                 self.scored_unknown += 1;
             }

@@ -1,6 +1,6 @@
 //! The output of SRILM's `ngram -ppl -debug 2`: each token given the one before it, and sums.
 
-use rnnlm_vocab::{UNKNOWN_ID, Vocab};
+use rnnlm_vocab::Vocab;
 
 use super::super::document::ScoredDocument;
 use super::super::format::Format;
@@ -51,7 +51,7 @@ impl Format for Srilm<'_> {
             let name = if token.is_end { "</s>".to_owned() } else { surface(token.text).into_owned() };
             let more = if token.index == 0 { " " } else { " ..." };
             let log10 = Base::Ten.convert(f64::from(token.log_probability));
-            let is_unknown = token.id == UNKNOWN_ID;
+            let is_unknown = token.is_unknown;
             stats.words += u64::from(!token.is_end);
             stats.ends += u64::from(token.is_end);
             let (kind, log10) = if is_unknown { ("OOV", f64::NEG_INFINITY) } else { ("RNN", log10) };

@@ -1,6 +1,5 @@
 //! Tables: tab-separated values, and one JSON object for each row.
 
-use rnnlm_vocab::UNKNOWN_ID;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -180,7 +179,7 @@ impl<'a> TokenRow<'a> {
             surprisal_bits: Base::Two.convert(0.0 - f64::from(token.log_probability)) as f32,
             rank,
             entropy_bits: Base::Two.convert(entropy) as f32,
-            unknown: token.id == UNKNOWN_ID,
+            unknown: token.is_unknown,
             model: "",
         }
     }

@@ -1,4 +1,4 @@
-//! Stage 6, output: the linear layer `torch.nn.Linear(H, V)`, whose logits enter the softmax cross-entropy.
+//! The linear output layer `torch.nn.Linear(H, V)`, whose logits enter the softmax cross-entropy.
 //!
 //! ```text
 //! forward                                     backward
@@ -11,22 +11,17 @@ use rnnlm_tensor::{Backend, Transpose, View, ViewMut, ops};
 
 use crate::Result;
 
-/// Bytes of logits that a workspace holds at a time. The logits of a minibatch of the book have 125 kB; with a vocabulary of
-/// 50,000 words they would have 224 MB.
-pub(crate) const LOGITS_BYTES: usize = 64_000_000;
-
 /// With at most this many rows, the packed weight is kept between calls: decoding steps repeat with the same parameters.
 pub(crate) const KEEP_PACKED_MAX_ROWS: usize = 32;
 
 /// `linear`: from the output of the recurrent layers to one logit per vocabulary entry.
 #[derive(Clone, Debug)]
-pub(crate) struct OutputLayer {
+pub(crate) struct LinearOutput {
     weight: ParameterId,
     bias: ParameterId,
-    vocab_size: usize,
 }
 
-impl OutputLayer {
+impl LinearOutput {
     /// Appends `linear.weight` `[V, H]` and `linear.bias` `[V]` to the layout. With `tied`, the weight is a second name of
     /// that parameter.
     pub(crate) fn new(
@@ -39,12 +34,7 @@ impl OutputLayer {
             Some(tied) => layout.add_name("linear.weight", tied),
             None => layout.add_weight("linear.weight", [vocab_size, input_size], input_size)?,
         };
-        Ok(Self { weight, bias: layout.add_bias("linear.bias", vocab_size, input_size)?, vocab_size })
-    }
-
-    /// The number of rows of logits that fit in `bytes`, at least 1.
-    pub(crate) fn rows_within(&self, bytes: usize) -> usize {
-        (bytes / size_of::<f32>() / self.vocab_size.max(1)).max(1)
+        Ok(Self { weight, bias: layout.add_bias("linear.bias", vocab_size, input_size)? })
     }
 
     /// `logits = y Wᵀ + b`; with few rows, `cache` keeps the packed weight.
@@ -63,7 +53,7 @@ impl OutputLayer {
         Ok(ops::linear_packed(backend, y, (weight, parameters.version()), cache, bias, logits)?)
     }
 
-    /// The backward pass of [`OutputLayer::forward`]. It overwrites `grad_y` and adds to the parameters' gradients.
+    /// The backward pass of [`LinearOutput::forward`]. It overwrites `grad_y` and adds to the parameters' gradients.
     pub(crate) fn backward<B: Backend>(
         &self,
         backend: &B,
