@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rnnlm_model::{AdaptiveSoftmax, Average, OptimizerConfig, Regularization, TrainConfig};
 use rnnlm_rnn::{Cell, ParameterLayout};
-use rnnlm_tensor::Mask;
+use rnnlm_tensor::{Mask, MaskRows};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -146,7 +146,7 @@ impl Case {
 
 impl From<Dropout> for Mask {
     fn from(Dropout { probability, seed, step }: Dropout) -> Self {
-        Self { probability, seed, layer: 0, step, period: 0 }
+        Self { probability, seed, layer: 0, step, period: 0, rows: MaskRows::default() }
     }
 }
 

@@ -96,6 +96,9 @@ pub(crate) fn training(train: &TrainConfig) -> String {
         0.0 => format!("clip {}", train.clip),
         bound => format!("clip by value {bound}"),
     });
+    if train.shards > 1 {
+        parts.push(format!("{} shards", train.shards));
+    }
     if train.accumulate > 1 {
         parts.push(format!("gradients of {} minibatches", train.accumulate));
     }

@@ -26,7 +26,9 @@ mod output;
 mod prefix;
 mod process_memory;
 mod progress;
+mod ranks;
 mod repetition;
+mod report;
 mod run_folder;
 mod signals;
 mod status_line;
@@ -41,7 +43,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use commands::ParseError;
-use failure::{Exit, Failure};
+use failure::Exit;
+use report::report;
 use terminal::Escaped;
 
 fn main() -> ExitCode {
@@ -76,13 +79,4 @@ fn print_parse_error(error: &clap::Error, line: &[OsString]) {
     } else {
         let _ = error.print();
     }
-}
-
-/// Prints an error to standard error, unless a reader has closed the pipe: it has read what it wants.
-fn report(failure: &Failure) -> Exit {
-    if failure.is_closed_pipe() {
-        return Exit::Success;
-    }
-    failure.print();
-    failure.exit()
 }

@@ -20,6 +20,9 @@ pub(crate) fn error_line(line: &str) {
 
 /// Writes text to standard error as it is.
 pub(crate) fn error_text(text: &str) {
+    if SILENT.load(Ordering::Relaxed) {
+        return;
+    }
     let _ = stderr().write_all(text.as_bytes());
 }
 
@@ -31,6 +34,13 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const READING_DELAY: Duration = Duration::from_millis(500);
 
 static QUIET: AtomicBool = AtomicBool::new(false);
+
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Suppresses everything on standard error, for a process whose messages another one prints, or ends that.
+pub(crate) fn set_silent(is_silent: bool) {
+    SILENT.store(is_silent, Ordering::Relaxed);
+}
 
 /// Suppresses the progress of reading texts, for `--quiet`.
 pub(crate) fn set_quiet() {
@@ -73,7 +83,8 @@ impl TerminalLine {
     /// An empty line; `None` if standard error is not a terminal that can redraw one.
     fn new() -> Option<Self> {
         let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
-        (stderr().is_terminal() && !is_dumb).then(Self::default)
+        let is_silent = SILENT.load(Ordering::Relaxed);
+        (stderr().is_terminal() && !is_dumb && !is_silent).then(Self::default)
     }
 
     /// Replaces the text.

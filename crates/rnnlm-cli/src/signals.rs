@@ -43,16 +43,19 @@ fn cannot_install(error: io::Error) -> Failure {
     Failure::failed(format!("cannot install the signal handler: {error}")).with_hint("try again")
 }
 
-/// Installs the handlers of signals that request a stop, unless they are installed.
-pub(crate) fn install() -> Result<()> {
+/// Installs the handlers of signals that request a stop, unless they are installed. For a process of a launcher, a second signal
+/// has no effect: the launcher forwards the signal that the terminal has sent already, and ends its processes itself.
+pub(crate) fn install(has_launcher: bool) -> Result<()> {
     static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
     // a second handler would take the first signal for the second one
     if IS_INSTALLED.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
     let installed = handled().try_for_each(|signal| {
-        // the flag is still unset when the first signal arrives here
-        flag::register_conditional_shutdown(signal, Exit::Interrupted as c_int, STOP_REQUESTED.clone())?;
+        if !has_launcher {
+            // the flag is still unset when the first signal arrives here
+            flag::register_conditional_shutdown(signal, Exit::Interrupted as c_int, STOP_REQUESTED.clone())?;
+        }
         request_stop(signal)
     });
     #[cfg(unix)]

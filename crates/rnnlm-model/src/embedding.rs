@@ -7,7 +7,7 @@
 //! Dropout of the embedding multiplies `W[id, :]` by `m[id]`, and locked dropout multiplies `x` by a mask
 //! ([`Regularization`]).
 
-use rnnlm_rnn::{ParameterId, ParameterLayout, ParameterSet};
+use rnnlm_rnn::{ParameterId, ParameterLayout, ParameterSet, Recurrence, StackMemory};
 use rnnlm_tensor::{Backend, Tensor, ops};
 
 use crate::{Regularization, Result};
@@ -26,6 +26,8 @@ pub(crate) struct Embedded<B: Backend> {
     pub(crate) x: Tensor<B>,
     /// `[T·N, E]`: its gradient.
     pub(crate) grad_x: Tensor<B>,
+    /// `[T·N / shards, E]`: `grad_x` of the rows of one shard; no rows if there is only one.
+    shard: Tensor<B>,
 }
 
 impl Embedding {
@@ -45,9 +47,11 @@ impl Embedding {
         self.weight
     }
 
-    /// Allocates the output for `rows` ids.
-    pub(crate) fn allocate<B: Backend>(&self, backend: &B, rows: usize) -> Result<Embedded<B>> {
-        Ok(Embedded { x: Tensor::padded(backend, rows, self.size)?, grad_x: Tensor::padded(backend, rows, self.size)? })
+    /// Allocates the output for `rows` ids in `num_shards` shards.
+    pub(crate) fn allocate<B: Backend>(&self, backend: &B, rows: usize, num_shards: usize) -> Result<Embedded<B>> {
+        let tensor = |rows: usize| Tensor::padded(backend, rows, self.size);
+        let shard = if num_shards == 1 { 0 } else { rows / num_shards };
+        Ok(Embedded { x: tensor(rows)?, grad_x: tensor(rows)?, shard: tensor(shard)? })
     }
 
     /// `x[r, :] = W[ids[r], :]`, and dropout.
@@ -63,17 +67,29 @@ impl Embedding {
         apply_dropout(backend, ids, regularization, &mut embedded.x)
     }
 
-    /// The backward pass of [`Embedding::forward`]. It adds to the weight's gradient and overwrites that of the output.
-    pub(crate) fn backward<B: Backend>(
+    /// The backward pass of [`Embedding::forward`]. It adds to the weight's gradient of each shard of `memory` and overwrites
+    /// that of the output.
+    pub(crate) fn backward<B: Recurrence>(
         &self,
         backend: &B,
-        ids: &B::Indices,
+        (ids, memory): (&B::Indices, &StackMemory<B>),
         regularization: &Regularization,
         embedded: &mut Embedded<B>,
-        gradients: &mut ParameterSet<B>,
+        gradients: &mut [ParameterSet<B>],
     ) -> Result<()> {
-        apply_dropout(backend, ids, regularization, &mut embedded.grad_x)?;
-        Ok(ops::scatter_add_rows(backend, embedded.grad_x.view(), ids, gradients.view_mut(self.weight))?)
+        let Embedded { grad_x, shard: rows, .. } = embedded;
+        apply_dropout(backend, ids, regularization, grad_x)?;
+        for (shard, gradients) in gradients.iter_mut().enumerate() {
+            let weight = gradients.view_mut(self.weight);
+            match memory.shard_rows() {
+                None => ops::scatter_add_rows(backend, grad_x.view(), ids, weight)?,
+                Some(shards) => {
+                    shards.gather(backend, shard, grad_x.view(), rows.view_mut())?;
+                    ops::scatter_add_rows(backend, rows.view(), memory.shard_ids(shard), weight)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

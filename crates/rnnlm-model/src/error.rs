@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::collective::CollectiveError;
 use crate::import_error::ImportError;
 
 /// The result type of this crate.
@@ -37,6 +38,17 @@ pub enum Error {
         /// Learning rate of the step.
         lr: f32,
     },
+    /// An exchange between ranks that failed during training.
+    #[error("step {step}: {cause}")]
+    Exchange {
+        /// Number of the step since the start of training, from 1.
+        step: u64,
+        /// What failed.
+        cause: CollectiveError,
+    },
+    /// An exchange between ranks that failed outside of a step.
+    #[error(transparent)]
+    Collective(#[from] CollectiveError),
     /// Tied weights with different shapes.
     #[error("tied weights need an embedding as wide as the layers' output: {embedding_size} and {output_size}")]
     TiedSizes {

@@ -62,13 +62,16 @@ impl GradientRanges {
         [before, rows, after]
     }
 
-    /// Sets all gradients to zero, and the ranges to those of a minibatch with these inputs, which the embedding contains.
+    /// Sets all gradients to zero, and the ranges to those of a minibatch with these inputs, which the embedding contains. The
+    /// first set has the sums of the last step in the ranges, and the others have unknown values.
     pub(crate) fn clear<B: Backend>(
         &mut self,
         backend: &B,
         inputs: &[u32],
-        gradients: &mut ParameterSet<B>,
+        gradients: &mut [ParameterSet<B>],
     ) -> Result<()> {
+        let Some((gradients, others)) = gradients.split_first_mut() else { return Ok(()) };
+        others.iter_mut().try_for_each(|shard| ops::fill(backend, 0.0, shard.flat_mut()))?;
         if backend.prefers_ranges() {
             for range in &self.ranges {
                 ops::fill(backend, 0.0, gradients.flat_mut().cols(range.clone()))?;

@@ -69,6 +69,7 @@
 
 mod average;
 pub mod beam;
+mod collective;
 mod config;
 mod constraint;
 mod continuation;
@@ -88,16 +89,20 @@ mod optimizer;
 mod output;
 mod position;
 mod queue;
+mod reduction;
 mod regularization;
 mod report;
 mod rng;
 mod run;
 pub mod sampler;
 mod scorer;
+mod shard_order;
+mod shards;
 mod trainer;
 mod workspace;
 
 pub use beam::BeamSearch;
+pub use collective::{Collective, CollectiveError, Single};
 pub use config::{
     AdaptiveSoftmax, Average, Init, ModelConfig, NonMonotone, OptimizerConfig, Plateau, Schedule, TextTokens,
     TrainConfig, TrainingMemory,

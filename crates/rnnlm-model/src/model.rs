@@ -1,6 +1,8 @@
 //! The language model: one-hot or embedded input, recurrent layers and output layer, under the parameter names of the book's
 //! `RNNModel` (attributes `rnn`, `linear` and `embedding`).
 
+mod losses;
+
 use std::ops::Range;
 
 use rnnlm_rnn::{ExecutionPath, Input, ParameterLayout, ParameterSet, Recurrence, Stack, State};
@@ -8,8 +10,10 @@ use rnnlm_tensor::{Tensor, View, ops};
 
 use crate::embedding::Embedding;
 use crate::gradient_ranges::GradientRanges;
-use crate::output::{AdaptiveOutput, LinearOutput, OutputLayer, TargetRows, logits_bytes, rows_within};
+use crate::output::{OutputLayer, logits_bytes, rows_within};
 use crate::regularization::{Regularization, RegularizedOutput};
+use crate::shard_order::ShardOrder;
+use crate::shards::Shards;
 use crate::{Error, Init, ModelConfig, OptimizerConfig, Result, TrainConfig, Workspace, init};
 
 /// A language model on a device.
@@ -127,9 +131,25 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If the device has not enough memory.
     pub fn workspace(&self, num_steps: usize, batch_size: usize) -> Result<Workspace<B>> {
+        self.workspace_of_rows(num_steps, batch_size, 1)
+    }
+
+    /// Allocates the memory for the rows of this rank's shards of minibatches of `num_steps` steps.
+    pub(crate) fn sharded_workspace(&self, num_steps: usize, shards: Shards) -> Result<Workspace<B>> {
+        let mut workspace = self.workspace_of_rows(num_steps, shards.rows().len(), shards.local().len())?;
+        if shards.count > 1 {
+            let output_size = self.stack.config().output_size();
+            workspace.shards = Some(ShardOrder::new(&self.backend, shards, num_steps, output_size)?);
+        }
+        Ok(workspace)
+    }
+
+    fn workspace_of_rows(&self, num_steps: usize, batch_size: usize, num_shards: usize) -> Result<Workspace<B>> {
         let (backend, rows) = (&self.backend, num_steps * batch_size);
-        let chunk = rows_within(self.logits_bytes, self.config.vocab_size).min(rows);
+        let chunk = rows_within(self.logits_bytes, self.config.vocab_size).min(rows / num_shards);
         let output_size = self.stack.config().output_size();
+        let memory = self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients();
+        let embedded = |embedding: &Embedding| embedding.allocate(backend, rows, num_shards);
         let clusters = match &self.output {
             OutputLayer::Linear(_) => None,
             OutputLayer::Adaptive(output) => Some(output.allocate(backend, rows, output_size)?),
@@ -139,14 +159,15 @@ impl<B: Recurrence> LanguageModel<B> {
             batch_size,
             inputs: backend.allocate_indices(rows)?,
             targets: backend.allocate_indices(rows)?,
-            embedded: self.embedding.as_ref().map(|embedding| embedding.allocate(backend, rows)).transpose()?,
-            memory: self.stack.memory(backend, self.path, [num_steps, batch_size])?.without_initial_gradients(),
+            embedded: self.embedding.as_ref().map(embedded).transpose()?,
+            memory: memory.with_shards(backend, num_shards)?,
             logits: Tensor::padded(backend, chunk, self.config.vocab_size)?,
             output_cache: B::LinearCache::default(),
             clusters,
             losses: Tensor::zeros(backend, rows, 1)?,
             grad_output: Tensor::padded(backend, rows, output_size)?,
-            loss_sum: Tensor::zeros(backend, 1, 1)?,
+            loss_sums: Tensor::zeros(backend, num_shards, 1)?,
+            shards: None,
             starts: Vec::new(),
             regularization: Regularization::default(),
             regularized_output: RegularizedOutput::new(),
@@ -196,7 +217,8 @@ impl<B: Recurrence> LanguageModel<B> {
     pub fn logits<'a>(&self, workspace: &'a mut Workspace<B>, rows: Range<usize>) -> Result<View<'a, B>> {
         let Workspace { memory, logits, output_cache, clusters, regularization, regularized_output, .. } = workspace;
         let (backend, parameters, len) = (&self.backend, &self.parameters, rows.len());
-        let y = regularized_output.view(regularization, &self.stack, memory).rows(rows);
+        let by_shard = workspace.shards.as_ref().and_then(ShardOrder::z);
+        let y = by_shard.unwrap_or_else(|| regularized_output.view(regularization, &self.stack, memory)).rows(rows);
         let out = logits.view_mut().rows(0..len);
         match (&self.output, clusters) {
             (OutputLayer::Adaptive(output), Some(clusters)) => {
@@ -225,14 +247,14 @@ impl<B: Recurrence> LanguageModel<B> {
     /// As [`LanguageModel::loss`].
     pub fn output_and_loss(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
         ops::fill(&self.backend, 0.0, gradients.flat_mut())?;
-        self.add_output_and_loss(workspace, gradients)
+        self.add_output_and_loss(workspace, std::slice::from_mut(gradients))
     }
 
-    /// Like [`LanguageModel::output_and_loss`]; adds to `gradients`.
+    /// Like [`LanguageModel::output_and_loss`]; adds to `gradients`, of which there is one set for each shard.
     pub(crate) fn add_output_and_loss(
         &self,
         workspace: &mut Workspace<B>,
-        gradients: &mut ParameterSet<B>,
+        gradients: &mut [ParameterSet<B>],
     ) -> Result<()> {
         self.losses(workspace, Some(gradients), None)
     }
@@ -275,79 +297,6 @@ impl<B: Recurrence> LanguageModel<B> {
         self.losses(workspace, None, inspect)
     }
 
-    /// The losses, and the gradients of the output layer and of the layers' output.
-    fn losses(
-        &self,
-        workspace: &mut Workspace<B>,
-        mut gradients: Option<&mut ParameterSet<B>>,
-        inspect: Option<&mut InspectLogits<'_, B>>,
-    ) -> Result<()> {
-        match &self.output {
-            OutputLayer::Linear(output) => self.linear_losses(output, workspace, gradients.as_deref_mut(), inspect)?,
-            OutputLayer::Adaptive(output) => {
-                self.adaptive_losses(output, workspace, gradients.as_deref_mut(), inspect)?;
-            }
-        }
-        let Workspace { memory, grad_output, regularization, regularized_output, batch_size, .. } = workspace;
-        if gradients.is_some() {
-            let layers = (&self.stack, &*memory);
-            regularized_output.backward(&self.backend, regularization, layers, *batch_size, grad_output)?;
-        }
-        Ok(ops::sum(&self.backend, workspace.losses.view(), workspace.loss_sum.view_mut())?)
-    }
-
-    /// Logits, losses and gradients, chunk by chunk, so that the logits of a large vocabulary are never all in memory.
-    fn linear_losses(
-        &self,
-        output: &LinearOutput,
-        workspace: &mut Workspace<B>,
-        mut gradients: Option<&mut ParameterSet<B>>,
-        mut inspect: Option<&mut InspectLogits<'_, B>>,
-    ) -> Result<()> {
-        let scale = 1.0 / workspace.rows() as f32;
-        for rows in workspace.chunks() {
-            let logits = self.logits(workspace, rows.clone())?;
-            if let Some(inspect) = inspect.as_deref_mut() {
-                inspect(rows.clone(), logits)?;
-            }
-            let Workspace { targets, memory, logits, losses, grad_output, regularization, regularized_output, .. } =
-                &mut *workspace;
-            let chunk = 0..rows.len();
-            let losses = losses.view_mut().rows(rows.clone());
-            let grad_logits = logits.view_mut().rows(chunk.clone());
-            let smoothing = regularization.label_smoothing;
-            ops::softmax_cross_entropy(&self.backend, scale, smoothing, targets, rows.clone(), grad_logits, losses)?;
-            if let Some(gradients) = gradients.as_deref_mut() {
-                let y = regularized_output.view(regularization, &self.stack, memory).rows(rows.clone());
-                let grad_logits = logits.view().rows(chunk);
-                let grad_y = grad_output.view_mut().rows(rows);
-                output.backward(&self.backend, &self.parameters, y, grad_logits, grad_y, gradients)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The losses and gradients of an adaptive softmax. Only `inspect` needs the probabilities of all tokens.
-    fn adaptive_losses(
-        &self,
-        output: &AdaptiveOutput,
-        workspace: &mut Workspace<B>,
-        gradients: Option<&mut ParameterSet<B>>,
-        inspect: Option<&mut InspectLogits<'_, B>>,
-    ) -> Result<()> {
-        if let Some(inspect) = inspect {
-            for rows in workspace.chunks() {
-                inspect(rows.clone(), self.logits(workspace, rows)?)?;
-            }
-        }
-        let Workspace { memory, logits, losses, grad_output, clusters, regularization, regularized_output, .. } =
-            &mut *workspace;
-        let Some(clusters) = clusters else { return Ok(()) };
-        let y = regularized_output.view(regularization, &self.stack, memory);
-        let targets = TargetRows { clusters, logits, losses: losses.view_mut(), grad_y: grad_output.view_mut() };
-        output.losses(&self.backend, &self.parameters, y, targets, gradients)
-    }
-
     fn read_mean_loss(&self, workspace: &Workspace<B>) -> Result<f32> {
         let mut sum = [0.0];
         self.backend.read(workspace.loss_sum().buffer, 0, &mut sum)?;
@@ -360,6 +309,15 @@ impl<B: Recurrence> LanguageModel<B> {
     /// # Errors
     /// If the device fails.
     pub fn backward(&self, workspace: &mut Workspace<B>, gradients: &mut ParameterSet<B>) -> Result<()> {
+        self.backward_by_shard(workspace, std::slice::from_mut(gradients))
+    }
+
+    /// Like [`LanguageModel::backward`], with one set of gradients for each shard.
+    pub(crate) fn backward_by_shard(
+        &self,
+        workspace: &mut Workspace<B>,
+        gradients: &mut [ParameterSet<B>],
+    ) -> Result<()> {
         let Workspace { inputs, embedded, memory, grad_output, regularization, .. } = workspace;
         let (backend, parameters, grad_output) = (&self.backend, &self.parameters, grad_output.view());
         let (Some(embedding), Some(embedded)) = (&self.embedding, embedded) else {
@@ -371,6 +329,6 @@ impl<B: Recurrence> LanguageModel<B> {
         let input = Input::Dense(embedded.x.view());
         let grad_x = Some(embedded.grad_x.view_mut());
         self.stack.backward(backend, parameters, input, grad_output, memory, gradients, grad_x)?;
-        embedding.backward(backend, inputs, regularization, embedded, gradients)
+        embedding.backward(backend, (inputs, memory), regularization, embedded, gradients)
     }
 }

@@ -23,7 +23,7 @@
 //! Computer Vision* (2016), section 7.
 
 use rnnlm_rnn::{Recurrence, Stack, StackMemory};
-use rnnlm_tensor::{Mask, Tensor, View, ops};
+use rnnlm_tensor::{Mask, MaskRows, Tensor, View, ops};
 
 use crate::Result;
 
@@ -46,6 +46,19 @@ pub struct Regularization {
     pub tar: f32,
     /// ε of label smoothing.
     pub label_smoothing: f32,
+}
+
+impl Regularization {
+    /// The same for a matrix with these rows of the minibatch.
+    pub(crate) fn of_rows(self, rows: MaskRows) -> Self {
+        let select = |mask: Option<Mask>| mask.map(|mask| Mask { rows, ..mask });
+        Self {
+            between_layers: select(self.between_layers),
+            input: select(self.input),
+            output: select(self.output),
+            ..self
+        }
+    }
 }
 
 /// The layer number of the first mask of each group. A model has at most 2¹⁶ layers and directions.
@@ -127,12 +140,14 @@ impl<B: Recurrence> RegularizedOutput<B> {
         backend: &B,
         regularization: &Regularization,
         (stack, memory): (&Stack, &StackMemory<B>),
-        batch_size: usize,
+        [batch_size, minibatch_batch_size]: [usize; 2],
         grad_output: &mut Tensor<B>,
     ) -> Result<()> {
         let [rows, cols] = grad_output.shape();
+        // the means are over all elements of the minibatch, of which this rank may have a part
+        let of_minibatch = |rows: usize| rows / batch_size * minibatch_batch_size;
         if regularization.ar > 0.0 {
-            let scale = 2.0 * regularization.ar / (rows * cols) as f32;
+            let scale = 2.0 * regularization.ar / (of_minibatch(rows) * cols) as f32;
             ops::axpy(backend, scale, self.view(regularization, stack, memory), grad_output.view_mut())?;
         }
         if let Some(mask) = regularization.output {
@@ -149,7 +164,7 @@ impl<B: Recurrence> RegularizedOutput<B> {
         if let Some(starts) = memory.starts() {
             ops::zero_rows(backend, starts, batch_size..rows, differences.view_mut().rows(0..later))?;
         }
-        let scale = 2.0 * regularization.tar / (later * cols) as f32;
+        let scale = 2.0 * regularization.tar / (of_minibatch(later) * cols) as f32;
         let differences = differences.view().rows(0..later);
         ops::axpy(backend, scale, differences, grad_output.view_mut().rows(batch_size..rows))?;
         Ok(ops::axpy(backend, -scale, differences, grad_output.view_mut().rows(0..later))?)

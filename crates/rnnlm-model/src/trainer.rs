@@ -2,9 +2,13 @@
 //! and saving happen between epochs, outside this module.
 
 mod accumulation;
+mod progress;
+mod ranks;
 mod state;
 mod updates;
+mod validation;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rnnlm_rnn::{ExecutionPath, ParameterSet, Recurrence, State};
@@ -14,10 +18,12 @@ use self::accumulation::Accumulation;
 use crate::average::AveragedModel;
 use crate::gradient_ranges::GradientRanges;
 use crate::queue::{Queue, QueuedResult};
+use crate::reduction::Reduction;
+use crate::shards::Shards;
 use crate::workspace::MinibatchIds;
 use crate::{
-    Average, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position,
-    Result, Schedule, StepReport, TextIds, TrainConfig, Workspace,
+    Collective, EpochProgress, EpochReport, Error, LOG_MINIBATCHES, LanguageModel, ModelConfig, Optimizer, Position,
+    Result, Single, StepReport, TextIds, TrainConfig, Workspace,
 };
 
 /// A model in training: parameters, carried state, gradients, optimizer and progress.
@@ -27,9 +33,13 @@ pub struct Trainer<B: Recurrence> {
     config: TrainConfig,
     workspace: Workspace<B>,
     state: State<B>,
-    gradients: ParameterSet<B>,
-    /// Where `gradients` may differ from zero.
+    /// One set for each shard of this rank; after a step, the first has the sums over all shards.
+    gradients: Vec<ParameterSet<B>>,
+    /// Where the sums may differ from zero.
     gradient_ranges: GradientRanges,
+    collective: Arc<dyn Collective>,
+    shards: Shards,
+    reduction: Reduction,
     optimizer: Optimizer<B>,
     /// `None` for a gradient of a single minibatch.
     accumulation: Option<Accumulation<B>>,
@@ -65,20 +75,43 @@ impl<B: Recurrence> Trainer<B> {
     /// # Errors
     /// If a setting is invalid, or the device has not enough memory.
     pub fn new(backend: &B, model: &ModelConfig, config: &TrainConfig, path: ExecutionPath) -> Result<Self> {
+        Self::with_collective(backend, model, config, path, Arc::new(Single))
+    }
+
+    /// A trainer for a newly initialized model that all ranks of `collective` train together: each computes the rows of its
+    /// shards. Every rank calls the same methods in the same order, on minibatches of the same text. Parameters, reports and
+    /// snapshots have the bits of a single process with the same number of shards ([`TrainConfig::shards`]), on CPUs.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], or if there are fewer shards than ranks.
+    pub fn with_collective(
+        backend: &B,
+        model: &ModelConfig,
+        config: &TrainConfig,
+        path: ExecutionPath,
+        collective: Arc<dyn Collective>,
+    ) -> Result<Self> {
         config.validate()?;
         config.validate_for(model)?;
+        let shards = Shards::new(config, &*collective)?;
         let mut model = LanguageModel::new(backend, model, path)?;
         model.initialize(config.init, config.seed)?;
+        let layout = model.parameters().layout();
+        // ranks compare their progress after every step, so none runs ahead
+        let max_queued_steps = if collective.size() == 1 { backend.max_queued_steps() } else { 1 };
         Ok(Self {
-            workspace: model.workspace(config.max_num_steps(), config.batch_size)?,
-            state: model.zero_state(config.batch_size)?,
-            gradients: ParameterSet::zeros(backend, model.parameters().layout())?,
+            workspace: model.sharded_workspace(config.max_num_steps(), shards)?,
+            state: model.zero_state(shards.rows().len())?,
+            gradients: shards.local().map(|_| ParameterSet::zeros(backend, layout)).collect::<Result<_, _>>()?,
             gradient_ranges: model.gradient_ranges(config),
-            optimizer: Optimizer::new(backend, config, model.parameters().layout())?,
-            accumulation: Accumulation::new(backend, config, model.parameters().layout())?,
+            reduction: Reduction::new(collective.clone(), shards, layout.len()),
+            optimizer: Optimizer::new(backend, config, layout)?,
+            accumulation: Accumulation::new(backend, config, layout)?,
             average: AveragedModel::new(&model, config.average)?,
             queue: Queue::new(backend, config.batch_size, config.num_steps)?,
-            max_queued_steps: backend.max_queued_steps(),
+            collective,
+            shards,
+            max_queued_steps,
             config: config.clone(),
             position: Position::default(),
             partial_epoch: PartialEpoch::default(),
@@ -125,14 +158,14 @@ impl<B: Recurrence> Trainer<B> {
         self.position
     }
 
-    /// The carried state.
+    /// The carried state of this rank's rows.
     pub fn state(&self) -> &State<B> {
         &self.state
     }
 
     /// The gradients of the last step. They are not yet clipped by norm, but are clipped by value.
     pub fn gradients(&self) -> &ParameterSet<B> {
-        &self.gradients
+        &self.gradients[0]
     }
 
     /// The path on which the recurrent layers run: `Fused` or `Reference`.
@@ -170,7 +203,7 @@ impl<B: Recurrence> Trainer<B> {
         let (updates, in_group) = self.updates_before(self.queue.len());
         let is_update = self.is_update(self.position.minibatch + self.queue.len());
         let averaged = Position { updates: updates + 1, ..self.position }.averaged_updates(self.config.average);
-        let Self { model, config, workspace, state, gradients, gradient_ranges, .. } = self;
+        let Self { model, config, workspace, state, gradients, gradient_ranges, reduction, .. } = self;
         let Self { optimizer, queue, accumulation, average, .. } = self;
         let backend = &model.backend().clone();
         let ids = minibatch.map_or_else(|| queue.next_minibatch(), MinibatchIds::Host);
@@ -181,7 +214,9 @@ impl<B: Recurrence> Trainer<B> {
         model.run_layers(workspace, state)?; //                     5 layers
         gradient_ranges.clear(backend, inputs, gradients)?;
         model.add_output_and_loss(workspace, gradients)?; //        6 output and loss
-        model.backward(workspace, gradients)?; //                   7 gradients
+        model.backward_by_shard(workspace, gradients)?; //          7 gradients
+        reduction.sum(backend, step + 1, gradients, &mut workspace.loss_sums)?;
+        let gradients = &mut gradients[0];
         if let Some(accumulation) = accumulation {
             optimizer.check(backend, workspace.loss(), gradient_ranges, gradients)?;
             accumulation.add(backend, gradients, is_update.then_some(in_group + 1))?;
@@ -315,11 +350,12 @@ impl<B: Recurrence> Trainer<B> {
         last_results: Instant,
     ) -> Result<()> {
         let outcome = match end_token {
-            None if !self.config.variable_bptt => {
+            None if self.shards.count == 1 && !self.config.variable_bptt => {
                 self.queue.upload_if_empty(self.model.backend(), batches, index)?;
                 self.run_stages(None, None)
             }
-            // the host needs the ids to find the starts of documents, and minibatches of different lengths are uploaded singly
+            // the host needs the ids to find the starts of documents and the rows of each shard, and minibatches of different
+            // lengths are uploaded singly
             _ => {
                 let new = || Minibatch::new(self.config.batch_size, self.config.max_num_steps());
                 let mut minibatch = self.minibatch.take().unwrap_or_else(new);
@@ -337,58 +373,5 @@ impl<B: Recurrence> Trainer<B> {
             return self.drain().and(outcome);
         }
         outcome
-    }
-
-    /// The progress within the current epoch; `None` between two epochs, and after a restart until a step is done.
-    pub fn progress(&self) -> Option<EpochProgress> {
-        let is_within = self.position.minibatch > 0 && self.partial_epoch.num_minibatches > 0;
-        is_within.then(|| self.progress_since(self.position.minibatch))
-    }
-
-    /// The progress within the current epoch. Before the last step, the results of `known` minibatches were known.
-    fn progress_since(&self, known: usize) -> EpochProgress {
-        let (position, PartialEpoch { num_steps, duration, num_minibatches }) = (self.position, self.partial_epoch);
-        let is_log_due = position.minibatch > known
-            && position.minibatch.is_multiple_of(LOG_MINIBATCHES)
-            && position.minibatch < num_minibatches;
-        EpochProgress {
-            epoch: position.epoch + 1,
-            minibatch: position.minibatch,
-            num_minibatches,
-            perplexity: position.perplexity(),
-            gradient_norm: position.gradient_norm(),
-            lr: self.last_lr(&self.partial_epoch),
-            tokens: (num_steps * self.config.batch_size) as u64,
-            duration,
-            is_log_due,
-        }
-    }
-
-    /// Scores the validation set after an epoch, if there is one, as [`LanguageModel::evaluate`] does, and updates the state
-    /// of the schedule. Returns whether the model is the best so far on the validation set; a perplexity that is not finite never
-    /// is.
-    ///
-    /// # Errors
-    /// If the text cannot be scored, or the device fails.
-    pub fn validate<'t, T: Into<TextIds<'t>>>(
-        &mut self,
-        validation: Option<T>,
-        report: &mut EpochReport,
-    ) -> Result<bool> {
-        report.val_perplexity =
-            validation.map(|text| Ok::<_, Error>(self.evaluated_model().evaluate(text)?.perplexity())).transpose()?;
-        if let Schedule::Plateau { patience, .. } = self.config.schedule {
-            self.position.plateau.observe(report.val_perplexity.unwrap_or(report.perplexity), patience);
-        }
-        let Some(perplexity) = report.val_perplexity else { return Ok(false) };
-        if self.config.average == Average::NtAsgd {
-            self.position.begin_average(perplexity);
-        }
-        Ok(self.position.observe(report.epoch, perplexity))
-    }
-
-    /// Whether training should stop early: the perplexity on the validation set has not improved for `patience` epochs.
-    pub fn should_stop_early(&self) -> bool {
-        self.config.patience > 0 && self.position.epochs_without_improvement >= self.config.patience
     }
 }

@@ -9,6 +9,7 @@ use rnnlm_vocab::Minibatch;
 use crate::embedding::Embedded;
 use crate::output::ClusterRows;
 use crate::regularization::RegularizedOutput;
+use crate::shard_order::ShardOrder;
 use crate::{Regularization, Result, TrainConfig};
 
 /// The intermediate values of a minibatch of one size. They are allocated once, and every step overwrites them.
@@ -32,8 +33,10 @@ pub struct Workspace<B: Recurrence> {
     pub(crate) losses: Tensor<B>,
     /// `[T·N, directions·H]`: gradient of the recurrent layers' output.
     pub(crate) grad_output: Tensor<B>,
-    /// `[1, 1]`: sum of `losses`.
-    pub(crate) loss_sum: Tensor<B>,
+    /// `[shards, 1]`: sums of `losses` over the rows of each shard, and in the first row over all of them.
+    pub(crate) loss_sums: Tensor<B>,
+    /// `None` if all rows of a minibatch are in one shard.
+    pub(crate) shards: Option<ShardOrder<B>>,
     /// The rows of the minibatch that start a document; empty for a stream.
     pub(crate) starts: Vec<bool>,
     pub(crate) regularization: Regularization,
@@ -74,7 +77,7 @@ impl<B: Recurrence> Workspace<B> {
     /// # Errors
     /// If the minibatch has another size than this workspace, or the device fails.
     pub fn load(&mut self, backend: &B, minibatch: &Minibatch) -> Result<()> {
-        self.load_ids(backend, MinibatchIds::Host(minibatch))
+        self.load_ids(backend, &MinibatchIds::Host(minibatch))
     }
 
     /// Stage 3 of training step `step`: loads the ids, sets the regularization of the step, and resets `state` if `config`
@@ -95,13 +98,19 @@ impl<B: Recurrence> Workspace<B> {
             self.set_num_steps(backend, minibatch.num_steps);
         }
         self.starts.clear();
+        self.load_ids(backend, &ids)?;
         if let (MinibatchIds::Host(minibatch), Some(end_token)) = (&ids, end_token) {
-            self.starts.extend(minibatch.inputs.iter().map(|&id| id == end_token));
+            let inputs = self.shards.as_ref().map_or(&minibatch.inputs[..], ShardOrder::inputs);
+            self.starts.extend(inputs.iter().map(|&id| id == end_token));
         }
-        self.load_ids(backend, ids)?;
         let has_starts = self.starts.contains(&true);
         self.memory.set_starts(backend, has_starts.then_some(&self.starts))?;
-        self.set_regularization(backend, &config.regularization(step))?;
+        let regularization = config.regularization(step);
+        let regularization = match &self.shards {
+            Some(shards) => regularization.of_rows(shards.shards().mask_rows()),
+            None => regularization,
+        };
+        self.set_regularization(backend, &regularization)?;
         if config.resets_state() {
             state.reset(backend)?;
         }
@@ -132,13 +141,22 @@ impl<B: Recurrence> Workspace<B> {
         }
     }
 
-    fn load_ids(&mut self, backend: &B, ids: MinibatchIds<'_, B>) -> Result<()> {
+    fn load_ids(&mut self, backend: &B, ids: &MinibatchIds<'_, B>) -> Result<()> {
         let [_, targets] = ids.host();
         match ids {
-            MinibatchIds::Host(minibatch) => {
-                backend.write_indices(&minibatch.inputs, &mut self.inputs)?;
-                backend.write_indices(&minibatch.targets, &mut self.targets)?;
-            }
+            MinibatchIds::Host(minibatch) => match &mut self.shards {
+                None => {
+                    backend.write_indices(&minibatch.inputs, &mut self.inputs)?;
+                    backend.write_indices(&minibatch.targets, &mut self.targets)?;
+                }
+                Some(shards) => {
+                    shards.select(minibatch);
+                    let [inputs, targets] = shards.shard_ids();
+                    backend.write_indices(shards.inputs(), &mut self.inputs)?;
+                    backend.write_indices(targets, &mut self.targets)?;
+                    self.memory.set_shard_ids(backend, inputs)?;
+                }
+            },
             MinibatchIds::Device { buffers: [inputs, device_targets], index, .. } => {
                 let offset = index * self.rows();
                 backend.copy_indices(inputs, offset, &mut self.inputs)?;
@@ -173,6 +191,21 @@ impl<B: Recurrence> Workspace<B> {
         Ok(self.memory.set_starts(backend, starts)?)
     }
 
+    /// The number of rows of a whole minibatch, of which other ranks have a part.
+    pub(crate) fn minibatch_rows(&self) -> usize {
+        self.num_steps * self.minibatch_batch_size()
+    }
+
+    /// **N** of a whole minibatch.
+    pub(crate) fn minibatch_batch_size(&self) -> usize {
+        self.shards.as_ref().map_or(self.batch_size, |shards| shards.shards().batch_size)
+    }
+
+    /// The number of shards of this rank.
+    pub(crate) fn num_shards(&self) -> usize {
+        self.shards.as_ref().map_or(1, ShardOrder::count)
+    }
+
     /// The number of rows of a minibatch, `T·N`.
     pub fn rows(&self) -> usize {
         self.num_steps * self.batch_size
@@ -192,18 +225,22 @@ impl<B: Recurrence> Workspace<B> {
 
     /// `[1, 1]`: the sum of the negative log likelihoods of the targets, in nats.
     pub fn loss_sum(&self) -> View<'_, B> {
-        self.loss_sum.view()
+        self.loss_sums.view().rows(0..1)
     }
 
     /// [`Workspace::loss_sum`] with the number of targets.
     pub(crate) fn loss(&self) -> LossSum<'_, B> {
-        LossSum { sum: self.loss_sum(), targets: self.rows() }
+        LossSum { sum: self.loss_sum(), targets: self.minibatch_rows() }
     }
 
-    /// The ranges of rows whose logits are computed together.
+    /// The ranges of rows whose logits are computed together. No range has rows of two shards.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = Range<usize>> + use<B> {
-        let rows = self.rows();
+        let per_shard = self.rows() / self.num_shards();
         let [chunk, _] = self.logits.shape();
-        (0..rows).step_by(chunk).map(move |first| first..rows.min(first + chunk))
+        let shards = (0..self.num_shards()).map(move |shard| shard * per_shard);
+        shards.flat_map(move |start| {
+            let end = start + per_shard;
+            (start..end).step_by(chunk).map(move |first| first..end.min(first + chunk))
+        })
     }
 }

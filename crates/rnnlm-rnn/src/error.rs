@@ -50,6 +50,14 @@ pub enum Error {
     /// Starts inside a minibatch for a stack that also reads it in reverse.
     #[error("a bidirectional stack cannot start sequences inside a minibatch")]
     BidirectionalStarts,
+    /// Gradients for another number of shards than the memory was made for.
+    #[error("{gradients} sets of gradients for {shards} shards")]
+    Shards {
+        /// Sets of gradients.
+        gradients: usize,
+        /// Shards of the memory.
+        shards: usize,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] rnnlm_tensor::Error),

@@ -41,6 +41,7 @@ mod memory_size;
 mod operands;
 mod parameters;
 mod recurrence;
+mod shards;
 mod stack;
 mod starts;
 mod structure;
@@ -58,6 +59,7 @@ pub use parameters::{ParameterId, ParameterLayout, ParameterSet, ParameterSpec};
 #[cfg(feature = "cuda")]
 pub use recurrence::cuda::programs as cuda_programs;
 pub use recurrence::{DroppedWeight, ExecutionPath, Gradients, Pass, Recurrence};
+pub use shards::ShardRows;
 pub use stack::Stack;
 pub use structure::{Operand, RecurrentBlock, Storage, Widths};
 pub use tape::{Adjoint, Dims, Tape};

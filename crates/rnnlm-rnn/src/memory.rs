@@ -1,9 +1,13 @@
 //! The state of a stack between minibatches, and the memory of its passes.
 
+mod between;
+mod shards;
+
 use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut, ops};
 
 use crate::config::StackConfig;
 use crate::recurrence::reference;
+use crate::shards::{LayerShards, ShardCopy, StackShards};
 use crate::{
     Adjoint, Cell, Direction, DroppedWeight, Error, ExecutionPath, Gradients, Input, Layer, ParameterSet, Pass,
     Recurrence, Result, Tape,
@@ -44,6 +48,8 @@ pub struct StackMemory<B: Recurrence> {
     path: ExecutionPath,
     /// `T·N` flags of the last [`StackMemory::set_starts`], in the form of the device.
     starts: Vec<u32>,
+    /// `None` for a single shard.
+    pub(crate) shards: Option<StackShards<B>>,
 }
 
 /// What a layer reads of the layer below it, where that is not simply its output.
@@ -58,37 +64,6 @@ pub(crate) struct Between<B: Backend> {
     dropped: Vec<Tensor<B>>,
 }
 
-impl<B: Recurrence> Between<B> {
-    /// The output of layer `index`, both directions.
-    pub(crate) fn output<'a>(&'a self, layers: &'a [LayerMemory<B>], index: usize) -> View<'a, B> {
-        match self.joined.get(index) {
-            Some(joined) => joined.view(),
-            None => layers[index].tape.output(),
-        }
-    }
-
-    /// The input of layer `index`, given the layers below it and the input of the stack.
-    pub(crate) fn input<'a>(&'a self, input: Input<'a, B>, below: &'a [LayerMemory<B>], index: usize) -> Input<'a, B> {
-        match (index.checked_sub(1), self.mask) {
-            (None, _) => input,
-            (Some(lower), None) => Input::Dense(self.output(below, lower)),
-            (Some(lower), Some(_)) => Input::Dense(self.dropped[lower].view()),
-        }
-    }
-
-    /// The mask between layer `lower` and the next.
-    pub(crate) fn mask_above(&self, lower: usize) -> Option<Mask> {
-        self.mask.map(|mask| Mask { layer: mask.layer + lower as u32, ..mask })
-    }
-
-    /// Adds the input of layer `index`, which is not the lowest, to its output.
-    pub(crate) fn add_residual(&mut self, backend: &B, index: usize) -> Result<()> {
-        let (below, layers) = self.joined.split_at_mut(index);
-        let input = if self.mask.is_some() { &self.dropped[index - 1] } else { &below[index - 1] };
-        Ok(ops::axpy(backend, 1.0, input.view(), layers[0].view_mut())?)
-    }
-}
-
 /// The memory of one layer and direction.
 #[derive(Debug)]
 pub(crate) struct LayerMemory<B: Recurrence> {
@@ -100,6 +75,8 @@ pub(crate) struct LayerMemory<B: Recurrence> {
     is_plan_disabled: bool,
     /// `None` until the first mask, and for a cell without `W_hh`.
     weight_drop: Option<WeightDrop<B>>,
+    /// `None` for a single shard.
+    shard: Option<ShardCopy<B>>,
 }
 
 /// Weight drop of one layer and direction.
@@ -138,6 +115,7 @@ impl<B: Recurrence> StackMemory<B> {
             initial_gradients: true,
             path,
             starts: Vec::new(),
+            shards: None,
         })
     }
 
@@ -312,6 +290,7 @@ impl<B: Recurrence> LayerMemory<B> {
             plan,
             is_plan_disabled: false,
             weight_drop: None,
+            shard: None,
         })
     }
 
@@ -348,11 +327,11 @@ impl<B: Recurrence> LayerMemory<B> {
         backend: &B,
         (layer, parameters, input): (&Layer, &ParameterSet<B>, Input<'_, B>),
         output: View<'_, B>,
-        gradients: &mut ParameterSet<B>,
+        (gradients, shards): (&mut [ParameterSet<B>], Option<&StackShards<B>>),
         grad_input: Option<ViewMut<'_, B>>,
         initial_state: bool,
     ) -> Result<()> {
-        let Self { tape, adjoint, plan, is_plan_disabled, weight_drop, .. } = self;
+        let Self { tape, adjoint, plan, is_plan_disabled, weight_drop, shard, .. } = self;
         adjoint.detach(backend)?;
         let (dropped_weight, grad_weight) = match weight_drop {
             Some(WeightDrop { mask: Some(mask), weight, gradient }) => {
@@ -365,6 +344,7 @@ impl<B: Recurrence> LayerMemory<B> {
             output,
             adjoint,
             parameters: gradients,
+            shards: shards.zip(shard.as_mut()).map(|(stack, copy)| LayerShards { stack, copy }),
             dropped_weight: grad_weight,
             input: grad_input,
             initial_state,

@@ -115,7 +115,8 @@ impl Stack {
     }
 
     /// The reverse of [`Stack::forward`]: from `grad_output [T·N, directions·H]` to the gradients of the parameters and, if
-    /// requested, `grad_input [T·N, D]`, both accumulated. The final state is detached and has no gradient.
+    /// requested, `grad_input [T·N, D]`, both accumulated. The final state is detached and has no gradient. There is one set
+    /// of gradients for each shard ([`StackMemory::with_shards`]), usually one.
     ///
     /// # Errors
     /// If shapes do not fit what `memory` was made for, or the device fails.
@@ -126,11 +127,15 @@ impl Stack {
         input: Input<'_, B>,
         grad_output: View<'_, B>,
         memory: &mut StackMemory<B>,
-        gradients: &mut ParameterSet<B>,
+        gradients: &mut [ParameterSet<B>],
         mut grad_input: Option<ViewMut<'_, B>>,
     ) -> Result<()> {
         let (directions, h) = (self.config.num_directions(), self.config.hidden_size);
-        let StackMemory { layers, between, grad_between, initial_gradients, .. } = memory;
+        let StackMemory { layers, between, grad_between, initial_gradients, shards, .. } = memory;
+        let num_shards = shards.as_ref().map_or(1, |shards| shards.rows.count);
+        if gradients.len() != num_shards {
+            return Err(Error::Shards { gradients: gradients.len(), shards: num_shards });
+        }
         let [mut above, mut below_gradient] = grad_between.each_mut();
         for index in (0..self.config.num_layers).rev() {
             let is_top = index + 1 == self.config.num_layers;
@@ -150,6 +155,7 @@ impl Stack {
                     _ => Some(below_gradient.view_mut()),
                 };
                 let layer = (&self.layers[position], parameters, input);
+                let gradients = (&mut *gradients, shards.as_ref());
                 rest[0].backward(backend, layer, grad_output, gradients, grad_input, *initial_gradients)?;
             }
             if let Some(mask) = index.checked_sub(1).and_then(|lower| between.mask_above(lower)) {

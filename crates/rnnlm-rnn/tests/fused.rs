@@ -58,7 +58,8 @@ fn run_with(
     let mut gradients = ParameterSet::zeros(cpu, &layout).unwrap();
     let mut dx = Tensor::zeros(cpu, t * n, config.input_size).unwrap();
     let dx_view = (!one_hot).then(|| dx.view_mut());
-    stack.backward(cpu, &parameters, input, grad.view(), &mut memory, &mut gradients, dx_view).unwrap();
+    let sets = std::slice::from_mut(&mut gradients);
+    stack.backward(cpu, &parameters, input, grad.view(), &mut memory, sets, dx_view).unwrap();
     Results {
         output: copy.to_vec(cpu).unwrap(),
         state: [state.hidden.to_vec(cpu).unwrap(), state.cell.to_vec(cpu).unwrap()].concat(),

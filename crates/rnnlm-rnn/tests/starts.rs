@@ -88,7 +88,8 @@ impl Fixture {
         let mut dx = Tensor::zeros(cpu, rows.len(), 11).unwrap();
         let dx_view = (!self.one_hot).then(|| dx.view_mut());
         let grad_output = grad_output.view();
-        self.stack.backward(cpu, &self.parameters, input, grad_output, memory, &mut gradients, dx_view).unwrap();
+        let sets = std::slice::from_mut(&mut gradients);
+        self.stack.backward(cpu, &self.parameters, input, grad_output, memory, sets, dx_view).unwrap();
         let to_vec = |tensor: &Tensor<Cpu>| tensor.to_vec(cpu).unwrap();
         let adjoint = memory.adjoint(0);
         Results {

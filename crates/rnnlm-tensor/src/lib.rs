@@ -57,7 +57,7 @@ pub use cuda::Cuda;
 pub use error::{Error, Result};
 pub use layout::Layout;
 pub use operation::{Activation, Transpose};
-pub use philox::Mask;
+pub use philox::{Mask, MaskRows};
 pub use tensor::Tensor;
 pub use update::Update;
 

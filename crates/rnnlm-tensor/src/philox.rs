@@ -33,7 +33,8 @@ pub(crate) fn philox<const N: usize>(mut key: [u32; 2], mut counters: [[u32; N];
 /// A dropout mask (`torch.nn.Dropout`): each element is 0 with probability `p` and `1 / (1 − p)` otherwise.
 ///
 /// Element `(r, c)` of a matrix with `cols` columns uses word `c mod 4` of the counter `[r·⌈cols/4⌉ + ⌊c/4⌋, layer, step]` under
-/// the key `seed`. It is 0 if that word is below `p·2³²`. With a `period`, row `r` has the elements of row `r mod period`.
+/// the key `seed`. It is 0 if that word is below `p·2³²`. With a `period`, row `r` has the elements of row `r mod period`. With
+/// `rows`, the matrix has some rows of each step of a minibatch, and `r` is the row in the whole minibatch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mask {
     /// `p`, below 1.
@@ -47,6 +48,28 @@ pub struct Mask {
     /// The number of rows after which the mask repeats, such as **N** for the same mask at every step of a sequence; 0 if it
     /// does not repeat.
     pub period: u32,
+    /// The rows of a minibatch that the matrix has.
+    pub rows: MaskRows,
+}
+
+/// The rows of each step of a minibatch that a matrix has: `len` of `batch_size` rows, from row `first` on. The default, with
+/// `len` 0, is a matrix with all rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaskRows {
+    /// The first row of each step.
+    pub first: u32,
+    /// The number of rows of each step; 0 for all of them.
+    pub len: u32,
+    /// **N**: the number of rows of each step in the whole minibatch.
+    pub batch_size: u32,
+}
+
+impl MaskRows {
+    /// The row in the whole minibatch of row `row` of the matrix.
+    fn of_minibatch(self, row: usize) -> usize {
+        let [first, len, batch_size] = [self.first, self.len, self.batch_size].map(|value| value as usize);
+        row.checked_div(len).map_or(row, |step| step * batch_size + first + row % len)
+    }
 }
 
 impl Mask {
@@ -63,7 +86,17 @@ impl Mask {
 
     /// The row of the mask without a period whose elements row `row` has.
     pub(crate) fn row(self, row: usize) -> usize {
+        let row = self.rows.of_minibatch(row);
         row.checked_rem(self.period as usize).unwrap_or(row)
+    }
+
+    /// The number of rows of the matrix after which the mask repeats; 0 if it does not repeat.
+    pub(crate) fn matrix_period(self) -> usize {
+        match self.rows.len {
+            // a period of whole steps is one of whole steps for some of their rows
+            len @ 1.. => self.period as usize / self.rows.batch_size.max(1) as usize * len as usize,
+            0 => self.period as usize,
+        }
     }
 
     /// The two words of the key, the low word first.
@@ -100,11 +133,24 @@ mod tests {
 
     #[test]
     fn mask_computes_scale_threshold_key_and_stream() {
-        let mask = Mask { probability: 0.25, seed: 1 << 32 | 7, layer: 3, step: 5 << 32 | 9, period: 0 };
+        let mask = Mask {
+            probability: 0.25,
+            seed: 1 << 32 | 7,
+            layer: 3,
+            step: 5 << 32 | 9,
+            period: 0,
+            rows: MaskRows::default(),
+        };
         assert_eq!((mask.scale(), mask.threshold()), (4.0 / 3.0, 1 << 30));
         assert_eq!((mask.key(), mask.stream()), ([7, 1], [3, 9, 5]));
         assert_eq!(Mask { probability: 0.0, ..mask }.threshold(), 0, "probability 0 drops nothing");
         assert_eq!([0, 2, 3, 7].map(|row| mask.row(row)), [0, 2, 3, 7]);
         assert_eq!([0, 2, 3, 7].map(|row| Mask { period: 3, ..mask }.row(row)), [0, 2, 0, 1]);
+        // the last two of three rows of each step
+        let some = Mask { rows: MaskRows { first: 1, len: 2, batch_size: 3 }, ..mask };
+        assert_eq!([0, 1, 2, 5].map(|row| some.row(row)), [1, 2, 4, 8]);
+        let locked = Mask { period: 3, ..some };
+        assert_eq!([0, 1, 2, 5].map(|row| locked.row(row)), [1, 2, 1, 2]);
+        assert_eq!([some, locked].map(Mask::matrix_period), [0, 2]);
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use rnnlm_tensor::cpu::{Isa, math};
-use rnnlm_tensor::{Activation, Cpu, Mask, Tensor, Update, View, ViewMut, ops};
+use rnnlm_tensor::{Activation, Cpu, Mask, MaskRows, Tensor, Update, View, ViewMut, ops};
 
 /// Entries of the tables that ids select from: more than one block of ids.
 const ENTRIES: usize = 70;
@@ -281,8 +281,12 @@ const OTHER: &[(&str, Operation)] = &[
     }),
     ("dropout", |case| {
         let mut out = case.matrix(1);
-        ops::dropout(case.cpu, Mask { probability: 0.3, seed: 11, layer: 2, step: 5, period: 0 }, out.view_mut())
-            .unwrap();
+        ops::dropout(
+            case.cpu,
+            Mask { probability: 0.3, seed: 11, layer: 2, step: 5, period: 0, rows: MaskRows::default() },
+            out.view_mut(),
+        )
+        .unwrap();
         out.into_rows()
     }),
     ("SGD", |case| sgd(case, 0.0, false)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rnnlm_model::{ModelConfig, TrainConfig};
 use rnnlm_rnn::Cell;
-use rnnlm_tensor::Mask;
+use rnnlm_tensor::{Mask, MaskRows};
 use rnnlm_vocab::Minibatch;
 
 use super::model::{config, layout};
@@ -232,7 +232,7 @@ impl Regularized {
 
     /// The factors of dropout for a matrix, with the layer number of the mask.
     fn factors(&self, probability: f32, layer: u32, [rows, cols]: [usize; 2]) -> Vec<f64> {
-        let mask = Mask { probability, seed: self.train.seed, layer, step: STEP, period: 0 };
+        let mask = Mask { probability, seed: self.train.seed, layer, step: STEP, period: 0, rows: MaskRows::default() };
         (0..rows * cols).map(|i| mask_at(mask, cols, i / cols, i % cols)).collect()
     }
 

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use rnnlm_tensor::{Activation, Backend, Mask, Tensor, Transpose, Update, View, ViewMut, ops};
+use rnnlm_tensor::{Activation, Backend, Mask, MaskRows, Tensor, Transpose, Update, View, ViewMut, ops};
 
 use crate::Result;
 
@@ -123,7 +123,7 @@ pub(crate) fn nonzero(len: usize) -> Vec<Range<usize>> {
 
 /// A dropout mask with this probability and period.
 pub(crate) fn mask(probability: f32, period: u32) -> Mask {
-    Mask { probability, seed: 0x0123_4567_89AB_CDEF, layer: 2, step: 0x1_0000_0003, period }
+    Mask { probability, seed: 0x0123_4567_89AB_CDEF, layer: 2, step: 0x1_0000_0003, period, rows: MaskRows::default() }
 }
 
 impl Operation {

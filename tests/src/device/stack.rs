@@ -191,7 +191,7 @@ fn backward<B: Recurrence>(
         input.input(),
         grad_output.view(),
         memory,
-        &mut gradients,
+        std::slice::from_mut(&mut gradients),
         grad_input.as_mut().map(Tensor::view_mut),
     )?;
     let grad_input = grad_input.map(|tensor| tensor.to_vec(backend)).transpose()?;

@@ -7,8 +7,12 @@ pub(super) const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("rnnlm-tokenizer", &["rnnlm-vocab"]),
     ("rnnlm-rnn", &["rnnlm-tensor"]),
     ("rnnlm-model", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn"]),
+    ("rnnlm-mpi", &["rnnlm-model"]),
     ("rnnlm-server", &["rnnlm-model", "rnnlm-vocab"]),
-    ("rnnlm-cli", &["rnnlm-model", "rnnlm-rnn", "rnnlm-server", "rnnlm-tensor", "rnnlm-tokenizer", "rnnlm-vocab"]),
+    (
+        "rnnlm-cli",
+        &["rnnlm-model", "rnnlm-mpi", "rnnlm-rnn", "rnnlm-server", "rnnlm-tensor", "rnnlm-tokenizer", "rnnlm-vocab"],
+    ),
     ("rnnlm-tests", &["rnnlm-vocab", "rnnlm-tensor", "rnnlm-rnn", "rnnlm-model"]),
     ("xtask", &[]),
 ];
@@ -26,6 +30,7 @@ pub(super) const LIBRARIES: &[&str] = &[
 pub(super) const UNSAFE_FILES: &[&str] = &[
     "crates/rnnlm-model/tests/allocation.rs",
     "crates/rnnlm-model/tests/fuzz/memory.rs",
+    "crates/rnnlm-mpi/src/ffi.rs",
     "crates/rnnlm-rnn/src/recurrence/cpu/plan.rs",
     "crates/rnnlm-rnn/src/recurrence/cpu/rows.rs",
     "crates/rnnlm-rnn/src/recurrence/cuda/kernels.rs",

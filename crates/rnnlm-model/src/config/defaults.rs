@@ -11,11 +11,11 @@ pub(crate) fn enabled() -> bool {
 }
 
 /// The default of a number that is 1 unless the user sets it.
-pub(crate) fn one() -> u64 {
-    1
+pub(crate) fn one<T: From<u8>>() -> T {
+    T::from(1)
 }
 
 /// Whether a number has the default value [`one`].
-pub(crate) fn is_one(value: &u64) -> bool {
-    *value == 1
+pub(crate) fn is_one<T: From<u8> + PartialEq>(value: &T) -> bool {
+    *value == one()
 }

@@ -124,17 +124,19 @@ impl ModelConfig {
         let sizes = [train.max_num_steps(), train.batch_size];
         let rows = sizes.map(bounded).iter().product::<u128>();
         let has_starts = text.documents > 0;
+        // the input of the output layer and its gradient, in the order of the shards
+        let shard_copies = if train.shards > 1 { 2 } else { 0 };
         let training = WorkspaceUse {
             has_dropout: train.dropout > 0.0 || train.dropout_hidden > 0.0,
             has_starts,
             has_weight_drop: train.weight_drop > 0.0,
-            output_copies: u128::from(train.dropout_output > 0.0) + u128::from(train.tar > 0.0),
+            output_copies: u128::from(train.dropout_output > 0.0) + u128::from(train.tar > 0.0) + shard_copies,
         };
         let training = self.workspace_bytes(backend, path, sizes, training);
         // the ids of a minibatch: in the sampler, and in the queue on the host and the device
         let queue = 6 * ID_BYTES * rows;
         let resident = [
-            (2 + buffers).saturating_mul(parameters * FLOAT),
+            (1 + bounded(train.shards) + buffers).saturating_mul(parameters * FLOAT),
             2 * self.num_tensors() * TENSOR_LAYOUT_BYTES,
             states.saturating_mul(FLOAT),
             training.tensors,
@@ -342,6 +344,16 @@ mod tests {
         // two matrices of 5 × 5, and two of 6 rows of 5 outputs, with the padding of a row to a cache line
         assert_eq!(more(TrainConfig { weight_drop: 0.5, ..plain.clone() }), 2 * 4 * 25);
         assert_eq!(more(TrainConfig { dropout_output: 0.5, tar: 1.0, ..plain.clone() }), 2 * 4 * 6 * 16);
+    }
+
+    #[test]
+    fn each_shard_has_gradients() {
+        let plain = TrainConfig { batch_size: 4, num_steps: 3, ..TrainConfig::book() };
+        let resident = |train: &TrainConfig| estimate(train, ExecutionPath::Reference, 0).resident;
+        let one = resident(&plain);
+        let four = resident(&TrainConfig { shards: 4, ..plain });
+        // three more sets of 70 + 42 gradients, and two matrices of 12 rows with the padding of a row
+        assert_eq!(four - one, 3 * 4 * (70 + 42) + 2 * 4 * 12 * 16);
     }
 
     #[test]

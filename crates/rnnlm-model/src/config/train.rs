@@ -1,6 +1,6 @@
 //! The settings of a training run: minibatches, optimizer, learning rate, regularization and length.
 
-use rnnlm_tensor::Mask;
+use rnnlm_tensor::{Mask, MaskRows};
 use rnnlm_vocab::{Batches, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,10 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// **N**: sequences per minibatch.
     pub batch_size: usize,
+    /// **S**: equal parts of a minibatch whose gradients are added in a fixed order, so that several processes can compute
+    /// them; a power of two that divides `batch_size`. Results depend on it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards: usize,
     /// **T**: time steps per minibatch, through which gradients flow.
     pub num_steps: usize,
     /// Variable-length backpropagation through time: the length of each minibatch is drawn from a distribution with mean
@@ -124,6 +128,7 @@ impl TrainConfig {
         Self {
             epochs: 500,
             batch_size: 32,
+            shards: 1,
             num_steps: 35,
             variable_bptt: false,
             optimizer: OptimizerConfig::SGD,
@@ -208,8 +213,8 @@ impl TrainConfig {
     /// The regularization of a step, a function of the seed and the step.
     pub fn regularization(&self, step: u64) -> Regularization {
         let mask = |probability: f32, layer: u32, period: usize| {
-            let (seed, period) = (self.seed, period as u32);
-            (probability > 0.0).then_some(Mask { probability, seed, layer, step, period })
+            let (seed, period, rows) = (self.seed, period as u32, MaskRows::default());
+            (probability > 0.0).then_some(Mask { probability, seed, layer, step, period, rows })
         };
         let n = self.batch_size;
         Regularization {
@@ -256,6 +261,10 @@ impl TrainConfig {
                 return Err(Error::Setting { name: "accumulate", value, needed });
             }
         }
+        if model.adaptive_softmax.is_some() && self.shards > 1 {
+            let value = format!("{} with `adaptive_softmax`", self.shards);
+            return Err(Error::Setting { name: "shards", value, needed: "1: its sums over rows are not divided" });
+        }
         if model.adaptive_softmax.is_some() && self.label_smoothing > 0.0 {
             let value = format!("{} with `adaptive_softmax`", self.label_smoothing);
             let needed = "0: a loss over all tokens would need the logits that an adaptive softmax avoids";
@@ -285,6 +294,9 @@ impl TrainConfig {
         let below_one = |name, value: f32| (name, value.to_string(), (0.0..1.0).contains(&value), "from 0 to below 1");
         let both_dropouts = format!("{} with `dropout` {}", self.dropout_hidden, self.dropout);
         let one_dropout = self.dropout == 0.0 || self.dropout_hidden == 0.0;
+        let variable = format!("true with `shards` {}", self.shards);
+        let divides = self.shards > 0 && self.batch_size.is_multiple_of(self.shards);
+        let batch_shards = format!("{} with `shards` {}", self.batch_size, self.shards);
         let mut checks = vec![
             ("lr", self.lr.to_string(), rate, "a finite number above 0"),
             bound("clip", self.clip),
@@ -302,6 +314,9 @@ impl TrainConfig {
             below_one("label_smoothing", self.label_smoothing),
             positive("batch_size", self.batch_size),
             positive("num_steps", self.num_steps),
+            ("shards", self.shards.to_string(), self.shards.is_power_of_two(), "a power of two"),
+            ("batch_size", batch_shards, divides, "a multiple of `shards`"),
+            ("variable_bptt", variable, !self.variable_bptt || self.shards == 1, "false unless `shards` is 1"),
             positive("accumulate", usize::try_from(self.accumulate).unwrap_or(usize::MAX)),
             ("batch_size", minibatch, tokens <= MAX_MINIBATCH, "at most 2^40 tokens per minibatch"),
         ];

@@ -34,6 +34,7 @@ mod options;
 mod reader;
 mod record;
 mod replacement;
+mod shared;
 mod source;
 mod token_size;
 mod weights;

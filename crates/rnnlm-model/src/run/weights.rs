@@ -176,8 +176,8 @@ impl<'a> WeightsFile<'a> {
         let buffer = |name: &'static str| Ok((name.to_owned(), tensor(&optimizer_name(name), &[layout.len()])?));
         Ok(Snapshot {
             parameters: self.parameters(layout)?,
-            hidden: tensor(STATE[0], &trainer.state().hidden.shape())?,
-            cell: tensor(STATE[1], &trainer.state().cell.shape())?,
+            hidden: tensor(STATE[0], &trainer.state_shapes()[0])?,
+            cell: tensor(STATE[1], &trainer.state_shapes()[1])?,
             optimizer: trainer.optimizer_buffer_names().into_iter().map(buffer).collect::<Result<_>>()?,
             position: self.trainer()?.position(self.path)?,
         })
@@ -208,7 +208,7 @@ pub(crate) fn max_file_bytes(model: &ModelConfig, values: usize) -> u64 {
 pub(crate) fn read_trainer<B: Recurrence>(path: &Path, trainer: &Trainer<B>) -> Result<Vec<u8>> {
     let layout = trainer.model().parameters().layout();
     let parameters = layout.stored_len() + layout.len() * trainer.optimizer_buffer_names().len();
-    let states = [trainer.state().hidden.shape(), trainer.state().cell.shape()];
+    let states = trainer.state_shapes();
     let values = parameters + states.iter().map(|[rows, cols]| rows * cols).sum::<usize>();
     read_bounded(path, max_file_bytes(trainer.model().config(), values))
 }

@@ -162,6 +162,8 @@ impl RunWriter {
     /// If `trainer.safetensors` is an earlier checkpoint, the checkpoints after it are abandoned: they are renamed, and are the
     /// first to be removed.
     ///
+    /// If several ranks train, rank 0 calls this, and the others call [`Trainer::receive`].
+    ///
     /// # Errors
     /// [`Error::Abandoned`] if `trainer.safetensors` is a checkpoint that was abandoned;
     /// [`Error::Damaged`], [`Error::NewerFormat`] or [`Error::Mismatch`] if a file is not what was written or belongs to
@@ -169,7 +171,9 @@ impl RunWriter {
     pub fn restore<B: Recurrence>(&mut self, trainer: &mut Trainer<B>) -> Result<bool> {
         let file = self.file(TRAINER);
         if !file.exists() {
-            return self.require_unsaved(&file).map(|()| false);
+            self.require_unsaved(&file)?;
+            trainer.send(None)?;
+            return Ok(false);
         }
         let bytes = weights::read_trainer(&file, trainer)?;
         let weights = WeightsFile::parse(&file, &bytes, trainer.model().config(), self.run.vocab_sha256())?;
@@ -185,6 +189,7 @@ impl RunWriter {
         drop(bytes);
         self.restore_model(trainer, &snapshot)?;
         trainer.restore(&snapshot)?;
+        trainer.send(Some(&snapshot))?;
         self.saved_step = Some(snapshot.position.step);
         Ok(true)
     }
@@ -238,7 +243,7 @@ impl RunWriter {
         let trainer_metadata = TrainerMetadata::new(snapshot.position, Some(saved_with));
         let model = trainer.model();
         let metadata = Metadata::new(model.config(), self.run.vocab_sha256(), Some(trainer_metadata));
-        let rows = trainer.state().hidden.shape()[0];
+        let [[rows, _], _] = trainer.state_shapes();
         let trainer_file = weights::trainer_file(&snapshot, model.parameters().layout(), rows, &metadata);
         self.keep_checkpoint(snapshot.position)?;
         write_atomically(&*self.disk, &self.file(TRAINER), &trainer_file)?;

@@ -11,17 +11,17 @@ use crate::{Error, Result, Snapshot};
 const ACCUMULATED: &str = "accumulated";
 
 impl<B: Recurrence> Trainer<B> {
-    /// Copies the state to the host.
+    /// Copies the state to the host. All ranks call this together, because each has the carried state of its own rows only.
     ///
     /// # Errors
-    /// If the device fails.
+    /// If the device fails, or an exchange between ranks.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let backend = self.model.backend();
         let buffers = self.buffers().into_iter();
         Ok(Snapshot {
             parameters: self.model.parameters().to_vec(backend)?,
-            hidden: self.state.hidden.to_vec(backend)?,
-            cell: self.state.cell.to_vec(backend)?,
+            hidden: self.gather_state(&self.state.hidden)?,
+            cell: self.gather_state(&self.state.cell)?,
             optimizer: buffers
                 .map(|(name, buffer)| Ok((name.to_owned(), buffer.to_vec(backend)?)))
                 .collect::<Result<_>>()?,
@@ -36,8 +36,8 @@ impl<B: Recurrence> Trainer<B> {
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<()> {
         let backend = self.model.backend().clone();
         self.model.parameters_mut().write(&backend, &snapshot.parameters)?;
-        self.state.hidden.write(&backend, &snapshot.hidden)?;
-        self.state.cell.write(&backend, &snapshot.cell)?;
+        self.state.hidden.write(&backend, &self.shards.own_rows(&snapshot.hidden, self.num_states()))?;
+        self.state.cell.write(&backend, &self.shards.own_rows(&snapshot.cell, self.num_states()))?;
         let values = |name: &'static str| {
             let stored = snapshot.optimizer.iter().find(|(stored, _)| stored == name);
             stored.map(|(_, values)| values).ok_or(Error::OptimizerState { name })
@@ -60,7 +60,7 @@ impl<B: Recurrence> Trainer<B> {
     pub fn checkpoint_bytes(&self) -> u64 {
         let layout = self.model.parameters().layout();
         let parameters = 2 * layout.stored_len() + self.optimizer_buffer_names().len() * layout.len();
-        let states = [self.state.hidden.shape(), self.state.cell.shape()].map(|[rows, cols]| rows * cols);
+        let states = self.state_shapes().map(|[rows, cols]| rows * cols);
         4 * (parameters + states[0] + states[1]) as u64
     }
 

@@ -13,6 +13,7 @@ use std::fmt::Debug;
 use rnnlm_tensor::{Backend, Mask, Tensor, View, ViewMut};
 
 use crate::operands::WeightsVersion;
+use crate::shards::LayerShards;
 use crate::{Adjoint, Cell, Dims, Input, Layer, ParameterSet, Result, Tape, Weights};
 
 /// The implementation of the recurrent layers.
@@ -129,8 +130,10 @@ pub struct Gradients<'a, B: Backend> {
     pub output: View<'a, B>,
     /// Gradients of the gates and states.
     pub adjoint: &'a mut Adjoint<B>,
-    /// Gradients of the parameters, accumulated.
-    pub parameters: &'a mut ParameterSet<B>,
+    /// Gradients of the parameters, accumulated: one set for each shard of the minibatch's rows.
+    pub parameters: &'a mut [ParameterSet<B>],
+    /// Memory for the sums over the rows of a shard, if there are several.
+    pub(crate) shards: Option<LayerShards<'a, B>>,
     /// `[G·H, H]`, with weight drop: memory for the gradient of [`DroppedWeight::weight_hh`], whose product with the mask is
     /// added to the gradient of `W_hh`.
     pub dropped_weight: Option<&'a mut Tensor<B>>,

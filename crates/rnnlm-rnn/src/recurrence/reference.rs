@@ -46,11 +46,12 @@
 //! | `W_hq`, `b_q` | the output layer, in `rnnlm-model` | `[V, H]`, `[V]` | `linear.weight`, `linear.bias` |
 //! | `∂L/∂H_t` | `adjoint.hidden` during step `t` | `[N, H]` | |
 
-use rnnlm_tensor::{Backend, Transpose, ops};
+use rnnlm_tensor::{Backend, Tensor, Transpose, View, ops};
 
 use super::{DroppedWeight, Gradients, Pass};
+use crate::shards::SummedRows;
 use crate::structure::Operand;
-use crate::{Adjoint, Input, RecurrentParameters, Result, Tape};
+use crate::{Adjoint, Input, ParameterSet, RecurrentParameters, Result, Tape};
 
 /// Fills the tape, starting from its initial state; `scratch` provides intermediate tensors.
 pub(crate) fn forward<B: Backend>(
@@ -103,11 +104,38 @@ pub(crate) fn parameter_gradients<B: Backend>(
     tape: &Tape<B>,
     gradients: &mut Gradients<'_, B>,
 ) -> Result<()> {
-    let (layer, out) = (pass.layer, &mut *gradients.parameters);
-    let Adjoint { gates, bias, .. } = &mut *gradients.adjoint;
+    let Gradients { adjoint, parameters, shards, dropped_weight, input, .. } = gradients;
+    let Adjoint { gates, candidate, bias, .. } = &mut **adjoint;
+    let rows = SummedRows::all(tape, gates, candidate, pass.input);
+    for (shard, out) in parameters.iter_mut().enumerate() {
+        let dropped = dropped_weight.as_deref_mut();
+        match shards {
+            None => sums_over_rows(backend, pass, &rows, bias, dropped, out)?,
+            Some(shards) => {
+                let rows = shards.gather(backend, shard, &rows)?;
+                sums_over_rows(backend, pass, &rows, bias, dropped, out)?;
+            }
+        }
+    }
+    if let Some(dx) = input.take() {
+        ops::gemm(backend, Transpose::NN, gates.view(), pass.parameters.view(pass.layer.weight_ih), true, dx)?;
+    }
+    Ok(())
+}
+
+/// `∂W` and `∂b`, the sums over `rows`, added to `out`. `bias` and `dropped` are memory for intermediate values.
+fn sums_over_rows<B: Backend>(
+    backend: &B,
+    pass: &Pass<'_, B>,
+    rows: &SummedRows<'_, B>,
+    bias: &mut Tensor<B>,
+    dropped: Option<&mut Tensor<B>>,
+    out: &mut ParameterSet<B>,
+) -> Result<()> {
+    let layer = pass.layer;
     ops::fill(backend, 0.0, bias.view_mut())?;
-    let (da, weight_ih) = (gates.view(), out.view_mut(layer.weight_ih));
-    match pass.input {
+    let (da, weight_ih) = (rows.gates, out.view_mut(layer.weight_ih));
+    match rows.input {
         Input::OneHot(ids) => ops::scatter_add_columns(backend, da, ids, weight_ih, bias.view_mut())?,
         Input::Dense(x) => {
             ops::gemm(backend, Transpose::TN, da, x, true, weight_ih)?;
@@ -115,14 +143,10 @@ pub(crate) fn parameter_gradients<B: Backend>(
         }
     }
     ops::axpy(backend, 1.0, bias.view(), out.view_mut(layer.bias_ih))?;
-    if let Some(recurrent) = layer.recurrent {
-        recurrent_gradients(backend, pass, recurrent, tape, gradients)?;
+    match layer.recurrent {
+        Some(recurrent) => recurrent_gradients(backend, pass, recurrent, rows, bias.view(), dropped, out),
+        None => Ok(()),
     }
-    if let Some(dx) = gradients.input.take() {
-        let da = gradients.adjoint.gates.view();
-        ops::gemm(backend, Transpose::NN, da, pass.parameters.view(layer.weight_ih), true, dx)?;
-    }
-    Ok(())
 }
 
 /// `∂W_hh` and `∂b_hh`, block by block.
@@ -130,19 +154,18 @@ fn recurrent_gradients<B: Backend>(
     backend: &B,
     pass: &Pass<'_, B>,
     recurrent: RecurrentParameters,
-    tape: &Tape<B>,
-    gradients: &mut Gradients<'_, B>,
+    summed: &SummedRows<'_, B>,
+    bias: View<'_, B>,
+    mut dropped: Option<&mut Tensor<B>>,
+    out: &mut ParameterSet<B>,
 ) -> Result<()> {
-    let (adjoint, out) = (&*gradients.adjoint, &mut *gradients.parameters);
-    let mut dropped = gradients.dropped_weight.take();
     for block in pass.layer.cell.recurrent_blocks() {
-        let rows = block.rows(tape.dims().hidden_size);
+        let rows = block.rows(pass.layer.hidden_size);
         let operand = match block.operand {
-            Operand::Hidden => tape.hidden.view().rows(tape.all_previous()),
-            Operand::Candidate => tape.candidate.view(),
+            Operand::Hidden => summed.hidden,
+            Operand::Candidate => summed.candidate,
         };
-        let gradient =
-            if block.shares_input_bias { adjoint.gates.view().cols(rows.clone()) } else { adjoint.candidate.view() };
+        let gradient = if block.shares_input_bias { summed.gates.cols(rows.clone()) } else { summed.grad_candidate };
         let (weight_hh, accumulate) = match &mut dropped {
             Some(dropped) => (dropped.view_mut(), false),
             None => (out.view_mut(recurrent.weight_hh), true),
@@ -150,7 +173,7 @@ fn recurrent_gradients<B: Backend>(
         ops::gemm(backend, Transpose::TN, gradient, operand, accumulate, weight_hh.rows(rows.clone()))?;
         let bias_hh = out.view_mut(recurrent.bias_hh).cols(rows.clone());
         if block.shares_input_bias {
-            ops::axpy(backend, 1.0, adjoint.bias.view().cols(rows), bias_hh)?;
+            ops::axpy(backend, 1.0, bias.cols(rows), bias_hh)?;
         } else {
             ops::sum_rows(backend, gradient, bias_hh)?;
         }

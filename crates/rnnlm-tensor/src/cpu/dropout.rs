@@ -17,7 +17,7 @@ const PERIODS_PER_TASK: usize = 8;
 pub(super) fn dropout(isa: Isa, mask: Mask, out: ViewMut<'_, Cpu>) {
     let cols = out.layout.cols;
     let stride = out.layout.stride.max(1);
-    let period = mask.period as usize;
+    let period = mask.matrix_period();
     let rows_per_task = if period > 0 { PERIODS_PER_TASK * period } else { ROWS_PER_TASK };
     let tasks = out.buffer[out.layout.span()].par_chunks_mut(rows_per_task * stride);
     tasks.enumerate().for_each(|(task, rows)| {
@@ -27,7 +27,7 @@ pub(super) fn dropout(isa: Isa, mask: Mask, out: ViewMut<'_, Cpu>) {
         for index in 0..num_mask_rows {
             isa.run(DropoutRow {
                 mask,
-                row: first_row + index,
+                row: mask.row(first_row + index),
                 values: &mut rows[index * stride..],
                 cols,
                 distance: num_mask_rows * stride,

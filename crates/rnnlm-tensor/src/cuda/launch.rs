@@ -41,6 +41,8 @@ pub struct DropoutMask {
     /// The second to fourth words of the counter.
     stream: [u32; 3],
     period: u32,
+    /// Rows of a minibatch that the matrix has: the first of each step, their number, and that of the minibatch.
+    rows: [u32; 3],
     threshold: u32,
     scale: f32,
 }
@@ -51,6 +53,7 @@ impl From<Mask> for DropoutMask {
             key: mask.key(),
             stream: mask.stream(),
             period: mask.period,
+            rows: [mask.rows.first, mask.rows.len, mask.rows.batch_size],
             threshold: mask.threshold(),
             scale: mask.scale(),
         }

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit> {
     if args.seed.is_random {
         error_line(&format!("seed    {}", args.seed.value));
     }
-    signals::install()?;
+    signals::install(false)?;
     compute::run(&args.compute, GenerateTask { args, run, prefixes, settings, seen })
 }
 

@@ -142,7 +142,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<Exit> {
     if args.train.resume.is_none() {
         sweep.write()?;
     }
-    signals::install()?;
+    signals::install(false)?;
     let mut results = Vec::new();
     let total = runs.len();
     for (index, PlannedRun { combination, path, flags }) in runs.into_iter().enumerate() {

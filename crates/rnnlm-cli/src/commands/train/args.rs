@@ -12,6 +12,7 @@ use super::checkpoint::Interval;
 use super::settings::{Preset, Settings};
 use crate::args::{Compute, Format};
 use crate::prefix::PrefixText;
+use crate::ranks::args::RankArgs;
 use crate::values::{
     AverageName, ScheduleName, Seed, at_least_one, average, below_one_f32, below_one_f64, cell, documents, encoding,
     init, line_ends, non_negative_f32, non_negative_f64, nonlinearity, normalization, optimizer, positive_f32,
@@ -369,6 +370,9 @@ pub(crate) struct TrainArgs {
 
     #[command(flatten)]
     pub(crate) compute: Compute,
+
+    #[command(flatten)]
+    pub(crate) ranks: RankArgs,
 
     /// Whether the run is one of a sweep, which prints the results.
     #[arg(skip)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use rnnlm_model::{EpochReport, Error, NonFinite, Position, RunWriter, Trainer};
+use rnnlm_model::{EpochProgress, EpochReport, Error, NonFinite, Position, RunWriter, Trainer};
 use rnnlm_rnn::Recurrence;
 
 use crate::failure::{Failure, Result};
@@ -100,7 +100,8 @@ impl fmt::Display for Interval {
 /// Saves a run during training.
 #[derive(Debug)]
 pub(crate) struct Saver {
-    pub(crate) writer: RunWriter,
+    /// `None` on the ranks that write nothing.
+    pub(crate) writer: Option<RunWriter>,
     interval: Interval,
     /// The position of the last checkpoint.
     saved: Option<Position>,
@@ -114,24 +115,41 @@ pub(crate) struct Saver {
 
 impl Saver {
     /// A saver to `writer`, whose last checkpoint is at `saved`.
-    pub(crate) fn new(writer: RunWriter, interval: Interval, saved: Option<Position>) -> Self {
+    pub(crate) fn new(writer: Option<RunWriter>, interval: Interval, saved: Option<Position>) -> Self {
         let last_attempt = Instant::now();
         Self { writer, interval, saved, validation_was_non_finite: false, last_attempt, reported: [None, None] }
     }
 
-    /// Whether a checkpoint is due at `position`.
+    /// Whether a checkpoint is due at `position`. Rank 0 decides it.
     pub(crate) fn is_due(&self, position: Position) -> bool {
-        self.interval.is_due(position, self.last_attempt.elapsed())
+        self.writer.is_some() && self.interval.is_due(position, self.last_attempt.elapsed())
     }
 
-    /// Whether a checkpoint is due after `step`, before the end of its epoch.
+    /// Whether a checkpoint is due after `step`, before the end of its epoch. Rank 0 decides it.
     pub(crate) fn is_due_within_epoch(&self, step: u64) -> bool {
-        self.interval.is_due_within_epoch(step, self.last_attempt.elapsed())
+        self.writer.is_some() && self.interval.is_due_within_epoch(step, self.last_attempt.elapsed())
     }
 
-    /// Saves a checkpoint.
+    /// Appends the line of an epoch to the metrics.
+    pub(crate) fn log(&mut self, report: &EpochReport) {
+        if let Some(writer) = &mut self.writer {
+            writer.log(report);
+        }
+    }
+
+    /// Appends a line within an epoch to the metrics.
+    pub(crate) fn log_progress(&mut self, progress: &EpochProgress) {
+        if let Some(writer) = &mut self.writer {
+            writer.log_progress(progress);
+        }
+    }
+
+    /// Saves a checkpoint. All ranks call this together: each has a part of the state.
     pub(crate) fn save<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
-        let saved = self.writer.save(trainer);
+        let saved = match &mut self.writer {
+            Some(writer) => writer.save(trainer),
+            None => trainer.snapshot().map(drop),
+        };
         self.last_attempt = Instant::now();
         saved?;
         self.saved = Some(trainer.position());
@@ -176,7 +194,11 @@ impl Saver {
         trainer: &Trainer<B>,
         progress: &TrainingProgress,
     ) -> Result<()> {
-        match self.writer.save_best(trainer) {
+        let saved = match &mut self.writer {
+            Some(writer) => writer.save_best(trainer),
+            None => trainer.snapshot().map(drop),
+        };
+        match saved {
             Ok(()) => {
                 self.reported[1] = None;
                 Ok(())
@@ -203,8 +225,11 @@ impl Saver {
 
     /// Saves the last checkpoint of a run. An I/O error is an error, because there is no next attempt.
     pub(crate) fn save_last<B: Recurrence>(&mut self, trainer: &Trainer<B>) -> Result<()> {
-        let kept = format!("{} is kept in {}", self.last_checkpoint(), self.writer.run().path().display());
-        self.save(trainer).map_err(|failure| failure.into_not_saved(kept, self.writer.run().path()))
+        let saved = self.save(trainer);
+        let Some(writer) = &self.writer else { return saved };
+        let path = writer.run().path();
+        let kept = format!("{} is kept in {}", self.last_checkpoint(), path.display());
+        saved.map_err(|failure| failure.into_not_saved(kept, path))
     }
 
     /// The last checkpoint in words.

@@ -23,6 +23,7 @@ use std::ffi::OsString;
 use clap::{Args, Command, FromArgMatches};
 
 use crate::failure::{Exit, Failure, Result};
+use crate::ranks::Ranks;
 use crate::{output, progress};
 
 pub(crate) use self::args::TrainArgs;
@@ -58,8 +59,32 @@ pub(crate) fn run(args: &TrainArgs) -> Result<Exit> {
     if args.quiet {
         progress::set_quiet();
     }
-    match &args.resume {
-        Some(run) => resume::run(args, run),
-        None => new_run::run(args),
+    let ranks = Ranks::start(&args.ranks)?;
+    if args.is_part_of_sweep && ranks.size() > 1 {
+        return Err(Failure::usage(format!("a sweep runs in one process, not in {}", ranks.size())));
     }
+    ranks.run(|| {
+        let args = &of_rank(args, &ranks)?;
+        match &args.resume {
+            Some(run) => resume::run(args, run, &ranks),
+            None => new_run::run(args, &ranks),
+        }
+    })
+}
+
+/// The arguments of this rank: threads, device and number of shards have defaults that depend on the ranks.
+fn of_rank(args: &TrainArgs, ranks: &Ranks) -> Result<TrainArgs> {
+    let mut args = args.clone();
+    if ranks.size() > 1 {
+        if args.corpora.iter().any(|corpus| corpus == "-") {
+            let message = format!("--corpus - cannot be used with {} processes", ranks.size());
+            return Err(Failure::usage(message).with_hint("standard input reaches one of them; name a file"));
+        }
+        args.quiet |= !ranks.is_first();
+        ranks.set_defaults(&mut args.compute);
+        if args.resume.is_none() {
+            args.ranks.shards = args.ranks.shards.or(Some(ranks.size().next_power_of_two()));
+        }
+    }
+    Ok(args)
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use rnnlm_model::{CorpusRecord, Error, Position, Run, RunConfig, RunWriter, TrainConfig, Trainer, differences};
+use rnnlm_model::{CorpusRecord, Error, Position, RunConfig, RunWriter, TrainConfig, Trainer, differences};
 use rnnlm_rnn::Recurrence;
-use rnnlm_vocab::{CorpusOptions, TextEncoding};
+use rnnlm_vocab::{CorpusOptions, TextEncoding, Vocab};
 
 use super::args::TrainArgs;
 use super::checkpoint::Saver;
@@ -16,13 +16,14 @@ use crate::corpora::{self, TextSource};
 use crate::failure::{Exit, Failure, Result};
 use crate::prefix::PrefixText;
 use crate::progress::TrainingProgress;
+use crate::ranks::Ranks;
 use crate::text::{self, Text};
 use crate::{default_prefix, disk_space, human, memory, signals, tokenizer_file};
 
 /// Resumes the run in `path`.
-pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
-    let writer = RunWriter::resume(path)?;
-    let config = writer.config().clone();
+pub(crate) fn run(args: &TrainArgs, path: &Path, ranks: &Ranks) -> Result<Exit> {
+    let writer = ranks.is_first().then(|| RunWriter::resume(path)).transpose()?;
+    let (config, vocab) = ranks.share_run(writer.as_ref())?;
     let settings = &args.settings;
     let named = args.corpus();
     let corpus_name = if settings.is_explicit("corpus") { &named } else { &config.corpus.name };
@@ -34,14 +35,15 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
             .with_hint(format!("give it the same text again: {hint}")));
     }
     require_same_settings(args, &source, &config, path)?;
-    if let Some(tokenizer) = &args.tokenizer {
+    if let (Some(tokenizer), Some(writer)) = (&args.tokenizer, &writer) {
         tokenizer_file::require_same(tokenizer, writer.run())?;
     }
     let args = &options::of_run(args, &config, path)?;
-    let writer = writer.keep_checkpoints(args.keep);
+    let writer = writer.map(|writer| writer.keep_checkpoints(args.keep));
     // a text at a new location can have another encoding
     let encoding = if settings.is_explicit("encoding") { args.encoding } else { config.corpus.options.encoding };
-    let text = read_text(&source, corpus_name, writer.run(), encoding)?;
+    let read = || read_text(&source, corpus_name, &config.corpus, &vocab, encoding);
+    let text = ranks.first_then_others(read)?;
     let split = split_again(text, args, &config, encoding)?;
     let epochs = if settings.is_explicit("epochs") { args.epochs } else { config.train.epochs };
     if epochs < config.train.epochs {
@@ -54,15 +56,17 @@ pub(crate) fn run(args: &TrainArgs, path: &Path) -> Result<Exit> {
         return Err(Failure::failed(message).with_hint("use --init-from to start a new run with its weights"));
     }
     let prefixes = default_prefix::of_samples(args.named_prefixes()?, &config, &split.text.corpus.vocab);
-    signals::install()?;
-    compute::run_quietly(&args.compute, ResumeTask { args, path, writer, config, split, prefixes, epochs })
+    signals::install(ranks.size() > 1)?;
+    compute::run_quietly(&args.compute, ResumeTask { args, ranks, path, writer, config, split, prefixes, epochs })
 }
 
 /// A run that passed every check that needs neither a device nor its checkpoint.
 struct ResumeTask<'a> {
     args: &'a TrainArgs,
+    ranks: &'a Ranks,
     path: &'a Path,
-    writer: RunWriter,
+    /// On rank 0.
+    writer: Option<RunWriter>,
     config: RunConfig,
     split: Split,
     prefixes: Vec<PrefixText>,
@@ -71,15 +75,23 @@ struct ResumeTask<'a> {
 
 impl Task for ResumeTask<'_> {
     fn run<B: Recurrence>(self, backend: &B) -> Result<Exit> {
-        let Self { args, path, mut writer, config, split, prefixes, epochs } = self;
+        let Self { args, ranks, path, mut writer, config, split, prefixes, epochs } = self;
         let compute_path = args.compute.path.into();
-        let memory = memory::check_training(backend, &config.model, &config.train, compute_path, split.num_tokens())?;
+        let part = ranks.own_part(&config.train);
+        let memory = memory::check_training(backend, &config.model, &part, compute_path, split.num_tokens())?;
         // an error if the text is too short for one minibatch
         config.train.batches(split.training(), 0)?;
+        ranks.agree::<B>(&config, &[])?;
         let train = TrainConfig { epochs, ..config.train };
-        let mut trainer = Trainer::new(backend, &config.model, &train, compute_path)?;
-        disk_space::check(path, trainer.checkpoint_bytes())?;
-        let is_restored = writer.restore(&mut trainer)?;
+        let collective = ranks.collective();
+        let mut trainer = Trainer::with_collective(backend, &config.model, &train, compute_path, collective)?;
+        let is_restored = match &mut writer {
+            Some(writer) => {
+                disk_space::check(path, trainer.checkpoint_bytes())?;
+                writer.restore(&mut trainer)?
+            }
+            None => trainer.receive()?,
+        };
         let Position { epoch, minibatch, .. } = trainer.position();
         let batches = train.batches(split.training(), epoch)?;
         if minibatch >= batches.num_minibatches() {
@@ -95,10 +107,12 @@ impl Task for ResumeTask<'_> {
         let options = options::record(args, &prefixes, &trainer);
         let position = trainer.position();
         let warnings = if position.step > 0 { options::changes(&config.options, &options) } else { Vec::new() };
-        writer.raise_epochs(epochs)?;
-        writer.set_options(options)?;
+        if let Some(writer) = &mut writer {
+            writer.raise_epochs(epochs)?;
+            writer.set_options(options)?;
+        }
         let progress = TrainingProgress::new(epochs, args.quiet);
-        let session = Session { args, split: &split, prefixes: &prefixes, progress, memory };
+        let session = Session { args, ranks, split: &split, prefixes: &prefixes, progress, memory };
         session.print_header(&trainer, &config.corpus.options);
         session.progress.info(&format!(
             "resume  {} after epoch {} and {}",
@@ -135,14 +149,19 @@ fn require_same_settings(args: &TrainArgs, source: &TextSource, config: &RunConf
 }
 
 /// Reads the text of the run with its vocabulary. An error if it is not the text that the run started with.
-pub(super) fn read_text(source: &TextSource, name: &str, run: &Run, encoding: TextEncoding) -> Result<Text> {
-    let record = &run.config()?.corpus;
-    if let Some(text) = read_token_file(source, record, run)? {
+pub(super) fn read_text(
+    source: &TextSource,
+    name: &str,
+    record: &CorpusRecord,
+    vocab: &Vocab,
+    encoding: TextEncoding,
+) -> Result<Text> {
+    if let Some(text) = read_token_file(source, record, vocab)? {
         return Ok(text);
     }
     let hint = "use --corpus to name the current location of the text, or --init-from to start a new run";
     let options = CorpusOptions { encoding, ..record.options.clone() };
-    let text = match Text::encode(source, run.vocab(), &options) {
+    let text = match Text::encode(source, vocab, &options) {
         Err(Failure::Library(error @ Error::Vocab(rnnlm_vocab::Error::Missing { .. }))) => {
             return Err(Failure::failed(error.to_string()).with_hint(hint));
         }
@@ -157,10 +176,10 @@ pub(super) fn read_text(source: &TextSource, name: &str, run: &Run, encoding: Te
 }
 
 /// The text in a file of ids, if it is that of the run. A file of the same name can be a text.
-fn read_token_file(source: &TextSource, record: &CorpusRecord, run: &Run) -> Result<Option<Text>> {
+fn read_token_file(source: &TextSource, record: &CorpusRecord, vocab: &Vocab) -> Result<Option<Text>> {
     let Some(path) = text::token_file(source) else { return Ok(None) };
     for shift in 0..=1 {
-        let text = Text::of_token_file(path, run.vocab(), shift, record.options.max_tokens);
+        let text = Text::of_token_file(path, vocab, shift, record.options.max_tokens);
         if let Ok(text) = text
             && differences(record, &text.record(&record.name, &record.options)?).is_empty()
         {

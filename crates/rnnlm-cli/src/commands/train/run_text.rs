@@ -20,7 +20,7 @@ pub(crate) fn training_text(run: &Run, corpus: Option<&str>) -> Result<Split> {
         return Err(Failure::usage(message).with_hint("add --training-corpus FILE, or use --dynamic=sgd"));
     }
     let encoding = config.corpus.options.encoding;
-    let text = read_text(&source, name, run, encoding)?;
+    let text = read_text(&source, name, &config.corpus, run.vocab(), encoding)?;
     let recorded = config.validation.as_ref();
     let validation = Validation {
         // another text is the validation set of the run, and does not shorten this one

@@ -19,6 +19,7 @@ use crate::memory::Estimate;
 use crate::prefix::{Prefix, PrefixText, Unknown};
 use crate::process_memory::ProcessMemory;
 use crate::progress::{TrainingProgress, error_line};
+use crate::ranks::Ranks;
 use crate::{chart, describe, human, output, signals};
 
 /// Tokens of a sample during training and at its end.
@@ -31,6 +32,7 @@ const WARM_UP_EPOCHS: usize = 3;
 /// A training run in progress.
 pub(crate) struct Session<'a> {
     pub(crate) args: &'a TrainArgs,
+    pub(crate) ranks: &'a Ranks,
     pub(crate) split: &'a Split,
     pub(crate) prefixes: &'a [PrefixText],
     pub(crate) progress: TrainingProgress,
@@ -104,28 +106,34 @@ impl Session<'_> {
         let outcome = self.run_epochs(&mut trainer, &mut saver, &mut reports);
         let seconds = start.elapsed().as_secs_f64();
         self.progress.finish();
-        let run = saver.writer.run();
+        let Some(writer) = &saver.writer else { return outcome.map(|()| self.exit(&trainer)) };
+        let run = writer.run();
         // The chart is drawn after a failure, too. An error of the chart must not hide the outcome of the training.
         let metrics = match &outcome {
             Ok(()) if trainer.position().epoch > 0 => run.all_metrics()?,
             // in the first epoch there may be no line yet, and no file
             _ => run.all_metrics().unwrap_or_default(),
         };
-        let chart_written = chart::write(&metrics, &saver.writer);
+        let chart_written = chart::write(&metrics, writer);
         outcome.map_err(|failure| {
             failure.with_kept_model(run.path(), &saver.last_checkpoint()).with_settings(trainer.config())
         })?;
-        let position = trainer.position();
-        let is_interrupted = position.epoch < trainer.config().epochs && !trainer.should_stop_early();
-        if is_interrupted {
-            let message = Self::interruption(&trainer, run, &saver.writer.config().corpus.name);
+        let exit = self.exit(&trainer);
+        if exit == Exit::Interrupted {
+            let message = Self::interruption(&trainer, run, &writer.config().corpus.name);
             message.lines().for_each(error_line);
         }
         if !self.args.is_part_of_sweep {
             self.print_result(&trainer, run, &reports, &metrics, seconds)?;
         }
         chart_written?;
-        Ok(if is_interrupted { Exit::Interrupted } else { Exit::Success })
+        Ok(exit)
+    }
+
+    /// The exit code after training.
+    fn exit<B: Recurrence>(&self, trainer: &Trainer<B>) -> Exit {
+        let is_done = trainer.position().epoch >= trainer.config().epochs || trainer.should_stop_early();
+        if is_done { Exit::Success } else { Exit::Interrupted }
     }
 
     /// The epochs that `trainer` has done, with the part of the current one.
@@ -171,29 +179,30 @@ impl Session<'_> {
     ) -> Result<()> {
         let epochs = trainer.config().epochs;
         let is_done = |trainer: &Trainer<B>| trainer.position().epoch >= epochs || trainer.should_stop_early();
-        while !is_done(trainer) && !signals::stop_requested() {
+        let stop_requested = || self.ranks.any(signals::stop_requested());
+        while !is_done(trainer) && !stop_requested()? {
             let mut step = trainer.position().step;
             let mut report = trainer.epoch_with_progress(self.split.training(), &mut |progress| {
                 step += 1;
                 self.progress.step(progress);
                 if progress.is_log_due {
-                    saver.writer.log_progress(progress);
+                    saver.log_progress(progress);
                 }
-                signals::stop_requested() || saver.is_due_within_epoch(step)
+                self.ranks.stops(signals::stop_requested() || saver.is_due_within_epoch(step))
             })?;
             if let Some(report) = &mut report {
                 if trainer.validate(self.split.validation(), report)? {
                     saver.try_save_best(trainer, &self.progress)?;
                 }
                 saver.check_validation(report, &self.progress);
-                saver.writer.log(report);
+                saver.log(report);
                 self.progress.epoch(report);
                 reports.push(*report);
             }
-            if is_done(trainer) || signals::stop_requested() {
+            if is_done(trainer) || stop_requested()? {
                 break;
             }
-            if saver.is_due(trainer.position()) {
+            if self.ranks.any(saver.is_due(trainer.position()))? {
                 self.check_finite(trainer)?;
                 saver.try_save(trainer, &self.progress)?;
             }

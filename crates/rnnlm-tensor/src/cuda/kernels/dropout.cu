@@ -2,11 +2,14 @@
 
 // A mask as `launch.rs` declares it.
 struct DropoutMask {
-  unsigned key[2], layer, step_low, step_high, period, threshold;
+  unsigned key[2], layer, step_low, step_high, period, first, len, batch_size, threshold;
   float scale;
 
   // The row of a mask without a period.
-  DEVICE_MEMBER unsigned row(unsigned row) const { return period > 0 ? row % period : row; }
+  DEVICE_MEMBER unsigned row(unsigned row) const {
+    if (len > 0) row = row / len * batch_size + first + row % len;
+    return period > 0 ? row % period : row;
+  }
 
   // The factor of an element with these random bits.
   DEVICE_MEMBER float factor(unsigned word) const { return word < threshold ? 0.0f : scale; }
