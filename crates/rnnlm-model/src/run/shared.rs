@@ -92,7 +92,15 @@ mod tests {
             hidden: vec![1.0 / 3.0],
             cell: Vec::new(),
             optimizer: vec![("exp_avg".to_owned(), vec![2.0, 3.0])],
-            position: Position { epoch: 1, step: 9, minibatch: 2, loss_sum: 0.3, ..Position::default() },
+            position: Position {
+                epoch: 1,
+                step: 9,
+                updates: 9,
+                minibatch: 2,
+                length_sum: 2.0,
+                loss_sum: 0.3,
+                ..Position::default()
+            },
         };
         let bytes = to_bytes(&snapshot);
         assert_eq!(from_bytes(&bytes), Some(snapshot));
