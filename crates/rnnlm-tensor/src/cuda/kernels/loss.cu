@@ -9,7 +9,7 @@ struct SoftmaxSum {
   DEVICE_MEMBER SoftmaxSum(const Matrix& logits, unsigned row, unsigned cols) {
     const unsigned lane = thread_index() % WARP;
     largest = cols > 0 ? logits.at(row, 0) : 0.0f;
-    for (unsigned col = lane; col < logits.cols; col += WARP) {
+    for (unsigned col = lane; col < cols; col += WARP) {
       const float value = logits.at(row, col);
       largest = value > largest || value != value ? value : largest;
     }
