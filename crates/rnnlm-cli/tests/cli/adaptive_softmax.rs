@@ -36,7 +36,7 @@ fn a_model_with_an_adaptive_softmax_is_used_like_any_other() {
     dir.run(&["eval", "run", "--corpus", "words.txt"]).succeeded();
     dir.write("line.txt", "w0 w3 w19\n");
     dir.run(&["score", "run", "line.txt"]).succeeded();
-    for flags in [&["--temperature", "0"][..], &["--top-k", "3"], &["--beam", "3"]] {
+    for flags in [&["--temperature", "0"][..], &["--temperature", "1", "--top-k", "3"], &["--beam", "3"]] {
         dir.run(&[&["generate", "run", "--num-tokens", "5"], flags].concat()).succeeded();
     }
 }
