@@ -2,16 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::values::at_least_one;
-
 // clap would take a doc comment on a flattened struct as the text of the command
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RankArgs {
-    /// Parts of a minibatch whose gradients are added in a fixed order; a power of two that divides --batch-size. The result
-    /// depends on their number, and not on the number of processes that compute them [default: 1; with several processes, the
-    /// smallest power of two that is at least their number].
-    #[arg(long, value_name = "S", value_parser = at_least_one, help_heading = "Training")]
-    pub(crate) shards: Option<usize>,
     /// MPI library, if the processes were started by mpirun or srun [default: the one of the launcher].
     #[arg(long, value_name = "PATH", help_heading = "Computation")]
     pub(crate) mpi_library: Option<PathBuf>,

@@ -139,6 +139,11 @@ pub(crate) struct TrainArgs {
     /// Number of time steps in a minibatch; gradients are truncated after them.
     #[arg(long, value_name = "N", default_value_t = 35, value_parser = at_least_one, help_heading = "Training")]
     pub(crate) num_steps: usize,
+    /// Parts of a minibatch whose gradients are added in a fixed order; a power of two that divides --batch-size. The result
+    /// depends on their number, and not on the number of processes that compute them [default: 1; with several processes, the
+    /// smallest power of two that is at least their number].
+    #[arg(long, value_name = "S", value_parser = at_least_one, help_heading = "Training")]
+    pub(crate) shards: Option<usize>,
     /// Draw the time steps of each minibatch, with mean --num-steps, and scale its learning rate, as AWD-LSTM does.
     #[arg(long, help_heading = "Training")]
     pub(crate) variable_bptt: bool,

@@ -87,7 +87,7 @@ pub(crate) fn train_config(args: &TrainArgs) -> Result<TrainConfig> {
     Ok(TrainConfig {
         epochs: args.epochs,
         batch_size: args.batch_size,
-        shards: args.ranks.shards.unwrap_or(1),
+        shards: args.shards.unwrap_or(1),
         num_steps: args.num_steps,
         variable_bptt: args.variable_bptt,
         optimizer,

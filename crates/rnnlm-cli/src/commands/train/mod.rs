@@ -83,7 +83,7 @@ fn of_rank(args: &TrainArgs, ranks: &Ranks) -> Result<TrainArgs> {
         args.quiet |= !ranks.is_first();
         ranks.set_defaults(&mut args.compute);
         if args.resume.is_none() {
-            args.ranks.shards = args.ranks.shards.or(Some(ranks.size().next_power_of_two()));
+            args.shards = args.shards.or(Some(ranks.size().next_power_of_two()));
         }
     }
     Ok(args)
