@@ -60,6 +60,8 @@ fn cutoffs_that_do_not_fit_are_refused_with_both_values() {
     refused(&["--head-bias"], &["--head-bias needs --adaptive-softmax"]);
     let smoothing = ["--adaptive-softmax", "5", "--label-smoothing", "0.1"];
     refused(&smoothing, &["`label_smoothing` is 0.1 with `adaptive_softmax`"]);
+    let shards = ["--adaptive-softmax", "5", "--shards", "2"];
+    refused(&shards, &["`shards` is 2 with `adaptive_softmax`", "1: its sums over rows are not divided"]);
     let tied = ["--adaptive-softmax", "5", "--tie-weights", "--hidden-size", "8"];
     refused(&tied, &["`tie_weights` is true with `adaptive_softmax`"]);
     refused(&["--optimizer", "sparse-adam", "--weight-decay", "0.1"], &["sparse-adam has no --weight-decay"]);
