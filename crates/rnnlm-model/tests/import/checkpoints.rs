@@ -106,7 +106,7 @@ fn an_imported_run_cannot_be_resumed() {
     imported.save(&path, true).unwrap();
     let mut names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, [".rnnlm.lock", "config.json", "model.safetensors", "vocab.json"]);
+    assert_eq!(names, [".rnnlm.lock", "config.json", "model.safetensors", "tokenizer.json", "vocab.json"]);
 }
 
 #[test]
