@@ -191,7 +191,7 @@ fn perturbations(case: &Case) -> Vec<Perturbation> {
             vec![Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
         }
         // With a single class the logarithm is zero for every logit.
-        Operation::LogSoftmax(false) if case.shape[1] == 1 => vec![Perturbation::Nan],
+        Operation::LogSoftmax(_) if case.shape[1] == 1 => vec![Perturbation::Nan],
         Operation::SoftmaxCrossEntropy(_) => {
             vec![Perturbation::Input, Perturbation::Id, Perturbation::Scalar, Perturbation::Nan]
         }
